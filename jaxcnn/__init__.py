@@ -1,0 +1,9 @@
+"""Convolutional networks in JAX whose every gradient is written by hand, proven, and fast."""
+
+from importlib.metadata import version as _version
+
+from jaxcnn import data, geometry, inspect, layers, models, ops, training
+
+__version__ = _version("jaxcnn")
+
+__all__ = ["data", "geometry", "inspect", "layers", "models", "ops", "training"]

@@ -1,0 +1,364 @@
+"""Shapes of sliding windows: output sizes, paddings, receptive fields.
+
+Every shape error of the library is raised here, in one sentence that states the rule and the value.
+The letters, per spatial axis: input size `n`, window `k`, stride `s`, padding `(lo, hi)`, input dilation `b`,
+window dilation `d`. A dilated size is `(n - 1) b + 1`, and
+
+    output = floor((dilated(n, b) + lo + hi - dilated(k, d)) / s) + 1        (Dumoulin & Visin 2016, relation 15)
+"""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+Padding = str | int | Sequence[int | tuple[int, int]]
+Shape = tuple[int, ...]
+
+PADDING_NAMES = ("SAME", "VALID", "LECTURE")
+
+
+class Window(NamedTuple):
+    """A sliding window, resolved to integers; one entry per spatial axis."""
+
+    shape: Shape
+    strides: Shape
+    padding: tuple[tuple[int, int], ...]
+    input_dilation: Shape
+    dilation: Shape
+
+    @property
+    def extent(self) -> Shape:
+        """The cells from the first to the last tap, `(k - 1) d + 1` per axis."""
+        return tuple(map(dilated_size, self.shape, self.dilation))
+
+    def padded_shape(self, input_shape: Shape) -> Shape:
+        """The input's spatial shape after input dilation and padding."""
+        return tuple(
+            dilated_size(size, dilation) + low + high
+            for size, dilation, (low, high) in zip(input_shape, self.input_dilation, self.padding, strict=True)
+        )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The output's spatial shape; an axis into which the window does not fit has size 0, as in lax."""
+        return tuple(
+            max(0, (size - extent) // stride + 1)
+            for size, extent, stride in zip(self.padded_shape(input_shape), self.extent, self.strides, strict=True)
+        )
+
+    def remainder(self, input_shape: Shape) -> Shape:
+        """The trailing cells that no window reaches, `(n + lo + hi - k) mod s` per axis."""
+        return tuple(
+            (size - extent) % stride
+            for size, extent, stride in zip(self.padded_shape(input_shape), self.extent, self.strides, strict=True)
+        )
+
+
+class ReceptiveField(NamedTuple):
+    """What one output unit sees of the input; one entry per spatial axis, in input cells."""
+
+    size: Shape  # cells seen
+    jump: Shape  # distance between the fields of neighbouring units
+    start: tuple[float, ...]  # centre of the first unit's field; cell 0 has its centre at 0
+
+
+def dilated_size(size: int, dilation: int) -> int:
+    """The size after `dilation - 1` gaps between neighbours; 0 stays 0."""
+    return (size - 1) * dilation + 1 if size else 0
+
+
+def per_axis(value: int | Iterable[int], rank: int, name: str, *, minimum: int = 1) -> Shape:
+    """Spreads an integer over `rank` spatial axes, or checks a sequence of that length.
+
+    Raises:
+      ValueError: if `value` has another length, an entry that is not an integer, or one below `minimum`.
+    """
+    kind = "positive" if minimum == 1 else f"at least {minimum}"
+    try:
+        entries = tuple(map(operator.index, value)) if isinstance(value, Iterable) else (operator.index(value),) * rank
+    except TypeError:
+        raise ValueError(f"`{name}` must be an integer or one integer per spatial axis; got {value!r}.") from None
+    if len(entries) != rank:
+        raise ValueError(f"`{name}` must have one entry per spatial axis, here {rank}; got {value!r}.")
+    if any(entry < minimum for entry in entries):
+        raise ValueError(f"`{name}` must be {kind}; got {value!r}.")
+    return entries
+
+
+def resolve_padding(
+    padding: Padding,
+    input_shape: Shape,
+    window_shape: Shape,
+    *,
+    strides: int | Sequence[int] = 1,
+    input_dilation: int | Sequence[int] = 1,
+    window_dilation: int | Sequence[int] = 1,
+) -> tuple[tuple[int, int], ...]:
+    """Turns any spelling of padding into one `(low, high)` pair per axis.
+
+    Args:
+      padding: `"SAME"` (output `ceil(n / s)`, extra cell at the end), `"VALID"` (none), `"LECTURE"` (`k - 1` in all,
+        the extra cell of an odd total at the start), an integer for every side, or per axis an integer or a
+        `(low, high)` pair. Negative amounts crop.
+      input_shape: spatial sizes of the input.
+      window_shape: spatial sizes of the window.
+      strides: steps of the window.
+      input_dilation: spacing of the input's cells.
+      window_dilation: spacing of the window's taps.
+
+    Raises:
+      ValueError: if `padding` is none of these.
+    """
+    rank = len(window_shape)
+    strides = per_axis(strides, rank, "strides")
+    sizes = map(dilated_size, input_shape, per_axis(input_dilation, rank, "input_dilation"))
+    extents = tuple(map(dilated_size, window_shape, per_axis(window_dilation, rank, "window_dilation")))
+    if isinstance(padding, str):
+        if padding == "VALID":
+            return ((0, 0),) * rank
+        if padding == "LECTURE":
+            return tuple(((k - 1) - (k - 1) // 2, (k - 1) // 2) for k in extents)
+        if padding == "SAME":
+            totals = [max(0, (-(-n // s) - 1) * s + k - n) for n, k, s in zip(sizes, extents, strides, strict=True)]
+            return tuple((total // 2, total - total // 2) for total in totals)
+        raise ValueError(f"`padding` must be one of {', '.join(PADDING_NAMES)}, or integers; got {padding!r}.")
+    try:
+        if not isinstance(padding, Iterable):
+            return ((operator.index(padding), operator.index(padding)),) * rank
+        entries = tuple(padding)
+        pairs = tuple(tuple(map(operator.index, e if isinstance(e, Iterable) else (e, e))) for e in entries)
+    except TypeError:
+        pairs = ()
+    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            f"`padding` must be a name, an integer, or per spatial axis (here {rank}) an integer or a (low, high) pair; "
+            f"got {padding!r}."
+        )
+    return tuple((low, high) for low, high in pairs)
+
+
+def resolve_window(
+    input_shape: Shape,
+    window_shape: int | Sequence[int],
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "VALID",
+    input_dilation: int | Sequence[int] = 1,
+    window_dilation: int | Sequence[int] = 1,
+    strict: bool = False,
+) -> Window:
+    """Checks a window against the input that it slides over.
+
+    Args:
+      input_shape: spatial sizes of the input.
+      window_shape: spatial sizes of the window.
+      strides: steps of the window.
+      padding: as in `resolve_padding`.
+      input_dilation: spacing of the input's cells.
+      window_dilation: spacing of the window's taps.
+      strict: refuse a stride that leaves trailing cells unread; by default they are left, as in every framework.
+
+    Raises:
+      ValueError: if an argument is malformed, the window does not fit, or `strict` finds a remainder.
+    """
+    rank = len(input_shape)
+    shape = per_axis(window_shape, rank, "window_shape")
+    steps = per_axis(strides, rank, "strides")
+    spacing = per_axis(input_dilation, rank, "input_dilation")
+    taps = per_axis(window_dilation, rank, "window_dilation")
+    pads = resolve_padding(
+        padding, input_shape, shape, strides=steps, input_dilation=spacing, window_dilation=taps
+    )
+    window = Window(shape, steps, pads, spacing, taps)
+    padded = window.padded_shape(input_shape)
+    if any(n and size < k for n, size, k in zip(input_shape, padded, window.extent, strict=True)):
+        raise ValueError(f"the window must fit into the padded input, {padded}; got a window of {window.extent}.")
+    if strict and any(window.remainder(input_shape)):
+        raise ValueError(
+            f"`strides` must divide padded input minus window, {padded} - {window.extent}; got {steps}."
+        )
+    return window
+
+
+def output_shape(input_shape: Sequence[int], window_shape: int | Sequence[int], **options) -> Shape:
+    """The spatial shape that a window gives; arguments and errors as in `resolve_window`."""
+    sizes = tuple(input_shape)
+    return resolve_window(sizes, window_shape, **options).output_shape(sizes)
+
+
+def transposed_output_shape(
+    input_shape: Sequence[int],
+    window_shape: int | Sequence[int],
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: int | Sequence[int | tuple[int, int]] = 0,
+    window_dilation: int | Sequence[int] = 1,
+    remainder: int | Sequence[int] = 0,
+) -> Shape:
+    """The spatial shape of a transposed convolution, `s (i - 1) + a + k - lo - hi`.
+
+    `remainder` is `a = (n + lo + hi - k) mod s` of the convolution that is transposed: with it, the result is
+    exactly that convolution's input shape `n` (Dumoulin & Visin 2016, relation 14).
+
+    Raises:
+      ValueError: if an argument is malformed, or a remainder is not below its stride.
+    """
+    sizes = tuple(input_shape)
+    rank = len(sizes)
+    steps = per_axis(strides, rank, "strides")
+    extra = per_axis(remainder, rank, "remainder", minimum=0)
+    if any(a >= s for a, s in zip(extra, steps, strict=True)):
+        raise ValueError(f"`remainder` must be below the stride, {steps}; got {extra}.")
+    shape = per_axis(window_shape, rank, "window_shape")
+    extents = map(dilated_size, shape, per_axis(window_dilation, rank, "window_dilation"))
+    if isinstance(padding, str):
+        raise ValueError(f"`padding` of a transposed size must be integers; got {padding!r}.")
+    pads = resolve_padding(padding, sizes, shape)
+    return tuple(
+        max(0, s * (n - 1) + a + k - low - high)
+        for n, s, a, k, (low, high) in zip(sizes, steps, extra, extents, pads, strict=True)
+    )
+
+
+def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
+    """The window that carries errors from output cells back to the input cells that they read.
+
+    Strides and input dilation change places, and `lo' = k - 1 - lo`; the high padding makes the output exactly
+    `input_shape`, remainder included.
+    """
+    errors = map(dilated_size, window.output_shape(tuple(input_shape)), window.strides)
+    sizes = map(dilated_size, input_shape, window.input_dilation)
+    low = [k - 1 - p for k, (p, _) in zip(window.extent, window.padding, strict=True)]
+    high = [n + k - 1 - e - p for n, k, e, p in zip(sizes, window.extent, errors, low, strict=True)]
+    return window._replace(
+        strides=window.input_dilation, padding=tuple(zip(low, high, strict=True)), input_dilation=window.strides
+    )
+
+
+def tap_window(window: Window, input_shape: Sequence[int]) -> Window:
+    """The window that holds errors against the input, one output cell for each tap of the first window.
+
+    Strides and window dilation change places; the high padding makes the output exactly `window.shape`.
+    """
+    output = window.output_shape(tuple(input_shape))
+    errors = map(dilated_size, output, window.strides)
+    sizes = map(dilated_size, input_shape, window.input_dilation)
+    low = [p for p, _ in window.padding]
+    high = [k - 1 + e - n - p for k, e, n, p in zip(window.extent, errors, sizes, low, strict=True)]
+    return Window(output, window.dilation, tuple(zip(low, high, strict=True)), window.input_dilation, window.strides)
+
+
+def receptive_field(windows: Iterable[Window], rank: int = 2) -> ReceptiveField:
+    """What one unit after a chain of windows sees of the input.
+
+    Args:
+      windows: the chain, input first; input dilation is not supported, it has no single jump.
+      rank: number of spatial axes, needed where the chain is empty.
+
+    Raises:
+      ValueError: if a window dilates its input or has another rank.
+    """
+    size, jump, start = [1] * rank, [1] * rank, [0.0] * rank
+    for window in windows:
+        if any(b != 1 for b in window.input_dilation):
+            raise ValueError(f"`input_dilation` must be 1 in a receptive field; got {window.input_dilation}.")
+        if len(window.shape) != rank:
+            raise ValueError(f"every window must have {rank} spatial axes; got {window.shape}.")
+        for axis, (extent, stride, (low, _)) in enumerate(
+            zip(window.extent, window.strides, window.padding, strict=True)
+        ):
+            start[axis] += ((extent - 1) / 2 - low) * jump[axis]
+            size[axis] += (extent - 1) * jump[axis]
+            jump[axis] *= stride
+    return ReceptiveField(tuple(size), tuple(jump), tuple(start))
+
+
+def conv_window(
+    inputs_shape: Sequence[int],
+    kernel_shape: Sequence[int],
+    *,
+    strides: int | Sequence[int],
+    padding: Padding,
+    input_dilation: int | Sequence[int],
+    kernel_dilation: int | Sequence[int],
+    feature_group_count: int,
+) -> Window:
+    """Checks the shapes of a convolution, `(N, *spatial, C)` with `(*window, I, O)`.
+
+    Raises:
+      ValueError: if ranks, channels or groups disagree, or the window is refused by `resolve_window`.
+    """
+    inputs_shape, kernel_shape = tuple(inputs_shape), tuple(kernel_shape)
+    if len(inputs_shape) not in (3, 4, 5):
+        raise ValueError(f"`inputs` must be (N, *spatial, C) with 1 to 3 spatial axes; got shape {inputs_shape}.")
+    if len(kernel_shape) != len(inputs_shape):
+        raise ValueError(
+            f"`kernel` must have as many axes as `inputs`, (*window, I, O); "
+            f"got {kernel_shape} for inputs {inputs_shape}."
+        )
+    check_groups(inputs_shape[-1], kernel_shape[-2], kernel_shape[-1], feature_group_count)
+    return resolve_window(
+        inputs_shape[1:-1],
+        kernel_shape[:-2],
+        strides=strides,
+        padding=padding,
+        input_dilation=input_dilation,
+        window_dilation=kernel_dilation,
+    )
+
+
+def check_groups(channels: int, kernel_inputs: int, kernel_outputs: int, groups: int) -> None:
+    """Checks that `groups` divides the channels and that the kernel has `channels / groups` inputs.
+
+    Raises:
+      ValueError: if it does not.
+    """
+    if groups < 1:
+        raise ValueError(f"`feature_group_count` must be positive; got {groups}.")
+    if channels % groups or kernel_outputs % groups:
+        raise ValueError(
+            f"`feature_group_count` must divide the {channels} input channels and {kernel_outputs} outputs; got {groups}."
+        )
+    if channels != kernel_inputs * groups:
+        raise ValueError(
+            f"`kernel` must have {channels} / {groups} = {channels // groups} inputs per group; got {kernel_inputs}."
+        )
+
+
+def pool_window(
+    inputs_shape: Sequence[int],
+    window_shape: int | Sequence[int],
+    *,
+    strides: int | Sequence[int] | None,
+    padding: Padding,
+    window_dilation: int | Sequence[int] = 1,
+) -> Window:
+    """Checks the shapes of a pooling of `(N, *spatial, C)`; `strides=None` means the window's shape.
+
+    Raises:
+      ValueError: if the rank is wrong or the window is refused by `resolve_window`.
+    """
+    inputs_shape = tuple(inputs_shape)
+    if len(inputs_shape) not in (3, 4, 5):
+        raise ValueError(f"`inputs` must be (N, *spatial, C) with 1 to 3 spatial axes; got shape {inputs_shape}.")
+    window_shape = per_axis(window_shape, len(inputs_shape) - 2, "window_shape")
+    return resolve_window(
+        inputs_shape[1:-1],
+        window_shape,
+        strides=window_shape if strides is None else strides,
+        padding=padding,
+        window_dilation=window_dilation,
+    )
+
+
+
+
+def expect_images(shape: Sequence[int], expected: Sequence[int | None], network: str) -> None:
+    """Checks a batch `(N, *expected)` before a network reads it; `None` stands for any size.
+
+    Raises:
+      ValueError: if rank, size or channels differ from what the network expects.
+    """
+    wrong_rank = len(shape) != len(expected) + 1
+    if wrong_rank or any(e is not None and n != e for n, e in zip(shape[1:], expected, strict=True)):
+        wanted = ", ".join("any" if e is None else str(e) for e in expected)
+        raise ValueError(f"{network} expects images of shape (N, {wanted}); got {tuple(shape)}.")

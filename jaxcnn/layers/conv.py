@@ -1,0 +1,131 @@
+"""Convolution as a Flax NNX module."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn import dtypes
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import geometry, ops
+from jaxcnn.layers.static import frozen
+from jaxcnn.ops.conv import Method, Rule
+
+# fill modes that read the input itself, by the name that Flax gives them
+_FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
+
+
+class Conv(nnx.Module):
+    """A convolution with a learned kernel and bias.
+
+    Parameters, their initialisation and the arguments' names are those of `flax.nnx.Conv`, so that either takes the
+    other's place; the gradient is the hand-written one of `ops.conv`.
+
+    Args:
+      in_features: input channels C.
+      out_features: output channels O.
+      kernel_size: window, one entry per spatial axis; an integer means one axis.
+      strides: steps of the window.
+      padding: as in `ops.conv`; also `"CIRCULAR"` and `"REFLECT"` (borders filled from the input, output as large as
+        the input) and, in one axis, `"CAUSAL"`.
+      input_dilation: spacing of the input's cells.
+      kernel_dilation: spacing of the kernel's taps.
+      feature_group_count: number of groups.
+      use_bias: whether to add a bias.
+      flip_kernel: true convolution instead of cross-correlation.
+      dtype: dtype of the computation; by default that of inputs and parameters.
+      param_dtype: dtype of the parameters.
+      precision: as in `lax.conv_general_dilated`.
+      preferred_element_type: dtype of the result and of the sums.
+      kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in).
+      bias_init: initialiser; by default zeros.
+      rule: `"hand"` or `"autodiff"`.
+      method: as in `ops.conv`.
+      rngs: random streams, of which `params` is used.
+
+    Raises:
+      ValueError: if the channels do not divide into the groups, or `"CAUSAL"` is asked for with several axes.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        *,
+        padding: geometry.Padding = "SAME",
+        input_dilation: int | Sequence[int] = 1,
+        kernel_dilation: int | Sequence[int] = 1,
+        feature_group_count: int = 1,
+        use_bias: bool = True,
+        flip_kernel: bool = False,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        precision: lax.PrecisionLike = None,
+        preferred_element_type: DTypeLike | None = None,
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        rule: Rule = "hand",
+        method: Method = "auto",
+        rngs: nnx.Rngs,
+    ):
+        rank = 1 if isinstance(kernel_size, int) else len(kernel_size)
+        self.kernel_size = geometry.per_axis(kernel_size, rank, "kernel_size")
+        if padding == "CAUSAL" and rank != 1:
+            raise ValueError(f"`padding` 'CAUSAL' needs one spatial axis; got {rank}.")
+        inputs_per_group = in_features // max(feature_group_count, 1)
+        geometry.check_groups(in_features, inputs_per_group, out_features, feature_group_count)
+        shape = (*self.kernel_size, inputs_per_group, out_features)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.strides = geometry.per_axis(strides, rank, "strides")
+        self.padding = frozen(padding)
+        self.input_dilation = geometry.per_axis(input_dilation, rank, "input_dilation")
+        self.kernel_dilation = geometry.per_axis(kernel_dilation, rank, "kernel_dilation")
+        self.feature_group_count = feature_group_count
+        self.flip_kernel = flip_kernel
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.precision = precision
+        self.preferred_element_type = preferred_element_type
+        self.rule: Rule = rule
+        self.method: Method = method
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Convolves `(*batch, *spatial, C)` to `(*batch, *output, O)`; several batch axes, or none, are allowed."""
+        bias = None if self.bias is None else self.bias[...]
+        inputs, kernel, bias = dtypes.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
+        rank = len(self.kernel_size)
+        batch = inputs.shape[: max(0, inputs.ndim - rank - 1)]
+        images, padding = self._filled(inputs.reshape(-1, *inputs.shape[len(batch) :]) if len(batch) != 1 else inputs)
+        outputs = ops.conv(
+            images,
+            kernel,
+            strides=self.strides,
+            padding=padding,
+            input_dilation=self.input_dilation,
+            kernel_dilation=self.kernel_dilation,
+            feature_group_count=self.feature_group_count,
+            flip_kernel=self.flip_kernel,
+            precision=self.precision,
+            preferred_element_type=self.preferred_element_type,
+            rule=self.rule,
+            method=self.method,
+        )
+        outputs = outputs if bias is None else outputs + bias.astype(outputs.dtype)
+        return outputs.reshape(*batch, *outputs.shape[1:]) if len(batch) != 1 else outputs
+
+    def _filled(self, inputs: jax.Array) -> tuple[jax.Array, geometry.Padding]:
+        """Fills borders that are not zeros; returns the input and the padding still to do."""
+        extents = map(geometry.dilated_size, self.kernel_size, self.kernel_dilation)
+        if self.padding == "CAUSAL":
+            return inputs, [(next(extents) - 1, 0)]
+        if not isinstance(self.padding, str) or self.padding not in _FILLED_BORDERS:
+            return inputs, self.padding
+        borders = [(0, 0), *(((k - 1) // 2, k // 2) for k in extents), (0, 0)]
+        return jnp.pad(inputs, borders, mode=_FILLED_BORDERS[self.padding]), "VALID"

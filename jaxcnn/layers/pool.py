@@ -1,0 +1,70 @@
+"""Pooling as Flax NNX modules, without parameters."""
+
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry, ops
+from jaxcnn.layers.static import frozen
+from jaxcnn.ops.pool import Rule
+
+
+class MaxPool(nnx.Module):
+    """The largest value of every window; arguments as in `ops.max_pool`."""
+
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        *,
+        padding: geometry.Padding = "VALID",
+        window_dilation: int | Sequence[int] = 1,
+        rule: Rule = "hand",
+    ):
+        self.window_shape, self.strides = frozen(window_shape), frozen(strides)
+        self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
+        self.rule: Rule = rule
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
+        return ops.max_pool(
+            inputs,
+            self.window_shape,
+            strides=self.strides,
+            padding=self.padding,
+            window_dilation=self.window_dilation,
+            rule=self.rule,
+        )
+
+
+class AvgPool(nnx.Module):
+    """The mean of every window; arguments as in `ops.avg_pool`."""
+
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        *,
+        padding: geometry.Padding = "VALID",
+        window_dilation: int | Sequence[int] = 1,
+        count_include_pad: bool = True,
+        rule: Rule = "hand",
+    ):
+        self.window_shape, self.strides = frozen(window_shape), frozen(strides)
+        self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
+        self.count_include_pad = count_include_pad
+        self.rule: Rule = rule
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
+        return ops.avg_pool(
+            inputs,
+            self.window_shape,
+            strides=self.strides,
+            padding=self.padding,
+            window_dilation=self.window_dilation,
+            count_include_pad=self.count_include_pad,
+            rule=self.rule,
+        )

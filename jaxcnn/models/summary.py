@@ -1,0 +1,119 @@
+"""A table of a network's layers: output shapes, parameters, multiply-adds."""
+
+import contextlib
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class LayerRow(NamedTuple):
+    """One layer, as it was called."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int  # for the whole batch
+
+
+class Summary(NamedTuple):
+    """The layers in the order of their calls; prints as a table, and as one in a notebook."""
+
+    rows: tuple[LayerRow, ...]
+    parameters: int
+    multiply_adds: int
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        body = [(r.name, r.kind, str(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in self.rows]
+        header = ("layer", "kind", "output shape", "parameters", "multiply-adds")
+        return [header, *body, ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
+
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = []
+        for row in cells:
+            left = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
+            right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
+            lines.append("  ".join(left + right).rstrip())
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _repr_html_(self) -> str:
+        def line(row: tuple[str, ...], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+
+        header, *body = self._cells()
+        return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in body)}</table>"
+
+
+def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
+    """Follows one call through a network, without computing anything.
+
+    Args:
+      model: any NNX module that takes one array.
+      input_shape: shape of that array, batch included.
+
+    Returns:
+      A row for every layer that calls no other layer. Multiply-adds are those of kernels, at one output cell each
+      `kernel.size / groups`; a layer called twice has two rows and its parameters once.
+
+    Raises:
+      ValueError: if the network refuses the shape.
+    """
+    graph, state = nnx.split(model)
+    rows: list[LayerRow] = []
+
+    def call(state: Any, inputs: jax.Array) -> Any:
+        copy = nnx.merge(graph, state)
+        copy.eval()
+        names = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(copy)}
+        seen: set[str] = set()
+
+        def record(module: nnx.Module, output: Any) -> None:
+            name = names.get(id(module), "")
+            if not name or not hasattr(output, "shape") or len(list(nnx.iter_modules(module))) > 1:
+                return
+            kernel = getattr(module, "kernel", None)
+            cells = math.prod(output.shape[:-1])
+            work = cells * kernel[...].size if isinstance(kernel, nnx.Param) else 0
+            own = 0 if name in seen else _parameter_count(module)
+            seen.add(name)
+            rows.append(LayerRow(name, type(module).__name__, tuple(output.shape), own, work))
+
+        with _calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):
+            return copy(inputs)
+
+    jax.eval_shape(call, state, jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32))
+    return Summary(tuple(rows), _parameter_count(model), sum(row.multiply_adds for row in rows))
+
+
+def _parameter_count(module: nnx.Module) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+@contextlib.contextmanager
+def _calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any], None]) -> Iterator[None]:
+    """While open, `record(module, output)` is told of every call of a module of these kinds."""
+    originals = {kind: kind.__dict__["__call__"] for kind in kinds if "__call__" in kind.__dict__}
+
+    def observed(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+            output = original(self, *args, **kwargs)
+            record(self, output)
+            return output
+
+        return call
+
+    try:
+        for kind, original in originals.items():
+            setattr(kind, "__call__", observed(original))  # noqa: B010  (a dunder of a class, not an attribute)
+        yield
+    finally:
+        for kind, original in originals.items():
+            setattr(kind, "__call__", original)  # noqa: B010

@@ -1,0 +1,68 @@
+"""What every op asks of its arrays, and what every rule owes its cotangents."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import AxisType, NamedSharding
+from jax.typing import ArrayLike, DTypeLike
+
+
+def floating(**arrays: ArrayLike) -> tuple[jax.Array, ...]:
+    """Returns the named arrays, if they share one real floating dtype.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or two differ: neither rounding nor promotion happens unasked.
+    """
+    converted = {name: jnp.asarray(array) for name, array in arrays.items()}
+    dtypes = {name: array.dtype for name, array in converted.items()}
+    names = " and ".join(f"`{name}`" for name in dtypes)
+    found = " and ".join(map(str, dtypes.values()))
+    if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):
+        raise TypeError(f"{names} must be real floating; got {found}.")
+    if len(set(dtypes.values())) > 1:
+        raise TypeError(f"{names} must have the same dtype; got {found}.")
+    return tuple(converted.values())
+
+
+def choice(name: str, value: str, options: tuple[str, ...]) -> str:
+    """Returns `value`, if it is one of `options`.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    if value not in options:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, options))}; got {value!r}.")
+    return value
+
+
+def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
+    """Gives a cotangent its primal's dtype, and its primal's type under `shard_map`.
+
+    A primal that is the same on every device of a mesh axis was read by all of them, so its cotangent is the sum of
+    theirs: what JAX's own transposition of the implicit broadcast does, and a hand-written rule must do itself.
+    """
+    varying = jax.typeof(cotangent).manual_axis_type.varying - jax.typeof(primal).manual_axis_type.varying
+    if varying:
+        cotangent = lax.psum(cotangent, tuple(sorted(varying)))
+    return cotangent.astype(primal.dtype)
+
+
+def explicit_sharding(array: jax.Array) -> NamedSharding | None:
+    """The sharding in an array's type where its mesh has explicit axes, else None: the compiler's choice."""
+    sharding = jax.typeof(array).sharding
+    return sharding if AxisType.Explicit in sharding.mesh.axis_types else None
+
+
+def varying_like(array: jax.Array, *others: jax.Array) -> jax.Array:
+    """Marks an array as differing over the mesh axes of `others`, as a loop's carry must be under `shard_map`."""
+    types = [jax.typeof(a).manual_axis_type.varying for a in (array, *others)]
+    axes = frozenset().union(*types) - types[0]
+    return lax.pcast(array, tuple(sorted(axes)), to="varying") if axes else array
+
+
+def wider(*dtypes: DTypeLike) -> jnp.dtype:
+    """The dtype that holds all of these floating ones; JAX's own promotion may be set to refuse."""
+    candidates = {jnp.dtype(dtype) for dtype in dtypes}
+    widest = max(jnp.finfo(dtype).bits for dtype in candidates)
+    found = [dtype for dtype in candidates if jnp.finfo(dtype).bits == widest]
+    return found[0] if len(found) == 1 else jnp.dtype(jnp.float32)

@@ -1,0 +1,262 @@
+"""Convolution in 1, 2 and 3 spatial dimensions, and its gradients as convolutions."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import NamedSharding
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import geometry
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays, reference
+
+Rule = Literal["hand", "autodiff"]
+Method = Literal["auto", "lax", "im2col", "loops"]
+
+
+class _Spec(NamedTuple):
+    """Everything static about one convolution; `dims` says which axis of each array plays which part."""
+
+    window: Window
+    dims: lax.ConvDimensionNumbers
+    feature_groups: int = 1
+    batch_groups: int = 1
+    flip: bool = False
+    precision: Any = None
+    element_type: Any = None
+    out_sharding: NamedSharding | None = None
+
+
+# The rule. In one axis and one group, with stride s, low padding p, input dilation b, kernel dilation d, input size n
+# and kernel size k, the forward is the correlation of x, dilated by b, with w, dilated by d:
+#
+#     y[m, j, o] = sum_{t, i} x^[m, s j + d t - p, i] w[t, i, o],       x^[b q] = x[q], zero elsewhere.          (1)
+#
+# Input gradient. The output j reads the input q with tap t where b q = s j + d t - p. So with e = dL/dy dilated by s,
+#
+#     dx[m, q, i] = sum_{t, o} e^[m, b q - d t + p, o] w[t, i, o].
+#
+# Put t = k - 1 - t': the index is b q + d t' - (d (k - 1) - p). This is (1) once more, of e, with stride and input
+# dilation exchanged, the kernel flipped and its axes i and o exchanged, and the low padding d (k - 1) - p. The high
+# padding makes the size come out as n. It contains the remainder a = (n^ + pads - k^) mod s, so that trailing cells
+# that no window reached get their zero gradient instead of vanishing.
+#
+# Kernel gradient. By the same incidence, dw[t, i, o] = sum_{m, j} x^[m, d t + s j - p, i] e[m, j, o]. This is (1) of
+# x with e as the kernel: stride d, kernel dilation s, the same low padding, the batch m summed where (1) sums
+# channels, i in the place of the batch. The high padding makes the size come out as k.
+#
+# A flipped forward is (1) with w reversed: the input gradient negates `flip`, the kernel gradient is reversed.
+#
+# Groups. Channels in G groups are i = (g, i') and o = (g, o'). The input gradient exchanges i' and o' inside each
+# group. In the kernel gradient i stands in the batch's place, so groups of channels become groups of the batch, and
+# groups of the batch become groups of channels. Hence `_conv` knows both kinds, and is closed under its own rule:
+# second and higher derivatives are again hand-written.
+
+
+def _correlate(inputs: jax.Array, kernel: jax.Array, spec: _Spec) -> jax.Array:
+    """Equation (1), by XLA."""
+    return lax.conv_general_dilated(
+        inputs,
+        lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel,
+        spec.window.strides,
+        spec.window.padding,
+        lhs_dilation=spec.window.input_dilation,
+        rhs_dilation=spec.window.dilation,
+        dimension_numbers=spec.dims,
+        feature_group_count=spec.feature_groups,
+        batch_group_count=spec.batch_groups,
+        precision=spec.precision,
+        preferred_element_type=spec.element_type,
+        out_sharding=spec.out_sharding,
+    )
+
+
+_conv = jax.custom_vjp(_correlate, nondiff_argnums=(2,))
+
+
+def _conv_fwd(inputs: jax.Array, kernel: jax.Array, spec: _Spec):
+    return _conv(inputs, kernel, spec), (inputs, kernel)
+
+
+def _conv_bwd(spec: _Spec, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    inputs, kernel = residuals
+    if error.size == 0:  # no output, no gradient; XLA has no convolution with an empty kernel
+        return tuple(arrays.match_cotangent(jnp.zeros_like(array), array) for array in residuals)
+    wide = arrays.wider(error.dtype, inputs.dtype)
+    error = error.astype(wide)
+    input_gradient = _input_gradient(error, kernel.astype(wide), inputs, spec)
+    kernel_gradient = _kernel_gradient(inputs.astype(wide), error, kernel, spec)
+    return arrays.match_cotangent(input_gradient, inputs), arrays.match_cotangent(kernel_gradient, kernel)
+
+
+_conv.defvjp(_conv_fwd, _conv_bwd)
+
+
+def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec: _Spec) -> jax.Array:
+    lhs, rhs, out = spec.dims
+    groups = max(spec.feature_groups, spec.batch_groups)
+    gradient = _conv(
+        error,
+        _move_groups(kernel, rhs[0], rhs[1], groups),
+        spec._replace(
+            window=geometry.transposed_window(spec.window, [inputs.shape[axis] for axis in lhs[2:]]),
+            dims=lax.ConvDimensionNumbers(out, (rhs[1], rhs[0], *rhs[2:]), lhs),
+            feature_groups=groups,
+            batch_groups=1,
+            flip=not spec.flip,
+            element_type=None,
+            out_sharding=arrays.explicit_sharding(inputs) if spec.batch_groups == 1 else None,
+        ),
+    )
+    return _move_groups(gradient, lhs[1], lhs[0], spec.batch_groups)
+
+
+def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spec: _Spec) -> jax.Array:
+    lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
+    gradient = _conv(
+        inputs,
+        error,
+        spec._replace(
+            window=geometry.tap_window(spec.window, [inputs.shape[axis] for axis in lhs[2:]]),
+            dims=lax.ConvDimensionNumbers(lhs, out, rhs),
+            feature_groups=spec.batch_groups,
+            batch_groups=spec.feature_groups,
+            flip=False,
+            element_type=None,
+            out_sharding=arrays.explicit_sharding(kernel),
+        ),
+    )
+    return lax.rev(gradient, rhs[2:]) if spec.flip else gradient
+
+
+def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:
+    """Moves the groups, the major part of axis `source`, to the major part of axis `target`."""
+    if groups == 1:
+        return array
+    shape = list(array.shape)
+    shape[source] //= groups
+    split = array.reshape(*shape[:source], groups, *shape[source:])
+    shape[target] *= groups
+    return jnp.moveaxis(split, source, target).reshape(shape)
+
+
+def conv(
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    *,
+    strides: int | tuple[int, ...] = 1,
+    padding: geometry.Padding = "SAME",
+    input_dilation: int | tuple[int, ...] = 1,
+    kernel_dilation: int | tuple[int, ...] = 1,
+    feature_group_count: int = 1,
+    flip_kernel: bool = False,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    rule: Rule = "hand",
+    method: Method = "auto",
+) -> jax.Array:
+    """Convolves `inputs` with `kernel`.
+
+    As in every framework, the default is cross-correlation; `flip_kernel=True` is the convolution of signal
+    processing. Halves (bfloat16, float16) accumulate in float32.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      kernel: `(*window, C / feature_group_count, O)`, of the same dtype.
+      strides: steps of the window, in cells, one for all axes or one per axis.
+      padding: `"SAME"`, `"VALID"`, `"LECTURE"`, an integer, or per axis an integer or a `(low, high)` pair; negative
+        amounts crop. See `geometry.resolve_padding`.
+      input_dilation: spacing of the input's cells; above 1 this is a transposed (fractionally strided) convolution.
+      kernel_dilation: spacing of the kernel's taps (atrous convolution).
+      feature_group_count: number of groups into which channels and outputs are split.
+      flip_kernel: reverse the kernel along its spatial axes.
+      precision: as in `lax.conv_general_dilated`.
+      preferred_element_type: dtype of the result and of the sums.
+      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
+      method: `"lax"` (XLA's convolution), `"im2col"` (one matrix product), `"loops"` (explicit, slow), or `"auto"`.
+
+    Returns:
+      `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+
+    Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
+    """
+    inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    arrays.choice("method", method, ("auto", "lax", "im2col", "loops"))
+    window = geometry.conv_window(
+        inputs.shape,
+        kernel.shape,
+        strides=strides,
+        padding=padding,
+        input_dilation=input_dilation,
+        kernel_dilation=kernel_dilation,
+        feature_group_count=feature_group_count,
+    )
+    if method in ("im2col", "loops"):
+        slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
+        kernel = jnp.flip(kernel, range(len(window.shape))) if flip_kernel else kernel
+        return slow(inputs, kernel, window, feature_group_count, precision, preferred_element_type, rule)
+    rank = inputs.ndim
+    channels_last = (0, rank - 1, *range(1, rank - 1))
+    spec = _Spec(
+        window=window,
+        dims=lax.ConvDimensionNumbers(channels_last, (rank - 1, rank - 2, *range(rank - 2)), channels_last),
+        feature_groups=feature_group_count,
+        flip=flip_kernel,
+        precision=precision,
+        element_type=None if preferred_element_type is None else jnp.dtype(preferred_element_type),
+    )
+    return (_conv if rule == "hand" else _correlate)(inputs, kernel, spec)
+
+
+def conv_general_dilated(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    window_strides: tuple[int, ...],
+    padding: str | tuple[tuple[int, int], ...],
+    lhs_dilation: tuple[int, ...] | None = None,
+    rhs_dilation: tuple[int, ...] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: Any = None,
+) -> jax.Array:
+    """`lax.conv_general_dilated` with the hand-written gradient.
+
+    For networks of others: `nnx.Conv(..., conv_general_dilated=jaxcnn.ops.conv_general_dilated)`. Arguments, result
+    and errors of the forward are lax's; dtypes must be real floating and equal.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: as lax does.
+    """
+    lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
+    dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    rank = lhs.ndim - 2
+    spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))
+    lhs_dilation, rhs_dilation = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
+    if isinstance(padding, str):
+        if set(lhs_dilation) - {1}:
+            raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
+        extents = list(map(geometry.dilated_size, taps, rhs_dilation))
+        padding = tuple(lax.padtype_to_pads(spatial, extents, window_strides, padding))
+    window = Window(
+        shape=tuple(taps),
+        strides=geometry.per_axis(window_strides, rank, "window_strides"),
+        padding=geometry.resolve_padding(padding, tuple(spatial), tuple(taps)),
+        input_dilation=geometry.per_axis(lhs_dilation, rank, "lhs_dilation"),
+        dilation=geometry.per_axis(rhs_dilation, rank, "rhs_dilation"),
+    )
+    element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
+    spec = _Spec(
+        window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding
+    )
+    return _conv(lhs, rhs, spec)
