@@ -1,18 +1,19 @@
-"""Configuration, steps, the loop, and checkpoints."""
+"""Configuration, steps, the loop, and run folders."""
 
 from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.loop import TrainResult, evaluate, fit, print_epoch
 from jaxcnn.training.metrics import Evaluation, NonFiniteError
-from jaxcnn.training.step import TrainState, predict
+from jaxcnn.training.run_folder import read_description
+from jaxcnn.training.step import predict
 
 __all__ = [
     "Evaluation",
     "NonFiniteError",
     "TrainConfig",
     "TrainResult",
-    "TrainState",
     "evaluate",
     "fit",
     "predict",
     "print_epoch",
+    "read_description",
 ]

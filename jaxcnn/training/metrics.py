@@ -1,0 +1,94 @@
+"""What is measured, and the log that keeps it."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Evaluation(NamedTuple):
+    """A network's result on a whole data set."""
+
+    loss: float  # mean cross-entropy, in nats
+    accuracy: float  # share of examples classified correctly
+    count: int  # examples
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or the gradient stopped being a number; the message names the step."""
+
+
+class Tally:
+    """Sums over the steps of an epoch; steps stay on the device until `settle`, so that the host never waits for one."""
+
+    def __init__(self, batch_size: int, loss: float = 0.0, correct: int = 0, batches: int = 0):
+        self.batch_size = batch_size
+        self.loss, self.correct, self.batches = loss, correct, batches
+        self.last: dict[str, float] = {}
+        self._waiting: list[tuple[int, dict[str, jax.Array]]] = []
+        self.restart_clock()
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of one step, without reading them."""
+        self._waiting.append((step, metrics))
+
+    def settle(self, last_good: str) -> None:
+        """Reads the waiting steps and adds them up.
+
+        Raises:
+          NonFiniteError: at the first step whose loss or gradient is not finite; `last_good` ends the message.
+        """
+        waiting, self._waiting = self._waiting, []
+        for step, metrics in jax.device_get(waiting):
+            loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise NonFiniteError(
+                    f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g} at step {step}, "
+                    f"{last_good}."
+                )
+            self.loss, self.correct, self.batches = self.loss + loss, self.correct + int(metrics["correct"]), self.batches + 1
+            self._timed += 1
+            self.last = {"loss": loss, "accuracy": int(metrics["correct"]) / self.batch_size, "gradient_norm": norm}
+
+    def means(self) -> dict[str, float]:
+        """Mean loss and accuracy over the epoch so far."""
+        return {"loss": self.loss / self.batches, "accuracy": self.correct / (self.batches * self.batch_size)}
+
+    def start_epoch(self) -> None:
+        """Forgets the sums."""
+        self.loss, self.correct, self.batches = 0.0, 0, 0
+
+    def position(self) -> dict[str, Any]:
+        """The sums as a checkpoint keeps them."""
+        return {"loss": self.loss, "correct": self.correct, "batches": self.batches}
+
+    def restart_clock(self) -> None:
+        """Leaves what came before, an evaluation for instance, out of the next rate."""
+        self._timed, self._began = 0, time.monotonic()
+
+    def images_per_second(self) -> float:
+        """Throughput since the clock was restarted."""
+        return self._timed * self.batch_size / max(time.monotonic() - self._began, 1e-9)
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a log; a last line cut short, by a kill or a full disk, is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file in one step: a reader sees the old text or the new, whole."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(text)
+    os.replace(draft, path)

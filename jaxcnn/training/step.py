@@ -1,0 +1,117 @@
+"""Pure steps: one of training, one of evaluation, one of prediction."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxcnn import ops
+from jaxcnn.data.batches import Batch
+from jaxcnn.data.dataset import Scaling
+
+
+class TrainState(NamedTuple):
+    """All that changes in training; a pytree of arrays."""
+
+    step: jax.Array  # steps done
+    params: nnx.State
+    rest: nnx.State  # batch statistics, random streams
+    opt_state: optax.OptState
+
+
+class Graphs(NamedTuple):
+    """The static part of a network, in its two modes."""
+
+    train: Any
+    eval: Any
+
+
+def split(model: nnx.Module) -> tuple[Graphs, nnx.State, nnx.State]:
+    """Takes a network apart, once: what is static in training and in evaluation, parameters, the rest.
+
+    The states are copies, so that steps may donate them and the network stays usable.
+    """
+    model.eval()
+    eval_graph, _ = nnx.split(model)
+    model.train()
+    train_graph, params, rest = nnx.split(model, nnx.Param, ...)
+    params, rest = jax.tree.map(jnp.copy, (params, rest))
+    return Graphs(train_graph, eval_graph), params, rest
+
+
+def init_state(params: nnx.State, rest: nnx.State, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params))
+
+
+def make_train_step(
+    graphs: Graphs, optimizer: optax.GradientTransformation, scaling: Scaling, label_smoothing: float = 0.0
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """Compiles `(state, batch) -> (state, metrics)`; the state is donated.
+
+    The metrics are the mean `loss`, the number of `correct` examples and the gradient's norm, before the update.
+    """
+
+    def loss_of(params: nnx.State, rest: nnx.State, batch: Batch):
+        model = nnx.merge(graphs.train, params, rest)
+        logits = model(scaling(batch.images)).astype(jnp.float32)
+        losses = ops.softmax_cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
+        _, _, rest = nnx.split(model, nnx.Param, ...)
+        correct = jnp.sum(logits.argmax(-1) == batch.labels)
+        return losses.mean(), (rest, correct)
+
+    @partial(jax.jit, donate_argnums=0)
+    def train_step(state: TrainState, batch: Batch):
+        gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (rest, correct)), gradient = gradient_of(state.params, state.rest, batch)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss, "correct": correct, "gradient_norm": optax.global_norm(gradient)}
+        return TrainState(state.step + 1, params, rest, opt_state), metrics
+
+    return train_step
+
+
+def make_eval_step(graphs: Graphs, scaling: Scaling) -> Callable[..., dict[str, jax.Array]]:
+    """Compiles `(params, rest, batch) -> sums` of loss and correct answers, weighted by the batch's weights."""
+
+    @jax.jit
+    def eval_step(params: nnx.State, rest: nnx.State, batch: Batch):
+        logits = nnx.merge(graphs.eval, params, rest)(scaling(batch.images)).astype(jnp.float32)
+        losses = ops.softmax_cross_entropy(logits, batch.labels)
+        right = logits.argmax(-1) == batch.labels
+        return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right * batch.weights.astype(jnp.int32))}
+
+    return eval_step
+
+
+def predict(model: nnx.Module, images: np.ndarray, scaling: Scaling, batch_size: int = 256) -> np.ndarray:
+    """Class probabilities of images, in batches.
+
+    Args:
+      model: the network; it is used in evaluation mode and left as it was.
+      images: `(N, H, W, C)` uint8.
+      scaling: the scaling that the network was trained with.
+      batch_size: images per call.
+
+    Returns:
+      `(N, classes)` float32.
+    """
+    graphs, params, rest = split(nnx.clone(model))
+
+    @jax.jit
+    def probabilities(params: nnx.State, rest: nnx.State, batch: jax.Array):
+        return jax.nn.softmax(nnx.merge(graphs.eval, params, rest)(scaling(batch)).astype(jnp.float32))
+
+    size = min(batch_size, max(1, len(images)))
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (images.ndim - 1)])
+        parts.append(np.asarray(probabilities(params, rest, filled))[: len(part)])
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
