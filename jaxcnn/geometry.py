@@ -165,17 +165,13 @@ def resolve_window(
     steps = per_axis(strides, rank, "strides")
     spacing = per_axis(input_dilation, rank, "input_dilation")
     taps = per_axis(window_dilation, rank, "window_dilation")
-    pads = resolve_padding(
-        padding, input_shape, shape, strides=steps, input_dilation=spacing, window_dilation=taps
-    )
+    pads = resolve_padding(padding, input_shape, shape, strides=steps, input_dilation=spacing, window_dilation=taps)
     window = Window(shape, steps, pads, spacing, taps)
     padded = window.padded_shape(input_shape)
     if any(n and size < k for n, size, k in zip(input_shape, padded, window.extent, strict=True)):
         raise ValueError(f"the window must fit into the padded input, {padded}; got a window of {window.extent}.")
     if strict and any(window.remainder(input_shape)):
-        raise ValueError(
-            f"`strides` must divide padded input minus window, {padded} - {window.extent}; got {steps}."
-        )
+        raise ValueError(f"`strides` must divide padded input minus window, {padded} - {window.extent}; got {steps}.")
     return window
 
 
@@ -348,8 +344,6 @@ def pool_window(
         padding=padding,
         window_dilation=window_dilation,
     )
-
-
 
 
 def expect_images(shape: Sequence[int], expected: Sequence[int | None], network: str) -> None:

@@ -1,2 +1,5 @@
 """What a trained network holds and does."""
-__all__ = []
+
+from jaxcnn.inspect.report import write_report
+
+__all__ = ["write_report"]

@@ -33,7 +33,9 @@ def create(name: str, *, num_classes: int = 10, in_features: int = 1, rngs: nnx.
     """
     if name not in MODELS:
         raise ValueError(f"`name` must be one of {', '.join(map(repr, sorted(MODELS)))}; got {name!r}.")
-    known = sorted(set(inspect.signature(MODELS[name]).parameters) - {"num_classes", "in_features", "rngs"})
+    known = sorted(
+        set(inspect.signature(MODELS[name].__init__).parameters) - {"self", "num_classes", "in_features", "rngs"}
+    )
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"`options` of {name} are {', '.join(known)}; got {', '.join(unknown)}.")

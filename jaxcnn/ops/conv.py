@@ -256,7 +256,5 @@ def conv_general_dilated(
         dilation=geometry.per_axis(rhs_dilation, rank, "rhs_dilation"),
     )
     element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
-    spec = _Spec(
-        window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding
-    )
+    spec = _Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)
     return _conv(lhs, rhs, spec)

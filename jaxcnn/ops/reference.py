@@ -96,9 +96,7 @@ def _matrix_product(columns: jax.Array, kernel: jax.Array, groups: int, precisio
     inputs, outputs = kernel.shape[-2], kernel.shape[-1] // groups
     rows = columns.reshape(-1, taps, groups, inputs)
     matrix = kernel.reshape(taps, inputs, groups, outputs)
-    product = jnp.einsum(
-        "rtgi,tigo->rgo", rows, matrix, precision=precision, preferred_element_type=element_type
-    )
+    product = jnp.einsum("rtgi,tigo->rgo", rows, matrix, precision=precision, preferred_element_type=element_type)
     return product.reshape(*lead, groups * outputs)
 
 

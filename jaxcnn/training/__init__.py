@@ -2,8 +2,8 @@
 
 from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.loop import TrainResult, evaluate, fit, print_epoch
-from jaxcnn.training.metrics import Evaluation, NonFiniteError
-from jaxcnn.training.run_folder import read_description
+from jaxcnn.training.metrics import Evaluation, NonFiniteError, read_log, write_atomically
+from jaxcnn.training.run_folder import read_description, restore_model
 from jaxcnn.training.step import predict
 
 __all__ = [
@@ -16,4 +16,7 @@ __all__ = [
     "predict",
     "print_epoch",
     "read_description",
+    "read_log",
+    "restore_model",
+    "write_atomically",
 ]

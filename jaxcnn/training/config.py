@@ -69,7 +69,11 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
         raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in all; got {config.warmup_steps}.")
     rest = total_steps - config.warmup_steps
     flat = config.schedule == "constant"
-    body = optax.constant_schedule(config.learning_rate) if flat else optax.cosine_decay_schedule(config.learning_rate, rest)
+    body = (
+        optax.constant_schedule(config.learning_rate)
+        if flat
+        else optax.cosine_decay_schedule(config.learning_rate, rest)
+    )
     if not config.warmup_steps:
         return body
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)

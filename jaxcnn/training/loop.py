@@ -33,11 +33,13 @@ class TrainResult:
 def print_epoch(row: Row) -> None:
     """Prints one line for every epoch."""
     if row["kind"] == "epoch":
-        held_out = [
-            f"{name} {row[name]:.4f}" for name in ("eval_loss", "eval_accuracy") if name in row
-        ]
-        trained = f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
-        print("  ".join([f"epoch {row['epoch']:3d}", trained, *held_out, f"{row['images_per_second']:.0f} images/s"]))
+        held_out = (
+            f"{row['eval_split']} loss {row['eval_loss']:.4f} accuracy {row['eval_accuracy']:.2%}"
+            if "eval_split" in row
+            else ""
+        )
+        parts = f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f} accuracy {row['accuracy']:.2%}", held_out
+        print("  ".join([*filter(None, parts), f"{row['images_per_second']:,.0f} images/s"]))
 
 
 def evaluate(model: nnx.Module, dataset: Dataset, scaling: Scaling, batch_size: int = 256) -> Evaluation:

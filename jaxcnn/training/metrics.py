@@ -51,7 +51,11 @@ class Tally:
                     f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g} at step {step}, "
                     f"{last_good}."
                 )
-            self.loss, self.correct, self.batches = self.loss + loss, self.correct + int(metrics["correct"]), self.batches + 1
+            self.loss, self.correct, self.batches = (
+                self.loss + loss,
+                self.correct + int(metrics["correct"]),
+                self.batches + 1,
+            )
             self._timed += 1
             self.last = {"loss": loss, "accuracy": int(metrics["correct"]) / self.batch_size, "gradient_norm": norm}
 

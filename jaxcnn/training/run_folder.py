@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flax import nnx
+
+from jaxcnn.data.batches import steps_per_epoch
+from jaxcnn.data.dataset import Scaling
 from jaxcnn.training.checkpoint import Checkpoints
+from jaxcnn.training.config import TrainConfig, make_optimizer
 from jaxcnn.training.metrics import Tally, read_log, write_atomically
-from jaxcnn.training.step import TrainState
+from jaxcnn.training.step import TrainState, init_state, split
 
 _OF_THE_SITTING = ("command", "versions")  # may differ between the sittings of one run
 
@@ -72,7 +77,11 @@ class RunFolder:
     def last_good(self) -> str:
         """Where a run that fails now can be taken up, in words."""
         step = None if self._checkpoints is None else self._checkpoints.latest()
-        return "no checkpoint was written before" if step is None else f"the last good checkpoint is step {step} in {self.path}"
+        return (
+            "no checkpoint was written before"
+            if step is None
+            else f"the last good checkpoint is step {step} in {self.path}"
+        )
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
@@ -106,3 +115,34 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if prefix or key not in _OF_THE_SITTING:
             flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
+    """Gives a network the parameters of a run's newest checkpoint, and puts it in evaluation mode.
+
+    Args:
+      model: a network of the run's kind and size.
+      path: the run's folder.
+
+    Returns:
+      The scaling that the network was trained with.
+
+    Raises:
+      FileNotFoundError: if the folder is none of a run.
+      ValueError: if it holds no checkpoint, or the network does not fit.
+    """
+    description = read_description(path)
+    config = TrainConfig(**description["training"])
+    total = config.epochs * steps_per_epoch(description["data"]["count"], config.batch_size)
+    _, params, rest = split(model)
+    like = init_state(params, rest, make_optimizer(config, total))
+    if not (Path(path) / "checkpoints").is_dir():
+        raise ValueError(f"{path} must hold a checkpoint; it holds none.")
+    checkpoints = Checkpoints(Path(path) / "checkpoints", config.keep_checkpoints)
+    try:
+        state, _ = checkpoints.restore(like)
+    finally:
+        checkpoints.close()
+    nnx.update(model, state.params, state.rest)
+    model.eval()
+    return Scaling(**{name: tuple(values) for name, values in description["scaling"].items()})

@@ -1,0 +1,5 @@
+"""The command line: `jaxcnn`, or `python -m jaxcnn`."""
+
+from jaxcnn.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,39 @@
+"""`jaxcnn doctor`."""
+
+import dataclasses
+import platform
+from importlib import metadata
+
+_REQUIRED = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "matplotlib")
+_OPTIONAL = {"torch": ("peers", "PyTorch, as a peer in tests and benchmarks"), "pytest": ("test", "the tests")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Tell what is installed, which devices there are, and how to add what is missing."""
+
+    def __call__(self) -> None:
+        """Prints the findings."""
+        import os
+
+        import jax
+
+        print(f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
+        for name in _REQUIRED:
+            print(f"  {name:18s} {_version(name) or 'missing: pip install ' + name}")
+        print(f"devices of the default backend, {jax.default_backend()}:")
+        for device in jax.devices():
+            print(f"  {device.id}  {device.device_kind}")
+        print("optional:")
+        for name, (extra, use) in _OPTIONAL.items():
+            found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
+            print(f"  {name:18s} {found}  ({use})")
+        if jax.default_backend() == "cpu":
+            print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,89 @@
+"""From arguments to a command, and from its errors to one line and an exit status."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      args: the arguments; by default those of the process.
+
+    Returns:
+      The exit status: 0, or 2 after one line on stderr for bad input, or 130 when interrupted.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        command = _parse(args)
+        return command() or 0
+    except _UsageError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted.", status=130)
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("JAXCNN_TRACEBACK"):
+            raise
+        return _fail(" ".join(str(error).split()) or type(error).__name__)
+
+
+class _UsageError(Exception):
+    """The arguments do not name a command and its options."""
+
+
+def _parse(args: list[str]):
+    """The command that the arguments describe, ready to be called."""
+    import tyro
+
+    from jaxcnn.cli.doctor import Doctor
+    from jaxcnn.cli.eval import Eval
+    from jaxcnn.cli.models import Models
+    from jaxcnn.cli.predict import Predict
+    from jaxcnn.cli.train import Train
+
+    commands = {"train": Train, "eval": Eval, "predict": Predict, "models": Models, "doctor": Doctor}
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog="jaxcnn",
+                description="Convolutional networks in JAX whose every gradient is written by hand.",
+                args=args or ["--help"],
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise _UsageError(_first_sentences(messages.getvalue())) from None
+
+
+def _first_sentences(box: str) -> str:
+    """What tyro's framed message says, on one line: the error, and what was perhaps meant."""
+    parts: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip("│╭╮╰╯ ")
+        if set(text) == {"─"}:
+            parts.append([])
+        elif text and not text.startswith("─"):
+            parts[-1].append(text)
+    error, *hints = [" ".join(part) for part in parts if part] or [" ".join(box.split())]
+    error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
+    for hint in hints:
+        if hint.startswith("Perhaps you meant"):
+            error += ". " + " ".join(hint.split()[:4])
+        elif hint.startswith("Available"):
+            error += ". " + hint
+    return error.rstrip(".") + "."
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"jaxcnn: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,53 @@
+"""Between a run's folder and its network."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import nnx
+
+from jaxcnn import data, models, training
+from jaxcnn.data import Scaling
+
+
+class Run(NamedTuple):
+    """A trained network and what its folder says of it."""
+
+    folder: Path
+    model: nnx.Module
+    scaling: Scaling
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    description: dict[str, Any]
+
+
+def open_run(folder: Path) -> Run:
+    """Builds the network of a run and gives it its newest parameters.
+
+    Raises:
+      FileNotFoundError: if the folder is none of a run.
+      ValueError: if it holds no checkpoint, or its configuration is incomplete.
+    """
+    description = training.read_description(folder)
+    try:
+        told, shown = description["model"], description["data"]
+        shape, classes = tuple(shown["image_shape"]), tuple(shown["classes"])
+        model = build(told["name"], len(classes), shape[-1], told["options"], seed=0)
+    except KeyError as missing:
+        raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
+    return Run(folder, model, training.restore_model(model, folder), shape, classes, description)
+
+
+def build(name: str, num_classes: int, in_features: int, options: dict[str, Any], seed: int) -> nnx.Module:
+    """The network by its name, its parameters drawn from a seed."""
+    return models.create(name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **options)
+
+
+def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:
+    """Keeps a run's result on a split as `evaluation.json`."""
+    training.write_atomically(folder / "evaluation.json", json.dumps({"split": split, **found._asdict()}) + "\n")
+
+
+def held_out_split(name: str) -> str:
+    """The split to watch while training: validation where there is one, else test."""
+    return "validation" if "validation" in data.splits(name) else "test"

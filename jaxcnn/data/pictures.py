@@ -1,0 +1,74 @@
+"""Picture files as a network's input."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Picture(NamedTuple):
+    """A picture in a network's shape, and in words what was changed to bring it there."""
+
+    pixels: np.ndarray  # `(H, W, C)` uint8
+    changes: tuple[str, ...]
+
+
+def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False) -> Picture:
+    """Reads a picture file, upright, without alpha, in a network's size and channels.
+
+    Args:
+      path: any format that Pillow reads; 16-bit greys are scaled to bytes, transparency lies on white.
+      shape: `(H, W, C)` of the network, with 1 or 3 channels.
+      invert: exchange light and dark.
+
+    Returns:
+      The picture and what was changed.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is no picture, or is damaged.
+    """
+    from PIL import Image, ImageOps
+
+    path, (height, width, channels) = Path(path), shape
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            image.load()
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{path} must be a picture; Pillow recognises no format in it.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} must be a whole picture; reading it failed: {error}.") from None
+    changes = []
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_bytes(image)
+        changes.append("16-bit scaled to 8")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        changes.append("transparency on white")
+    mode = {1: "L", 3: "RGB"}[channels]
+    if image.mode != mode and image.mode in ("1", "P"):  # another coding of the same colours
+        image = image.convert("RGB" if image.mode == "P" and image.palette.mode != "L" else "L")
+    if image.mode != mode:
+        changes.append("colour made grey" if mode == "L" else "grey made colour")
+        image = image.convert(mode)
+    if image.size != (width, height):
+        changes.append(f"{image.width}x{image.height} resized to {width}x{height}")
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image).reshape(height, width, channels)
+    if invert:
+        pixels = 255 - pixels
+        changes.append("inverted")
+    return Picture(pixels, tuple(changes))
+
+
+def _to_bytes(image):
+    """A picture of 16-bit or wider greys as bytes; values up to 65,535 keep their ratio."""
+    from PIL import Image
+
+    values = np.asarray(image, np.float64)
+    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))

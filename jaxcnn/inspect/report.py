@@ -1,0 +1,162 @@
+"""One self-contained page about a trained network."""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flax import nnx
+
+from jaxcnn import layers, models, training
+from jaxcnn.data import Dataset, Scaling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #30343b; max-width: 58rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
+img { max-width: 100%; display: block; margin: .3rem 0; }
+table { border-collapse: collapse; font-size: .85rem; } th { text-align: left; border-bottom: 1px solid #999; }
+td, th { padding: .15rem .9rem .15rem 0; } th:nth-child(n+4), td:nth-child(n+4) { text-align: right; } pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
+.note { color: #6b7078; font-size: .85rem; margin: .2rem 0; } .big { font-size: 1.3rem; }
+"""
+
+_MISTAKES = 24
+
+
+def write_report(folder: str | Path, model: nnx.Module, test: Dataset, scaling: Scaling) -> Path:
+    """Writes `report.html` into a run's folder.
+
+    Learning curves, confusion matrix, first-layer filters, feature maps of one example, the worst mistakes with their
+    probabilities, the layers, the configuration and the command that reproduces it; pictures inside the file.
+
+    Args:
+      folder: the run's folder, with its `config.json` and `metrics.jsonl`.
+      model: the trained network.
+      test: the examples that the report speaks of.
+      scaling: the scaling that the network was trained with.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      FileNotFoundError: if the folder is none of a run.
+    """
+    folder = Path(folder)
+    description = training.read_description(folder)
+    rows = [row for row in training.read_log(folder / "metrics.jsonl") if row["kind"] == "epoch"]
+    probabilities = training.predict(model, test.images, scaling)
+    predictions = probabilities.argmax(-1)
+    right = int((predictions == test.labels).sum())
+    name = description.get("model", {}).get("name", type(model).__name__)
+    parts = [
+        f"<h1>{_text(name)} on {_text(test.name)}</h1>",
+        f'<p class="big">{100 * right / len(test.labels):.2f} % of the {len(test.labels):,} {_text(test.split)} images '
+        f"classified correctly, {len(test.labels) - right:,} wrong</p>",
+        *_curves(rows),
+        *_confusion(test, predictions),
+        *_mistakes(test, probabilities),
+        *_filters(model),
+        *_feature_maps(model, test, scaling, probabilities),
+        "<h2>Layers</h2>",
+        models.summary(model, (1, *test.images.shape[1:]))._repr_html_(),
+        *_how(description),
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(name)} on {_text(test.name)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+    path = folder / "report.html"
+    training.write_atomically(path, page)
+    return path
+
+
+def _curves(rows: list[dict[str, Any]]) -> list[str]:
+    from jaxcnn.inspect import figures
+
+    if not rows:
+        return ['<p class="note">No epoch was finished.</p>']
+    return ["<h2>Learning curves</h2>", _image(figures.learning_curves(rows), "Loss and error by epoch")]
+
+
+def _confusion(test: Dataset, predictions: np.ndarray) -> list[str]:
+    from jaxcnn.inspect import figures
+
+    figure = figures.confusion_matrix(test.labels, predictions, test.classes)
+    return ["<h2>Confusion matrix</h2>", _image(figure, "Counts of true against predicted class")]
+
+
+def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
+    from jaxcnn.inspect import figures
+
+    predictions = probabilities.argmax(-1)
+    wrong = np.flatnonzero(predictions != test.labels)
+    if not len(wrong):
+        return ["<h2>Worst mistakes</h2>", '<p class="note">There is none.</p>']
+    worst = wrong[np.argsort(-probabilities[wrong].max(-1), kind="stable")][:_MISTAKES]
+    captions = [
+        f"{test.classes[test.labels[i]]} as {test.classes[predictions[i]]}, {100 * probabilities[i].max():.0f} %"
+        for i in worst
+    ]
+    note = f'<p class="note">True class, predicted class, its probability; {len(worst)} of {len(wrong)}.</p>'
+    return ["<h2>Worst mistakes</h2>", note, _image(figures.labelled_images(test.images[worst], captions), "Mistakes")]
+
+
+def _filters(model: nnx.Module) -> list[str]:
+    from jaxcnn.inspect import figures
+
+    first = next(
+        (m for _, m in nnx.iter_modules(model) if isinstance(m, layers.Conv) and len(m.kernel_size) == 2), None
+    )
+    if first is None:
+        return []
+    note = (
+        "Weights below zero blue, above zero red." if first.kernel.shape[2] != 3 else "Weights as colours, zero grey."
+    )
+    figure = figures.filters(np.asarray(first.kernel[...], np.float32))
+    return ["<h2>First-layer filters</h2>", f'<p class="note">{note}</p>', _image(figure, "Filters")]
+
+
+def _feature_maps(model: nnx.Module, test: Dataset, scaling: Scaling, probabilities: np.ndarray) -> list[str]:
+    from jaxcnn.inspect import figures
+
+    logits_and_stages = model(scaling(test.images[:1]), capture=True)
+    maps = {name: np.asarray(a[0], np.float32) for name, a in logits_and_stages[1].items() if a.ndim == 4}
+    if not maps:
+        return []
+    label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]
+    caption = f"{label}, {100 * share:.1f} %"
+    figure = figures.labelled_images(test.images[:1], [caption])
+    note = f'<p class="note">The first {_text(test.split)} image, and the probability of its true class.</p>'
+    images = [_image(figures.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
+    return ["<h2>Feature maps of one example</h2>", note, _image(figure, "The example"), *images]
+
+
+def _how(description: dict[str, Any]) -> list[str]:
+    command = description.get("command")
+    told = [
+        f"{group}.{key} = {json.dumps(value)}"
+        for group, part in description.items()
+        if isinstance(part, dict)
+        for key, value in part.items()
+    ]
+    parts = [f"<h2>Reproduce it</h2><pre>{_text(command)}</pre>"] if command else []
+    return [*parts, f"<h2>Configuration</h2><pre>{_text(chr(10).join(told))}</pre>"]
+
+
+def _image(figure: "Figure", description: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=192)
+    width = round(figure.get_figwidth() * 96)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img width="{width}" alt="{_text(description)}" src="data:image/png;base64,{data}">'
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))

@@ -1,0 +1,35 @@
+"""Every test runs with strict promotion, warnings as errors, and several CPU devices."""
+
+import os
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def float64():
+    """Lets a test compute in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that want it are skipped where it is not given."""
+    folder = os.environ.get("JAXCNN_DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("JAXCNN_DATA_DIR does not name a folder")
+    return Path(folder)
