@@ -130,8 +130,8 @@ def resolve_padding(
         pairs = ()
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
         raise ValueError(
-            f"`padding` must be a name, an integer, or per spatial axis (here {rank}) an integer or a (low, high) pair; "
-            f"got {padding!r}."
+            f"`padding` must be a name, an integer, or for each of the {rank} spatial axes an integer or a (low, high) "
+            f"pair; got {padding!r}."
         )
     return tuple((low, high) for low, high in pairs)
 
@@ -312,7 +312,8 @@ def check_groups(channels: int, kernel_inputs: int, kernel_outputs: int, groups:
         raise ValueError(f"`feature_group_count` must be positive; got {groups}.")
     if channels % groups or kernel_outputs % groups:
         raise ValueError(
-            f"`feature_group_count` must divide the {channels} input channels and {kernel_outputs} outputs; got {groups}."
+            f"`feature_group_count` must divide the {channels} input channels and {kernel_outputs} outputs; "
+            f"got {groups}."
         )
     if channels != kernel_inputs * groups:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Between a run's folder and its network."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +46,9 @@ def build(name: str, num_classes: int, in_features: int, options: dict[str, Any]
 
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:
     """Keeps a run's result on a split as `evaluation.json`."""
-    training.write_atomically(folder / "evaluation.json", json.dumps({"split": split, **found._asdict()}) + "\n")
+    training.write_atomically(
+        folder / "evaluation.json", json.dumps({"split": split, **dataclasses.asdict(found)}) + "\n"
+    )
 
 
 def held_out_split(name: str) -> str:

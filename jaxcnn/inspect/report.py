@@ -21,7 +21,9 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #30343b; max-width: 58rem; m
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
 img { max-width: 100%; display: block; margin: .3rem 0; }
 table { border-collapse: collapse; font-size: .85rem; } th { text-align: left; border-bottom: 1px solid #999; }
-td, th { padding: .15rem .9rem .15rem 0; } th:nth-child(n+4), td:nth-child(n+4) { text-align: right; } pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
+td, th { padding: .15rem .9rem .15rem 0; }
+th:nth-child(n+4), td:nth-child(n+4) { text-align: right; }
+pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
 .note { color: #6b7078; font-size: .85rem; margin: .2rem 0; } .big { font-size: 1.3rem; }
 """
 

@@ -17,6 +17,10 @@ from jaxcnn.ops.conv import Method, Rule
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 
 
+_KERNEL_INIT = nnx.initializers.lecun_normal()  # the defaults of flax.nnx.Conv
+_BIAS_INIT = nnx.initializers.zeros_init()
+
+
 class Conv(nnx.Module):
     """A convolution with a learned kernel and bias.
 
@@ -66,8 +70,8 @@ class Conv(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         precision: lax.PrecisionLike = None,
         preferred_element_type: DTypeLike | None = None,
-        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
-        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        kernel_init: nnx.Initializer = _KERNEL_INIT,
+        bias_init: nnx.Initializer = _BIAS_INIT,
         rule: Rule = "hand",
         method: Method = "auto",
         rngs: nnx.Rngs,
@@ -99,7 +103,8 @@ class Conv(nnx.Module):
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Convolves `(*batch, *spatial, C)` to `(*batch, *output, O)`; several batch axes, or none, are allowed."""
         bias = None if self.bias is None else self.bias[...]
-        inputs, kernel, bias = dtypes.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
+        arguments = (jnp.asarray(inputs), self.kernel[...], bias)
+        inputs, kernel, bias = dtypes.promote_dtype(arguments, dtype=self.dtype)
         rank = len(self.kernel_size)
         batch = inputs.shape[: max(0, inputs.ndim - rank - 1)]
         images, padding = self._filled(inputs.reshape(-1, *inputs.shape[len(batch) :]) if len(batch) != 1 else inputs)

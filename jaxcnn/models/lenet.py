@@ -8,6 +8,7 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, layers, ops
+from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
 ACTIVATIONS = {"relu": ops.relu, "tanh": ops.tanh}
@@ -50,8 +51,8 @@ class LeNet5(nnx.Module):
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
-        ops.arrays.choice("pool", pool, tuple(POOLS))
-        ops.arrays.choice("activation", activation, tuple(ACTIVATIONS))
+        choice("pool", pool, tuple(POOLS))
+        choice("activation", activation, tuple(ACTIVATIONS))
         numbers = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
         self.pool1 = POOLS[pool](2, rule=rule)

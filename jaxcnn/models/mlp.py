@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxcnn import geometry, ops
+from jaxcnn import geometry
 from jaxcnn.models.lenet import ACTIVATIONS
+from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
 
@@ -43,7 +44,7 @@ class MLP(nnx.Module):
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
-        ops.arrays.choice("activation", activation, tuple(ACTIVATIONS))
+        choice("activation", activation, tuple(ACTIVATIONS))
         self.image_shape = (*image_size, in_features)
         widths = (image_size[0] * image_size[1] * in_features, *hidden)
         self.dense = nnx.List(
@@ -58,7 +59,7 @@ class MLP(nnx.Module):
         """Classifies images; arguments and result as in `LeNet5`, with images `(N, *image_size, in_features)`."""
         geometry.expect_images(jnp.shape(images), self.image_shape, "MLP")
         stages: dict[str, jax.Array] = {}
-        x = jnp.reshape(images, (len(images), -1))
+        x = jnp.reshape(images, (jnp.shape(images)[0], -1))
         for number, layer in enumerate(self.dense, start=1):
             x = stages[f"dense{number}"] = ACTIVATIONS[self.activation](layer(x), rule=self.rule)
         logits = stages["head"] = self.head(x)

@@ -8,9 +8,9 @@ from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays
 
-# ReLU, y = max(x, 0). Where y > 0, dy/dx = 1; elsewhere 0. At the kink x = 0 it is 0, a subgradient, as in `jax.nn.relu`
-# and PyTorch. The output tells the sides apart, so the input need not be kept. A NaN in x is a NaN in y and stops its
-# error: NaN > 0 is false.
+# ReLU, y = max(x, 0). Where y > 0, dy/dx = 1; elsewhere 0. At the kink x = 0 it is 0, a subgradient, as in
+# `jax.nn.relu` and PyTorch. The output tells the sides apart, so the input need not be kept. A NaN in x is a NaN in y
+# and stops its error: NaN > 0 is false.
 
 
 @jax.custom_vjp

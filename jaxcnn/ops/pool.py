@@ -1,8 +1,8 @@
 """Pooling: the largest or the mean value of every window, and where its gradient goes."""
 
+import functools
 import itertools
 import math
-from functools import partial
 from typing import Literal
 
 import jax
@@ -66,33 +66,31 @@ def _winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
     """The largest value of every window, and its switch; -inf and no winner where a window is all padding."""
     none = _no_winner(window)
     shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
-    best = arrays.varying_like(jnp.full(shape, -np.inf, inputs.dtype), inputs)
-    switches = arrays.varying_like(jnp.full(shape, none), inputs)
-    if best.size == 0:
-        return best, switches
-    always_won = False
-    for number, value, real in _tap_views(inputs, window, -np.inf):
+    if 0 in shape:
+        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, none.dtype)
+    views = list(_tap_views(inputs, window, -np.inf))
+    first = views[0][1]
+    best, switches = jnp.full_like(first, -np.inf), jnp.full_like(first, none, dtype=none.dtype)
+    decided = False  # whether every window has a winner
+    for number, value, real in views:
         wins = ~(value <= best) & (best == best)  # larger, or the first NaN
-        if not always_won:
-            wins |= switches == none
-        if real.all():
-            always_won = True
-        else:
-            wins &= real
+        wins = wins if decided else wins | (switches == none)
+        wins = wins if real.all() else wins & real
+        decided = decided or bool(real.all())
         best, switches = jnp.where(wins, value, best), jnp.where(wins, none.dtype.type(number), switches)
     return best, switches
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _pick(inputs: jax.Array, switches: jax.Array, window: Window) -> jax.Array:
     """(1): what the switches point to; 0 where there is no winner."""
     if switches.size == 0:
         return jnp.zeros(switches.shape, inputs.dtype)
     views = _tap_views(inputs, window, 0.0)
-    return sum(jnp.where(switches == number, value, 0) for number, value, _ in views)
+    return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value, _ in views))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
     """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
     batch, *output, channels = values.shape
@@ -136,7 +134,7 @@ _route.defvjp(
 )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
     del sizes
     return _winners(inputs, window)[0]
@@ -207,7 +205,21 @@ def _plain_window_sum(inputs: jax.Array, window: Window) -> jax.Array:
     return lax.reduce_window(inputs, np.zeros((), inputs.dtype), lax.add, **_window_options(window))
 
 
-_window_sum = jax.custom_vjp(_plain_window_sum, nondiff_argnums=(1,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _window_sum(inputs: jax.Array, window: Window) -> jax.Array:
+    # padded by hand, and without a window of one cell: XLA (jaxlib 0.10) aborts on that window with negative padding
+    borders = [(low, high, b - 1) for (low, high), b in zip(window.padding, window.input_dilation, strict=True)]
+    padded = lax.pad(inputs, np.zeros((), inputs.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+    strides = (1, *window.strides, 1)
+    if set(window.shape) == {1}:
+        ends = [(n - 1) * s + 1 for n, s in zip(window.output_shape(inputs.shape[1:-1]), window.strides, strict=True)]
+        return lax.slice(padded, (0,) * inputs.ndim, (inputs.shape[0], *ends, inputs.shape[-1]), strides)
+    shape, dilation = (1, *window.shape, 1), (1, *window.dilation, 1)
+    return lax.reduce_window(
+        padded, np.zeros((), inputs.dtype), lax.add, shape, strides, "VALID", window_dilation=dilation
+    )
+
+
 _window_sum.defvjp(
     lambda inputs, window: (_window_sum(inputs, window), inputs),
     lambda window, inputs, error: (_window_sum(error, geometry.transposed_window(window, inputs.shape[1:-1])),),

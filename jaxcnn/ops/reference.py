@@ -66,8 +66,7 @@ def _im2col(inputs: jax.Array, window: Window) -> jax.Array:
 im2col = jax.custom_vjp(_im2col, nondiff_argnums=(1,))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Array:
+def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Array:
     """The adjoint of `im2col`: adds every copy back to its cell, giving an array of this shape."""
     output, size = window.output_shape(shape[1:-1]), window.padded_shape(shape[1:-1])
     total = jnp.zeros((shape[0], *size, shape[-1]), columns.dtype)
@@ -80,6 +79,7 @@ def col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Ar
     return _unpad(total, window)
 
 
+col2im = jax.custom_vjp(_col2im, nondiff_argnums=(1, 2))
 im2col.defvjp(
     lambda inputs, window: (im2col(inputs, window), inputs),
     lambda window, inputs, error: (arrays.match_cotangent(col2im(error, inputs.shape, window), inputs),),
@@ -141,8 +141,8 @@ def conv_im2col(inputs, kernel, window: Window, groups: int, precision, element_
     return _im2col_conv(inputs, kernel, window, groups, precision, element_type)
 
 
-# Loops. One multiplication of a window by a kernel for every image m, output position j and output channel (g, o); the
-# gradients run over the same loop: each y[m, j, (g, o)] passes its error e to the window it read and the kernel it used,
+# Loops. One product of a window and a kernel for every image m, output position j and output channel (g, o). The
+# gradients run over the same loop: each y[m, j, (g, o)] passes its error e to the window and the kernel that it used,
 #
 #     dx^[m, s j + d t - p, (g, i)] += e w[t, i, (g, o)],      dw[t, i, (g, o)] += e x^[m, s j + d t - p, (g, i)].
 
@@ -171,6 +171,8 @@ def _loop(inputs, kernel, window, groups, element_type):
         return outputs.at[index].set(jnp.sum(seen * weights[..., output]))
 
     zeros = arrays.varying_like(jnp.zeros(math.prod(shape), wide), padded, weights)
+    if not zeros.size:
+        return zeros.reshape(shape).astype(element_type or inputs.dtype)
     return lax.fori_loop(0, zeros.size, body, zeros).reshape(shape).astype(element_type or inputs.dtype)
 
 
@@ -183,6 +185,8 @@ def _loop_conv_fwd(inputs, kernel, window, groups, element_type):
 
 def _loop_conv_bwd(window, groups, element_type, residuals, error):
     inputs, kernel = residuals
+    if not error.size:
+        return tuple(arrays.match_cotangent(jnp.zeros_like(array), array) for array in residuals)
     wide = arrays.wider(error.dtype, inputs.dtype, jnp.float32)
     padded, weights, errors = _pad(inputs, window).astype(wide), kernel.astype(wide), error.astype(wide).reshape(-1)
     block = (1, *window.extent, kernel.shape[-2])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxcnn.training.step import TrainState
 
@@ -60,7 +61,7 @@ class Checkpoints:
         except (ValueError, KeyError, OSError) as error:
             first = str(error).strip().splitlines()[0]
             raise ValueError(f"checkpoint {step} in {self._manager.directory} does not fit: {first}") from None
-        return _with_keys(restored.state, like), restored.position
+        return _with_keys(restored["state"], like), restored["position"]
 
     def close(self) -> None:
         """Waits until everything is written."""
@@ -68,7 +69,7 @@ class Checkpoints:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _without_keys(state: TrainState) -> TrainState:

@@ -1,12 +1,12 @@
 """The training loop: steps, evaluation, log, checkpoints."""
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from jaxcnn.data.batches import eval_batches, steps_per_epoch, train_batch
@@ -130,7 +130,7 @@ def fit(
                 "step": step,
                 "epoch": -(-step // per_epoch),
                 **(tally.means() if ended else tally.last),
-                "learning_rate": float(schedule(step - 1)),
+                "learning_rate": float(np.asarray(schedule(step - 1))),
                 "images_per_second": tally.images_per_second(),
             }
             if ended:

@@ -1,17 +1,19 @@
 """What is measured, and the log that keeps it."""
 
+import dataclasses
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 
-class Evaluation(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
     """A network's result on a whole data set."""
 
     loss: float  # mean cross-entropy, in nats
@@ -24,7 +26,7 @@ class NonFiniteError(RuntimeError):
 
 
 class Tally:
-    """Sums over the steps of an epoch; steps stay on the device until `settle`, so that the host never waits for one."""
+    """Sums over the steps of an epoch; they stay on the device until `settle`, so that the host waits for none."""
 
     def __init__(self, batch_size: int, loss: float = 0.0, correct: int = 0, batches: int = 0):
         self.batch_size = batch_size
@@ -48,8 +50,8 @@ class Tally:
             loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise NonFiniteError(
-                    f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g} at step {step}, "
-                    f"{last_good}."
+                    f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g} "
+                    f"at step {step}, {last_good}."
                 )
             self.loss, self.correct, self.batches = (
                 self.loss + loss,

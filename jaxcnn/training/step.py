@@ -19,7 +19,7 @@ class TrainState(NamedTuple):
     """All that changes in training; a pytree of arrays."""
 
     step: jax.Array  # steps done
-    params: nnx.State
+    params: Any  # nnx.State
     rest: nnx.State  # batch statistics, random streams
     opt_state: optax.OptState
 

@@ -1,0 +1,121 @@
+"""Activations and losses against autodiff, the full Jacobian, the oracle and PyTorch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from jaxcnn import ops
+
+ACTIVATIONS = [ops.relu, ops.tanh]
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS)
+def test_activations_equal_autodiff_and_the_jacobian(random, float64, op):
+    x = random.normal(size=(3, 5)) * 3
+    error = random.normal(size=x.shape)
+    for rule in ("hand", "autodiff"):
+        y, back = jax.vjp(lambda x, rule=rule: op(x, rule=rule), x)
+        np.testing.assert_allclose(y, {ops.relu: lambda x: np.maximum(x, 0), ops.tanh: np.tanh}[op](x), rtol=1e-15)
+        np.testing.assert_allclose(back(error)[0], error * np.diag(oracles.jacobian(op, x)).reshape(x.shape), atol=1e-8)
+    second = jax.vmap(jax.grad(jax.grad(lambda x: op(x) ** 2)))(x.ravel())
+    expected = jax.vmap(jax.grad(jax.grad(lambda x: op(x, rule="autodiff") ** 2)))(x.ravel())
+    np.testing.assert_allclose(second, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_activations_keep_their_dtype(op, dtype):
+    y, back = jax.vjp(op, jnp.array([-1.0, 0.5], dtype))
+    assert y.dtype == dtype and back(y)[0].dtype == dtype
+
+
+def test_relu_at_its_kink_and_at_nan():
+    gradient = jax.vmap(jax.grad(ops.relu))(jnp.array([-1.0, -0.0, 0.0, 1.0, jnp.inf, -jnp.inf, jnp.nan]))
+    np.testing.assert_array_equal(gradient, [0, 0, 0, 1, 1, 0, 0])
+    assert np.isnan(ops.relu(jnp.nan))
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS)
+def test_activations_refuse_other_dtypes_and_rules(op):
+    with pytest.raises(TypeError, match="`x` must be real floating; got int32."):
+        op(jnp.arange(3))
+    with pytest.raises(ValueError, match="`rule` must be one of 'hand', 'autodiff'; got 'x'"):
+        op(jnp.ones(3), rule="x")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_integers_equals_pytorch_and_autodiff(random, smoothing):
+    torch = pytest.importorskip("torch")
+    logits, labels = random.normal(size=(6, 5)).astype(np.float32) * 4, np.array([0, 4, 2, 2, 1, 3])
+    error = random.normal(size=6).astype(np.float32)
+    t = torch.tensor(logits, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(t, torch.tensor(labels), reduction="none", label_smoothing=smoothing)
+    theirs.backward(torch.tensor(error))
+    for rule in ("hand", "autodiff"):
+        loss, back = jax.vjp(
+            lambda z, rule=rule: ops.softmax_cross_entropy(z, labels, label_smoothing=smoothing, rule=rule), logits
+        )
+        np.testing.assert_allclose(loss, theirs.detach().numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(back(jnp.asarray(error))[0], t.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_cross_entropy_of_probabilities_equals_the_oracle(random, float64):
+    logits, targets, error = random.normal(size=(4, 5)) * 3, random.uniform(size=(4, 5)), random.normal(size=4)
+    loss, back = jax.vjp(ops.softmax_cross_entropy, logits, targets)
+    expected = oracles.softmax_cross_entropy(logits, targets, error)
+    for a, b in zip((loss, *back(error)), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    jacobian = oracles.jacobian(jax.jit(lambda z: ops.softmax_cross_entropy(z, targets)), logits)
+    analytic = jax.jacrev(ops.softmax_cross_entropy)(logits, targets).reshape(4, -1)
+    np.testing.assert_allclose(analytic, jacobian, atol=1e-8)
+
+
+def test_cross_entropy_second_derivatives_equal_autodiff(random, float64):
+    logits, targets = random.normal(size=(3, 4)), random.uniform(size=(3, 4))
+
+    def curvature(rule):
+        def penalty(z, t):
+            gradient = jax.grad(lambda z, t: ops.softmax_cross_entropy(z, t, rule=rule).sum(), argnums=(0, 1))(z, t)
+            return sum(jnp.sum(g**3) for g in gradient)
+
+        return jax.grad(penalty, argnums=(0, 1))(logits, targets)
+
+    for hand, autodiff in zip(curvature("hand"), curvature("autodiff"), strict=True):
+        np.testing.assert_allclose(hand, autodiff, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_cross_entropy_is_stable_at_large_logits(dtype):
+    logits = jnp.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], dtype)
+    loss, back = jax.vjp(lambda z: ops.softmax_cross_entropy(z, np.array([0, 0])), logits)
+    np.testing.assert_allclose(loss.astype(np.float32), [0, 2e4], rtol=0.01)
+    gradient = back(jnp.ones_like(loss))[0]
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(gradient.astype(np.float32), [[0, 0, 0], [-1, 1, 0]])
+
+
+def test_cross_entropy_of_a_class_ruled_out_by_an_infinite_logit():
+    logits = jnp.array([[0.0, -jnp.inf, 0.0]])
+    loss, back = jax.vjp(lambda z: ops.softmax_cross_entropy(z, np.array([0])), logits)
+    np.testing.assert_allclose(loss, [np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(back(jnp.ones(1))[0], [[-0.5, 0, 0.5]], rtol=1e-6)
+
+
+def test_cross_entropy_of_unlabelled_examples_is_zero():
+    loss, back = jax.vjp(lambda z: ops.softmax_cross_entropy(z, np.array([-1, 1])), jnp.ones((2, 3)))
+    assert loss[0] == 0 and not np.any(back(jnp.ones(2))[0][0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "smoothing", "message"),
+    [
+        (np.zeros((3,), np.int32), 0.0, r"`labels` must have shape \(2,\), for logits \(2, 5\); got \(3,\)"),
+        (np.zeros((2, 4), np.float32), 0.0, r"`labels` must have shape \(2, 5\)"),
+        (np.zeros(2, np.int32), 1.5, r"`label_smoothing` must be in \[0, 1\]; got 1.5"),
+    ],
+)
+def test_cross_entropy_refuses_what_does_not_fit(labels, smoothing, message):
+    with pytest.raises(ValueError, match=message):
+        ops.softmax_cross_entropy(np.zeros((2, 5), np.float32), labels, label_smoothing=smoothing)
