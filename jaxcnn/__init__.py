@@ -6,4 +6,12 @@ from jaxcnn import data, geometry, inspect, layers, models, ops, training
 
 __version__ = _version("jaxcnn")
 
-__all__ = ["data", "geometry", "inspect", "layers", "models", "ops", "training"]
+__all__ = [
+    "data",
+    "geometry",
+    "inspect",
+    "layers",
+    "models",
+    "ops",
+    "training",
+]

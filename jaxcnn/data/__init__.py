@@ -7,10 +7,10 @@ from jaxcnn.data.pictures import Picture, read_picture
 from jaxcnn.data.sources import SOURCES, load, splits
 
 __all__ = [
-    "SOURCES",
     "Batch",
     "Dataset",
     "Picture",
+    "SOURCES",
     "Scaling",
     "eval_batches",
     "load",

@@ -2,4 +2,6 @@
 
 from jaxcnn.inspect.report import write_report
 
-__all__ = ["write_report"]
+__all__ = [
+    "write_report",
+]

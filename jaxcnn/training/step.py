@@ -69,9 +69,10 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch):
         gradient_of = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (rest, correct)), gradient = gradient_of(state.params, state.rest, batch)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "correct": correct, "gradient_norm": optax.global_norm(gradient)}
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(gradient)}
         return TrainState(state.step + 1, params, rest, opt_state), metrics
 
     return train_step

@@ -1,0 +1,83 @@
+"""What a user sees: exported names, a light import, the README's commands."""
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+
+import jaxcnn
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ["jaxcnn", *(f"jaxcnn.{name}" for name in jaxcnn.__all__ if hasattr(getattr(jaxcnn, name), "__path__"))]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_all_is_the_namespace(name):
+    package = importlib.import_module(name)
+    inside = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    public = {
+        key
+        for key, value in vars(package).items()
+        if not key.startswith("_") and not (key in inside and isinstance(value, types.ModuleType) and name != "jaxcnn")
+    }
+    assert set(package.__all__) == public - {"cli"}
+    assert list(package.__all__) == sorted(package.__all__)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_everything_public_is_documented(name):
+    package = importlib.import_module(name)
+    for key in package.__all__:
+        thing = getattr(package, key)
+        if callable(thing) or isinstance(thing, types.ModuleType):
+            summary = (thing.__doc__ or "").strip().splitlines()[:1]
+            assert summary and summary[0].endswith((".", "?")), f"{name}.{key}"
+
+
+def test_import_is_light():
+    heavy = [
+        "tensorflow_datasets",
+        "grain",
+        "matplotlib",
+        "sklearn",
+        "torch",
+        "onnx",
+        "PIL",
+        "tyro",
+        "orbax.checkpoint",
+    ]
+    code = f"import sys, jaxcnn; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before = "import sys, jax, flax.nnx, optax; print([name for name in " + str(heavy) + " if name in sys.modules])"
+    already = subprocess.run([sys.executable, "-c", before], capture_output=True, text=True, check=True)
+    assert found.stdout == already.stdout
+
+
+def test_the_version_stands_in_one_place():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert jaxcnn.__version__ == version
+    assert version not in (ROOT / "jaxcnn" / "__init__.py").read_text()
+
+
+def test_the_readme_s_commands_exist():
+    """Every `jaxcnn` line in a console block parses: its options are real."""
+    from jaxcnn.cli.main import _parse
+
+    lines = re.findall(r"^(?:\S.* && )?jaxcnn (.+)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert lines
+    for line in lines:
+        _parse(line.split("  #")[0].split())
+
+
+def test_the_readme_s_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "README.md", "exec"), {})
