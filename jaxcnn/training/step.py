@@ -86,7 +86,7 @@ def make_eval_step(graphs: Graphs, scaling: Scaling) -> Callable[..., dict[str, 
         logits = nnx.merge(graphs.eval, params, rest)(scaling(batch.images)).astype(jnp.float32)
         losses = ops.softmax_cross_entropy(logits, batch.labels)
         right = logits.argmax(-1) == batch.labels
-        return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right * batch.weights.astype(jnp.int32))}
+        return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right & (batch.weights > 0))}
 
     return eval_step
 
