@@ -45,6 +45,16 @@ class Window(NamedTuple):
             for size, extent, stride in zip(self.padded_shape(input_shape), self.extent, self.strides, strict=True)
         )
 
+    def lax_options(self) -> dict:
+        """The window in the words of `lax.reduce_window`, for `(N, *spatial, C)`."""
+        return {
+            "window_dimensions": (1, *self.shape, 1),
+            "window_strides": (1, *self.strides, 1),
+            "padding": ((0, 0), *self.padding, (0, 0)),
+            "base_dilation": (1, *self.input_dilation, 1),
+            "window_dilation": (1, *self.dilation, 1),
+        }
+
     def remainder(self, input_shape: Shape) -> Shape:
         """The trailing cells that no window reaches, `(n + lo + hi - k) mod s` per axis."""
         return tuple(
@@ -82,6 +92,18 @@ def per_axis(value: int | Iterable[int], rank: int, name: str, *, minimum: int =
     if any(entry < minimum for entry in entries):
         raise ValueError(f"`{name}` must be {kind}; got {value!r}.")
     return entries
+
+
+def sizes(value: Iterable[int], name: str) -> Shape:
+    """Checks a sequence of positive integers, of any length.
+
+    Raises:
+      ValueError: if it is not one.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise ValueError(f"`{name}` must be a sequence of positive integers; got {value!r}.")
+    entries = tuple(value)
+    return per_axis(entries, len(entries), name)
 
 
 def resolve_padding(
@@ -201,18 +223,12 @@ def transposed_output_shape(
     sizes = tuple(input_shape)
     rank = len(sizes)
     steps = per_axis(strides, rank, "strides")
-    extra = per_axis(remainder, rank, "remainder", minimum=0)
-    if any(a >= s for a, s in zip(extra, steps, strict=True)):
-        raise ValueError(f"`remainder` must be below the stride, {steps}; got {extra}.")
     shape = per_axis(window_shape, rank, "window_shape")
-    extents = map(dilated_size, shape, per_axis(window_dilation, rank, "window_dilation"))
     if isinstance(padding, str):
         raise ValueError(f"`padding` of a transposed size must be integers; got {padding!r}.")
-    pads = resolve_padding(padding, sizes, shape)
-    return tuple(
-        max(0, s * (n - 1) + a + k - low - high)
-        for n, s, a, k, (low, high) in zip(sizes, steps, extra, extents, pads, strict=True)
-    )
+    pads = transposed_padding(sizes, shape, steps, padding, remainder, window_dilation)
+    window = Window(shape, (1,) * rank, pads, steps, per_axis(window_dilation, rank, "window_dilation"))
+    return window.output_shape(sizes)
 
 
 def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
@@ -284,13 +300,7 @@ def conv_window(
       ValueError: if ranks, channels or groups disagree, or the window is refused by `resolve_window`.
     """
     inputs_shape, kernel_shape = tuple(inputs_shape), tuple(kernel_shape)
-    if len(inputs_shape) not in (3, 4, 5):
-        raise ValueError(f"`inputs` must be (N, *spatial, C) with 1 to 3 spatial axes; got shape {inputs_shape}.")
-    if len(kernel_shape) != len(inputs_shape):
-        raise ValueError(
-            f"`kernel` must have as many axes as `inputs`, (*window, I, O); "
-            f"got {kernel_shape} for inputs {inputs_shape}."
-        )
+    check_kernel(inputs_shape, kernel_shape)
     check_groups(inputs_shape[-1], kernel_shape[-2], kernel_shape[-1], feature_group_count)
     return resolve_window(
         inputs_shape[1:-1],
@@ -335,8 +345,7 @@ def pool_window(
       ValueError: if the rank is wrong or the window is refused by `resolve_window`.
     """
     inputs_shape = tuple(inputs_shape)
-    if len(inputs_shape) not in (3, 4, 5):
-        raise ValueError(f"`inputs` must be (N, *spatial, C) with 1 to 3 spatial axes; got shape {inputs_shape}.")
+    check_rank(inputs_shape)
     window_shape = per_axis(window_shape, len(inputs_shape) - 2, "window_shape")
     return resolve_window(
         inputs_shape[1:-1],
@@ -357,3 +366,98 @@ def expect_images(shape: Sequence[int], expected: Sequence[int | None], network:
     if wrong_rank or any(e is not None and n != e for n, e in zip(shape[1:], expected, strict=True)):
         wanted = ", ".join("any" if e is None else str(e) for e in expected)
         raise ValueError(f"{network} expects images of shape (N, {wanted}); got {tuple(shape)}.")
+
+
+def check_field(shape: Sequence[int]) -> None:
+    """Checks that `(N, *spatial, C)` has 1 to 3 spatial axes and that none is empty.
+
+    Raises:
+      ValueError: if it is otherwise.
+    """
+    check_rank(shape)
+    if 0 in shape[1:-1]:
+        raise ValueError(f"`inputs` must have no empty spatial axis; got shape {tuple(shape)}.")
+
+
+def check_rank(shape: Sequence[int]) -> None:
+    """Checks that `(N, *spatial, C)` has 1 to 3 spatial axes.
+
+    Raises:
+      ValueError: if it has not.
+    """
+    if len(shape) not in (3, 4, 5):
+        raise ValueError(f"`inputs` must be (N, *spatial, C) with 1 to 3 spatial axes; got shape {tuple(shape)}.")
+
+
+def check_kernel(inputs_shape: Sequence[int], kernel_shape: Sequence[int]) -> None:
+    """Checks that a kernel `(*window, I, O)` has the rank of `inputs`.
+
+    Raises:
+      ValueError: if it has not.
+    """
+    check_rank(inputs_shape)
+    if len(kernel_shape) != len(inputs_shape):
+        raise ValueError(
+            f"`kernel` must have as many axes as `inputs`, (*window, I, O); "
+            f"got {tuple(kernel_shape)} for inputs {tuple(inputs_shape)}."
+        )
+
+
+def local_window(
+    inputs_shape: Sequence[int],
+    kernel_shape: Sequence[int],
+    *,
+    strides: int | Sequence[int],
+    padding: Padding,
+    kernel_dilation: int | Sequence[int],
+) -> Window:
+    """Checks the shapes of a locally connected layer, `(N, *spatial, C)` with `(*output, *window, C, O)`.
+
+    Raises:
+      ValueError: if ranks, channels or output sizes disagree, or the window is refused by `resolve_window`.
+    """
+    check_rank(inputs_shape)
+    rank, kernel_shape = len(inputs_shape) - 2, tuple(kernel_shape)
+    if len(kernel_shape) != 2 * rank + 2:
+        raise ValueError(f"`kernel` must be (*output, *window, C, O), {2 * rank + 2} axes; got shape {kernel_shape}.")
+    sizes = tuple(inputs_shape[1:-1])
+    window = resolve_window(
+        sizes, kernel_shape[rank:-2], strides=strides, padding=padding, window_dilation=kernel_dilation
+    )
+    expected = (*window.output_shape(sizes), *window.shape, inputs_shape[-1])
+    if kernel_shape[:-1] != expected:
+        raise ValueError(f"`kernel` must begin with (*output, *window, C) = {expected}; got shape {kernel_shape}.")
+    return window
+
+
+def transposed_padding(
+    input_shape: Sequence[int],
+    window_shape: Sequence[int],
+    strides: int | Sequence[int],
+    padding: Padding,
+    remainder: int | Sequence[int],
+    window_dilation: int | Sequence[int],
+) -> tuple[tuple[int, int], ...]:
+    """The padding, round the spread input, of a transposed convolution; names as `lax.conv_transpose` reads them.
+
+    Raises:
+      ValueError: if an argument is malformed, or the output would be empty where the input is not.
+    """
+    rank = len(window_shape)
+    steps = per_axis(strides, rank, "strides")
+    extra = per_axis(remainder, rank, "remainder", minimum=0)
+    extents = tuple(map(dilated_size, window_shape, per_axis(window_dilation, rank, "window_dilation")))
+    if isinstance(padding, str):
+        if padding not in ("SAME", "VALID"):
+            raise ValueError(f"`padding` must be SAME, VALID, or integers; got {padding!r}.")
+        if any(extra):
+            raise ValueError(f"`remainder` needs integers as `padding`; got {extra} with {padding!r}.")
+        if padding == "VALID":
+            return tuple((k - 1, k - 1 + max(s - k, 0)) for s, k in zip(steps, extents, strict=True))
+        totals = [k + s - 2 for s, k in zip(steps, extents, strict=True)]
+        lows = [k - 1 if s > k - 1 else -(-total // 2) for s, k, total in zip(steps, extents, totals, strict=True)]
+        return tuple((low, total - low) for low, total in zip(lows, totals, strict=True))
+    if any(a >= s for a, s in zip(extra, steps, strict=True)):
+        raise ValueError(f"`remainder` must be below the stride, {steps}; got {extra}.")
+    pads = resolve_padding(padding, tuple(input_shape), tuple(window_shape))
+    return tuple((k - 1 - low, k - 1 - high + a) for k, (low, high), a in zip(extents, pads, extra, strict=True))

@@ -10,12 +10,13 @@ ROOT = Path(jaxcnn.__file__).parent
 ALLOWED = {
     "geometry": set(),
     "ops": {"geometry"},
+    "check": set(),
     "layers": {"geometry", "ops"},
     "models": {"geometry", "ops", "layers"},
     "data": {"geometry"},
     "training": {"geometry", "ops", "layers", "data"},
     "inspect": {"geometry", "ops", "layers", "models", "data", "training"},
-    "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect"},
+    "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect", "check"},
 }
 
 

@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from jaxcnn.cli.runs import ARGUMENTS
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -20,6 +22,7 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     try:
         command = _parse(args)
+        ARGUMENTS.set(tuple(args))
         return command() or 0
     except _UsageError as error:
         return _fail(str(error))
@@ -28,10 +31,16 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, RuntimeError) as error:
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
-        return _fail(" ".join(str(error).split()) or type(error).__name__)
+        return _fail(named)
+    except (ValueError, TypeError, RuntimeError) as error:
+        if os.environ.get("JAXCNN_TRACEBACK"):
+            raise
+        message = str(error).partition("\n-----")[0]  # JAX appends notes on its tracebacks
+        return _fail(" ".join(message.split()) or type(error).__name__)
 
 
 class _UsageError(Exception):
@@ -42,13 +51,14 @@ def _parse(args: list[str]):
     """The command that the arguments describe, ready to be called."""
     import tyro
 
+    from jaxcnn.cli.check import Check
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
     from jaxcnn.cli.train import Train
 
-    commands = {"train": Train, "eval": Eval, "predict": Predict, "models": Models, "doctor": Doctor}
+    commands = {"train": Train, "eval": Eval, "predict": Predict, "models": Models, "check": Check, "doctor": Doctor}
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -70,10 +80,12 @@ def _first_sentences(box: str) -> str:
     parts: list[list[str]] = [[]]
     for line in box.splitlines():
         text = line.strip("│╭╮╰╯ ")
-        if set(text) == {"─"}:
+        if text and set(text) <= {"─", "-"}:
             parts.append([])
         elif text and not text.startswith("─"):
             parts[-1].append(text)
+    if "╭" not in box:  # a stream without box characters: the title stands alone
+        parts = parts[1:]
     error, *hints = [" ".join(part) for part in parts if part] or [" ".join(box.split())]
     error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
     for hint in hints:

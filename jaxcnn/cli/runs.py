@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,10 @@ from flax import nnx
 
 from jaxcnn import data, models, training
 from jaxcnn.data import Scaling
+
+ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
+
+_DECIDED = ("num_classes", "in_features", "rngs")  # by data and seed
 
 
 class Run(NamedTuple):
@@ -40,7 +45,14 @@ def open_run(folder: Path) -> Run:
 
 
 def build(name: str, num_classes: int, in_features: int, options: dict[str, Any], seed: int) -> nnx.Module:
-    """The network by its name, its parameters drawn from a seed."""
+    """The network by its name, its parameters drawn from a seed.
+
+    Raises:
+      ValueError: if the name or an option is unknown, or an option is one that data and seed decide.
+    """
+    decided = [name for name in options if name in _DECIDED]
+    if decided:
+        raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed decide.")
     return models.create(name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **options)
 
 

@@ -4,16 +4,15 @@ import ast
 import dataclasses
 import shlex
 import signal
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from jaxcnn import data, inspect, training
+from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.progress import observing
-from jaxcnn.cli.runs import build, held_out_split, record_evaluation
+from jaxcnn.cli.runs import ARGUMENTS, build, held_out_split, record_evaluation
 from jaxcnn.training import TrainConfig
 
 
@@ -43,9 +42,12 @@ class Train:
         options = _parse_options(self.model_options)
         folder = self._folder()
         model = build(self.model, len(train.classes), train.images.shape[-1], options, self.config.seed)
+        models.summary(
+            model, (1, *train.images.shape[1:])
+        )  # refuses images that do not fit, before anything is written
         details = {
             "model": {"name": self.model, "options": options},
-            "command": shlex.join(["jaxcnn", *sys.argv[1:]]),
+            "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         print(f"training {self.model} on {len(train.labels):,} {self.data} images; run folder {folder}")

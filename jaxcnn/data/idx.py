@@ -50,4 +50,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     expected = header + math.prod(shape)
     if len(content) != expected:
         raise ValueError(f"{path} must have {expected} bytes for shape {shape}; got {len(content)}.")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    except ValueError as error:  # sizes of which one is 0, but the others are beyond NumPy
+        raise ValueError(f"{path} must have a shape that NumPy can hold; got {shape} ({error}).") from None

@@ -43,19 +43,10 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} must be a whole picture; reading it failed: {error}.") from None
     changes = []
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_bytes(image)
-        changes.append("16-bit scaled to 8")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        changes.append("transparency on white")
-    mode = {1: "L", 3: "RGB"}[channels]
-    if image.mode != mode and image.mode in ("1", "P"):  # another coding of the same colours
-        image = image.convert("RGB" if image.mode == "P" and image.palette.mode != "L" else "L")
-    if image.mode != mode:
-        changes.append("colour made grey" if mode == "L" else "grey made colour")
-        image = image.convert(mode)
+    try:
+        image = _flat_colours(image, channels, changes)
+    except ValueError as error:
+        raise ValueError(f"{path} must have colours that Pillow can convert; {error}.") from None
     if image.size != (width, height):
         changes.append(f"{image.width}x{image.height} resized to {width}x{height}")
         image = image.resize((width, height), Image.Resampling.LANCZOS)
@@ -64,6 +55,27 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         pixels = 255 - pixels
         changes.append("inverted")
     return Picture(pixels, tuple(changes))
+
+
+def _flat_colours(image, channels: int, changes: list[str]):
+    """A picture as 8-bit grey or colour without alpha; notes what that changed."""
+    from PIL import Image
+
+    wanted = {1: "L", 3: "RGB"}[channels]
+    if image.mode == "LAB":  # Pillow would pass its numbers through as if they were red, green and blue
+        raise ValueError("conversion from LAB is not supported")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_bytes(image)
+        changes.append("16-bit scaled to 8")
+    palette = image.palette.mode if image.mode == "P" and image.palette else None
+    grey = image.mode in ("1", "L", "LA", "La") or palette == "L"
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        changes.append("transparency on white")
+    if grey != (wanted == "L"):
+        changes.append("grey made colour" if grey else "colour made grey")
+    return image.convert("RGB").convert(wanted) if image.mode not in ("1", "L", "RGB") else image.convert(wanted)
 
 
 def _to_bytes(image):

@@ -11,7 +11,8 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.static import frozen
-from jaxcnn.ops.conv import Method, Rule
+from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.conv import METHODS, Method, Rule
 
 # fill modes that read the input itself, by the name that Flax gives them
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
@@ -50,7 +51,8 @@ class Conv(nnx.Module):
       rngs: random streams, of which `params` is used.
 
     Raises:
-      ValueError: if the channels do not divide into the groups, or `"CAUSAL"` is asked for with several axes.
+      ValueError: if the channels do not divide into the groups, an option is unknown, or
+        `"CAUSAL"` is asked for with several axes.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class Conv(nnx.Module):
         method: Method = "auto",
         rngs: nnx.Rngs,
     ):
+        choice("rule", rule, ("hand", "autodiff"))
+        choice("method", method, METHODS)
         rank = 1 if isinstance(kernel_size, int) else len(kernel_size)
         self.kernel_size = geometry.per_axis(kernel_size, rank, "kernel_size")
         if padding == "CAUSAL" and rank != 1:

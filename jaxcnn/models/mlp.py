@@ -28,7 +28,7 @@ class MLP(nnx.Module):
       rngs: random streams, of which `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
 
     Raises:
-      ValueError: if `activation` is unknown.
+      ValueError: if a size is not positive, or an option is unknown.
     """
 
     def __init__(
@@ -44,9 +44,11 @@ class MLP(nnx.Module):
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
+        choice("rule", rule, ("hand", "autodiff"))
+        height, width = geometry.per_axis(image_size, 2, "image_size")
         choice("activation", activation, tuple(ACTIVATIONS))
-        self.image_shape = (*image_size, in_features)
-        widths = (image_size[0] * image_size[1] * in_features, *hidden)
+        self.image_shape = (height, width, in_features)
+        widths = (height * width * in_features, *geometry.sizes(hidden, "hidden"))
         self.dense = nnx.List(
             nnx.Linear(i, o, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
             for i, o in zip(widths[:-1], widths[1:], strict=True)

@@ -76,9 +76,9 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
         seen: set[str] = set()
 
         def record(module: nnx.Module, output: Any) -> None:
-            name = names.get(id(module), "")
-            if not name or not hasattr(output, "shape") or len(list(nnx.iter_modules(module))) > 1:
+            if id(module) not in names or not hasattr(output, "shape") or len(list(nnx.iter_modules(module))) > 1:
                 return
+            name = names[id(module)] or "(itself)"
             kernel = getattr(module, "kernel", None)
             cells = math.prod(output.shape[:-1])
             work = cells * kernel[...].size if isinstance(kernel, nnx.Param) else 0
@@ -99,21 +99,30 @@ def _parameter_count(module: nnx.Module) -> int:
 
 @contextlib.contextmanager
 def _calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any], None]) -> Iterator[None]:
-    """While open, `record(module, output)` is told of every call of a module of these kinds."""
-    originals = {kind: kind.__dict__["__call__"] for kind in kinds if "__call__" in kind.__dict__}
+    """While open, `record(module, output)` is told of every call of a module of these kinds, once for each call."""
+    lineages = [[c for c in kind.__mro__ if "__call__" in c.__dict__] for kind in kinds]
+    owners = {lineage[0] for lineage in lineages if lineage}
+    originals = {owner: owner.__dict__["__call__"] for owner in owners}
+    running: set[int] = set()
 
     def observed(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
-            output = original(self, *args, **kwargs)
+            if id(self) in running:  # its own call of its parent's
+                return original(self, *args, **kwargs)
+            running.add(id(self))
+            try:
+                output = original(self, *args, **kwargs)
+            finally:
+                running.discard(id(self))
             record(self, output)
             return output
 
         return call
 
     try:
-        for kind, original in originals.items():
-            setattr(kind, "__call__", observed(original))  # noqa: B010  (a dunder of a class, not an attribute)
+        for owner, original in originals.items():
+            setattr(owner, "__call__", observed(original))  # noqa: B010  (a dunder of a class, not an attribute)
         yield
     finally:
-        for kind, original in originals.items():
-            setattr(kind, "__call__", original)  # noqa: B010
+        for owner, original in originals.items():
+            setattr(owner, "__call__", original)  # noqa: B010

@@ -1,35 +1,72 @@
 """Activation functions and their gradients."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays
 
+Rule = Literal["hand", "autodiff"]
+ReluRule = Literal["standard", "guided", "deconvnet", "hand", "autodiff"]
+
+# Rules that need only the output: y = f(x), dx = e f'(x) with f' as a function of y.
+
+
+def _by_output(function: Callable[[jax.Array], jax.Array], pull: Callable[[jax.Array, jax.Array], jax.Array]):
+    """`function` with the rule `dx = pull(y, e)`; keeps the output alone."""
+    wrapped = arrays.custom_vjp()(function)
+    wrapped.defvjp(lambda x: (wrapped(x),) * 2, lambda y, error: (pull(y, error),))
+    return wrapped
+
+
 # ReLU, y = max(x, 0). Where y > 0, dy/dx = 1; elsewhere 0. At the kink x = 0 it is 0, a subgradient, as in
-# `jax.nn.relu` and PyTorch. The output tells the sides apart, so the input need not be kept. A NaN in x is a NaN in y
-# and stops its error: NaN > 0 is false.
+# `jax.nn.relu` and PyTorch. A NaN in x is a NaN in y and stops its error: NaN > 0 is false. Two other rules are no
+# gradients but pictures of one: deconvnet rectifies the error instead, guided backpropagation does both.
 
 
-@jax.custom_vjp
-def _relu(x: jax.Array) -> jax.Array:
+def _rectify(x: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0)
 
 
-_relu.defvjp(
-    lambda x: (_relu(x),) * 2,
-    lambda y, error: (jnp.where(y > 0, error, 0),),
+_RELU = {
+    "standard": _by_output(_rectify, lambda y, error: jnp.where(y > 0, error, 0)),
+    "guided": _by_output(_rectify, lambda y, error: jnp.where(y > 0, _rectify(error), 0)),
+    "deconvnet": _by_output(_rectify, lambda y, error: _rectify(error)),
+    "autodiff": jax.nn.relu,
+}
+_RELU["hand"] = _RELU["standard"]
+
+# tanh: dy/dx = 1 - y^2 = (1 - y)(1 + y); the product keeps its digits where |y| is near 1.
+# sigmoid, y = 1 / (1 + exp(-x)): dy/dx = y (1 - y).
+# scaled tanh, y = A tanh(S x): dy/dx = S (A - y)(A + y) / A. With A = 1.7159 and S = 2/3, f(1) = 1 and f(-1) = -1.
+# softmax over the last axis, y_c = exp(x_c) / sum exp x: dy_c / dx_k = y_c ([c = k] - y_k), so dx = y (e - sum e y).
+
+_A, _S = 1.7159, 2 / 3
+
+
+def _plain_scaled_tanh(x: jax.Array) -> jax.Array:
+    return _A * jnp.tanh(_S * x)
+
+
+_tanh = _by_output(jnp.tanh, lambda y, error: error * (1 - y) * (1 + y))
+_sigmoid = _by_output(jax.nn.sigmoid, lambda y, error: error * y * (1 - y))
+_scaled_tanh = _by_output(_plain_scaled_tanh, lambda y, error: error * (_S / _A) * (_A - y) * (_A + y))
+_softmax = _by_output(
+    lambda x: jax.nn.softmax(x), lambda y, error: y * (error - jnp.sum(error * y, axis=-1, keepdims=True))
 )
 
 
-def relu(x: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand") -> jax.Array:
+def relu(x: ArrayLike, *, rule: ReluRule = "standard") -> jax.Array:
     """Rectifies: `max(x, 0)`, with gradient 0 at 0.
 
     Args:
       x: an array of any shape.
-      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, `jax.nn.relu`.
+      rule: `"standard"` (or `"hand"`) for the hand-written gradient; `"autodiff"` for JAX's own, `jax.nn.relu`;
+        `"guided"` lets pass only positive errors to positive inputs; `"deconvnet"` positive errors to any input.
 
     Returns:
       An array of the same shape and dtype.
@@ -38,28 +75,13 @@ def relu(x: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand") -> jax.Arr
       TypeError: if the dtype is not real floating.
       ValueError: if `rule` is unknown.
 
-    Source: Nair & Hinton 2010; the value at the kink, Bertoin et al. 2021.
+    Source: Nair & Hinton 2010; deconvnet, Zeiler & Fergus 2014; guided backpropagation, Springenberg et al. 2015.
     """
     (x,) = arrays.floating(x=x)
-    arrays.choice("rule", rule, ("hand", "autodiff"))
-    return _relu(x) if rule == "hand" else jax.nn.relu(x)
+    return _RELU[arrays.choice("rule", rule, tuple(_RELU))](x)
 
 
-# Hyperbolic tangent, y = tanh x. dy/dx = 1 - y^2 = (1 - y)(1 + y): the product keeps its digits where |y| is near 1.
-
-
-@jax.custom_vjp
-def _tanh(x: jax.Array) -> jax.Array:
-    return jnp.tanh(x)
-
-
-_tanh.defvjp(
-    lambda x: (_tanh(x),) * 2,
-    lambda y, error: (error * (1 - y) * (1 + y),),
-)
-
-
-def tanh(x: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand") -> jax.Array:
+def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     """Squashes into (-1, 1) by the hyperbolic tangent.
 
     Args:
@@ -75,6 +97,187 @@ def tanh(x: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand") -> jax.Arr
 
     Source: LeCun et al. 1989, 1998.
     """
+    return _apply(x, rule, _tanh, jnp.tanh)
+
+
+def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
+    """Squashes by `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1; else as `tanh`.
+
+    Source: LeCun et al. 1989; LeCun et al. 1998, appendix A.
+    """
+    return _apply(x, rule, _scaled_tanh, _plain_scaled_tanh)
+
+
+def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
+    """Squashes into (0, 1) by the logistic function; else as `tanh`.
+
+    Source: Rumelhart, Hinton & Williams 1986.
+    """
+    return _apply(x, rule, _sigmoid, jax.nn.sigmoid)
+
+
+def softmax(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
+    """Turns the last axis into probabilities, `exp(x) / sum(exp(x))`; else as `tanh`.
+
+    Source: Bridle 1990.
+    """
+    return _apply(x, rule, _softmax, jax.nn.softmax)
+
+
+def _apply(x: ArrayLike, rule: Rule, by_hand, by_jax) -> jax.Array:
+    (x,) = arrays.floating(x=x)
+    return (by_hand if arrays.choice("rule", rule, ("hand", "autodiff")) == "hand" else by_jax)(x)
+
+
+# Leaky ReLU with slope a: y = x where x > 0, else a x; dx = e or a e; da = sum e x where x <= 0. At 0 the slope is a.
+# For a parametric slope, one for all or one per channel, the sum runs over everything that shares it.
+
+
+def _plain_prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, slope * x)
+
+
+_prelu = arrays.custom_vjp()(_plain_prelu)
+
+
+def _prelu_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    x, slope = residuals
+    wide = arrays.wider(x.dtype, jnp.float32)
+    shares = jnp.where(x > 0, 0, error.astype(wide) * x.astype(wide))
+    slope_gradient = jnp.sum(shares, tuple(range(x.ndim - slope.ndim)))
+    return jnp.where(x > 0, error, slope * error), arrays.match_cotangent(slope_gradient, slope)
+
+
+_prelu.defvjp(lambda x, slope: (_prelu(x, slope), (x, slope)), _prelu_bwd)
+
+
+def prelu(x: ArrayLike, slope: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
+    """Rectifies with a learned slope below zero.
+
+    Args:
+      x: `(*batch, C)`.
+      slope: a scalar, or `(C)`; of the same dtype.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      An array of the shape and dtype of `x`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if the slope has another shape, or `rule` is unknown.
+
+    Source: He et al. 2015, "Delving deep into rectifiers", section 2.1.
+    """
+    x, slope = arrays.floating(x=x, slope=slope)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    if slope.shape not in ((), x.shape[-1:]):
+        raise ValueError(f"`slope` must have shape () or {x.shape[-1:]}, one entry per channel; got {slope.shape}.")
+    return (_prelu if rule == "hand" else _plain_prelu)(x, slope)
+
+
+def leaky_relu(x: ArrayLike, slope: float = 0.01, *, rule: Rule = "hand") -> jax.Array:
+    """Rectifies with a fixed slope below zero; its gradient at 0 is the slope.
+
+    Args:
+      x: an array of any shape.
+      slope: the slope, no parameter.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rule` is unknown.
+
+    Source: Maas, Hannun & Ng 2013.
+    """
+    (x,) = arrays.floating(x=x)
+    return prelu(x, lax.stop_gradient(jnp.asarray(slope, x.dtype)), rule=rule)
+
+
+# Steps have the derivative 0 wherever they have one. The straight-through rule, no gradient, passes the error as if the
+# step were the identity where |x| <= 1, and nothing beyond.
+
+
+def _step(function: Callable[[jax.Array], jax.Array]):
+    def straight_through(x: jax.Array, error: jax.Array) -> jax.Array:
+        return jnp.where(jnp.abs(x) <= 1, error, 0)
+
+    rules = {}
+    for name, pull in (("hand", lambda x, error: jnp.zeros_like(error)), ("straight_through", straight_through)):
+        rules[name] = arrays.custom_vjp()(function)
+        rules[name].defvjp(lambda x: (function(x), x), lambda x, error, pull=pull: (pull(x, error),))
+    return rules | {"autodiff": function}
+
+
+_UNIT_STEP = _step(lambda x: jnp.where(jnp.isnan(x), x, (x >= 0).astype(x.dtype)))
+_SIGNUM = _step(jnp.sign)
+
+
+def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
+    """Heaviside's step: 1 where `x >= 0`, else 0; NaN stays.
+
+    Args:
+      x: an array of any shape.
+      rule: `"hand"`, gradient 0; `"straight_through"`, the error passes where `|x| <= 1`; `"autodiff"`, JAX's own 0.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rule` is unknown.
+
+    Source: McCulloch & Pitts 1943; straight-through, Bengio, Leonard & Courville 2013, Hubara et al. 2016.
+    """
+    (x,) = arrays.floating(x=x)
+    return _UNIT_STEP[arrays.choice("rule", rule, tuple(_UNIT_STEP))](x)
+
+
+def signum(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
+    """The sign of `x`: -1, 0 or 1; else as `unit_step`."""
+    (x,) = arrays.floating(x=x)
+    return _SIGNUM[arrays.choice("rule", rule, tuple(_SIGNUM))](x)
+
+
+# Inverted dropout. Each element is kept with probability q = 1 - rate and then divided by q: y = x k / q, dx = e k / q
+# with the same k, drawn again from the same key; nothing else is kept.
+
+
+def _keep(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(kept, x / (1 - rate), 0)
+
+
+def _dropout_fwd(x: jax.Array, key: jax.Array, rate: float):
+    return _dropout(x, key, rate), key
+
+
+_dropout = arrays.custom_vjp(2)(_keep)
+_dropout.defvjp(_dropout_fwd, lambda rate, key, error: (_keep(error, key, rate), None))
+
+
+def dropout(x: ArrayLike, key: jax.Array, rate: float, *, rule: Rule = "hand") -> jax.Array:
+    """Sets a random share of the elements to 0 and scales the others up, so that the mean stays.
+
+    Args:
+      x: an array of any shape.
+      key: a random key; the same key drops the same elements.
+      rate: probability of being dropped, in `[0, 1)`.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rate` is out of range or `rule` unknown.
+
+    Source: Srivastava et al. 2014.
+    """
     (x,) = arrays.floating(x=x)
     arrays.choice("rule", rule, ("hand", "autodiff"))
-    return _tanh(x) if rule == "hand" else jnp.tanh(x)
+    if not 0 <= rate < 1:
+        raise ValueError(f"`rate` must be in [0, 1); got {rate}.")
+    return (_dropout if rule == "hand" else _keep)(x, key, float(rate))

@@ -1,10 +1,37 @@
 """What every op asks of its arrays, and what every rule owes its cotangents."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
+
+
+def custom_vjp(*static: int) -> Callable[[Callable[..., Any]], Any]:
+    """`jax.custom_vjp` as a decorator; `static` are the positions of arguments that are configuration, no arrays.
+
+    A function under it that is differentiated forward says which argument to pass instead.
+    """
+    return lambda function: _Ruled(jax.custom_vjp(function, nondiff_argnums=static))
+
+
+class _Ruled:
+    def __init__(self, function: Any):
+        self._function = function
+        self.defvjp = function.defvjp
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            return self._function(*args)
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
+            raise TypeError(
+                "the hand-written rule is for reverse mode; pass rule='autodiff' for jvp, jacfwd or hessian."
+            ) from None
 
 
 def floating(**arrays: ArrayLike) -> tuple[jax.Array, ...]:
@@ -47,10 +74,16 @@ def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
     return cotangent.astype(primal.dtype)
 
 
-def explicit_sharding(array: jax.Array) -> NamedSharding | None:
-    """The sharding in an array's type where its mesh has explicit axes, else None: the compiler's choice."""
-    sharding = jax.typeof(array).sharding
-    return sharding if AxisType.Explicit in sharding.mesh.axis_types else None
+def explicit_sharding(array: jax.Array, *others: jax.Array) -> NamedSharding | None:
+    """The sharding in an array's type where it, or one of `others`, is on a mesh with explicit axes.
+
+    An array that is on no mesh is whole on every device. None leaves the choice to the compiler.
+    """
+    for other in (array, *others):
+        sharding = jax.typeof(other).sharding
+        if AxisType.Explicit in sharding.mesh.axis_types:
+            return sharding if other is array else NamedSharding(sharding.mesh, PartitionSpec())
+    return None
 
 
 def varying_like(array: jax.Array, *others: jax.Array) -> jax.Array:
@@ -66,3 +99,12 @@ def wider(*dtypes: DTypeLike) -> jnp.dtype:
     widest = max(jnp.finfo(dtype).bits for dtype in candidates)
     found = [dtype for dtype in candidates if jnp.finfo(dtype).bits == widest]
     return found[0] if len(found) == 1 else jnp.dtype(jnp.float32)
+
+
+def reshape(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Reshapes behind the batch axis; on an explicit mesh the batch axis stays sharded as it is."""
+    sharding = explicit_sharding(array)
+    if sharding is None:
+        return array.reshape(shape)
+    spec = PartitionSpec(sharding.spec[0], *[None] * (len(shape) - 1))
+    return lax.reshape(array, shape, out_sharding=NamedSharding(sharding.mesh, spec))

@@ -1,6 +1,6 @@
 """Convolution in 1, 2 and 3 spatial dimensions, and its gradients as convolutions."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ from jaxcnn.ops import arrays, reference
 
 Rule = Literal["hand", "autodiff"]
 Method = Literal["auto", "lax", "im2col", "loops"]
+METHODS = get_args(Method)
 
 
-class _Spec(NamedTuple):
+class Spec(NamedTuple):
     """Everything static about one convolution; `dims` says which axis of each array plays which part."""
 
     window: Window
@@ -55,7 +56,7 @@ class _Spec(NamedTuple):
 # second and higher derivatives are again hand-written.
 
 
-def _correlate(inputs: jax.Array, kernel: jax.Array, spec: _Spec) -> jax.Array:
+def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """Equation (1), by XLA."""
     return lax.conv_general_dilated(
         inputs,
@@ -73,14 +74,14 @@ def _correlate(inputs: jax.Array, kernel: jax.Array, spec: _Spec) -> jax.Array:
     )
 
 
-_conv = jax.custom_vjp(_correlate, nondiff_argnums=(2,))
+_conv = arrays.custom_vjp(2)(correlate)
 
 
-def _conv_fwd(inputs: jax.Array, kernel: jax.Array, spec: _Spec):
+def _conv_fwd(inputs: jax.Array, kernel: jax.Array, spec: Spec):
     return _conv(inputs, kernel, spec), (inputs, kernel)
 
 
-def _conv_bwd(spec: _Spec, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+def conv_cotangents(spec: Spec, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     inputs, kernel = residuals
     if error.size == 0:  # no output, no gradient; XLA has no convolution with an empty kernel
         return tuple(arrays.match_cotangent(jnp.zeros_like(array), array) for array in residuals)
@@ -91,10 +92,10 @@ def _conv_bwd(spec: _Spec, residuals: tuple[jax.Array, jax.Array], error: jax.Ar
     return arrays.match_cotangent(input_gradient, inputs), arrays.match_cotangent(kernel_gradient, kernel)
 
 
-_conv.defvjp(_conv_fwd, _conv_bwd)
+_conv.defvjp(_conv_fwd, conv_cotangents)
 
 
-def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec: _Spec) -> jax.Array:
+def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec: Spec) -> jax.Array:
     lhs, rhs, out = spec.dims
     groups = max(spec.feature_groups, spec.batch_groups)
     gradient = _conv(
@@ -107,13 +108,13 @@ def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec
             batch_groups=1,
             flip=not spec.flip,
             element_type=None,
-            out_sharding=arrays.explicit_sharding(inputs) if spec.batch_groups == 1 else None,
+            out_sharding=arrays.explicit_sharding(inputs, error) if spec.batch_groups == 1 else None,
         ),
     )
     return _move_groups(gradient, lhs[1], lhs[0], spec.batch_groups)
 
 
-def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spec: _Spec) -> jax.Array:
+def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     gradient = _conv(
         inputs,
@@ -125,7 +126,7 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
             batch_groups=spec.feature_groups,
             flip=False,
             element_type=None,
-            out_sharding=arrays.explicit_sharding(kernel),
+            out_sharding=arrays.explicit_sharding(kernel, error),
         ),
     )
     return lax.rev(gradient, rhs[2:]) if spec.flip else gradient
@@ -188,7 +189,40 @@ def conv(
     """
     inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
     arrays.choice("rule", rule, ("hand", "autodiff"))
-    arrays.choice("method", method, ("auto", "lax", "im2col", "loops"))
+    arrays.choice("method", method, METHODS)
+    spec = conv_spec(
+        inputs,
+        kernel,
+        strides=strides,
+        padding=padding,
+        input_dilation=input_dilation,
+        kernel_dilation=kernel_dilation,
+        feature_group_count=feature_group_count,
+        flip_kernel=flip_kernel,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
+    if method in ("auto", "lax"):
+        return (_conv if rule == "hand" else correlate)(inputs, kernel, spec)
+    slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
+    kernel = jnp.flip(kernel, spec.dims.rhs_spec[2:]) if flip_kernel else kernel
+    return slow(inputs, kernel, spec.window, feature_group_count, precision, spec.element_type, rule)
+
+
+def conv_spec(
+    inputs: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: int | tuple[int, ...] = 1,
+    padding: geometry.Padding = "SAME",
+    input_dilation: int | tuple[int, ...] = 1,
+    kernel_dilation: int | tuple[int, ...] = 1,
+    feature_group_count: int = 1,
+    flip_kernel: bool = False,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Spec:
+    """The static part of a call of `conv`, checked; arguments and errors as there."""
     window = geometry.conv_window(
         inputs.shape,
         kernel.shape,
@@ -198,13 +232,9 @@ def conv(
         kernel_dilation=kernel_dilation,
         feature_group_count=feature_group_count,
     )
-    if method in ("im2col", "loops"):
-        slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
-        kernel = jnp.flip(kernel, range(len(window.shape))) if flip_kernel else kernel
-        return slow(inputs, kernel, window, feature_group_count, precision, preferred_element_type, rule)
     rank = inputs.ndim
     channels_last = (0, rank - 1, *range(1, rank - 1))
-    spec = _Spec(
+    return Spec(
         window=window,
         dims=lax.ConvDimensionNumbers(channels_last, (rank - 1, rank - 2, *range(rank - 2)), channels_last),
         feature_groups=feature_group_count,
@@ -212,7 +242,6 @@ def conv(
         precision=precision,
         element_type=None if preferred_element_type is None else jnp.dtype(preferred_element_type),
     )
-    return (_conv if rule == "hand" else _correlate)(inputs, kernel, spec)
 
 
 def conv_general_dilated(
@@ -256,5 +285,5 @@ def conv_general_dilated(
         dilation=geometry.per_axis(rhs_dilation, rank, "rhs_dilation"),
     )
     element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
-    spec = _Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)
+    spec = Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)
     return _conv(lhs, rhs, spec)

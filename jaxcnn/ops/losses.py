@@ -24,7 +24,7 @@ def _weigh(log_p: jax.Array, targets: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.where(targets == 0, 0, targets * log_p), axis=-1)
 
 
-_cross_entropy = jax.custom_vjp(_loss)
+_cross_entropy = arrays.custom_vjp()(_loss)
 
 
 def _cross_entropy_fwd(logits: jax.Array, targets: jax.Array):
@@ -82,3 +82,100 @@ def softmax_cross_entropy(
         targets = (1 - label_smoothing) * targets + label_smoothing / logits.shape[-1]
     function = _cross_entropy if rule == "hand" else _loss
     return function(logits.astype(wide), targets).astype(logits.dtype)
+
+
+# Squared error, L = sum_k (p_k - t_k)^2 / K over the last axis: dp = 2 (p - t) / K, dt = -dp.
+
+
+def _plain_squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    return jnp.mean(jnp.square(predictions - targets), axis=-1)
+
+
+_squared_error = arrays.custom_vjp()(_plain_squared_error)
+
+
+def _squared_error_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    predictions, targets = residuals
+    gradient = error[..., None] * (predictions - targets) * (2 / predictions.shape[-1])
+    return arrays.match_cotangent(gradient, predictions), arrays.match_cotangent(-gradient, targets)
+
+
+_squared_error.defvjp(lambda p, t: (_squared_error(p, t), (p, t)), _squared_error_bwd)
+
+
+def mean_squared_error(
+    predictions: ArrayLike, targets: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand"
+) -> jax.Array:
+    """Squared error, averaged over the last axis, one value per example.
+
+    Args:
+      predictions: `(*batch, K)`, with K at least 1.
+      targets: of the same shape and dtype.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(*batch)` losses in the dtype of `predictions`, halves computed in float32.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if the shapes differ or have no last axis.
+
+    Source: LeCun et al. 1989.
+    """
+    function = _squared_error if arrays.choice("rule", rule, ("hand", "autodiff")) == "hand" else _plain_squared_error
+    predictions, targets = arrays.floating(predictions=predictions, targets=targets)
+    if predictions.shape != targets.shape or not predictions.ndim or not predictions.shape[-1]:
+        raise ValueError(
+            f"`predictions` and `targets` must have one shape, (*batch, K); "
+            f"got {predictions.shape} and {targets.shape}."
+        )
+    wide = arrays.wider(predictions.dtype, jnp.float32)
+    return function(predictions.astype(wide), targets.astype(wide)).astype(predictions.dtype)
+
+
+# Binary cross-entropy of a logit z and a target t in [0, 1], with p = 1 / (1 + exp(-z)):
+#
+#     L = -t log p - (1 - t) log(1 - p) = max(z, 0) - t z + log(1 + exp(-|z|)),      dz = p - t,      dt = -z.
+#
+# The second form overflows nowhere.
+
+
+def _plain_binary(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    return jnp.maximum(logits, 0) - logits * targets + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+_binary = arrays.custom_vjp()(_plain_binary)
+
+
+def _binary_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    logits, targets = residuals
+    logits_gradient = error * (jax.nn.sigmoid(logits) - targets)
+    return arrays.match_cotangent(logits_gradient, logits), arrays.match_cotangent(-error * logits, targets)
+
+
+_binary.defvjp(lambda z, t: (_binary(z, t), (z, t)), _binary_bwd)
+
+
+def binary_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand"
+) -> jax.Array:
+    """Cross-entropy between probabilities and the sigmoid of logits, elementwise.
+
+    Args:
+      logits: an array of any shape, unnormalised.
+      targets: probabilities in `[0, 1]`, of the same shape and dtype.
+      rule: `"hand"`; or `"autodiff"` for JAX's own, whose gradient at logit 0 differs for its kinks.
+
+    Returns:
+      Losses in nats, of the same shape and dtype, halves computed in float32.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if the shapes differ.
+    """
+    function = _binary if arrays.choice("rule", rule, ("hand", "autodiff")) == "hand" else _plain_binary
+    logits, targets = arrays.floating(logits=logits, targets=targets)
+    if logits.shape != targets.shape:
+        raise ValueError(f"`targets` must have the shape of `logits`, {logits.shape}; got {targets.shape}.")
+    wide = arrays.wider(logits.dtype, jnp.float32)
+    return function(logits.astype(wide), targets.astype(wide)).astype(logits.dtype)

@@ -1,7 +1,5 @@
-"""Pooling: the largest or the mean value of every window, and where its gradient goes."""
+"""Pooling by sums: the mean or the L_p norm of every window, and decimation."""
 
-import functools
-import itertools
 import math
 from typing import Literal
 
@@ -16,197 +14,16 @@ from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 
 Rule = Literal["hand", "autodiff"]
-
-# Max-pooling. With stride s, window dilation d and low padding p, output j looks at the cells s j + d t - p for the
-# taps t = 0 .. k - 1, numbered in row-major order over all axes. Its switch w[j] is the first tap with the largest
-# value; a NaN beats every number, and a cell of the padding beats nothing:
-#
-#     y[j] = x[s j + d w[j] - p],      dx[q] = sum over the j that took their value from q of e[j].              (1)
-#
-# The sum as a gather: write the padded cell q + p as s u + r with 0 <= r < s. The output j = u - v looks at it with
-# the tap t for which d t = s v + r, if there is one. Hence
-#
-#     dx[s u + r - p] = sum_{v = 0}^{d (k - 1) div s} [d w[u - v] = s v + r] e[u - v].                           (2)
-#
-# A term of (2) is one comparison of the switches with a constant table over r, for all cells at once: fused elementwise
-# work, where XLA's select_and_scatter goes window by window. The residual is the switches alone, mostly one byte each.
-# Routing (2) and picking (1) are linear maps, each the other's adjoint, and so each the other's rule.
-
-
-def _switch_dtype(window: Window):
-    """The smallest dtype that numbers the taps and leaves its two largest values free."""
-    taps = math.prod(window.shape)
-    return next(dtype for dtype in (jnp.uint8, jnp.uint16, jnp.uint32) if taps < jnp.iinfo(dtype).max)
-
-
-def _no_winner(window: Window) -> np.ndarray:
-    """The switch of a window that lies wholly in padding."""
-    return np.array(jnp.iinfo(_switch_dtype(window)).max - 1, _switch_dtype(window))
-
-
-def _tap_views(inputs: jax.Array, window: Window, border: float):
-    """For every tap: its number, the cell that each output sees through it, and which of these cells are real."""
-    sizes = inputs.shape[1:-1]
-    output = window.output_shape(sizes)
-    borders = [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)]
-    padded = lax.pad(inputs, np.array(border, inputs.dtype), borders)
-    for number, tap in enumerate(itertools.product(*map(range, window.shape))):
-        starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
-        stops = [a + (n - 1) * s + 1 for a, n, s in zip(starts, output, window.strides, strict=True)]
-        limits = (inputs.shape[0], *stops, inputs.shape[-1])
-        real = np.array(True)
-        for axis, (n, start, (low, _)) in enumerate(zip(sizes, starts, window.padding, strict=True)):
-            cells = start - low + window.strides[axis] * np.arange(output[axis])
-            inside = (cells >= 0) & (cells < n)
-            real = real & inside.reshape([-1 if i == axis + 1 else 1 for i in range(inputs.ndim)])
-        yield number, lax.slice(padded, (0, *starts, 0), limits, (1, *window.strides, 1)), real
-
-
-def _winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
-    """The largest value of every window, and its switch; -inf and no winner where a window is all padding."""
-    none = _no_winner(window)
-    shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
-    if 0 in shape:
-        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, none.dtype)
-    views = list(_tap_views(inputs, window, -np.inf))
-    first = views[0][1]
-    best, switches = jnp.full_like(first, -np.inf), jnp.full_like(first, none, dtype=none.dtype)
-    decided = False  # whether every window has a winner
-    for number, value, real in views:
-        wins = ~(value <= best) & (best == best)  # larger, or the first NaN
-        wins = wins if decided else wins | (switches == none)
-        wins = wins if real.all() else wins & real
-        decided = decided or bool(real.all())
-        best, switches = jnp.where(wins, value, best), jnp.where(wins, none.dtype.type(number), switches)
-    return best, switches
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _pick(inputs: jax.Array, switches: jax.Array, window: Window) -> jax.Array:
-    """(1): what the switches point to; 0 where there is no winner."""
-    if switches.size == 0:
-        return jnp.zeros(switches.shape, inputs.dtype)
-    views = _tap_views(inputs, window, 0.0)
-    return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value, _ in views))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
-    """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
-    batch, *output, channels = values.shape
-    if values.size == 0:
-        return jnp.zeros((batch, *sizes, channels), values.dtype)
-    terms = [d * (k - 1) // s + 1 for d, k, s in zip(window.dilation, window.shape, window.strides, strict=True)]
-    blocks = [n + v - 1 for n, v in zip(output, terms, strict=True)]
-    rank = len(sizes)
-    total = 0
-    for shift in itertools.product(*map(range, terms)):
-        table = _tap_table(window, shift)
-        borders = [(0, 0, 0), *((v, n - 1 - v, 0) for v, n in zip(shift, terms, strict=True)), (0, 0, 0)]
-        seen = lax.pad(switches, _no_winner(window), borders)
-        sent = lax.pad(values, np.zeros((), values.dtype), borders)
-        apart = tuple(range(2, 2 * rank + 1, 2))  # behind each block axis, an axis for its phases
-        aligned = table.reshape([1] + [n for s in table.shape for n in (1, s)] + [1])
-        total += jnp.where(jnp.expand_dims(seen, apart) == aligned, jnp.expand_dims(sent, apart), 0)
-    padded = [u * s for u, s in zip(blocks, window.strides, strict=True)]
-    borders = [(-low, n + low - size, 0) for n, (low, _), size in zip(sizes, window.padding, padded, strict=True)]
-    cells = jnp.reshape(total, (batch, *padded, channels))
-    return lax.pad(cells, np.zeros((), values.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-
-
-def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
-    """For every combination of phases r, the number of the tap with `d t = s v + r`; a number no switch has if none."""
-    table, exists = np.zeros((), int), np.array(True)
-    for k, d, s, v in zip(window.shape, window.dilation, window.strides, shift, strict=True):
-        taps, gaps = np.divmod(s * v + np.arange(s), d)
-        table = table[..., None] * k + taps
-        exists = exists[..., None] & (gaps == 0) & (taps < k)
-    return np.where(exists, table, jnp.iinfo(_switch_dtype(window)).max).astype(_switch_dtype(window))
-
-
-_pick.defvjp(
-    lambda inputs, switches, window: (_pick(inputs, switches, window), (inputs, switches)),
-    lambda window, saved, error: (_route(error, saved[1], saved[0].shape[1:-1], window), None),
-)
-_route.defvjp(
-    lambda values, switches, sizes, window: (_route(values, switches, sizes, window), switches),
-    lambda sizes, window, switches, error: (_pick(error, switches, window), None),
-)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
-    del sizes
-    return _winners(inputs, window)[0]
-
-
-_max_pool.defvjp(
-    lambda inputs, sizes, window: _winners(inputs, window),
-    lambda sizes, window, switches, error: (_route(error, switches, sizes, window),),
-)
-
-
-def _window_options(window: Window) -> dict:
-    """The window in the words of `lax.reduce_window`, for `(N, *spatial, C)`."""
-    return {
-        "window_dimensions": (1, *window.shape, 1),
-        "window_strides": (1, *window.strides, 1),
-        "padding": ((0, 0), *window.padding, (0, 0)),
-        "base_dilation": (1, *window.input_dilation, 1),
-        "window_dilation": (1, *window.dilation, 1),
-    }
-
-
-def max_pool(
-    inputs: ArrayLike,
-    window_shape: int | tuple[int, ...],
-    *,
-    strides: int | tuple[int, ...] | None = None,
-    padding: geometry.Padding = "VALID",
-    window_dilation: int | tuple[int, ...] = 1,
-    rule: Rule = "hand",
-) -> jax.Array:
-    """Takes the largest value of every window.
-
-    The gradient goes to the one winner: the first maximum in row-major order, or the first NaN; never to padding.
-
-    Args:
-      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
-      window_shape: size of the window, one for all axes or one per axis.
-      strides: steps of the window; the default is the window's shape, as in PyTorch and Keras (Flax has 1).
-      padding: as in `ops.conv`; cells of the padding never win.
-      window_dilation: spacing of the window's taps.
-      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
-
-    Returns:
-      `(N, *output, C)`; NaN where a window holds one, -inf where it holds only padding.
-
-    Raises:
-      TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
-
-    Source: Ranzato et al. 2007; Jarrett et al. 2009.
-    """
-    (inputs,) = arrays.floating(inputs=inputs)
-    arrays.choice("rule", rule, ("hand", "autodiff"))
-    window = geometry.pool_window(
-        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
-    )
-    if rule == "hand":
-        return _max_pool(inputs, inputs.shape[1:-1], window)
-    return lax.reduce_window(inputs, np.array(-np.inf, inputs.dtype), lax.max, **_window_options(window))
-
-
 # Mean-pooling. The sum over a window, y[j] = sum_t x^[s j + d t - p], is `ops.conv` with a kernel of ones for each
 # channel. So its gradient is the same sum, of the errors, with the transposed window.
 
 
-def _plain_window_sum(inputs: jax.Array, window: Window) -> jax.Array:
-    return lax.reduce_window(inputs, np.zeros((), inputs.dtype), lax.add, **_window_options(window))
+def plain_window_sum(inputs: jax.Array, window: Window) -> jax.Array:
+    return lax.reduce_window(inputs, np.zeros((), inputs.dtype), lax.add, **window.lax_options())
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _window_sum(inputs: jax.Array, window: Window) -> jax.Array:
+@arrays.custom_vjp(1)
+def window_sum(inputs: jax.Array, window: Window) -> jax.Array:
     # padded by hand, and without a window of one cell: XLA (jaxlib 0.10) aborts on that window with negative padding
     borders = [(low, high, b - 1) for (low, high), b in zip(window.padding, window.input_dilation, strict=True)]
     padded = lax.pad(inputs, np.zeros((), inputs.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
@@ -220,9 +37,9 @@ def _window_sum(inputs: jax.Array, window: Window) -> jax.Array:
     )
 
 
-_window_sum.defvjp(
-    lambda inputs, window: (_window_sum(inputs, window), inputs),
-    lambda window, inputs, error: (_window_sum(error, geometry.transposed_window(window, inputs.shape[1:-1])),),
+window_sum.defvjp(
+    lambda inputs, window: (window_sum(inputs, window), inputs),
+    lambda window, inputs, error: (window_sum(error, geometry.transposed_window(window, inputs.shape[1:-1])),),
 )
 
 
@@ -273,6 +90,94 @@ def avg_pool(
         inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
     )
     wide = arrays.wider(inputs.dtype, jnp.float32)
-    sums = (_window_sum if rule == "hand" else _plain_window_sum)(inputs.astype(wide), window)
+    sums = (window_sum if rule == "hand" else plain_window_sum)(inputs.astype(wide), window)
     counts = math.prod(window.shape) if count_include_pad else _real_cells(inputs.shape[1:-1], window)[..., None]
     return (sums / np.maximum(counts, 1).astype(wide)).astype(inputs.dtype)
+
+
+def subsample(inputs: ArrayLike, strides: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
+    """Keeps every `strides`-th cell and drops the others (decimation).
+
+    Its gradient puts the errors back between zeros. Arguments, dtypes and errors as in `avg_pool`, of which it is the
+    case of a window of one cell.
+
+    Args:
+      inputs: `(N, *spatial, C)`.
+      strides: distance of the kept cells; the first is cell 0.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(N, *output, C)` with `output = ceil(spatial / strides)`.
+    """
+    return avg_pool(inputs, 1, strides=strides, rule=rule)
+
+
+# L_p-pooling, y = (sum_t |x_t|^p)^(1/p). From y^p = sum |x|^p follows dy/dx_t = sign(x_t) |x_t|^(p-1) y^(1-p): the
+# errors times y^(1-p) are spread as those of the sum are. Where y = 0 the norm has no gradient: it is taken as 0, a
+# subgradient.
+
+
+@arrays.custom_vjp(1, 2)
+def _lp_pool(inputs: jax.Array, window: Window, p: float) -> jax.Array:
+    total = window_sum(jnp.abs(inputs) ** p, window)
+    return jnp.where(total == 0, 0, jnp.where(total == 0, 1, total) ** (1 / p))  # keeps 0 out of the root's derivative
+
+
+def _lp_pool_fwd(inputs: jax.Array, window: Window, p: float):
+    norm = _lp_pool(inputs, window, p)
+    return norm, (inputs, norm)
+
+
+def _lp_pool_bwd(window: Window, p: float, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    inputs, norm = residuals
+    share = jnp.where(norm == 0, 0, error * jnp.where(norm == 0, 1, norm) ** (1 - p))
+    spread = window_sum(share, geometry.transposed_window(window, inputs.shape[1:-1]))
+    # |x|^(p-1) has no derivative at 0 of its own for p < 2: keep 0 out of the power
+    steep = jnp.where(inputs == 0, 0, jnp.where(inputs == 0, 1, jnp.abs(inputs)) ** (p - 1))
+    return (spread * jnp.sign(inputs) * steep,)
+
+
+_lp_pool.defvjp(_lp_pool_fwd, _lp_pool_bwd)
+
+
+def lp_pool(
+    inputs: ArrayLike,
+    window_shape: int | tuple[int, ...],
+    *,
+    p: float = 2.0,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`; halves are summed in float32.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      window_shape: size of the window, one for all axes or one per axis.
+      p: the exponent, finite and at least 1; 2 is L2-pooling.
+      strides: steps of the window; the default is the window's shape.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+      rule: `"hand"`, whose gradient is 0 where the norm is; `"autodiff"` for JAX's own, which is not finite there.
+
+    Returns:
+      `(N, *output, C)`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `p` is out of range, shapes disagree, the window does not fit, or an option is unknown.
+
+    Source: Sermanet, Chintala & LeCun 2012.
+    """
+    (inputs,) = arrays.floating(inputs=inputs)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    if not 1 <= p < math.inf:
+        raise ValueError(f"`p` must be finite and at least 1; got {p}.")
+    window = geometry.pool_window(
+        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+    )
+    wide = inputs.astype(arrays.wider(inputs.dtype, jnp.float32))
+    if rule == "hand":
+        return _lp_pool(wide, window, float(p)).astype(inputs.dtype)
+    return (plain_window_sum(jnp.abs(wide) ** p, window) ** (1 / p)).astype(inputs.dtype)

@@ -9,7 +9,6 @@ on the padded, dilated input x^, with the letters of `ops.conv`.
 
 import itertools
 import math
-from functools import partial
 from typing import Any
 
 import jax
@@ -50,7 +49,7 @@ def _taps(window: Window, output: tuple[int, ...]):
         yield starts, limits
 
 
-def _im2col(inputs: jax.Array, window: Window) -> jax.Array:
+def plain_im2col(inputs: jax.Array, window: Window) -> jax.Array:
     """Lays every window out as a row: `(N, *spatial, C)` to `(N, *output, taps, C)`."""
     output, padded = window.output_shape(inputs.shape[1:-1]), _pad(inputs, window)
     batch, channels = inputs.shape[0], inputs.shape[-1]
@@ -63,7 +62,7 @@ def _im2col(inputs: jax.Array, window: Window) -> jax.Array:
     return jnp.stack(columns, axis=-2)
 
 
-im2col = jax.custom_vjp(_im2col, nondiff_argnums=(1,))
+im2col = arrays.custom_vjp(1)(plain_im2col)
 
 
 def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Array:
@@ -79,7 +78,7 @@ def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.A
     return _unpad(total, window)
 
 
-col2im = jax.custom_vjp(_col2im, nondiff_argnums=(1, 2))
+col2im = arrays.custom_vjp(1, 2)(_col2im)
 im2col.defvjp(
     lambda inputs, window: (im2col(inputs, window), inputs),
     lambda window, inputs, error: (arrays.match_cotangent(col2im(error, inputs.shape, window), inputs),),
@@ -104,7 +103,7 @@ def _matrix_product(columns: jax.Array, kernel: jax.Array, groups: int, precisio
 # in the backward pass: they are as large as the whole kernel times the input.
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+@arrays.custom_vjp(2, 3, 4, 5)
 def _im2col_conv(inputs, kernel, window, groups, precision, element_type):
     return _matrix_product(im2col(inputs, window), kernel, groups, precision, element_type)
 
@@ -137,7 +136,7 @@ def conv_im2col(inputs, kernel, window: Window, groups: int, precision, element_
     Source: Chellapilla, Puri & Simard 2006.
     """
     if rule == "autodiff":
-        return _matrix_product(_im2col(inputs, window), kernel, groups, precision, element_type)
+        return _matrix_product(plain_im2col(inputs, window), kernel, groups, precision, element_type)
     return _im2col_conv(inputs, kernel, window, groups, precision, element_type)
 
 
@@ -176,7 +175,7 @@ def _loop(inputs, kernel, window, groups, element_type):
     return lax.fori_loop(0, zeros.size, body, zeros).reshape(shape).astype(element_type or inputs.dtype)
 
 
-_loop_conv = jax.custom_vjp(_loop, nondiff_argnums=(2, 3, 4))
+_loop_conv = arrays.custom_vjp(2, 3, 4)(_loop)
 
 
 def _loop_conv_fwd(inputs, kernel, window, groups, element_type):

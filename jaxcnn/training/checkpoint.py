@@ -34,7 +34,8 @@ class Checkpoints:
     def save(self, state: TrainState, position: dict[str, Any]) -> None:
         """Begins to write a checkpoint; the arrays are copied before this returns."""
         items = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(_without_keys(state)), position=self._ocp.args.JsonSave(position)
+            state=self._ocp.args.StandardSave(_without_keys(state)),
+            position=self._ocp.args.JsonSave({"position": position, "shapes": _shapes(state)}),
         )
         self._manager.save(int(state.step), args=items)
 
@@ -51,21 +52,30 @@ class Checkpoints:
         step = self.latest() if step is None else step
         if step is None:
             raise ValueError(f"{self._manager.directory} must hold a checkpoint; it holds none.")
-        plain = _without_keys(like)
-        abstract = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, plain)
-        items = self._ocp.args.Composite(
-            state=self._ocp.args.StandardRestore(abstract), position=self._ocp.args.JsonRestore()
-        )
-        try:
-            restored = self._manager.restore(step, args=items)
-        except (ValueError, KeyError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise ValueError(f"checkpoint {step} in {self._manager.directory} does not fit: {first}") from None
-        return _with_keys(restored["state"], like), restored["position"]
+        items = self._ocp.args.Composite(position=self._ocp.args.JsonRestore())
+        told = self._manager.restore(step, args=items)["position"]
+        wanted = _shapes(like)
+        wrong = sorted(k for k in told["shapes"].keys() | wanted.keys() if told["shapes"].get(k) != wanted.get(k))
+        if wrong:
+            found, asked = told["shapes"].get(wrong[0]), wanted.get(wrong[0])
+            raise ValueError(
+                f"checkpoint {step} in {self._manager.directory} does not fit the network; "
+                f"{wrong[0]} is {found} in the one, {asked} in the other."
+            )
+        abstract = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, _without_keys(like))
+        items = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(abstract))
+        restored = self._manager.restore(step, args=items)
+        return _with_keys(restored["state"], like), told["position"]
 
     def close(self) -> None:
         """Waits until everything is written."""
         self._manager.close()
+
+
+def _shapes(state: TrainState) -> dict[str, list]:
+    """Shape and dtype of every array, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(_without_keys(state))
+    return {jax.tree_util.keystr(path): [*leaf.shape, str(leaf.dtype)] for path, leaf in leaves}
 
 
 def _is_key(leaf: Any) -> bool:

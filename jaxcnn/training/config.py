@@ -1,6 +1,7 @@
 """What a training run is asked to do, and the optimiser that it describes."""
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
@@ -51,6 +52,9 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}.")
+        for name in ("learning_rate", "weight_decay"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"`{name}` must be finite; got {getattr(self, name)}.")
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")

@@ -49,10 +49,10 @@ class Tally:
         for step, metrics in jax.device_get(waiting):
             loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise NonFiniteError(
-                    f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g} "
-                    f"at step {step}, {last_good}."
-                )
+                found = f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g}"
+                raise NonFiniteError(f"{found} at step {step}, {last_good}.")
+            if not metrics["parameters_finite"]:
+                raise NonFiniteError(f"parameters must be finite; got an overflow at step {step}, {last_good}.")
             self.loss, self.correct, self.batches = (
                 self.loss + loss,
                 self.correct + int(metrics["correct"]),

@@ -93,11 +93,14 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / "config.json"
     try:
-        return json.loads(file.read_text())
+        description = json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{path} must be the folder of a run; it has no config.json.") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{file} must be JSON; {error}.") from None
+    if not isinstance(description, dict):
+        raise ValueError(f"{file} must be a JSON object; got {type(description).__name__}.")
+    return description
 
 
 def _check_same(path: Path, description: dict[str, Any]) -> None:
@@ -132,7 +135,10 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
       ValueError: if it holds no checkpoint, or the network does not fit.
     """
     description = read_description(path)
-    config = TrainConfig(**description["training"])
+    try:
+        config = TrainConfig(**description["training"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}/config.json must describe this version's training; {error}.") from None
     total = config.epochs * steps_per_epoch(description["data"]["count"], config.batch_size)
     _, params, rest = split(model)
     like = init_state(params, rest, make_optimizer(config, total))

@@ -1,7 +1,7 @@
 """Pure steps: one of training, one of evaluation, one of prediction."""
 
+import functools
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -54,25 +54,28 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles `(state, batch) -> (state, metrics)`; the state is donated.
 
-    The metrics are the mean `loss`, the number of `correct` examples and the gradient's norm, before the update.
+    The metrics are the mean `loss`, the number of `correct` examples and the gradient's norm before the update, and
+    whether the parameters are finite after it.
     """
 
     def loss_of(params: nnx.State, rest: nnx.State, batch: Batch):
-        model = nnx.merge(graphs.train, params, rest)
+        model = nnx.merge(graphs.train, params, rest, copy=True)
         logits = model(scaling(batch.images)).astype(jnp.float32)
         losses = ops.softmax_cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
         _, _, rest = nnx.split(model, nnx.Param, ...)
         correct = jnp.sum(logits.argmax(-1) == batch.labels)
         return losses.mean(), (rest, correct)
 
-    @partial(jax.jit, donate_argnums=0)
+    @functools.partial(jax.jit, donate_argnums=0)
     def train_step(state: TrainState, batch: Batch):
         gradient_of = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (rest, correct)), gradient = gradient_of(state.params, state.rest, batch)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
             updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(gradient)}
+        finite = functools.reduce(jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)])
+        norm = optax.tree.norm(gradient)
+        metrics = {"loss": loss, "correct": correct, "gradient_norm": norm, "parameters_finite": finite}
         return TrainState(state.step + 1, params, rest, opt_state), metrics
 
     return train_step
@@ -83,7 +86,7 @@ def make_eval_step(graphs: Graphs, scaling: Scaling) -> Callable[..., dict[str, 
 
     @jax.jit
     def eval_step(params: nnx.State, rest: nnx.State, batch: Batch):
-        logits = nnx.merge(graphs.eval, params, rest)(scaling(batch.images)).astype(jnp.float32)
+        logits = nnx.merge(graphs.eval, params, rest, copy=True)(scaling(batch.images)).astype(jnp.float32)
         losses = ops.softmax_cross_entropy(logits, batch.labels)
         right = logits.argmax(-1) == batch.labels
         return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right & (batch.weights > 0))}
@@ -107,7 +110,7 @@ def predict(model: nnx.Module, images: np.ndarray, scaling: Scaling, batch_size:
 
     @jax.jit
     def probabilities(params: nnx.State, rest: nnx.State, batch: jax.Array):
-        return jax.nn.softmax(nnx.merge(graphs.eval, params, rest)(scaling(batch)).astype(jnp.float32))
+        return jax.nn.softmax(nnx.merge(graphs.eval, params, rest, copy=True)(scaling(batch)).astype(jnp.float32))
 
     size = min(batch_size, max(1, len(images)))
     parts = []

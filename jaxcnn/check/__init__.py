@@ -1,0 +1,13 @@
+"""Proofs for hand-written gradients, of this library or of anyone."""
+
+from jaxcnn.check.report import Finding, Report, compare
+from jaxcnn.check.vjp import KINDS, assert_vjp, check_vjp
+
+__all__ = [
+    "Finding",
+    "KINDS",
+    "Report",
+    "assert_vjp",
+    "check_vjp",
+    "compare",
+]

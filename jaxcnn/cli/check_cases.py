@@ -1,0 +1,240 @@
+"""The places at which `jaxcnn check` proves every op: its configurations, and inputs that suit them."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn import ops
+
+AT_A_PLACE = ("differences", "reference", "adjoint", "value", "second_order")
+AT_A_KINK = ("reference", "value")  # where differences mean nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One call of `check.check_vjp`."""
+
+    op: str
+    label: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+_random = np.random.default_rng(0)
+
+
+def _normal(*shape: int) -> jax.Array:
+    return jnp.asarray(_random.normal(size=shape), jnp.float32)
+
+
+def _apart(*shape: int) -> jax.Array:
+    """Values no two of which are nearer than 0.05, nor any nearer to 0 or 1 than 0.02: away from every kink."""
+    count = int(np.prod(shape))
+    return jnp.asarray((_random.permutation(count).reshape(shape) - count // 2) * 0.05 + 0.02, jnp.float32)
+
+
+def _case(op: str, options: dict[str, Any], args: tuple, *, function=None, reference=None, **proof: Any) -> Case:
+    bound = function or partial(getattr(ops, op), **options)
+    if reference is None:
+        reference = partial(bound, rule="autodiff")
+    label = ", ".join(f"{key}={value}" for key, value in options.items()) or "plain"
+    return Case(op, label, bound, args, {"reference": reference, **proof})
+
+
+def _conv_cases(full: bool) -> Iterator[Case]:
+    kernels = (1, 2, 3, (2, 3), (6, 5))  # the last is larger than the input
+    strides = (1, 2, 3, (3, 2), 4)
+    paddings = ("SAME", "VALID", "LECTURE", ((0, 1), (2, 0)), ((-1, 0), (1, -1)))
+    spacings = ((1, 1), (2, 1), (1, 2), (2, 2))
+    groups = (1, 2, 4)
+    product = itertools.product(kernels, strides, paddings, spacings, groups, (False, True), ("lax", "im2col", "loops"))
+    for number, (kernel, stride, padding, (spread, dilation), group, flip, method) in enumerate(product):
+        if number % (5 if method != "lax" else 1) if full else number % 389:  # primes to every factor of the product
+            continue
+        window = (kernel, kernel) if isinstance(kernel, int) else kernel
+        options = {
+            "strides": stride,
+            "padding": padding,
+            "input_dilation": spread,
+            "kernel_dilation": dilation,
+            "feature_group_count": group,
+            "flip_kernel": flip,
+            "method": method,
+        }
+        args = _normal(1, 5, 4, 4), _normal(*window, 4 // group, 4)
+        try:
+            jax.eval_shape(partial(ops.conv, **options), *args)
+        except ValueError:
+            continue  # the window does not fit
+        kinds = ("reference", "adjoint", "value") if full and number % 7 else AT_A_PLACE[:-1]
+        yield _case(
+            "conv",
+            options | {"kernel": kernel},
+            args,
+            function=partial(ops.conv, **options),
+            kinds=kinds,
+            multilinear=(0, 1),
+        )
+
+
+def _pool_cases(full: bool) -> Iterator[Case]:
+    windows, strides = (1, 2, 3, (2, 3)), (None, 1, 2, (3, 2), 4)
+    paddings = ("VALID", "SAME", "LECTURE", ((1, 0), (0, 1)), ((-1, 1), (1, -1)))
+    product = itertools.product(windows, strides, paddings, (1, 2))
+    for number, (window, stride, padding, dilation) in enumerate(product):
+        if not full and number % 41:
+            continue
+        options = {"window_shape": window, "strides": stride, "padding": padding, "window_dilation": dilation}
+        proof = {"kinds": AT_A_PLACE}
+        yield _case(
+            "max_pool",
+            options,
+            (_apart(1, 6, 7, 2),),
+            reference=partial(_gathered, jnp.max, -jnp.inf, **options),
+            **proof,
+        )
+        average = partial(_gathered, jnp.mean, 0.0, **options)
+        yield _case("avg_pool", options, (_normal(1, 6, 7, 2),), reference=average, multilinear=(0,), **proof)
+        norm = partial(_gathered, lambda x, axis: jnp.sum(jnp.abs(x) ** 3, axis) ** (1 / 3), 0.0, **options)
+        if padding in ("VALID",):  # elsewhere a window of padding has norm 0, where the reference has no gradient
+            yield _case("lp_pool", options | {"p": 3.0}, (_apart(1, 6, 7, 2),), reference=norm, **proof)
+    ties = jnp.asarray(_random.integers(0, 3, size=(2, 6, 7, 2)), jnp.float32)
+    options = {"window_shape": 3, "strides": 2, "padding": "SAME"}
+    yield _case("max_pool", options, (ties,), kinds=AT_A_KINK)
+
+
+def _gathered(
+    reduce: Callable, fill: float, x: jax.Array, *, window_shape, strides, padding, window_dilation
+) -> jax.Array:
+    """A pool spelled by indexing: every window is gathered, then reduced; JAX differentiates it by itself."""
+    from jaxcnn import geometry
+
+    window = geometry.pool_window(
+        x.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+    )
+    borders = [(0, 0), *((max(low, 0), max(high, 0)) for low, high in window.padding), (0, 0)]
+    padded = jnp.pad(x, borders, constant_values=fill)
+    output = window.output_shape(x.shape[1:-1])
+    places = [
+        s * np.arange(n)[:, None] + d * np.arange(k) + max(-low, 0)
+        for s, n, d, k, (low, _) in zip(
+            window.strides, output, window.dilation, window.shape, window.padding, strict=True
+        )
+    ]
+    rows, columns = places
+    cells = padded[:, rows[:, None, :, None], columns[None, :, None, :]]
+    return reduce(cells, axis=(3, 4))
+
+
+def _whole_cases() -> Iterator[Case]:
+    """One case for every op, with all proofs."""
+    batch, linear = {"batched": (0,)}, {"batched": (0,), "multilinear": (0,)}
+    bilinear = {"batched": (0,), "multilinear": (0, 1)}
+    x, distinct, flat = _normal(4, 5, 4, 2), _apart(4, 5, 4, 2), _apart(4, 6)
+    yield _case("conv", {"strides": 2, "flip_kernel": True}, (x, _normal(3, 2, 2, 2)), **bilinear)
+    yield _case("conv", {"feature_group_count": 2, "padding": "LECTURE"}, (x, _normal(2, 2, 1, 4)), **bilinear)
+    yield _case(
+        "conv",
+        {"method": "im2col", "strides": (2, 1)},
+        (x, _normal(3, 2, 2, 2)),
+        kinds=(*AT_A_PLACE, "dtypes", "transformations"),
+        **bilinear,
+    )
+    yield _case(
+        "conv",
+        {"method": "loops", "strides": (2, 1)},
+        (x, _normal(3, 2, 2, 2)),
+        kinds=(*AT_A_PLACE, "dtypes", "transformations"),
+        **bilinear,
+    )
+    yield _case(
+        "conv_general_dilated",
+        {"window_strides": (2, 1), "padding": ((1, 0), (0, 1))},
+        (_normal(4, 2, 5, 4), _normal(3, 2, 2, 3)),
+        reference=partial(jax.lax.conv_general_dilated, window_strides=(2, 1), padding=((1, 0), (0, 1))),
+        **bilinear,
+    )
+    yield _case(
+        "conv_transpose",
+        {"strides": 2, "padding": 1, "remainder": 1, "transpose_kernel": True},
+        (_normal(4, 3, 2, 2), _normal(3, 3, 2, 2)),
+        **bilinear,
+    )
+    yield _case("depthwise_conv", {"padding": "VALID"}, (x, _normal(3, 3, 1, 4)), **bilinear)
+    yield _case(
+        "separable_conv", {}, (x, _normal(3, 3, 1, 4), _normal(1, 1, 4, 3)), batched=(0,), multilinear=(0, 1, 2)
+    )
+    yield _case("locally_connected", {"strides": 2}, (x, _normal(2, 1, 3, 3, 2, 2)), **bilinear)
+    stage = {"pool": 2, "pool_strides": 1}
+    yield _case("conv_relu_pool", stage, (_normal(4, 4, 4, 1), _normal(3, 3, 1, 2), _normal(2)), **batch)
+    yield _case("max_pool", {"window_shape": 3, "strides": 2, "padding": "SAME"}, (distinct,), **batch)
+    yield _case(
+        "max_pool_with_switches",
+        {"window_shape": 2},
+        (distinct,),
+        reference=partial(ops.max_pool, window_shape=2, rule="autodiff"),
+        **batch,
+    )
+    _, switches = ops.max_pool_with_switches(distinct, 2, strides=1)
+    unpool = {"output_shape": (5, 4), "window_shape": 2, "strides": 1}
+    yield _case(
+        "max_unpool",
+        unpool,
+        (_normal(4, 4, 3, 2), switches),
+        reference=partial(ops.max_unpool, **unpool),
+        batched=(0, 1),
+        multilinear=(0,),
+    )
+    yield _case(
+        "avg_pool", {"window_shape": 3, "strides": 2, "padding": "SAME", "count_include_pad": False}, (x,), **linear
+    )
+    yield _case("lp_pool", {"window_shape": 2, "p": 2.0}, (distinct,), **batch)
+    yield _case("subsample", {"strides": (2, 3)}, (x,), **linear)
+    yield _case("global_avg_pool", {}, (x,), **linear)
+    yield _case("global_max_pool", {}, (distinct,), **batch)
+    yield _case("adaptive_avg_pool", {"output_shape": (2, 3)}, (x,), **linear)
+    yield _case("adaptive_max_pool", {"output_shape": (2, 3)}, (distinct,), **batch)
+    yield _case("blur_pool", {}, (x,), **linear)
+    parameters = _normal(6), _normal(6)
+    yield _case("batch_norm", {}, (_normal(4, 6), *parameters))
+    yield _case(
+        "batch_norm",
+        {"statistics": "given"},
+        (_normal(4, 6), *parameters, _normal(6), _normal(6) ** 2),
+        function=_inference,
+        **batch,
+    )
+    yield _case("local_response_norm", {"alpha": 0.5}, (_normal(4, 2, 6),), **batch)
+    for name in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
+        yield _case(name, {}, (flat,), **batch)
+    yield _case("prelu", {}, (flat, _normal(6)), **batch)
+    yield _case("dropout", {"rate": 0.4}, (flat, jax.random.key(0)), multilinear=(0,))
+    probabilities = jnp.abs(_normal(4, 6))
+    yield _case("mean_squared_error", {}, (flat, _normal(4, 6)), batched=(0, 1))
+    yield _case("binary_cross_entropy", {}, (flat, probabilities), batched=(0, 1))
+    yield _case("softmax_cross_entropy", {"label_smoothing": 0.1}, (flat, jnp.arange(4)), batched=(0, 1))
+    yield _case(
+        "softmax_cross_entropy",
+        {"labels": "soft"},
+        (flat, probabilities),
+        function=ops.softmax_cross_entropy,
+        batched=(0, 1),
+    )
+
+
+def _inference(x, scale, bias, mean, variance, rule: Literal["hand", "autodiff"] = "hand"):
+    return ops.batch_norm(x, scale, bias, mean=mean, variance=variance, rule=rule)[0]
+
+
+def cases(full: bool = False, op: str | None = None) -> Iterator[Case]:
+    """Every case; with `full` the whole product of configurations; with `op` those of one op."""
+    for case in itertools.chain(_whole_cases(), _conv_cases(full), _pool_cases(full)):
+        if op in (None, case.op):
+            yield case

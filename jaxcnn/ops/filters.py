@@ -1,0 +1,166 @@
+"""The classic filters of image processing, as kernels for `conv`.
+
+Each function returns a NumPy array `(h, w)`, to be seen and printed; `as_kernel` brings it into the form of `conv`.
+They are written as they meet the picture in cross-correlation, what `conv` computes by default.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+
+def as_kernel(filters: ArrayLike, channels: int = 1, dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """Makes filters into a kernel that treats every channel alike.
+
+    Args:
+      filters: `(h, w)`, or a bank `(F, h, w)`.
+      channels: channels C of the picture.
+      dtype: dtype of the kernel.
+
+    Returns:
+      `(h, w, 1, C F)`, for `conv(..., feature_group_count=C)`; output `c F + f` is filter `f` on channel `c`.
+
+    Raises:
+      ValueError: if the rank is neither 2 nor 3, or `channels` is not positive.
+    """
+    bank = np.asarray(filters)
+    if bank.ndim not in (2, 3) or channels < 1:
+        raise ValueError(
+            f"`filters` must be (h, w) or (F, h, w) and `channels` positive; got {bank.shape} and {channels}."
+        )
+    bank = bank if bank.ndim == 3 else bank[None]
+    return jnp.asarray(np.tile(np.moveaxis(bank, 0, -1), channels)[:, :, None], dtype)
+
+
+def identity(size: int = 3) -> np.ndarray:
+    """Leaves the picture as it is: 1 in the middle of zeros."""
+    _check_odd(size)
+    kernel = np.zeros((size, size))
+    kernel[size // 2, size // 2] = 1
+    return kernel
+
+
+def edges(kind: str = "all") -> np.ndarray:
+    """One of four edge detectors: each is 0 on constant fields.
+
+    Args:
+      kind: `"horizontal"` (answers to horizontal edges), `"vertical"`, `"cross"` (the four neighbours against the
+        middle) or `"all"` (the eight neighbours).
+
+    Raises:
+      ValueError: if `kind` is unknown.
+    """
+    kernels = {
+        "horizontal": [[-1, -1, -1], [0, 0, 0], [1, 1, 1]],
+        "vertical": [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]],
+        "cross": [[0, -1, 0], [-1, 4, -1], [0, -1, 0]],
+        "all": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]],
+    }
+    if kind not in kernels:
+        raise ValueError(f"`kind` must be one of {', '.join(map(repr, kernels))}; got {kind!r}.")
+    return np.array(kernels[kind], float)
+
+
+def sharpen() -> np.ndarray:
+    """Adds the picture's Laplacian edges to it."""
+    return identity() + edges("cross")
+
+
+def box(size: int = 3) -> np.ndarray:
+    """The mean of `size` by `size` cells.
+
+    Raises:
+      ValueError: if `size` is not positive.
+    """
+    if size < 1:
+        raise ValueError(f"`size` must be positive; got {size}.")
+    return np.full((size, size), 1 / size**2)
+
+
+def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
+    """A blur by the normal density, made to sum to 1.
+
+    Args:
+      size: taps along each axis.
+      sigma: standard deviation in cells; by default `size / 6`, so that three of them fit to either side.
+
+    Raises:
+      ValueError: if `size` or `sigma` is not positive.
+    """
+    sigma = size / 6 if sigma is None else sigma
+    if size < 1 or sigma <= 0:
+        raise ValueError(f"`size` and `sigma` must be positive; got {size} and {sigma}.")
+    offsets = np.arange(size) - (size - 1) / 2
+    row = np.exp(-(offsets**2) / (2 * sigma**2))
+    return np.outer(row, row) / row.sum() ** 2
+
+
+def sobel(axis: int) -> np.ndarray:
+    """The derivative along an axis, smoothed across it.
+
+    Args:
+      axis: 0 for the derivative downwards, 1 for the one to the right.
+
+    Raises:
+      ValueError: if `axis` is neither.
+
+    Source: Sobel & Feldman 1968.
+    """
+    if axis not in (0, 1):
+        raise ValueError(f"`axis` must be 0 or 1; got {axis}.")
+    kernel = np.outer([1, 2, 1], [-1, 0, 1]).astype(float)
+    return kernel if axis == 1 else kernel.T
+
+
+def gabor_bank(
+    size: int = 11,
+    orientations: int = 8,
+    wavelength: float = 5.0,
+    *,
+    sigma: float | None = None,
+    aspect: float = 0.5,
+    phase: float = 0.0,
+) -> np.ndarray:
+    """Plane waves under a Gaussian window, turned evenly through half a circle; each has mean 0 and norm 1.
+
+    Args:
+      size: taps along each axis, odd.
+      orientations: number F of filters; filter f answers to waves that run at the angle `pi f / F` from the right.
+      wavelength: of the wave, in cells.
+      sigma: of the window along the wave, in cells; by default `0.56 wavelength`, a bandwidth of one octave.
+      aspect: of the window, its width along the wave over its width across.
+      phase: of the wave in the middle, in radians.
+
+    Returns:
+      `(F, size, size)`.
+
+    Raises:
+      ValueError: if `size` is not odd, or a length is not positive.
+
+    Source: Daugman 1985; parameters as in Petkov & Kruizinga 1997.
+    """
+    _check_odd(size)
+    sigma = 0.56 * wavelength if sigma is None else sigma
+    for name, value in {
+        "orientations": orientations,
+        "wavelength": wavelength,
+        "sigma": sigma,
+        "aspect": aspect,
+    }.items():
+        if value <= 0:
+            raise ValueError(f"`{name}` must be positive; got {value}.")
+    down, right = np.mgrid[:size, :size] - size // 2
+    angles = math.pi * np.arange(orientations)[:, None, None] / orientations
+    along, across = right * np.cos(angles) + down * np.sin(angles), down * np.cos(angles) - right * np.sin(angles)
+    window = np.exp(-(along**2 + (aspect * across) ** 2) / (2 * sigma**2))
+    bank = window * np.cos(2 * math.pi * along / wavelength + phase)
+    bank -= window * (bank.sum((1, 2), keepdims=True) / window.sum((1, 2), keepdims=True))
+    return bank / np.sqrt(np.square(bank).sum((1, 2), keepdims=True))
+
+
+def _check_odd(size: int) -> None:
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"`size` must be positive and odd, to have a middle; got {size}.")

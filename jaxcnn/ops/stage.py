@@ -1,0 +1,92 @@
+"""The lecture's stage, convolution, bias, ReLU, max-pool, as one operation with one rule."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays
+from jaxcnn.ops.activations import relu
+from jaxcnn.ops.conv import Rule, Spec, conv, conv_cotangents, conv_spec, correlate
+from jaxcnn.ops.switches import max_pool, route, winners
+
+# y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
+# large as the stage's widest. As max(., 0) does not decrease, pool and ReLU may change places, y = max(pool(z + b), 0):
+# where y > 0 the winner is the same, and where y = 0 no error passes either way. So y tells where errors pass, the
+# switches tell whereto, and these two, pooled, are all that is kept beside x and w:
+#
+#     e' = [y > 0] e,      db = sum e',      dz = the errors e' put where the switches point,
+#
+# and dz goes on by the rule of `conv`. Every e' is put in exactly one cell, which is why db needs no full-size sum.
+
+
+@arrays.custom_vjp(3, 4)
+def _stage(inputs: jax.Array, kernel: jax.Array, bias: jax.Array, spec: Spec, window: Window) -> jax.Array:
+    return _stage_fwd(inputs, kernel, bias, spec, window)[0]
+
+
+def _stage_fwd(inputs: jax.Array, kernel: jax.Array, bias: jax.Array, spec: Spec, window: Window):
+    pooled, switches = winners(correlate(inputs, kernel, spec) + bias, window)
+    outputs = jnp.maximum(pooled, 0)
+    return outputs, (inputs, kernel, bias, outputs, switches)
+
+
+def _stage_bwd(spec: Spec, window: Window, residuals: tuple, error: jax.Array):
+    inputs, kernel, bias, outputs, switches = residuals
+    passed = jnp.where(outputs > 0, error, 0)
+    sizes = spec.window.output_shape(inputs.shape[1:-1])
+    spread = route(passed, switches, sizes, window)
+    bias_gradient = jnp.sum(passed, tuple(range(passed.ndim - 1)), dtype=arrays.wider(passed.dtype, jnp.float32))
+    return (*conv_cotangents(spec, (inputs, kernel), spread), arrays.match_cotangent(bias_gradient, bias))
+
+
+_stage.defvjp(_stage_fwd, _stage_bwd)
+
+
+def conv_relu_pool(
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike,
+    *,
+    pool: int | tuple[int, ...] = 2,
+    pool_strides: int | tuple[int, ...] | None = None,
+    pool_padding: geometry.Padding = "VALID",
+    rule: Rule = "hand",
+    **options: Any,
+) -> jax.Array:
+    """Convolves, adds a bias, rectifies and max-pools, as one operation.
+
+    Equal, in value and gradient, to `max_pool(relu(conv(...) + bias), ...)`, but for one case: a window of the pool
+    that holds padding alone gives 0 here, -inf there.
+
+    Args:
+      inputs: `(N, *spatial, C)`.
+      kernel: `(*window, C / groups, O)`.
+      bias: `(O)`.
+      pool: window of the pool.
+      pool_strides: its steps; the default is the window.
+      pool_padding: its padding.
+      rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
+      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision.
+
+    Returns:
+      `(N, *pooled, O)`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if shapes disagree, a window does not fit, or an option is unknown.
+    """
+    inputs, kernel, bias = arrays.floating(inputs=inputs, kernel=kernel, bias=bias)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    if bias.shape != kernel.shape[-1:]:
+        raise ValueError(f"`bias` must have shape {kernel.shape[-1:]}, one entry per output; got {bias.shape}.")
+    if rule == "autodiff":
+        outputs = relu(conv(inputs, kernel, rule=rule, **options) + bias, rule=rule)
+        return max_pool(outputs, pool, strides=pool_strides, padding=pool_padding, rule=rule)
+    spec = conv_spec(inputs, kernel, **options)
+    shape = (inputs.shape[0], *spec.window.output_shape(inputs.shape[1:-1]), kernel.shape[-1])
+    window = geometry.pool_window(shape, pool, strides=pool_strides, padding=pool_padding)
+    return _stage(inputs, kernel, bias, spec, window)

@@ -1,0 +1,274 @@
+"""Max-pooling: the largest value of every window, and the switches that say where it came from."""
+
+import functools
+import itertools
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays
+
+Rule = Literal["hand", "autodiff"]
+
+# Max-pooling. With stride s, window dilation d and low padding p, output j looks at the cells s j + d t - p for the
+# taps t = 0 .. k - 1, numbered in row-major order over all axes. Its switch w[j] is the first tap with the largest
+# value; a NaN beats every number, and a cell of the padding beats nothing:
+#
+#     y[j] = x[s j + d w[j] - p],      dx[q] = sum over the j that took their value from q of e[j].              (1)
+#
+# The sum as a gather: write the padded cell q + p as s u + r with 0 <= r < s. The output j = u - v looks at it with
+# the tap t for which d t = s v + r, if there is one. Hence
+#
+#     dx[s u + r - p] = sum_{v = 0}^{d (k - 1) div s} [d w[u - v] = s v + r] e[u - v].                           (2)
+#
+# A term of (2) is one comparison of the switches with a constant table over r, for all cells at once: fused elementwise
+# work, where XLA's select_and_scatter goes window by window. The residual is the switches alone, mostly one byte each.
+# Routing (2) and picking (1) are linear maps, each the other's adjoint, and so each the other's rule.
+
+
+def _switch_dtype(window: Window):
+    """The smallest dtype that numbers the taps and leaves its two largest values free."""
+    taps = math.prod(window.shape)
+    return next(dtype for dtype in (jnp.uint8, jnp.uint16, jnp.uint32) if taps < jnp.iinfo(dtype).max)
+
+
+def _no_winner(window: Window) -> np.ndarray:
+    """The switch of a window that lies wholly in padding."""
+    return np.array(jnp.iinfo(_switch_dtype(window)).max - 1, _switch_dtype(window))
+
+
+def _tap_views(inputs: jax.Array, window: Window, border: float):
+    """For every tap: its number, the cell that each output sees through it, and which of these cells are real."""
+    sizes = inputs.shape[1:-1]
+    output = window.output_shape(sizes)
+    borders = [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)]
+    padded = lax.pad(inputs, np.array(border, inputs.dtype), borders)
+    for number, tap in enumerate(itertools.product(*map(range, window.shape))):
+        starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
+        stops = [a + (n - 1) * s + 1 for a, n, s in zip(starts, output, window.strides, strict=True)]
+        limits = (inputs.shape[0], *stops, inputs.shape[-1])
+        real = np.array(True)
+        for axis, (n, start, (low, _)) in enumerate(zip(sizes, starts, window.padding, strict=True)):
+            cells = start - low + window.strides[axis] * np.arange(output[axis])
+            inside = (cells >= 0) & (cells < n)
+            real = real & inside.reshape([-1 if i == axis + 1 else 1 for i in range(inputs.ndim)])
+        yield number, lax.slice(padded, (0, *starts, 0), limits, (1, *window.strides, 1)), real
+
+
+def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
+    """The largest value of every window, and its switch; -inf and no winner where a window is all padding."""
+    none = _no_winner(window)
+    shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
+    if 0 in shape:
+        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, none.dtype)
+    views = list(_tap_views(inputs, window, -np.inf))
+    first = views[0][1]
+    best, switches = jnp.full_like(first, -np.inf), jnp.full_like(first, none, dtype=none.dtype)
+    decided = False  # whether every window has a winner
+    for number, value, real in views:
+        wins = ~(value <= best) & (best == best)  # larger, or the first NaN
+        wins = wins if decided else wins | (switches == none)
+        wins = wins if real.all() else wins & real
+        decided = decided or bool(real.all())
+        best, switches = jnp.where(wins, value, best), jnp.where(wins, none.dtype.type(number), switches)
+    return best, switches
+
+
+@arrays.custom_vjp(2)
+def _pick(inputs: jax.Array, switches: jax.Array, window: Window) -> jax.Array:
+    """(1): what the switches point to; 0 where there is no winner."""
+    if switches.size == 0:
+        return jnp.zeros(switches.shape, inputs.dtype)
+    views = _tap_views(inputs, window, 0.0)
+    return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value, _ in views))
+
+
+@arrays.custom_vjp(2, 3)
+def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
+    """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
+    batch, *output, channels = values.shape
+    if values.size == 0:
+        return jnp.zeros((batch, *sizes, channels), values.dtype)
+    terms = [d * (k - 1) // s + 1 for d, k, s in zip(window.dilation, window.shape, window.strides, strict=True)]
+    blocks = [n + v - 1 for n, v in zip(output, terms, strict=True)]
+    rank = len(sizes)
+    passed = []
+    for shift in itertools.product(*map(range, terms)):
+        table = _tap_table(window, shift)
+        borders = [(0, 0, 0), *((v, n - 1 - v, 0) for v, n in zip(shift, terms, strict=True)), (0, 0, 0)]
+        seen = lax.pad(switches, _no_winner(window), borders)
+        sent = lax.pad(values, np.zeros((), values.dtype), borders)
+        apart = tuple(range(2, 2 * rank + 1, 2))  # behind each block axis, an axis for its phases
+        aligned = table.reshape([1] + [n for s in table.shape for n in (1, s)] + [1])
+        passed.append(jnp.where(jnp.expand_dims(seen, apart) == aligned, jnp.expand_dims(sent, apart), 0))
+    padded = [u * s for u, s in zip(blocks, window.strides, strict=True)]
+    borders = [(-low, n + low - size, 0) for n, (low, _), size in zip(sizes, window.padding, padded, strict=True)]
+    cells = arrays.reshape(functools.reduce(jnp.add, passed), (batch, *padded, channels))
+    return lax.pad(cells, np.zeros((), values.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+
+
+def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
+    """For every combination of phases r, the number of the tap with `d t = s v + r`; a number no switch has if none."""
+    table, exists = np.zeros((), int), np.array(True)
+    for k, d, s, v in zip(window.shape, window.dilation, window.strides, shift, strict=True):
+        taps, gaps = np.divmod(s * v + np.arange(s), d)
+        table = table[..., None] * k + taps
+        exists = exists[..., None] & (gaps == 0) & (taps < k)
+    return np.where(exists, table, jnp.iinfo(_switch_dtype(window)).max).astype(_switch_dtype(window))
+
+
+_pick.defvjp(
+    lambda inputs, switches, window: (_pick(inputs, switches, window), (inputs, switches)),
+    lambda window, saved, error: (route(error, saved[1], saved[0].shape[1:-1], window), None),
+)
+route.defvjp(
+    lambda values, switches, sizes, window: (route(values, switches, sizes, window), switches),
+    lambda sizes, window, switches, error: (_pick(error, switches, window), None),
+)
+
+
+@arrays.custom_vjp(1, 2)
+def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window) -> tuple[jax.Array, jax.Array]:
+    del sizes
+    return winners(inputs, window)
+
+
+def _max_pool_fwd(inputs: jax.Array, sizes: tuple[int, ...], window: Window):
+    pooled, switches = _max_pool(inputs, sizes, window)
+    return (pooled, switches), switches
+
+
+def _max_pool_bwd(sizes: tuple[int, ...], window: Window, switches: jax.Array, errors: tuple):
+    return (route(errors[0], switches, sizes, window),)  # switches are integers: they pass no error
+
+
+_max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
+
+
+def max_pool(
+    inputs: ArrayLike,
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Takes the largest value of every window.
+
+    The gradient goes to the one winner: the first maximum in row-major order, or the first NaN; never to padding.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      window_shape: size of the window, one for all axes or one per axis.
+      strides: steps of the window; the default is the window's shape, as in PyTorch and Keras (Flax has 1).
+      padding: as in `ops.conv`; cells of the padding never win.
+      window_dilation: spacing of the window's taps.
+      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
+
+    Returns:
+      `(N, *output, C)`; NaN where a window holds one, -inf where it holds only padding.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+
+    Source: Ranzato et al. 2007; Jarrett et al. 2009.
+    """
+    (inputs,) = arrays.floating(inputs=inputs)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    window = geometry.pool_window(
+        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+    )
+    if rule == "hand":
+        return _max_pool(inputs, inputs.shape[1:-1], window)[0]
+    return lax.reduce_window(inputs, np.array(-np.inf, inputs.dtype), lax.max, **window.lax_options())
+
+
+def max_pool_with_switches(
+    inputs: ArrayLike,
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+) -> tuple[jax.Array, jax.Array]:
+    """Max-pools, and tells which tap of its window won.
+
+    Args:
+      inputs: as in `max_pool`, like everything else.
+      window_shape: size of the window.
+      strides: steps of the window.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+
+    Returns:
+      The pooled values and the switches, both `(N, *output, C)`. A switch is the winner's number in its window, counted
+      in row-major order, in the smallest unsigned integer that holds it; one below the dtype's largest value where a
+      window holds only padding. The gradient of the pooled values is that of `max_pool`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if shapes disagree or the window does not fit.
+
+    Source: Zeiler & Fergus 2014 (switches).
+    """
+    (inputs,) = arrays.floating(inputs=inputs)
+    window = geometry.pool_window(
+        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+    )
+    return _max_pool(inputs, inputs.shape[1:-1], window)
+
+
+def max_unpool(
+    pooled: ArrayLike,
+    switches: ArrayLike,
+    output_shape: tuple[int, ...],
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+) -> jax.Array:
+    """Puts values back to where their switches point; the adjoint of the pooling that set the switches.
+
+    Args:
+      pooled: `(N, *spatial, C)` values.
+      switches: as `max_pool_with_switches` returns them, with the same window, strides, padding and dilation.
+      output_shape: spatial sizes of the result, those of the pooling's input.
+      window_shape: size of the window.
+      strides: steps of the window.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+
+    Returns:
+      `(N, *output_shape, C)`; zero where no switch points, the sum where several do.
+
+    Raises:
+      TypeError: if the dtype of `pooled` is not real floating, or that of `switches` not the pooling's.
+      ValueError: if the shapes are not those of such a pooling.
+
+    Source: Zeiler & Fergus 2014, section 2.1.
+    """
+    (pooled,) = arrays.floating(pooled=pooled)
+    switches = jnp.asarray(switches)
+    shape = (pooled.shape[0], *output_shape, pooled.shape[-1])
+    window = geometry.pool_window(
+        shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+    )
+    expected = (shape[0], *window.output_shape(tuple(output_shape)), shape[-1])
+    if pooled.shape != expected or switches.shape != expected:
+        raise ValueError(
+            f"`pooled` and `switches` must have shape {expected}, that of pooling {shape}; "
+            f"got {pooled.shape} and {switches.shape}."
+        )
+    if switches.dtype != _switch_dtype(window):
+        raise TypeError(f"`switches` must have dtype {jnp.dtype(_switch_dtype(window))}; got {switches.dtype}.")
+    return route(pooled, switches, tuple(output_shape), window)

@@ -1,0 +1,158 @@
+"""`eval`, `predict`, `models`, `doctor` and the help: the answers of a run and of the installation."""
+
+import json
+import re
+from importlib import metadata
+
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from jaxcnn import data, models, training
+
+LINE = re.compile(r"(?P<path>.+): (?P<ranking>\S+ \d+\.\d %(, \S+ \d+\.\d %)*)(  \((?P<changes>.+)\))?")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Test digits as files: grey, coloured, large, and two that are none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    images = data.load("digits", "test").images[..., 0]
+    Image.fromarray(images[0]).save(folder / "grey.png")
+    Image.fromarray(images[1]).convert("RGB").save(folder / "colour.png")
+    Image.fromarray(255 - images[2]).resize((56, 56)).save(folder / "large dark.png")
+    (folder / "text.png").write_text("no picture\n")
+    return folder
+
+
+def network(folder):
+    model = models.create("lenet5", rngs=nnx.Rngs(0))
+    return model, training.restore_model(model, folder)
+
+
+def test_eval_repeats_the_result_of_the_training(jaxcnn, trained):
+    folder, _ = trained
+    found = json.loads((folder / "evaluation.json").read_text())
+    right = round(found["accuracy"] * 180)
+    outcome = jaxcnn("eval", folder)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out == (
+        f"digits test: accuracy {right / 1.8:.2f} % ({right} of 180), "
+        f"error {100 - right / 1.8:.2f} %, loss {found['loss']:.4f}\n"
+    )
+
+
+def test_eval_takes_another_split(jaxcnn, trained):
+    (row,) = training.read_log(trained[0] / "metrics.jsonl")
+    outcome = jaxcnn("eval", trained[0], "--split", "validation")
+    assert outcome.status == 0
+    assert outcome.out.startswith(f"digits validation: accuracy {100 * row['eval_accuracy']:.2f} % (")
+    assert outcome.out.endswith(f"loss {row['eval_loss']:.4f}\n")
+
+
+def test_predict_names_the_classes_that_the_network_gives(jaxcnn, trained, pictures):
+    model, scaling = network(trained[0])
+    expected = training.predict(model, data.load("digits", "test").images[:1], scaling)[0]
+    outcome = jaxcnn("predict", trained[0], pictures / "grey.png")
+    assert (outcome.status, outcome.err) == (0, "")
+    best = np.argsort(-expected)[:3]
+    ranking = ", ".join(f"{digit} {100 * expected[digit]:.1f} %" for digit in best)
+    assert outcome.out == f"{pictures / 'grey.png'}: {ranking}\n"
+
+
+def test_predict_tells_how_it_changed_a_picture(jaxcnn, trained, pictures):
+    outcome = jaxcnn("predict", trained[0], pictures / "colour.png", pictures / "large dark.png", "--invert")
+    first, second = (LINE.fullmatch(line) for line in outcome.out.splitlines())
+    assert first["changes"] == "colour made grey; inverted"
+    assert second["changes"] == "56x56 resized to 28x28; inverted"
+
+
+@pytest.mark.parametrize(("top", "named"), [(1, 1), (10, 10), (99, 10)])
+def test_predict_names_as_many_classes_as_asked(jaxcnn, trained, pictures, top, named):
+    outcome = jaxcnn("predict", trained[0], pictures / "grey.png", "--top", str(top))
+    assert outcome.out.count("%") == named
+
+
+def test_one_bad_file_does_not_stop_the_others(jaxcnn, trained, pictures):
+    files = [pictures / name for name in ("missing.png", "grey.png", "text.png", "colour.png")]
+    outcome = jaxcnn("predict", trained[0], *files)
+    assert outcome.status == 2
+    assert [LINE.fullmatch(line)["path"] for line in outcome.out.splitlines()] == [str(files[1]), str(files[3])]
+    missing, text = outcome.err.splitlines()
+    assert missing == f"jaxcnn: {files[0]} does not exist."
+    assert text == f"jaxcnn: {files[2]} must be a picture; Pillow recognises no format in it."
+
+
+def test_no_readable_file_at_all_is_status_2(jaxcnn, trained, pictures):
+    outcome = jaxcnn("predict", trained[0], pictures / "text.png", pictures)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert len(outcome.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "`pictures` must name at least one file; got none."),
+        (["x.png", "--top", "0"], "`top` must be positive; got 0."),
+    ],
+    ids=str,
+)
+def test_predict_refuses_what_makes_no_sense(jaxcnn, trained, arguments, message):
+    outcome = jaxcnn("predict", trained[0], *arguments)
+    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"jaxcnn: {message}\n")
+
+
+def test_models_lists_every_network_with_its_size(jaxcnn):
+    outcome = jaxcnn("models")
+    assert (outcome.status, outcome.err) == (0, "")
+    lines = {line.split()[0]: line.split()[1] for line in outcome.out.splitlines() if not line.startswith("    ")}
+    assert lines == {"name": "parameters", "lenet5": "61,706", "mlp": "266,610"}
+
+
+def test_doctor_tells_versions_and_devices(jaxcnn):
+    outcome = jaxcnn("doctor")
+    assert (outcome.status, outcome.err) == (0, "")
+    for name in ("jaxcnn", "jax", "jaxlib", "flax", "numpy"):
+        assert re.search(rf"^  {name} +{re.escape(metadata.version(name))}$", outcome.out, flags=re.MULTILINE), name
+    assert "devices of the default backend, cpu:" in outcome.out
+    assert outcome.out.count("  cpu\n") == 4, "the tests run with four devices"
+
+
+def test_doctor_tells_what_is_missing_and_how_to_add_it(jaxcnn, monkeypatch):
+    def version(name, original=metadata.version):
+        if name == "torch":
+            raise metadata.PackageNotFoundError(name)
+        return original(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert re.search(r"torch +missing: pip install 'jaxcnn\[peers\]'", jaxcnn("doctor").out)
+
+
+def test_help_is_status_0_in_a_process_of_its_own(spawn, alone):
+    process = spawn("--help", cwd=alone)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    for command in ("train", "eval", "predict", "models", "doctor"):
+        assert re.search(rf"^.*\b{command}\b", out, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["train", "--help"], ["predict", "-h"]], ids=str)
+def test_help_leaves_with_status_0(jaxcnn, arguments, capsys):
+    from jaxcnn.cli import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert not caught.value.code
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: jaxcnn") and err == ""
+
+
+def test_the_help_of_train_tells_every_setting_and_its_default(capsys):
+    from jaxcnn.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    for name, value in (("epochs", "20"), ("batch-size", "64"), ("seed", "0"), ("warmup-steps", "0")):
+        assert re.search(rf"--{name} \S+[^-]*?\(default: {value}\)", out), name

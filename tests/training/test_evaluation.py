@@ -1,0 +1,87 @@
+"""Evaluation and prediction: exact for every count and batch size, in evaluation mode, without side effects."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxcnn import data, training
+
+SCALING = data.Scaling((0.4,), (0.3,))
+
+
+def by_hand(model, dataset):
+    """Class probabilities of softmax regression, in float64."""
+    x = ((dataset.images / 255 - 0.4) / 0.3).reshape(len(dataset.labels), -1)
+    logits = x @ np.array(model.head.kernel[...], np.float64) + np.array(model.head.bias[...], np.float64)
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 256), (10, 4), (12, 4), (10, 10), (10, 1), (7, 256)])
+def test_evaluation_is_exact_for_any_batch_size(small, count, batch_size):
+    model, dataset = small.Linear(nnx.Rngs(0)), small.noise(count)
+    p = by_hand(model, dataset)
+    found = training.evaluate(model, dataset, SCALING, batch_size)
+    assert found.loss == pytest.approx(-np.log(p[np.arange(count), dataset.labels]).mean(), rel=1e-5)
+    assert found.accuracy == (p.argmax(-1) == dataset.labels).sum() / count
+    assert found.count == count
+
+
+def test_filling_never_counts_as_correct(small):
+    """A network that answers class 0 to everything would be right on blank images of label 0."""
+    model, dataset = small.Linear(nnx.Rngs(0)), small.noise(10)
+    model.head.kernel[...] = 0 * model.head.kernel[...]
+    dataset = dataset._replace(labels=np.full(10, 1, np.int32))
+    assert training.evaluate(model, dataset, SCALING, 4).accuracy == 0.0
+    dataset = dataset._replace(labels=np.zeros(10, np.int32))
+    assert training.evaluate(model, dataset, SCALING, 4).accuracy == 1.0
+
+
+def test_evaluation_of_no_examples_is_refused(small):
+    with pytest.raises(ValueError, match="the test split of noise must hold examples; got none."):
+        training.evaluate(small.Linear(nnx.Rngs(0)), small.noise(3, "test").take(0), SCALING)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 256), (10, 4), (8, 4)])
+def test_predictions_are_the_probabilities_of_every_image_in_order(small, count, batch_size):
+    model, dataset = small.Linear(nnx.Rngs(0)), small.noise(count)
+    found = training.predict(model, dataset.images, SCALING, batch_size)
+    assert found.dtype == np.float32 and found.shape == (count, 3)
+    np.testing.assert_allclose(found, by_hand(model, dataset), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-6)
+
+
+def test_prediction_of_no_images_is_empty(small):
+    assert len(training.predict(small.Linear(nnx.Rngs(0)), np.zeros((0, 6, 6, 1), np.uint8), SCALING)) == 0
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_the_network_is_used_in_evaluation_mode_and_left_as_it_was(small, mode):
+    model, dataset = small.Convolutional(nnx.Rngs(0)), small.noise(10)
+    getattr(model, mode)()
+    before = small.everything(model)
+    results = [training.evaluate(model, dataset, SCALING, 4) for _ in range(2)]
+    answers = [training.predict(model, dataset.images, SCALING, 4) for _ in range(2)]
+    assert results[0] == results[1], "dropout is off"
+    np.testing.assert_array_equal(*answers)
+    after = small.everything(model)
+    for path in before:
+        np.testing.assert_array_equal(after[path], before[path], err_msg=str(path))
+    assert model.dropout.deterministic == model.norm.use_running_average == (mode == "eval")
+
+
+def test_evaluation_and_prediction_agree(small):
+    model, dataset = small.Convolutional(nnx.Rngs(0)), small.noise(11)
+    p = training.predict(model, dataset.images, SCALING, 4)
+    found = training.evaluate(model, dataset, SCALING, 3)
+    assert found.accuracy == (p.argmax(-1) == dataset.labels).mean()
+    assert found.loss == pytest.approx(-np.log(p[np.arange(11), dataset.labels]).mean(), rel=1e-5)
+
+
+def test_an_evaluation_is_a_value(small):
+    found = training.Evaluation(loss=0.5, accuracy=0.75, count=4)
+    assert dataclasses.asdict(found) == {"loss": 0.5, "accuracy": 0.75, "count": 4}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.loss = 0.0
