@@ -97,5 +97,5 @@ def _first_sentences(box: str) -> str:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"jaxcnn: {message}", file=sys.stderr)
+    print(f"jaxcnn: {message.rstrip('.')}.", file=sys.stderr)
     return status

@@ -125,25 +125,26 @@ def fit(
             if not due and step % config.log_every:
                 continue
             tally.settle(run.last_good())
-            row = {
-                "kind": "epoch" if ended else "step",
-                "step": step,
-                "epoch": -(-step // per_epoch),
-                **(tally.means() if ended else tally.last),
-                "learning_rate": float(np.asarray(schedule(step - 1))),
-                "images_per_second": tally.images_per_second(),
-            }
-            if ended:
-                tally.start_epoch()
-                if held_out is not None:
-                    found = _evaluate(eval_step, state.params, state.rest, held_out, 256)
-                    row |= {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
-            run.log(row)
-            if observer is not None:
-                observer(row)
+            if ended or step % config.log_every == 0:
+                row = {
+                    "kind": "epoch" if ended else "step",
+                    "step": step,
+                    "epoch": -(-step // per_epoch),
+                    **(tally.means() if ended else tally.last),
+                    "learning_rate": float(np.asarray(schedule(step - 1))),
+                    "images_per_second": tally.images_per_second(),
+                }
+                if ended:
+                    tally.start_epoch()
+                    if held_out is not None:
+                        found = _evaluate(eval_step, state.params, state.rest, held_out, 256)
+                        row |= {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
+                run.log(row)
+                if observer is not None:
+                    observer(row)
+                tally.restart_clock()
             if due:
                 run.save(state, tally)
-            tally.restart_clock()
         history = [row for row in run.rows if row["kind"] == "epoch"]
     nnx.update(model, state.params, state.rest)
     model.eval()

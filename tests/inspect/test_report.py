@@ -1,65 +1,235 @@
-"""The report: one file, every section, for any network and any result."""
+"""The report: one page that needs nothing else, for every kind of run."""
 
+import base64
+import html
+import io
+import json
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 
 from jaxcnn import data, inspect, models, training
 
-SECTIONS = ["Learning curves", "Confusion matrix", "Worst mistakes", "Layers", "Configuration"]
+SECTIONS = [
+    "Learning curves",
+    "Confusion matrix",
+    "Worst mistakes",
+    "First-layer filters",
+    "Feature maps of one example",
+    "Layers",
+    "Reproduce it",
+    "Configuration",
+]
+SCALING = data.Scaling((0.16,), (0.29,))
+CONFIG = {
+    "training": {"epochs": 2, "optimizer": "adamw"},
+    "model": {"name": "lenet5", "options": {"pool": "max"}},
+    "command": "jaxcnn train lenet5 --epochs 2",
+}
 
 
-def digits(split, classes=None):
-    small = data.load("digits", split).take(64)
-    return small if classes is None else small._replace(classes=classes)
+class Tags(HTMLParser):
+    """Collects the tags of a page, and complains of a page whose tags do not close."""
+
+    VOID = {"meta", "img", "!doctype"}
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
 
 
-def report(tmp_path, name="lenet5", test=None, *, epochs=1, command=None):
-    model = models.create(name, rngs=nnx.Rngs(0))
-    config = training.TrainConfig(epochs=epochs, batch_size=32)
-    details = {"model": {"name": name, "options": {}}} | ({"command": command} if command else {})
-    run = training.fit(
-        model, digits("train"), digits("test"), config, folder=tmp_path / "run", details=details, observer=None
-    )
-    return inspect.write_report(run.folder, model, test or digits("test"), run.scaling).read_text()
+def epoch_row(epoch: int, **changes) -> dict:
+    row = {"kind": "epoch", "step": 22 * epoch, "epoch": epoch, "loss": 1.5 / epoch, "accuracy": 0.5}
+    row |= {"eval_split": "validation", "eval_loss": 1.6 / epoch, "eval_accuracy": 0.4, "images_per_second": 1.0}
+    return row | changes
 
 
-def test_the_page_is_whole_and_needs_nothing_from_outside(tmp_path):
-    page = report(tmp_path, command="jaxcnn train --epochs 1")
-    for section in [*SECTIONS, "First-layer filters", "Feature maps of one example", "Reproduce it"]:
-        assert f"<h2>{section}</h2>" in page
-    assert "jaxcnn train --epochs 1" in page and "training.epochs = 1" in page and "61,706" in page
-    assert "http://" not in page and "https://" not in page
-    assert set(re.findall(r'src="(.{22})', page)) == {"data:image/png;base64,"}
-    assert all(re.findall(r'<img [^>]*alt="([^"]+)"', page)), "every picture is described"
+def write_run(folder, rows=(), config=CONFIG):
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
 
 
-def test_a_network_without_convolution_has_no_filters(tmp_path):
-    page = report(tmp_path, "mlp")
-    assert all(f"<h2>{section}</h2>" in page for section in SECTIONS)
-    assert "First-layer filters" not in page and "Feature maps" not in page
+def report(folder, model, test, scaling=SCALING) -> str:
+    path = inspect.write_report(folder, model, test, scaling)
+    assert path == folder / "report.html"
+    return path.read_text()
 
 
-def test_names_of_classes_are_escaped(tmp_path):
-    page = report(tmp_path, "mlp", digits("test", tuple(f"<b>{i}</b>" for i in range(10)))._replace(name="<i>digits"))
-    assert "<b>" not in page and "<i>" not in page and "&lt;i&gt;digits" in page
+def small_mlp(**options) -> nnx.Module:
+    return models.create("mlp", hidden=(8,), rngs=nnx.Rngs(0), **options)
 
 
-def test_no_mistakes_and_no_finished_epoch_are_said(tmp_path):
-    report(tmp_path, "mlp")
-    (tmp_path / "run" / "metrics.jsonl").write_text("")
-    model = models.create("mlp", rngs=nnx.Rngs(0))
-    scaling = training.restore_model(model, tmp_path / "run")
-    test = digits("test")
-    right = test._replace(labels=training.predict(model, test.images, scaling).argmax(-1).astype(np.int32))
-    page = inspect.write_report(tmp_path / "run", model, right, scaling).read_text()
-    assert "There is none." in page and "No epoch was finished." in page and "100.00 %" in page
+def headings(page: str) -> list[str]:
+    return [html.unescape(title) for title in re.findall("<h2>(.*?)</h2>", page)]
 
 
-def test_a_folder_of_no_run_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must be the folder of a run"):
-        inspect.write_report(
-            tmp_path, models.create("mlp", rngs=nnx.Rngs(0)), digits("test"), data.Scaling((0.1,), (0.3,))
-        )
+@pytest.fixture(scope="module")
+def some_digits() -> data.Dataset:
+    return data.load("digits", "test").take(40)
+
+
+@pytest.fixture(scope="module")
+def solved(some_digits):
+    """Examples that `small_mlp` makes no mistake on, which is also the fastest page to draw."""
+    answers = training.predict(small_mlp(), some_digits.images, SCALING).argmax(-1)
+    return some_digits._replace(labels=answers.astype(np.int32))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, some_digits) -> str:
+    """The report of a LeNet-5 that has not learned anything, and so makes mistakes."""
+    rows = [{"kind": "step", "step": 3, "epoch": 1, "loss": 2.0, "accuracy": 0.1}, epoch_row(1), epoch_row(2)]
+    folder = write_run(tmp_path_factory.mktemp("run"), rows)
+    return report(folder, models.create("lenet5", rngs=nnx.Rngs(0)), some_digits)
+
+
+def test_every_section_is_there(page):
+    assert headings(page) == SECTIONS
+
+
+def test_the_page_needs_nothing_else(page):
+    assert not re.search(r"https?://|//[a-z]|@import|url\(", re.sub(r'src="data:[^"]*"', "", page))
+    for tag, attributes in Tags(page).found:
+        assert tag not in ("script", "link", "iframe", "object", "embed")
+        assert not attributes.keys() & {"href", "srcset", "onload", "onclick", "background"}
+        assert attributes.get("src", "data:").startswith("data:image/png;base64,") or "src" not in attributes
+
+
+def test_every_picture_is_whole_and_described(page):
+    pictures = [attributes for tag, attributes in Tags(page).found if tag == "img"]
+    assert len(pictures) == 1 + 1 + 1 + 1 + 1 + 4, "curves, confusion, mistakes, filters, example, four stages of maps"
+    for attributes in pictures:
+        assert attributes["alt"]
+        image = Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))
+        image.load()
+        assert image.width >= int(attributes["width"]) and len(np.unique(np.asarray(image))) > 2
+
+
+def test_the_first_lines_tell_what_came_out(page, some_digits):
+    model = models.create("lenet5", rngs=nnx.Rngs(0))
+    predicted = training.predict(model, some_digits.images, SCALING).argmax(-1)
+    right = int((predicted == some_digits.labels).sum())
+    assert "<h1>lenet5 on digits</h1>" in page
+    assert f"{right / 0.4:.2f} % of the 40 test images classified correctly, {40 - right} wrong" in page
+
+
+def test_the_mistakes_are_counted(page, some_digits):
+    model = models.create("lenet5", rngs=nnx.Rngs(0))
+    wrong = int((training.predict(model, some_digits.images, SCALING).argmax(-1) != some_digits.labels).sum())
+    assert wrong > 24
+    assert f"24 of {wrong}." in page
+
+
+def test_layers_command_and_configuration_are_told(page):
+    assert models.summary(models.create("lenet5", rngs=nnx.Rngs(0)), (1, 28, 28, 1))._repr_html_() in page
+    assert "<pre>jaxcnn train lenet5 --epochs 2</pre>" in page
+    for line in ("training.epochs = 2", "training.optimizer = &quot;adamw&quot;", "model.name = &quot;lenet5&quot;"):
+        assert line in page
+
+
+def test_the_stages_of_the_network_are_shown(page):
+    shown = re.findall(r'alt="Feature maps of (\w+)"', page)
+    assert shown == ["conv1", "pool1", "conv2", "pool2"]
+
+
+def test_a_network_without_convolution_has_neither_filters_nor_maps(tmp_path, some_digits):
+    page = report(write_run(tmp_path, [epoch_row(1)]), small_mlp(), some_digits)
+    absent = {"First-layer filters", "Feature maps of one example"}
+    assert headings(page) == [title for title in SECTIONS if title not in absent]
+
+
+def test_a_run_without_a_finished_epoch_says_so(tmp_path, solved):
+    page = report(write_run(tmp_path), small_mlp(), solved)
+    assert "No epoch was finished." in page
+    assert "Learning curves" not in headings(page)
+
+
+def test_a_run_without_a_log_says_so(tmp_path, solved):
+    folder = write_run(tmp_path)
+    (folder / "metrics.jsonl").unlink()
+    assert "No epoch was finished." in report(folder, small_mlp(), solved)
+
+
+def test_a_run_without_held_out_examples_has_curves(tmp_path, solved):
+    row = {key: value for key, value in epoch_row(1).items() if not key.startswith("eval")}
+    assert "Learning curves" in headings(report(write_run(tmp_path, [row]), small_mlp(), solved))
+
+
+def test_a_network_without_mistakes_says_so(tmp_path, solved):
+    page = report(write_run(tmp_path), small_mlp(), solved)
+    assert "100.00 % of the 40 test images classified correctly, 0 wrong" in page
+    assert '<h2>Worst mistakes</h2><p class="note">There is none.</p>' in page
+
+
+HOSTILE = '<script>alert("1")</script> & <b>'
+
+
+def test_names_are_text_not_markup(tmp_path, some_digits):
+    test = some_digits._replace(classes=tuple(f"{HOSTILE}{i}" for i in range(10)), name=HOSTILE, split=HOSTILE)
+    config = {"model": {"name": HOSTILE, "options": {HOSTILE: HOSTILE}}, "command": HOSTILE}
+    page = report(write_run(tmp_path, config=config), small_mlp(), test)
+    assert {tag for tag, _ in Tags(page).found}.isdisjoint({"script", "b"})
+    assert page.count(html.escape(HOSTILE)) >= 4
+
+
+@pytest.mark.parametrize("name", ["$\\alpha$", "$\\bad{", "100 %", "a_b^c", "$5 and $6"])
+def test_class_names_are_text_not_formulas(tmp_path, some_digits, name):
+    """Matplotlib reads dollars as mathematics, and fails where it cannot."""
+    test = some_digits.take(12)._replace(classes=tuple(f"{name}{i}" for i in range(10)))
+    assert headings(report(write_run(tmp_path), small_mlp(), test))
+
+
+def test_colour_pictures_and_filters_are_shown(tmp_path, some_digits):
+    coloured = some_digits.take(6)
+    coloured = coloured._replace(images=np.repeat(coloured.images, 3, -1))
+    model = models.create("lenet5", in_features=3, rngs=nnx.Rngs(0))
+    page = report(write_run(tmp_path), model, coloured, data.Scaling((0.2,) * 3, (0.3,) * 3))
+    assert "Weights as colours, zero grey." in page
+
+
+class Own(nnx.Module):
+    """A network of a user, who knows nothing of `capture`."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.head = nnx.Linear(784, 10, rngs=rngs)
+
+    def __call__(self, images):
+        return self.head(images.reshape(images.shape[0], -1))
+
+
+def test_a_network_of_one_s_own_needs_no_stages(tmp_path, some_digits):
+    page = report(write_run(tmp_path, config={}), Own(nnx.Rngs(0)), some_digits.take(6))
+    assert "<h1>Own on digits</h1>" in page
+    assert "Feature maps of one example" not in headings(page)
+
+
+def test_the_network_is_left_as_it_was(tmp_path, solved):
+    model = small_mlp()
+    before = [np.array(leaf[...]) for _, leaf in nnx.to_flat_state(nnx.state(model))]
+    first = report(write_run(tmp_path), model, solved)
+    for array, (_, leaf) in zip(before, nnx.to_flat_state(nnx.state(model)), strict=True):
+        np.testing.assert_array_equal(array, leaf[...])
+    assert report(tmp_path, model, solved) == first, "the same run gives the same page"
+
+
+def test_what_is_no_run_is_refused(tmp_path, some_digits):
+    with pytest.raises(FileNotFoundError, match="must be the folder of a run; it has no config.json."):
+        inspect.write_report(tmp_path, small_mlp(), some_digits, SCALING)
+    assert not list(tmp_path.iterdir())

@@ -41,7 +41,7 @@ def test_relu_at_its_kink_and_at_nan():
 def test_activations_refuse_other_dtypes_and_rules(op):
     with pytest.raises(TypeError, match="`x` must be real floating; got int32."):
         op(jnp.arange(3))
-    with pytest.raises(ValueError, match="`rule` must be one of 'hand', 'autodiff'; got 'x'"):
+    with pytest.raises(ValueError, match="`rule` must be one of .*; got 'x'"):
         op(jnp.ones(3), rule="x")
 
 
