@@ -141,7 +141,8 @@ def _own_product(rows: jax.Array, kernel: jax.Array, precision: Any) -> jax.Arra
 def _own_product_bwd(precision: Any, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     rows, kernel = residuals
     rows_gradient = jnp.einsum("njo,jko->njk", error, kernel, precision=precision)
-    kernel_gradient = jnp.einsum("njk,njo->jko", rows, error, precision=precision)
+    whole = arrays.explicit_sharding(kernel, error)
+    kernel_gradient = jnp.einsum("njk,njo->jko", rows, error, precision=precision, out_sharding=whole)
     return arrays.match_cotangent(rows_gradient, rows), arrays.match_cotangent(kernel_gradient, kernel)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from importlib import metadata
 
 import numpy as np
@@ -49,6 +50,16 @@ def test_eval_takes_another_split(jaxcnn, trained):
     assert outcome.status == 0
     assert outcome.out.startswith(f"digits validation: accuracy {100 * row['eval_accuracy']:.2f} % (")
     assert outcome.out.endswith(f"loss {row['eval_loss']:.4f}\n")
+
+
+def test_a_run_may_move_to_another_place_and_another_machine(spawn, alone, trained):
+    """Trained with four devices, asked about with one."""
+    shutil.copytree(trained[0], alone / "moved")
+    process = spawn("eval", "moved", cwd=alone, XLA_FLAGS="--xla_force_host_platform_device_count=1")
+    out, err = process.communicate(timeout=60)
+    found = json.loads((trained[0] / "evaluation.json").read_text())
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith(f"digits test: accuracy {100 * found['accuracy']:.2f} % (")
 
 
 def test_predict_names_the_classes_that_the_network_gives(jaxcnn, trained, pictures):

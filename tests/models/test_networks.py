@@ -146,6 +146,7 @@ def test_computation_and_parameters_have_the_asked_dtypes(name):
         ({"dtype": jnp.bfloat16}, jnp.float32, jnp.bfloat16),
         ({"dtype": jnp.bfloat16, "param_dtype": jnp.bfloat16}, jnp.bfloat16, jnp.bfloat16),
         ({"dtype": jnp.float32, "param_dtype": jnp.bfloat16}, jnp.bfloat16, jnp.float32),
+        ({"param_dtype": jnp.bfloat16}, jnp.bfloat16, jnp.bfloat16),
         ({}, jnp.float32, jnp.float32),
     ):
         model = shape_of(lambda options=options: models.create(name, rngs=nnx.Rngs(0), **options))

@@ -169,6 +169,15 @@ def test_weight_decay_shrinks_kernels_and_never_biases(small, optimizer, decays)
     np.testing.assert_allclose(model.head.bias[...].sum(), 15, atol=0.5)
 
 
+def test_training_works_where_64_bits_are_the_default(small, float64):
+    model, train, test = small.Linear(nnx.Rngs(0)), small.noise(20), small.noise(7, "test")
+    result = fit(model, train, test)
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert model.head.kernel[...].dtype == jnp.float32
+    assert training.evaluate(model, test, result.scaling).count == 7
+    assert training.predict(model, test.images, result.scaling).shape == (7, 3)
+
+
 def test_the_steps_compile_once(small, monkeypatch):
     calls = []
     original = small.Convolutional.__call__
