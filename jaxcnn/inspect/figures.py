@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _INK, _ACCENT = "#30343b", "#b3541e"  # dark grey and a red-brown that stays apart from it in print
-_STYLE = {"fontsize": 8, "color": _INK}
+_STYLE = {"fontsize": 8, "color": _INK, "parse_math": False}  # a dollar in a name is a dollar
 
 
 def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
@@ -53,8 +53,8 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Seque
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.sqrt(shares), cmap="Greys", vmin=0, vmax=1)  # the root lets single mistakes be seen
-    axes.set_xticks(range(len(classes)), classes, fontsize=8)
-    axes.set_yticks(range(len(classes)), classes, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, fontsize=8, parse_math=False)
     axes.set_xlabel("predicted", **_STYLE)
     axes.set_ylabel("true", **_STYLE)
     if len(classes) <= 20:
@@ -117,7 +117,7 @@ def _tiles(tiles, captions, *, columns, signed=False, size=0.7, levels=None) -> 
     low, high = levels or ((-reach, reach) if signed else (None, None))
     for axes, tile, caption in zip(grid.flat, tiles, captions, strict=False):
         axes.imshow(tile, cmap="RdBu_r" if signed else "gray", vmin=low, vmax=high, interpolation="nearest")
-        axes.set_title(caption, fontsize=7, color=_INK, pad=2)
+        axes.set_title(caption, fontsize=7, color=_INK, pad=2, parse_math=False)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import inspect
 import io
 import json
 from pathlib import Path
@@ -128,8 +129,10 @@ def _filters(model: nnx.Module) -> list[str]:
 def _feature_maps(model: nnx.Module, test: Dataset, scaling: Scaling, probabilities: np.ndarray) -> list[str]:
     from jaxcnn.inspect import figures
 
-    logits_and_stages = model(scaling(test.images[:1]), capture=True)
-    maps = {name: np.asarray(a[0], np.float32) for name, a in logits_and_stages[1].items() if a.ndim == 4}
+    if "capture" not in inspect.signature(type(model).__call__).parameters:
+        return []  # a network of one's own need not name its stages
+    _, stages = model(scaling(test.images[:1]), capture=True)
+    maps = {name: np.asarray(a[0], np.float32) for name, a in stages.items() if a.ndim == 4}
     if not maps:
         return []
     label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]

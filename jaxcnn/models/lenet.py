@@ -53,7 +53,7 @@ class LeNet5(nnx.Module):
     ):
         choice("pool", pool, tuple(POOLS))
         choice("activation", activation, tuple(ACTIVATIONS))
-        numbers = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        numbers = {"dtype": dtype or param_dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
         self.pool1 = POOLS[pool](2, rule=rule)
         self.conv2 = layers.Conv(6, 16, (5, 5), padding="VALID", rule=rule, **numbers)

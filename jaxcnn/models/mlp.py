@@ -49,11 +49,9 @@ class MLP(nnx.Module):
         choice("activation", activation, tuple(ACTIVATIONS))
         self.image_shape = (height, width, in_features)
         widths = (height * width * in_features, *geometry.sizes(hidden, "hidden"))
-        self.dense = nnx.List(
-            nnx.Linear(i, o, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-            for i, o in zip(widths[:-1], widths[1:], strict=True)
-        )
-        self.head = nnx.Linear(widths[-1], num_classes, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        numbers = {"dtype": dtype or param_dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.dense = nnx.List(nnx.Linear(i, o, **numbers) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.head = nnx.Linear(widths[-1], num_classes, **numbers)
         self.activation = activation
         self.rule: Rule = rule
 

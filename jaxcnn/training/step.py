@@ -63,7 +63,7 @@ def make_train_step(
         logits = model(scaling(batch.images)).astype(jnp.float32)
         losses = ops.softmax_cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
         _, _, rest = nnx.split(model, nnx.Param, ...)
-        correct = jnp.sum(logits.argmax(-1) == batch.labels)
+        correct = jnp.sum(_right(logits, batch.labels))
         return losses.mean(), (rest, correct)
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -88,10 +88,14 @@ def make_eval_step(graphs: Graphs, scaling: Scaling) -> Callable[..., dict[str, 
     def eval_step(params: nnx.State, rest: nnx.State, batch: Batch):
         logits = nnx.merge(graphs.eval, params, rest, copy=True)(scaling(batch.images)).astype(jnp.float32)
         losses = ops.softmax_cross_entropy(logits, batch.labels)
-        right = logits.argmax(-1) == batch.labels
-        return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right & (batch.weights > 0))}
+        right = _right(logits, batch.labels) & (batch.weights > 0)
+        return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right)}
 
     return eval_step
+
+
+def _right(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return jnp.argmax(logits, -1).astype(labels.dtype) == labels
 
 
 def predict(model: nnx.Module, images: np.ndarray, scaling: Scaling, batch_size: int = 256) -> np.ndarray:
