@@ -1,0 +1,59 @@
+"""Shapes: sliding windows, receptive fields, and the arrays that they read.
+
+Every shape error of the library is raised here, in one sentence that states the rule and the value.
+"""
+
+from jaxcnn.geometry.arrays import (
+    check_field,
+    check_groups,
+    check_kernel,
+    check_rank,
+    conv_window,
+    expect_images,
+    local_window,
+    pool_window,
+)
+from jaxcnn.geometry.fields import ReceptiveField, receptive_field
+from jaxcnn.geometry.windows import (
+    PADDING_NAMES,
+    Padding,
+    Shape,
+    Window,
+    dilated_size,
+    output_shape,
+    per_axis,
+    resolve_padding,
+    resolve_window,
+    sizes,
+    tap_window,
+    transposed_output_shape,
+    transposed_padding,
+    transposed_window,
+)
+
+__all__ = [
+    "PADDING_NAMES",
+    "Padding",
+    "ReceptiveField",
+    "Shape",
+    "Window",
+    "check_field",
+    "check_groups",
+    "check_kernel",
+    "check_rank",
+    "conv_window",
+    "dilated_size",
+    "expect_images",
+    "local_window",
+    "output_shape",
+    "per_axis",
+    "pool_window",
+    "receptive_field",
+    "resolve_padding",
+    "resolve_window",
+    "sizes",
+    "tap_window",
+    "transposed_output_shape",
+    "transposed_padding",
+    "transposed_window",
+]
