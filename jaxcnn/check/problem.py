@@ -64,6 +64,19 @@ class Problem:
 
         return gradient
 
+    @functools.cached_property
+    def jacobian(self) -> tuple[list[jax.Array], jax.Array]:
+        """In float64: `(outputs, inputs)` matrices, one for each floating argument; and the outputs."""
+        with jax.enable_x64(True):
+            wide = self.cast(jnp.float64)
+
+            def outputs(values: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+                found = flat(self.function(*wide.place(values)))
+                return found, found
+
+            rows, found = jax.jit(jax.jacrev(outputs, has_aux=True))(wide.values)
+            return [row.reshape(row.shape[0], -1) for row in rows], found
+
     def cast(self, dtype: Any) -> "Problem":
         """The same problem in another floating dtype."""
         args = [jnp.asarray(a, dtype) if i in self.active else a for i, a in enumerate(self.args)]
@@ -78,6 +91,11 @@ def is_floating(leaf: Any) -> bool:
 def floating_leaves(tree: Any) -> tuple[jax.Array, ...]:
     """The floating arrays among outputs, in order."""
     return tuple(leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf))
+
+
+def flat(outputs: Any) -> jax.Array:
+    """All floating outputs in one vector."""
+    return jnp.concatenate([leaf.ravel() for leaf in floating_leaves(outputs)])
 
 
 def make_problem(function: Callable[..., Any], args: tuple[Any, ...]) -> Problem:

@@ -16,7 +16,7 @@ def transformations(problem: Problem) -> Iterator[Finding]:
     """One finding for each transformation."""
     gradient = problem.gradient()
     try:
-        expected = gradient(problem.errors, *problem.args)
+        expected = gradient(problem.errors, *problem.args)  # not compiled as one: operation by operation
     except Exception as error:
         yield failed("plain gradient", error)
         return

@@ -1,8 +1,22 @@
 """`jaxcnn check`."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import json
+import multiprocessing
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jaxcnn.check import Report
+
+_COLUMNS = {"Jacobian": "Jacobian", "adjoint": "adjoint", "second order": "second order", "any": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,49 +27,81 @@ class Check:
     """The whole product of configurations; takes long."""
     op: str | None = None
     """Only this op."""
+    jobs: int | None = None
+    """Processes that share the work; by default one for each core, and one alone on an accelerator."""
     json: Path | None = None
     """Also write the findings to this file."""
 
     def __call__(self) -> int:
         """Prints a line for every op; exit status 1 if a proof fails."""
-        import jax
-
-        jax.config.update("jax_num_cpu_devices", 4)  # for the proofs on several devices
         from rich.console import Console
-        from rich.table import Table
 
-        from jaxcnn import check, ops
         from jaxcnn.cli.check_cases import cases
 
-        if self.op is not None and not callable(getattr(ops, self.op, None)):
-            raise ValueError(
-                f"`op` must be one of {', '.join(n for n in ops.__all__ if n != 'filters')}; got {self.op!r}."
-            )
-        reports: dict[str, list[check.Report]] = {}
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"`jobs` must be positive; got {self.jobs}.")
+        _several_devices()
+        planned = cases(self.full, self.op)
+        if not planned:
+            known = sorted({case.op for case in cases()})
+            raise ValueError(f"`op` must be one of {', '.join(known)}; got {self.op!r}.")
+        reports: dict[str, list[Report]] = {}
         console = Console(soft_wrap=True)
-        with console.status("proving") as status:
-            for case in cases(self.full, self.op):
-                status.update(f"proving {case.op}: {case.label}")
-                report = check.check_vjp(case.function, *case.args, name=f"{case.op} ({case.label})", **case.options)
+        with console.status("proving") as status, self._reports(len(planned)) as found:
+            for number, (case, report) in enumerate(zip(planned, found, strict=True), start=1):
+                status.update(f"{number} of {len(planned)} proven; {case.op}: {case.label}")
                 reports.setdefault(case.op, []).append(report)
                 if not report.passed:
                     console.print(str(report), style="red", markup=False)
-        groups = {"Jacobian": "Jacobian", "adjoint": "adjoint", "second order": "second order", "other": ""}
-        table = Table("op", "cases", "proofs", *groups, "result", box=None)
-        for op, found in sorted(reports.items()):
-            findings = [finding for report in found for finding in report.findings if not finding.skipped]
-            worst = dict.fromkeys(groups, "")
-            for name, prefix in reversed(groups.items()):
-                errors = [f.error for f in findings if f.kind.startswith(prefix)]
-                worst[name] = f"{max(errors):.0e}" if errors else "-"
-            failed = sum(not report.passed for report in found)
-            table.add_row(
-                op, str(len(found)), str(len(findings)), *worst.values(), f"{failed} FAILED" if failed else "proven"
-            )
-        console.print(table)
-        console.print("largest relative error of each kind of proof; `other`: the largest of all kinds")
+        console.print(_table(reports))
+        console.print("Largest relative error of each kind of proof, and of any.")
         if self.json is not None:
-            self.json.write_text(
-                json.dumps([dataclasses.asdict(r) for found in reports.values() for r in found], indent=1)
-            )
+            rows = [dataclasses.asdict(report) for found in reports.values() for report in found]
+            self.json.write_text(json.dumps(rows, indent=1) + "\n")
         return int(any(not report.passed for found in reports.values() for report in found))
+
+    @contextlib.contextmanager
+    def _reports(self, count: int) -> "Iterator[Iterator[Report]]":
+        """The reports of the first `count` cases, in order, each proven in one of the processes."""
+        import jax
+
+        cores = os.cpu_count() or 1
+        jobs = min(self.jobs or (cores if jax.default_backend() == "cpu" else 1), -(-count // 4))
+        prove = functools.partial(_prove, self.full, self.op)
+        if jobs == 1:
+            yield map(prove, range(count))
+            return
+        spawn = multiprocessing.get_context("spawn")  # a forked JAX hangs
+        with concurrent.futures.ProcessPoolExecutor(jobs, spawn, _several_devices) as pool:
+            try:
+                yield pool.map(prove, range(count))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _several_devices() -> None:
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 4)  # for the proofs on several devices
+
+
+def _prove(full: bool, op: str | None, number: int) -> "Report":
+    from jaxcnn import check
+    from jaxcnn.cli.check_cases import cases
+
+    case = cases(full, op)[number]
+    return check.check_vjp(case.function, *case.args, name=f"{case.op} ({case.label})", **case.options)
+
+
+def _table(reports: dict[str, list["Report"]]) -> "Table":
+    from rich.table import Column, Table
+
+    table = Table(Column("op", no_wrap=True), "cases", "proofs", *_COLUMNS, "result", box=None)
+    for op, found in sorted(reports.items()):
+        findings = [finding for report in found for finding in report.findings if not finding.skipped]
+        errors = [[f.error for f in findings if f.kind.startswith(prefix)] for prefix in _COLUMNS.values()]
+        worst = [f"{max(some):.0e}" if some else "-" for some in errors]
+        failed = sum(not report.passed for report in found)
+        result = f"{failed} FAILED" if failed else "proven"
+        table.add_row(op, str(len(found)), str(len(findings)), *worst, result)
+    return table

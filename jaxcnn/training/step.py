@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.typing import ArrayLike
 
 from jaxcnn import ops
 from jaxcnn.data.batches import Batch
@@ -94,7 +95,8 @@ def make_eval_step(graphs: Graphs, scaling: Scaling) -> Callable[..., dict[str, 
     return eval_step
 
 
-def _right(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def _right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
+    labels = jnp.asarray(labels)
     return jnp.argmax(logits, -1).astype(labels.dtype) == labels
 
 
