@@ -40,6 +40,8 @@ class Check:
 
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"`jobs` must be positive; got {self.jobs}.")
+        if self.json is not None and not self.json.parent.is_dir():
+            raise ValueError(f"`json` must lie in a folder that exists; got {str(self.json)!r}.")
         _several_devices()
         planned = cases(self.full, self.op)
         if not planned:
@@ -82,7 +84,8 @@ class Check:
 def _several_devices() -> None:
     import jax
 
-    jax.config.update("jax_num_cpu_devices", 4)  # for the proofs on several devices
+    with contextlib.suppress(RuntimeError):  # JAX already runs: it keeps the devices it has
+        jax.config.update("jax_num_cpu_devices", 4)  # for the proofs on several devices
 
 
 def _prove(full: bool, op: str | None, number: int) -> "Report":
@@ -96,7 +99,8 @@ def _prove(full: bool, op: str | None, number: int) -> "Report":
 def _table(reports: dict[str, list["Report"]]) -> "Table":
     from rich.table import Column, Table
 
-    table = Table(Column("op", no_wrap=True), "cases", "proofs", *_COLUMNS, "result", box=None)
+    wide = [Column(name, no_wrap=True) for name in ("op", "result")]
+    table = Table(wide[0], "cases", "proofs", *_COLUMNS, wide[1], box=None)
     for op, found in sorted(reports.items()):
         findings = [finding for report in found for finding in report.findings if not finding.skipped]
         errors = [[f.error for f in findings if f.kind.startswith(prefix)] for prefix in _COLUMNS.values()]

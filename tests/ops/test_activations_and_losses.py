@@ -119,3 +119,34 @@ def test_cross_entropy_of_unlabelled_examples_is_zero():
 def test_cross_entropy_refuses_what_does_not_fit(labels, smoothing, message):
     with pytest.raises(ValueError, match=message):
         ops.softmax_cross_entropy(np.zeros((2, 5), np.float32), labels, label_smoothing=smoothing)
+
+
+KINK = np.array([-2.0, -0.0, 0.0, 0.5, 3.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [
+        ("standard", lambda x, error: (x > 0) * error),
+        ("hand", lambda x, error: (x > 0) * error),
+        ("guided", lambda x, error: (x > 0) * (error > 0) * error),
+        ("deconvnet", lambda x, error: (error > 0) * error),
+    ],
+)
+def test_relu_s_rules_let_pass_what_they_should(rule, passes):
+    x, error = (a.ravel() for a in np.meshgrid(KINK, np.array([-1.5, 0.0, 2.0], np.float32)))
+    value, back = jax.vjp(lambda x: ops.relu(x, rule=rule), x)
+    np.testing.assert_array_equal(value, np.maximum(x, 0))
+    np.testing.assert_array_equal(back(error)[0], passes(x, error))
+
+
+def test_a_rule_of_relu_is_no_global_state():
+    """What is compiled with one rule never answers for another."""
+    x, error = jnp.asarray(KINK), jnp.full(5, -1.0)
+
+    def gradient(rule):
+        return jax.jit(lambda x, e: jax.vjp(lambda x: ops.relu(x, rule=rule), x)[1](e)[0])(x, error)
+
+    np.testing.assert_array_equal(gradient("standard"), [0, 0, 0, -1, -1])
+    np.testing.assert_array_equal(gradient("guided"), np.zeros(5))
+    np.testing.assert_array_equal(gradient("standard"), [0, 0, 0, -1, -1])
