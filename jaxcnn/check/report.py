@@ -39,9 +39,9 @@ class Report:
         lines = [f"{self.name}: {'proven' if self.passed else 'NOT proven'}"]
         for finding in self.findings:
             state = "skipped" if finding.skipped else "ok" if finding.passed else "FAILED"
-            error = "" if finding.skipped else f"{finding.error:.1e} (tolerance {finding.tolerance:.0e})"
-            lines.append(f"  {finding.kind:28s} {state:8s} {error}")
-            if finding.detail and not (finding.passed and not finding.skipped):
+            error = f"{finding.error:.1e} (tolerance {finding.tolerance:.0e})"
+            lines.append(f"  {finding.kind:28s} {state:8s} {finding.detail if finding.skipped else error}")
+            if not finding.passed:
                 lines += [f"    {line}" for line in finding.detail.splitlines()]
         return "\n".join(lines)
 

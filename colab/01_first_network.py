@@ -1,0 +1,116 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. Your first convolutional network
+#
+# In about a minute on a CPU, this page trains **LeNet-5** (LeCun et al. 1998) on 1,797 real handwritten digits, and looks at what it learned. Every gradient that is used on the way is written by hand.
+
+# %%
+# installs jaxcnn where it is missing; never touches the jax that is here
+import importlib.util
+
+if importlib.util.find_spec("jaxcnn") is None:
+    # %pip install -q jaxcnn
+
+# %% [markdown]
+# ## The digits
+#
+# They come with scikit-learn, so nothing is downloaded. Each is brought to the form of MNIST: a box of 20x20 in a field of 28x28. The network never sees the validation and test digits while it learns.
+
+# %%
+from jaxcnn import data
+from jaxcnn.inspect import figures
+
+train, validation, test = (data.load("digits", split) for split in ("train", "validation", "test"))
+print(len(train.labels), "to learn from,", len(validation.labels), "to watch,", len(test.labels), "for the end")
+figures.labelled_images(train.images[:16], [train.classes[label] for label in train.labels[:16]])
+
+# %% [markdown]
+# ## The network
+#
+# Two stages of *convolution, activation, pooling*, then three dense layers. A convolution with a 5x5 kernel looks at 25 pixels at a time and uses the **same** 25 weights everywhere: `conv1` has only 6 x (25 + 1) = 156 parameters, where a dense layer with as many outputs would have 3.7 million.
+#
+# *Question: why does `conv2` have 2,416 parameters?*
+#
+# <details><summary>Answer</summary>Each of its 16 maps has a 5x5 kernel for each of the 6 maps below, and one bias: 16 x (6 x 25 + 1) = 2,416.</details>
+
+# %%
+from flax import nnx
+
+from jaxcnn import models
+
+model = models.create("lenet5", num_classes=10, in_features=1, rngs=nnx.Rngs(0))
+models.summary(model, (1, 28, 28, 1))
+
+# %% [markdown]
+# ## Train
+#
+# The loss is the cross-entropy $L = -\log p_{\text{true class}}$. Every step follows its gradient downhill, on 64 digits at a time.
+
+# %%
+import os
+
+from jaxcnn import training
+
+epochs = 2 if os.environ.get("FAST") else 20
+run = training.fit(model, train, validation, training.TrainConfig(epochs=epochs))
+training.evaluate(model, test, run.scaling)
+
+# %%
+figures.learning_curves(run.history)
+
+# %% [markdown]
+# The training loss keeps falling while the validation loss levels off: from there on the network learns its examples by heart.
+#
+# ## Look
+#
+# The six kernels of the first layer (blue below zero, red above), and what they make of one digit.
+
+# %%
+import numpy as np
+
+figures.filters(np.asarray(model.conv1.kernel[...]))
+
+# %%
+logits, stages = model(run.scaling(test.images[:1]), capture=True)
+figures.feature_maps("conv1", np.asarray(stages["conv1"][0]))
+
+# %%
+predictions = training.predict(model, test.images, run.scaling).argmax(-1)
+figures.confusion_matrix(test.labels, predictions, test.classes)
+
+# %% [markdown]
+# ## The gradient behind it
+#
+# The rule that trained `conv1` is in `jaxcnn/ops/conv.py`: the gradient of a convolution is two more convolutions. One argument swaps it for what JAX derives by itself; the two agree.
+
+# %%
+import jax
+import jax.numpy as jnp
+
+from jaxcnn import ops
+
+images = jnp.asarray(run.scaling(test.images[:8]))
+
+
+def loss(kernel, rule):
+    maps = ops.relu(ops.conv(images, kernel, padding=2, rule=rule), rule=rule)
+    return jnp.mean(ops.max_pool(maps, 2, rule=rule) ** 2)
+
+
+kernel = model.conv1.kernel[...]
+by_hand, by_jax = (jax.grad(loss)(kernel, rule) for rule in ("hand", "autodiff"))
+print("largest difference:", float(jnp.abs(by_hand - by_jax).max()))
+assert jnp.allclose(by_hand, by_jax, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,197 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. Gradients by hand
+#
+# A network learns by following gradients. JAX can derive them by itself; here you derive them with a pencil, and each derivation is followed by a call that **proves** it: the full matrix of derivatives against finite differences, against JAX's own, twice differentiated, compiled, mapped, spread over devices. In the end you prove a rule of your own. About a minute on a CPU.
+
+# %%
+# installs jaxcnn where it is missing; never touches the jax that is here
+import importlib.util
+
+if importlib.util.find_spec("jaxcnn") is None:
+    # %pip install -q jaxcnn
+
+# %%
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn import check, ops
+
+jax.config.update("jax_num_cpu_devices", 4)  # a CPU poses as four devices, so that spreading a batch is examined too
+random = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return random.normal(size=shape).astype(np.float32)
+
+
+# %% [markdown]
+# ## What a rule is
+#
+# A network is a chain $x \to y = f(x) \to \dots \to L$. Backpropagation hands the op $f$ the **error** $e = \partial L/\partial y$ of its output, and asks for the error of its input:
+#
+# $$\frac{\partial L}{\partial x_q} = \sum_j e_j \, \frac{\partial y_j}{\partial x_q}.$$
+#
+# That sum over the column $q$ of the Jacobian is all that a rule has to know. The Jacobian itself is never built, except in a proof.
+#
+# ## ReLU
+#
+# $y = \max(x, 0)$. Each output reads one input, with slope 1 above zero and 0 below: $dx = e \cdot [x > 0]$. At zero itself there is a kink; the convention is slope 0.
+
+# %%
+x = np.array([-2.0, -0.5, 0.5, 3.0], np.float32)
+print(check.check_vjp(ops.relu, x, reference=partial(ops.relu, rule="autodiff")))
+
+# %% [markdown]
+# The left column names what was proven. The kit keeps away from kinks: give it a point where the function is differentiable.
+#
+# ## Convolution
+#
+# In one axis, with one channel, stride 1 and no padding (what frameworks call convolution is, strictly, correlation):
+#
+# $$y_j = \sum_t x_{j+t} \, w_t.$$
+#
+# **Towards the input.** Which outputs read $x_q$? Those with $j + t = q$, each through the tap $t = q - j$:
+#
+# $$dx_q = \sum_t e_{q-t} \, w_t.$$
+#
+# The index runs the other way: it is the same operation on the errors *with the kernel flipped*, on a border of $k - 1$ zeros.
+#
+# **Towards the kernel.** $w_t$ is read by every output, $dw_t = \sum_j x_{j+t} \, e_j$: the correlation of the input with the errors.
+
+# %%
+x, w, e = normal(8), normal(3), normal(6)
+
+y, pull_back = jax.vjp(lambda x, w: ops.conv(x[None, :, None], w[:, None, None], padding="VALID")[0, :, 0], x, w)
+dx, dw = pull_back(e)
+
+np.testing.assert_allclose(dx, np.correlate(e, w[::-1], "full"), rtol=1e-5, atol=1e-6)
+np.testing.assert_allclose(dw, np.correlate(x, e, "valid"), rtol=1e-5, atol=1e-6)
+print("two convolutions make the gradient")
+
+# %% [markdown]
+# The same as a matrix: the convolution is $y = Wx$ with the kernel on the diagonals, and the rule multiplies by $W^\top$. This is the Jacobian that the kit looks at, cell by cell.
+
+# %%
+import matplotlib.pyplot as plt
+
+W = jax.jacobian(lambda x: ops.conv(x[None, :, None], w[:, None, None], padding="VALID")[0, :, 0])(x)
+figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+reach = float(np.abs(W).max())
+for axis, matrix, title in zip(axes, (W, W.T), ("forward: W", "backward: W transposed"), strict=True):
+    axis.imshow(matrix, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    axis.set_title(title)
+    axis.set_xlabel("reads")
+    axis.set_ylabel("writes")
+
+# %% [markdown]
+# **Strides, padding, dilation, groups.** A stride of $s$ means that the errors stand $s$ cells apart: the errors are dilated. Padding at the front of the input becomes $k - 1 - p$ of padding at the front of the errors. Where the last windows do not reach the end of the input, the trailing cells get zero. The whole derivation stands above the rule in `jaxcnn/ops/conv.py`.
+#
+# *Question: the input has 8 cells, the kernel 3, the stride 2. How many outputs are there, and which cells get no gradient?*
+#
+# <details><summary>Answer</summary>floor((8 - 3) / 2) + 1 = 3 outputs, at 0, 2, 4; the last reads cells 4 to 6. Cell 7 is read by none: its gradient is 0.</details>
+#
+# The convolution is linear in $x$ and linear in $w$, which gives one more proof, the *adjoint identity*: $\langle y, e \rangle = \langle x, dx \rangle = \langle w, dw \rangle$.
+
+# %%
+conv = partial(ops.conv, strides=2, padding=((0, 1), (2, 0)), feature_group_count=2)
+reference = partial(conv, rule="autodiff")
+check.assert_vjp(conv, normal(4, 5, 4, 2), normal(3, 2, 1, 4), reference=reference, multilinear=(0, 1), batched=(0,))
+print("proven")
+
+# %% [markdown]
+# ## Max-pooling
+#
+# $y_j = \max_{q \in \text{window } j} x_q$. A little more of the winner makes the output a little more; a little more of a loser does nothing. So the winner gets all of the error and the losers get none. An input may win in several windows; then its errors add up. Of equal values the first, in row-major order, wins.
+
+# %%
+x = jnp.array([[1.0, 3.0, 2.0, 2.0], [0.0, 1.0, 2.0, 5.0]])
+y, pull_back = jax.vjp(lambda x: ops.max_pool(x[None, ..., None], (2, 2), strides=1)[0, ..., 0], x)
+print("pooled\n", y, "\nrouted back\n", pull_back(jnp.array([[10.0, 20.0, 30.0]]))[0])
+
+# %%
+distinct = (random.permutation(4 * 6 * 5 * 2).reshape(4, 6, 5, 2) * 0.1).astype(np.float32)  # no ties: no kinks
+pool = partial(ops.max_pool, window_shape=3, strides=2, padding="SAME")
+check.assert_vjp(pool, distinct, reference=partial(pool, rule="autodiff"), batched=(0,))
+print("proven")
+
+# %% [markdown]
+# ## Softmax and cross-entropy
+#
+# With $p = \operatorname{softmax}(z)$ and the true class $c$, the loss is $L = -\log p_c = \log\sum_k e^{z_k} - z_c$. Then
+#
+# $$\frac{\partial L}{\partial z_k} = \frac{e^{z_k}}{\sum_j e^{z_j}} - [k = c] = p_k - [k = c]:$$
+#
+# what the network said, less what it should have said.
+
+# %%
+loss, labels = ops.softmax_cross_entropy, np.array([0, 2, 1, 3])
+check.assert_vjp(loss, normal(4, 5), labels, reference=partial(loss, rule="autodiff"), batched=(0, 1))
+print("proven")
+
+# %% [markdown]
+# ## Batch normalisation
+#
+# $\hat x = (x - \mu)/\sigma$ over the batch, $y = \gamma \hat x + \beta$. Moving one $x_i$ also moves $\mu$ and $\sigma$, so every output depends on every input of its channel. With $g = \gamma e$ the terms collect to
+#
+# $$dx = \frac{1}{\sigma}\Big(g - \operatorname{mean}(g) - \hat x \operatorname{mean}(g \hat x)\Big), \qquad d\gamma = \sum e\,\hat x, \qquad d\beta = \sum e.$$
+#
+# The error loses its mean and its part along $\hat x$: the two directions in which the output cannot move.
+
+# %%
+norm = ops.batch_norm
+check.assert_vjp(norm, normal(8, 3), normal(3), normal(3), reference=partial(norm, rule="autodiff"))
+print("proven")
+
+# %% [markdown]
+# ## Your own rule
+#
+# Swish is $y = x\,s(x)$ with the logistic function $s$. Here is a first attempt at its rule, which forgets that $s$ depends on $x$ too.
+
+
+# %%
+@jax.custom_vjp
+def swish(x):
+    return x * jax.nn.sigmoid(x)
+
+
+swish.defvjp(lambda x: (swish(x), x), lambda x, e: (e * jax.nn.sigmoid(x),))
+
+report = check.check_vjp(swish, normal(4), reference=jax.nn.swish, kinds=("differences", "reference", "value"))
+print(report)
+assert not report.passed
+
+# %% [markdown]
+# The message shows the place, what your rule gives there, and what is right. The product rule says $y' = s + x\,s(1 - s) = s + y(1 - s)$.
+#
+# *Question: which arrays must the forward keep for this rule? Could it keep one only?*
+#
+# <details><summary>Answer</summary>x alone is enough: s and y follow from it, at the price of computing s again. Keeping less is often faster, because memory is slower than arithmetic.</details>
+
+
+# %%
+def swish_back(x, e):
+    s = jax.nn.sigmoid(x)
+    return (e * (s + x * s * (1 - s)),)
+
+
+swish.defvjp(lambda x: (swish(x), x), swish_back)
+check.assert_vjp(swish, normal(4, 3), reference=jax.nn.swish, batched=(0,))
+print("proven")
+
+# %% [markdown]
+# Any `jax.custom_vjp` function of anyone can be given to the kit; `jaxcnn check` on the command line runs it over every op of the library.
