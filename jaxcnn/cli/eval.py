@@ -26,7 +26,7 @@ class Eval:
         """Prints loss and accuracy."""
         run = open_run(self.run)
         dataset = data.load(self.data or run.description["data"]["name"], self.split, self.data_dir)
-        found = training.evaluate(run.model, dataset, run.scaling)
+        found = training.evaluate(run.model, dataset, run.scaling, loss=run.loss)
         right = round(found.accuracy * found.count)
         print(
             f"{dataset.name} {dataset.split}: accuracy {100 * found.accuracy:.2f} % ({right} of {found.count}), "

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from flax import nnx
 
@@ -22,8 +22,9 @@ class Run(NamedTuple):
     folder: Path
     model: nnx.Module
     scaling: Scaling
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     classes: tuple[str, ...]
+    loss: Literal["cross_entropy", "mean_squared_error"]
     description: dict[str, Any]
 
 
@@ -38,14 +39,18 @@ def open_run(folder: Path) -> Run:
     try:
         told, shown = description["model"], description["data"]
         shape, classes = tuple(shown["image_shape"]), tuple(shown["classes"])
-        model = build(told["name"], len(classes), shape[-1], told["options"], seed=0)
+        features = shown.get("features", shape[-1])
+        model = build(told["name"], len(classes), features, shape, told["options"], seed=0)
     except KeyError as missing:
         raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
-    return Run(folder, model, training.restore_model(model, folder), shape, classes, description)
+    loss = description.get("training", {}).get("loss", "cross_entropy")
+    return Run(folder, model, training.restore_model(model, folder), shape, classes, loss, description)
 
 
-def build(name: str, num_classes: int, in_features: int, options: dict[str, Any], seed: int) -> nnx.Module:
-    """The network by its name, its parameters drawn from a seed.
+def build(
+    name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
+) -> nnx.Module:
+    """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
 
     Raises:
       ValueError: if the name or an option is unknown, or an option is one that data and seed decide.
@@ -53,7 +58,11 @@ def build(name: str, num_classes: int, in_features: int, options: dict[str, Any]
     decided = [name for name in options if name in _DECIDED]
     if decided:
         raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed decide.")
-    return models.create(name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **options)
+    sized = {"image_size": 3, "clip_shape": 4}  # the options that an example's rank decides
+    given = {key: shape[:-1] for key, rank in sized.items() if key in models.options_of(name) and len(shape) == rank}
+    return models.create(
+        name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **(given | options)
+    )
 
 
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:

@@ -23,7 +23,7 @@ class Train:
     model: tyro.conf.Positional[str] = "lenet5"
     """Network, by its name in `jaxcnn models`."""
     data: str = "digits"
-    """Data set: digits (embedded, needs no files) or mnist."""
+    """Data set: digits (embedded, needs no files), mnist, folder:PATH, fsdd, rt-polarity."""
     data_dir: Path | None = None
     """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
     out: Path | None = None
@@ -41,10 +41,9 @@ class Train:
         )
         options = _parse_options(self.model_options)
         folder = self._folder()
-        model = build(self.model, len(train.classes), train.images.shape[-1], options, self.config.seed)
-        models.summary(
-            model, (1, *train.images.shape[1:])
-        )  # refuses images that do not fit, before anything is written
+        shape = train.images.shape[1:]
+        model = build(self.model, len(train.classes), train.features, shape, options, self.config.seed)
+        models.summary(model, (1, *shape))  # refuses images that do not fit, before anything is written
         details = {
             "model": {"name": self.model, "options": options},
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
@@ -67,7 +66,7 @@ class Train:
         if result.interrupted:
             print(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0
-        found = training.evaluate(model, test, result.scaling)
+        found = training.evaluate(model, test, result.scaling, loss=self.config.loss)
         record_evaluation(folder, test.split, found)
         report = inspect.write_report(folder, model, test, result.scaling)
         right = round(found.accuracy * found.count)

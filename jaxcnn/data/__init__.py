@@ -1,7 +1,7 @@
-"""Labelled images, and batches as a pure function of seed and step."""
+"""Labelled examples, and batches as a pure function of seed and step."""
 
 from jaxcnn.data.batches import Batch, eval_batches, steps_per_epoch, train_batch
-from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling
+from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.data.idx import read_idx
 from jaxcnn.data.pictures import Picture, read_picture
 from jaxcnn.data.sources import SOURCES, load, splits
@@ -19,5 +19,6 @@ __all__ = [
     "read_picture",
     "splits",
     "steps_per_epoch",
+    "symmetric_scaling",
     "train_batch",
 ]

@@ -10,7 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.folders import folder_splits, read_folder
 from jaxcnn.data.idx import read_idx
+from jaxcnn.data.speech import read_fsdd
+from jaxcnn.data.text import read_rt_polarity
 
 DIGITS = tuple("0123456789")
 _DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
@@ -93,10 +96,55 @@ def _find_file(folder: Path, stem: str) -> Path:
     raise FileNotFoundError(f"{folder} must hold {stem} or {stem}.gz; it holds neither.")
 
 
+def _read_mnist1989(split: str, data_dir: Path | None) -> Dataset:
+    """MNIST in the form of the zip codes of 1989: 7,291 and 2,007 digits of 16x16, drawn once and for all."""
+    from PIL import Image
+
+    whole = _read_mnist(split, data_dir)
+    count = {"train": 7291, "test": 2007}[split]
+    if len(whole.labels) < count:
+        raise ValueError(f"the {split} split of mnist must hold {count} digits to draw from; got {len(whole.labels)}.")
+    chosen = np.sort(np.random.RandomState(1989).permutation(len(whole.labels))[:count])
+    small = [
+        Image.fromarray(image[..., 0]).resize((16, 16), Image.Resampling.BILINEAR) for image in whole.images[chosen]
+    ]
+    return whole._replace(
+        images=np.stack(list(map(np.asarray, small)))[..., None], labels=whole.labels[chosen], name="mnist1989"
+    )
+
+
 SOURCES: dict[str, _Source] = {
     "digits": _Source(("train", "validation", "test"), _read_digits),
+    "fsdd": _Source(("train", "test"), lambda split, folder: read_fsdd(split, _find_folder("fsdd", folder))),
     "mnist": _Source(("train", "test"), _read_mnist),
+    "mnist1989": _Source(("train", "test"), _read_mnist1989),
+    "rt-polarity": _Source(
+        ("train", "validation", "test"),
+        lambda split, folder: read_rt_polarity(split, _find_folder("rt-polarity", folder)),
+    ),
 }
+
+
+def _source(name: str) -> _Source:
+    """The source that a name means; after a colon, a path or a fold.
+
+    Raises:
+      FileNotFoundError: if the name is that of a folder that is not there.
+      ValueError: if the name is unknown.
+    """
+    kind, colon, rest = name.partition(":")
+    if kind == "folder" and rest:
+        root = Path(rest)
+        return _Source(folder_splits(root), lambda split, _: read_folder(split, root))
+    if kind == "rt-polarity" and rest.isdigit():
+        splits, fold = SOURCES[kind].splits, int(rest)
+        return _Source(
+            splits, lambda split, at: read_rt_polarity(split, _find_folder(kind, at), fold)._replace(name=name)
+        )
+    if colon or name not in SOURCES:
+        known = [*map(repr, sorted(SOURCES)), "'folder:PATH'", "'rt-polarity:FOLD'"]
+        raise ValueError(f"`name` must be one of {', '.join(known)}; got {name!r}.")
+    return SOURCES[name]
 
 
 def splits(name: str) -> tuple[str, ...]:
@@ -105,22 +153,26 @@ def splits(name: str) -> tuple[str, ...]:
     Raises:
       ValueError: if the name is unknown.
     """
-    if name not in SOURCES:
-        raise ValueError(f"`name` must be one of {', '.join(map(repr, sorted(SOURCES)))}; got {name!r}.")
-    return SOURCES[name].splits
+    return _source(name).splits
 
 
 def load(name: str, split: str = "train", data_dir: str | Path | None = None) -> Dataset:
     """Loads one split of a data set into memory.
 
     Args:
-      name: `"digits"`, 1,797 real digits that come with scikit-learn, upscaled to 28x28 and split 80/10/10 once and
-        for all; or `"mnist"`, from its four IDX files, gzipped or plain.
-      split: `"train"`, `"test"`, and for digits `"validation"`.
+      name: one of
+
+        - `"digits"`, 1,797 real digits that come with scikit-learn, upscaled to 28x28 and split 80/10/10 once and for
+          all;
+        - `"mnist"`, from its four IDX files, gzipped or plain; `"mnist1989"`, 16x16 and as many as in 1989;
+        - `"folder:PATH"`, pictures in a folder per class, with folders for the splits above or without;
+        - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`;
+        - `"rt-polarity"`, sentences as words, the first of ten folds tested; `"rt-polarity:3"`, another.
+      split: `"train"`, `"test"`, and for some `"validation"`.
       data_dir: folder of the files, or the folder above it; default `$JAXCNN_DATA_DIR`. Digits need none.
 
     Returns:
-      The images and their labels.
+      The examples and their labels.
 
     Raises:
       FileNotFoundError: if a file or folder is missing.
@@ -128,4 +180,4 @@ def load(name: str, split: str = "train", data_dir: str | Path | None = None) ->
     """
     if split not in splits(name):
         raise ValueError(f"`split` of {name} must be one of {', '.join(map(repr, splits(name)))}; got {split!r}.")
-    return SOURCES[name].read(split, None if data_dir is None else Path(data_dir))
+    return _source(name).read(split, None if data_dir is None else Path(data_dir))

@@ -1,5 +1,6 @@
 """What one unit of a network sees of its input."""
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,6 +14,36 @@ class ReceptiveField(NamedTuple):
     jump: Shape  # distance between the fields of neighbouring units
     start: tuple[float, ...]  # centre of the first unit's field; cell 0 has its centre at 0
 
+    def through(self, window: Window) -> "ReceptiveField":
+        """The field of a unit that looks at units of this field through a window.
+
+        Raises:
+          ValueError: if the window dilates its input, or has another rank.
+        """
+        if any(b != 1 for b in window.input_dilation):
+            raise ValueError(f"`input_dilation` must be 1 in a receptive field; got {window.input_dilation}.")
+        if len(window.shape) != len(self.size):
+            raise ValueError(f"every window must have {len(self.size)} spatial axes; got {window.shape}.")
+        lows = [low for low, _ in window.padding]
+        return ReceptiveField(
+            tuple(n + (k - 1) * j for n, k, j in zip(self.size, window.extent, self.jump, strict=True)),
+            tuple(j * s for j, s in zip(self.jump, window.strides, strict=True)),
+            tuple(
+                c + ((k - 1) / 2 - low) * j
+                for c, k, low, j in zip(self.start, window.extent, lows, self.jump, strict=True)
+            ),
+        )
+
+    def union(self, other: "ReceptiveField") -> "ReceptiveField":
+        """The smallest field that covers both, as of a sum of two units."""
+        sizes, starts = [], []
+        for n, m, c, d in zip(self.size, other.size, self.start, other.start, strict=True):
+            low = min(c - (n - 1) / 2, d - (m - 1) / 2)
+            high = max(c + (n - 1) / 2, d + (m - 1) / 2)
+            sizes.append(round(high - low) + 1)
+            starts.append((low + high) / 2)
+        return ReceptiveField(tuple(sizes), tuple(map(max, self.jump, other.jump)), tuple(starts))
+
 
 def receptive_field(windows: Iterable[Window], rank: int = 2) -> ReceptiveField:
     """What one unit after a chain of windows sees of the input.
@@ -24,16 +55,5 @@ def receptive_field(windows: Iterable[Window], rank: int = 2) -> ReceptiveField:
     Raises:
       ValueError: if a window dilates its input or has another rank.
     """
-    size, jump, start = [1] * rank, [1] * rank, [0.0] * rank
-    for window in windows:
-        if any(b != 1 for b in window.input_dilation):
-            raise ValueError(f"`input_dilation` must be 1 in a receptive field; got {window.input_dilation}.")
-        if len(window.shape) != rank:
-            raise ValueError(f"every window must have {rank} spatial axes; got {window.shape}.")
-        for axis, (extent, stride, (low, _)) in enumerate(
-            zip(window.extent, window.strides, window.padding, strict=True)
-        ):
-            start[axis] += ((extent - 1) / 2 - low) * jump[axis]
-            size[axis] += (extent - 1) * jump[axis]
-            jump[axis] *= stride
-    return ReceptiveField(tuple(size), tuple(jump), tuple(start))
+    cell = ReceptiveField((1,) * rank, (1,) * rank, (0.0,) * rank)
+    return functools.reduce(ReceptiveField.through, windows, cell)

@@ -1,10 +1,25 @@
 """Flax NNX modules over the ops."""
 
+from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.inception import Inception
+from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm
 from jaxcnn.layers.pool import AvgPool, MaxPool
+from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
+from jaxcnn.layers.table import TableConv
+from jaxcnn.layers.unit import ConvUnit
 
 __all__ = [
+    "Activation",
     "AvgPool",
+    "BatchNorm",
     "Conv",
+    "ConvUnit",
+    "Inception",
+    "LocalResponseNorm",
     "MaxPool",
+    "PReLU",
+    "PreActivationBlock",
+    "ResidualBlock",
+    "TableConv",
 ]

@@ -129,6 +129,23 @@ class Conv(nnx.Module):
         outputs = outputs if bias is None else outputs + bias.astype(outputs.dtype)
         return outputs.reshape(*batch, *outputs.shape[1:]) if len(batch) != 1 else outputs
 
+    def window(self, input_shape: Sequence[int]) -> geometry.Window:
+        """The window that slides over an input of these spatial sizes."""
+        padding = self.padding
+        if isinstance(padding, str) and padding in _FILLED_BORDERS:
+            extents = map(geometry.dilated_size, self.kernel_size, self.kernel_dilation)
+            padding = [((k - 1) // 2, k // 2) for k in extents]
+        elif padding == "CAUSAL":
+            padding = [(geometry.dilated_size(self.kernel_size[0], self.kernel_dilation[0]) - 1, 0)]
+        return geometry.resolve_window(
+            tuple(input_shape),
+            self.kernel_size,
+            strides=self.strides,
+            padding=padding,
+            input_dilation=self.input_dilation,
+            window_dilation=self.kernel_dilation,
+        )
+
     def _filled(self, inputs: jax.Array) -> tuple[jax.Array, geometry.Padding]:
         """Fills borders that are not zeros; returns the input and the padding still to do."""
         extents = map(geometry.dilated_size, self.kernel_size, self.kernel_dilation)

@@ -11,7 +11,24 @@ from jaxcnn.layers.static import frozen
 from jaxcnn.ops.pool import Rule
 
 
-class MaxPool(nnx.Module):
+class _Pool(nnx.Module):
+    window_shape: int | tuple[int, ...]
+    strides: int | tuple[int, ...] | None
+    padding: geometry.Padding
+    window_dilation: int | tuple[int, ...]
+
+    def window(self, input_shape: Sequence[int]) -> geometry.Window:
+        """The window that slides over an input of these spatial sizes."""
+        return geometry.pool_window(
+            (1, *input_shape, 1),
+            self.window_shape,
+            strides=self.strides,
+            padding=self.padding,
+            window_dilation=self.window_dilation,
+        )
+
+
+class MaxPool(_Pool):
     """The largest value of every window; arguments as in `ops.max_pool`."""
 
     def __init__(
@@ -39,7 +56,7 @@ class MaxPool(nnx.Module):
         )
 
 
-class AvgPool(nnx.Module):
+class AvgPool(_Pool):
     """The mean of every window; arguments as in `ops.avg_pool`."""
 
     def __init__(

@@ -1,35 +1,37 @@
 """LeNet-5: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition"."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 
-from jaxcnn import geometry, layers, ops
+from jaxcnn import layers
+from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
-ACTIVATIONS = {"relu": ops.relu, "tanh": ops.tanh}
 POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
 
 
-class LeNet5(nnx.Module):
+class LeNet5(Network):
     """LeNet-5 in the 61,706-parameter form that courses teach.
 
     Two stages of 5x5 convolution, activation and 2x2 pooling, then three dense layers:
 
         28x28x1 -> conv1 28x28x6 -> pool1 14x14x6 -> conv2 10x10x16 -> pool2 5x5x16 -> 120 -> 84 -> classes
 
-    Against 1998, every map of conv2 sees all six maps, pooling has no parameters, and the output is a softmax's logits
-    instead of radial basis functions. The 28x28 digits get the border of 2 that the paper's 32x32 field had.
+    Against 1998 (`lenet5_1998`), every map of conv2 sees all six maps, pooling has no parameters, and the output is a
+    softmax's logits instead of radial basis functions. The 28x28 digits get the border of 2 that the paper's 32x32
+    field had.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
       pool: `"max"`, or `"average"` as in 1998.
-      activation: `"relu"`, or `"tanh"` as in 1998.
+      activation: `"relu"`, or `"tanh"` as in 1998; any name of `layers.Activation`.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` for the hand-written gradients, `"autodiff"` for JAX's own.
@@ -45,15 +47,14 @@ class LeNet5(nnx.Module):
         in_features: int = 1,
         *,
         pool: Literal["max", "average"] = "max",
-        activation: Literal["relu", "tanh"] = "relu",
+        activation: str = "relu",
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
         choice("pool", pool, tuple(POOLS))
-        choice("activation", activation, tuple(ACTIVATIONS))
-        numbers = {"dtype": dtype or param_dtype, "param_dtype": param_dtype, "rngs": rngs}
+        numbers = numbers_of(dtype, param_dtype, rngs)
         self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
         self.pool1 = POOLS[pool](2, rule=rule)
         self.conv2 = layers.Conv(6, 16, (5, 5), padding="VALID", rule=rule, **numbers)
@@ -61,35 +62,15 @@ class LeNet5(nnx.Module):
         self.dense1 = nnx.Linear(5 * 5 * 16, 120, **numbers)
         self.dense2 = nnx.Linear(120, 84, **numbers)
         self.head = nnx.Linear(84, num_classes, **numbers)
-        self.in_features = in_features
-        self.activation = activation
-        self.rule: Rule = rule
+        self.activation = layers.Activation(activation, rule=rule)
+        self.input_shape = (28, 28, in_features)
 
-    def __call__(self, images: ArrayLike, *, capture: bool = False):
-        """Classifies images.
-
-        Args:
-          images: `(N, 28, 28, in_features)`.
-          capture: also return what every stage computed.
-
-        Returns:
-          Logits `(N, num_classes)`; with `capture`, the pair of these and the activations by stage name.
-
-        Raises:
-          ValueError: if the images have another shape.
-        """
-        geometry.expect_images(jnp.shape(images), (28, 28, self.in_features), "LeNet5")
-        stages: dict[str, jax.Array] = {}
-
-        def activate(x: jax.Array) -> jax.Array:
-            return ACTIVATIONS[self.activation](x, rule=self.rule)
-
-        x = stages["conv1"] = activate(self.conv1(images))
-        x = stages["pool1"] = self.pool1(x)
-        x = stages["conv2"] = activate(self.conv2(x))
-        x = stages["pool2"] = self.pool2(x)
-        x = x.reshape(x.shape[0], -1)
-        x = stages["dense1"] = activate(self.dense1(x))
-        x = stages["dense2"] = activate(self.dense2(x))
-        logits = stages["head"] = self.head(x)
-        return (logits, stages) if capture else logits
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        yield "conv1", (x := self.activation(self.conv1(x)))
+        yield "pool1", (x := self.pool1(x))
+        yield "conv2", (x := self.activation(self.conv2(x)))
+        yield "pool2", (x := self.pool2(x))
+        yield "dense1", (x := self.activation(self.dense1(x.reshape(x.shape[0], -1))))
+        yield "dense2", (x := self.activation(self.dense2(x)))
+        yield "head", self.head(x)

@@ -1,28 +1,135 @@
-"""The networks by name."""
+"""The networks by name, and where each comes from."""
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 from flax import nnx
 
+from jaxcnn.models.alexnet import AlexNet
+from jaxcnn.models.allcnn import AllCNN
+from jaxcnn.models.bn_inception import BNInception
+from jaxcnn.models.c3d import C3D
+from jaxcnn.models.googlenet import GoogLeNet
+from jaxcnn.models.lecun1989 import LeCun1989
 from jaxcnn.models.lenet import LeNet5
+from jaxcnn.models.lenet1998 import LeNet5Of1998
 from jaxcnn.models.mlp import MLP
+from jaxcnn.models.network import Network
+from jaxcnn.models.prelu_net import PReLUNet
+from jaxcnn.models.resnet import CifarResNet, ResNet
+from jaxcnn.models.tdnn import TDNN, WideTDNN
+from jaxcnn.models.textcnn import TextCNN
+from jaxcnn.models.vgg import VGG
 
-MODELS: dict[str, Callable[..., nnx.Module]] = {
-    "lenet5": LeNet5,
-    "mlp": MLP,
+Constructor = Callable[..., Network]
+
+
+class Card(NamedTuple):
+    """Where a network comes from."""
+
+    paper: str
+    year: int
+    input_shape: tuple[int, ...]  # of one standard example
+    published: str = ""  # the paper's result, and where it stands
+
+
+_COLOUR, _TINY = (224, 224, 3), (32, 32, 3)
+_LECUN98 = "LeCun et al., Gradient-based learning applied to document recognition"
+_HE16 = "He et al., Deep residual learning for image recognition"
+_VGG = "Simonyan & Zisserman, Very deep convolutional networks"
+_KRIZHEVSKY = "Krizhevsky et al., ImageNet classification with deep CNNs"
+
+
+def _imagenet(error: float | None, source: str) -> str:
+    return "" if error is None else f"ImageNet top-1 error {error:.2f} %, {source}"
+
+
+def _families() -> Iterator[tuple[str, Constructor, Card]]:
+    """The networks that differ in depth alone."""
+    one_scale = {11: 29.6, 13: 28.7, 16: 27.0, 19: 27.3}
+    for depth, error in one_scale.items():
+        card = Card(_VGG, 2015, _COLOUR)
+        known = card._replace(published=_imagenet(error, "one scale, table 3"))
+        yield f"vgg{depth}", partial(VGG, depth=depth), known
+        yield f"vgg{depth}_bn", partial(VGG, depth=depth, batch_norm=True), card
+    residual = {18: (27.88, "table 2"), 34: (25.03, "table 2"), 50: (20.74, "table 4"), 101: (19.87, "table 4")}
+    for depth, (error, source) in (residual | {152: (19.38, "table 4")}).items():
+        yield f"resnet{depth}", partial(ResNet, depth=depth), Card(_HE16, 2016, _COLOUR, _imagenet(error, source))
+    for depth, error in {18: 27.94, 34: 28.54}.items():
+        card = Card(_HE16, 2016, _COLOUR, _imagenet(error, "table 2"))
+        yield f"plain{depth}", partial(ResNet, depth=depth, shortcut="none"), card
+    cifar = {20: (8.75, 10.08), 32: (7.51, 11.15), 44: (7.17, 14.12), 56: (6.97, 15.39), 110: (6.43, None)}
+    for depth, errors in cifar.items():
+        for kind, shortcut, error in zip(("resnet", "plain"), ("A", "none"), errors, strict=True):
+            published = "" if error is None else f"CIFAR-10 error {error:.2f} %, section 4.2"
+            build = partial(CifarResNet, depth=depth, shortcut=shortcut)
+            yield f"{kind}{depth}", build, Card(_HE16, 2016, _TINY, published)
+
+
+_SINGLE: dict[str, tuple[Constructor, Card]] = {
+    "mlp": (MLP, Card(_LECUN98, 1998, (28, 28, 1), "MNIST error 3.05 %, figure 9")),
+    "lecun1989": (
+        LeCun1989,
+        Card("LeCun et al., Handwritten zip code recognition", 1989, (16, 16, 1), "zip codes, test error 5.0 %"),
+    ),
+    "lenet5": (LeNet5, Card(_LECUN98, 1998, (28, 28, 1))),
+    "lenet5_1998": (LeNet5Of1998, Card(_LECUN98, 1998, (28, 28, 1), "MNIST error 0.95 %, figure 9")),
+    "tdnn": (TDNN, Card("Waibel et al., Phoneme recognition using TDNNs", 1989, (15, 16), "B, D, G: 98.5 % right")),
+    "tdnn_wide": (WideTDNN, Card("Peddinti et al., A TDNN for long temporal contexts", 2015, (100, 40))),
+    "alexnet": (AlexNet, Card(_KRIZHEVSKY, 2012, _COLOUR, _imagenet(40.7, "table 2"))),
+    "alexnet_single": (partial(AlexNet, groups=1), Card(_KRIZHEVSKY, 2012, _COLOUR)),
+    "googlenet": (
+        GoogLeNet,
+        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOUR, "ImageNet top-5 error 7.89 %, table 3"),
+    ),
+    "bn_inception": (
+        BNInception,
+        Card("Ioffe & Szegedy, Batch normalization", 2015, _COLOUR, _imagenet(21.99, "He et al. 2016, table 4")),
+    ),
+    "prelu_net": (
+        PReLUNet,
+        Card("He et al., Delving deep into rectifiers", 2015, _COLOUR, _imagenet(21.59, "He et al. 2016, table 4")),
+    ),
+    "allcnn": (
+        AllCNN,
+        Card("Springenberg et al., Striving for simplicity", 2015, _TINY, "CIFAR-10 error 9.08 %, table 3"),
+    ),
+    "textcnn": (TextCNN, Card("Kim, CNNs for sentence classification", 2014, (64,), "MR: 76.1 % right, table 2")),
+    "c3d": (C3D, Card("Tran et al., Learning spatiotemporal features", 2015, (16, 112, 112, 3))),
 }
 
+_ALL = _SINGLE | {name: (constructor, card) for name, constructor, card in _families()}
+MODELS: dict[str, Constructor] = {name: constructor for name, (constructor, _) in _ALL.items()}
+CARDS: dict[str, Card] = {name: card for name, (_, card) in _ALL.items()}
 
-def create(name: str, *, num_classes: int = 10, in_features: int = 1, rngs: nnx.Rngs, **options: Any) -> nnx.Module:
+
+def options_of(name: str) -> tuple[str, ...]:
+    """The options that `create` takes for a network, besides classes, channels and random streams.
+
+    Raises:
+      ValueError: if the name is unknown.
+    """
+    if name not in MODELS:
+        raise ValueError(f"`name` must be one of {', '.join(map(repr, sorted(MODELS)))}; got {name!r}.")
+    constructor = MODELS[name]
+    bound = constructor.keywords if isinstance(constructor, partial) else {}
+    return tuple(
+        sorted(set(inspect.signature(constructor).parameters) - {"num_classes", "in_features", "rngs", *bound})
+    )
+
+
+def create(
+    name: str, *, num_classes: int | None = None, in_features: int | None = None, rngs: nnx.Rngs, **options: Any
+) -> Network:
     """Builds a network by its name.
 
     Args:
       name: a key of `MODELS`.
-      num_classes: number of classes.
-      in_features: channels of the input.
-      rngs: random streams; `params` initialises the parameters.
+      num_classes: number of classes; by default that of the paper.
+      in_features: channels of the input, or words of the vocabulary; by default those of the paper.
+      rngs: random streams; `params` initialises the parameters, `dropout` drops units in training.
       **options: further arguments of the constructor.
 
     Returns:
@@ -31,12 +138,9 @@ def create(name: str, *, num_classes: int = 10, in_features: int = 1, rngs: nnx.
     Raises:
       ValueError: if the name or an option is unknown.
     """
-    if name not in MODELS:
-        raise ValueError(f"`name` must be one of {', '.join(map(repr, sorted(MODELS)))}; got {name!r}.")
-    known = sorted(
-        set(inspect.signature(MODELS[name].__init__).parameters) - {"self", "num_classes", "in_features", "rngs"}
-    )
+    known = options_of(name)
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"`options` of {name} are {', '.join(known)}; got {', '.join(unknown)}.")
-    return MODELS[name](num_classes=num_classes, in_features=in_features, rngs=rngs, **options)
+    given = {"num_classes": num_classes, "in_features": in_features}
+    return MODELS[name](rngs=rngs, **{key: value for key, value in given.items() if value is not None}, **options)

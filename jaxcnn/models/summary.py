@@ -1,6 +1,7 @@
-"""A table of a network's layers: output shapes, parameters, multiply-adds."""
+"""A table of a network's layers: output shapes, parameters, multiply-adds, receptive fields."""
 
 import contextlib
+import functools
 import html
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from jaxcnn import geometry, layers
+
+_MARK = "jaxcnn layer "  # and its number, on a layer's output
 
 
 class LayerRow(NamedTuple):
@@ -19,6 +25,7 @@ class LayerRow(NamedTuple):
     output_shape: tuple[int, ...]
     parameters: int
     multiply_adds: int  # for the whole batch
+    receptive_field: tuple[int, ...] | None = None  # input cells that one unit sees, per spatial axis; None: all
 
 
 class Summary(NamedTuple):
@@ -29,9 +36,19 @@ class Summary(NamedTuple):
     multiply_adds: int
 
     def _cells(self) -> list[tuple[str, ...]]:
-        body = [(r.name, r.kind, str(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in self.rows]
-        header = ("layer", "kind", "output shape", "parameters", "multiply-adds")
-        return [header, *body, ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
+        body = [
+            (
+                r.name,
+                r.kind,
+                str(r.output_shape),
+                f"{r.parameters:,}",
+                f"{r.multiply_adds:,}",
+                "x".join(map(str, r.receptive_field)) if r.receptive_field else "all",
+            )
+            for r in self.rows
+        ]
+        header = ("layer", "kind", "output shape", "parameters", "multiply-adds", "sees")
+        return [header, *body, ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", "")]
 
     def __str__(self) -> str:
         cells = self._cells()
@@ -60,14 +77,16 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
       input_shape: shape of that array, batch included.
 
     Returns:
-      A row for every layer that calls no other layer. Multiply-adds are those of kernels, at one output cell each
-      `kernel.size / groups`; a layer called twice has two rows and its parameters once.
+      A row for every layer that calls no other layer, activations left out. Multiply-adds are those of kernels, at
+      one output cell each `kernel.size / groups`; a layer called twice has two rows and its parameters once. `sees` is
+      the receptive field, `all` once space is gone.
 
     Raises:
       ValueError: if the network refuses the shape.
     """
     graph, state = nnx.split(model)
     rows: list[LayerRow] = []
+    windows: list[geometry.Window | None] = []
 
     def call(state: Any, inputs: jax.Array) -> Any:
         copy = nnx.merge(graph, state)
@@ -75,9 +94,10 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
         names = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(copy)}
         seen: set[str] = set()
 
-        def record(module: nnx.Module, output: Any) -> None:
-            if id(module) not in names or not hasattr(output, "shape") or len(list(nnx.iter_modules(module))) > 1:
-                return
+        def record(module: nnx.Module, inputs: Any, output: Any) -> Any:
+            bare = isinstance(module, layers.Activation) or len(list(nnx.iter_modules(module))) > 1
+            if id(module) not in names or not hasattr(output, "shape") or bare:
+                return output
             name = names[id(module)] or "(itself)"
             kernel = getattr(module, "kernel", None)
             cells = math.prod(output.shape[:-1])
@@ -85,12 +105,44 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
             own = 0 if name in seen else _parameter_count(module)
             seen.add(name)
             rows.append(LayerRow(name, type(module).__name__, tuple(output.shape), own, work))
+            slides = hasattr(module, "window") and inputs.ndim > 2
+            windows.append(module.window(inputs.shape[1:-1]) if slides else None)
+            return checkpoint_name(output, f"{_MARK}{len(rows) - 1}")  # found again in the jaxpr
 
         with _calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):
             return copy(inputs)
 
-    jax.eval_shape(call, state, jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32))
-    return Summary(tuple(rows), _parameter_count(model), sum(row.multiply_adds for row in rows))
+    dtype = getattr(model, "input_dtype", jnp.float32)
+    jaxpr = jax.make_jaxpr(call)(state, jax.ShapeDtypeStruct(tuple(input_shape), dtype))
+    fields = _receptive_fields(jaxpr.jaxpr, windows)
+    told = [row._replace(receptive_field=field) for row, field in zip(rows, fields, strict=True)]
+    return Summary(tuple(told), _parameter_count(model), sum(row.multiply_adds for row in rows))
+
+
+def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list[tuple[int, ...] | None]:
+    """What a unit of each marked layer sees of the input, the jaxpr's last argument.
+
+    Equations outside the layers are taken to work cell by cell, as sums, activations and concatenations do; so are
+    those inside, until the layer's mark adds its window.
+    """
+    found: list[tuple[int, ...] | None] = [None] * len(windows)
+    rank = next((len(window.shape) for window in windows if window), 0)
+    fields: dict[Any, geometry.ReceptiveField] = {jaxpr.invars[-1]: geometry.receptive_field([], rank)}
+    for equation in jaxpr.eqns:
+        seen = [fields[v] for v in equation.invars if not hasattr(v, "val") and v in fields]
+        if not seen:
+            continue
+        field = functools.reduce(geometry.ReceptiveField.union, seen)
+        mark = equation.params.get("name")
+        if isinstance(mark, str) and mark.startswith(_MARK):
+            number = int(mark.removeprefix(_MARK))
+            window = windows[number]
+            if window and any(b != 1 for b in window.input_dilation):
+                continue  # has no single jump: nothing after it is told
+            field = field.through(window) if window else field
+            found[number] = field.size if rank and equation.outvars[0].aval.ndim == rank + 2 else None
+        fields |= dict.fromkeys(equation.outvars, field)
+    return found
 
 
 def _parameter_count(module: nnx.Module) -> int:
@@ -98,8 +150,8 @@ def _parameter_count(module: nnx.Module) -> int:
 
 
 @contextlib.contextmanager
-def _calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any], None]) -> Iterator[None]:
-    """While open, `record(module, output)` is told of every call of a module of these kinds, once for each call."""
+def _calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any, Any], Any]) -> Iterator[None]:
+    """While open, every call of a module of these kinds returns `record(module, input, output)` instead, once."""
     lineages = [[c for c in kind.__mro__ if "__call__" in c.__dict__] for kind in kinds]
     owners = {lineage[0] for lineage in lineages if lineage}
     originals = {owner: owner.__dict__["__call__"] for owner in owners}
@@ -114,8 +166,7 @@ def _calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any], None])
                 output = original(self, *args, **kwargs)
             finally:
                 running.discard(id(self))
-            record(self, output)
-            return output
+            return record(self, args[0] if args else None, output)
 
         return call
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import jax
 import optax
@@ -16,7 +16,11 @@ class TrainConfig:
     """Passes over the training examples."""
     batch_size: int = 64
     """Examples per step."""
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
+    """`mean_squared_error` is between outputs and targets of +-1."""
+    scaling: Literal["standard", "symmetric"] = "standard"
+    """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
+    optimizer: Literal["adamw", "adam", "sgd", "adadelta"] = "adamw"
     """`sgd` is with Nesterov's momentum."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
@@ -25,7 +29,7 @@ class TrainConfig:
     warmup_steps: int = 0
     """Steps over which the learning rate first rises from 0."""
     weight_decay: float = 1e-2
-    """Decoupled decay for `adamw`, L2 penalty for `sgd`; kernels only, never biases or norms. Not for `adam`."""
+    """Decoupled decay for `adamw`, L2 penalty for `sgd`; kernels only, never biases or norms. Not for others."""
     momentum: float = 0.9
     """Momentum, for `sgd`."""
     label_smoothing: float = 0.0
@@ -58,7 +62,8 @@ class TrainConfig:
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")
-        for name, options in (("optimizer", ("adamw", "adam", "sgd")), ("schedule", ("cosine", "constant"))):
+        for name in ("loss", "scaling", "optimizer", "schedule"):
+            options = get_args(get_type_hints(type(self))[name])
             if getattr(self, name) not in options:
                 raise ValueError(f"`{name}` must be one of {', '.join(options)}; got {getattr(self, name)!r}.")
 
@@ -91,6 +96,8 @@ def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTrans
         return optax.adamw(schedule, weight_decay=config.weight_decay, mask=_kernels)
     if config.optimizer == "adam":
         return optax.adam(schedule)
+    if config.optimizer == "adadelta":
+        return optax.adadelta(schedule, rho=0.95)
     decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
     return optax.chain(decay, optax.sgd(schedule, momentum=config.momentum, nesterov=True))
 

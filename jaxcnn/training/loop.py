@@ -3,18 +3,18 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from flax import nnx
 
 from jaxcnn.data.batches import eval_batches, steps_per_epoch, train_batch
-from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling
+from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.training.config import TrainConfig, make_optimizer, make_schedule
 from jaxcnn.training.metrics import Evaluation, Tally
 from jaxcnn.training.run_folder import RunFolder
-from jaxcnn.training.step import init_state, make_eval_step, make_train_step, split
+from jaxcnn.training.step import Objective, init_state, make_eval_step, make_train_step, split
 
 Row = dict[str, Any]
 
@@ -42,7 +42,14 @@ def print_epoch(row: Row) -> None:
         print("  ".join([*filter(None, parts), f"{row['images_per_second']:,.0f} images/s"]))
 
 
-def evaluate(model: nnx.Module, dataset: Dataset, scaling: Scaling, batch_size: int = 256) -> Evaluation:
+def evaluate(
+    model: nnx.Module,
+    dataset: Dataset,
+    scaling: Scaling,
+    batch_size: int = 256,
+    *,
+    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy",
+) -> Evaluation:
     """Loss and accuracy over every example of a data set.
 
     Args:
@@ -50,12 +57,13 @@ def evaluate(model: nnx.Module, dataset: Dataset, scaling: Scaling, batch_size: 
       dataset: the examples.
       scaling: the scaling that the network was trained with.
       batch_size: examples per call.
+      loss: as in `TrainConfig`.
 
     Raises:
       ValueError: if the data set is empty.
     """
     graphs, params, rest = split(nnx.clone(model))
-    return _evaluate(make_eval_step(graphs, scaling), params, rest, dataset, batch_size)
+    return _evaluate(make_eval_step(graphs, scaling, Objective(loss)), params, rest, dataset, batch_size)
 
 
 def _evaluate(eval_step, params, rest, dataset: Dataset, batch_size: int) -> Evaluation:
@@ -105,12 +113,13 @@ def fit(
     config = config or TrainConfig()
     per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
     total = per_epoch * config.epochs
-    scaling = measure_scaling(train)
+    scaling = measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
     optimizer, schedule = make_optimizer(config, total), make_schedule(config, total)
     graphs, params, rest = split(model)
     state = init_state(params, rest, optimizer)
-    train_step = make_train_step(graphs, optimizer, scaling, config.label_smoothing)
-    eval_step = make_eval_step(graphs, scaling)
+    objective = Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {}))
+    train_step = make_train_step(graphs, optimizer, scaling, objective, getattr(model, "max_norms", {}))
+    eval_step = make_eval_step(graphs, scaling, Objective(config.loss))
     description = describe(config, train, scaling) | (details or {})
     with RunFolder(None if folder is None else Path(folder), description, config.keep_checkpoints, resume) as run:
         state, tally = run.restore(state, Tally(config.batch_size))
@@ -160,6 +169,7 @@ def describe(config: TrainConfig, train: Dataset, scaling: Scaling) -> dict[str,
             "split": train.split,
             "count": len(train.labels),
             "image_shape": list(train.images.shape[1:]),
+            "features": train.features,
             "classes": list(train.classes),
         },
         "scaling": scaling._asdict(),

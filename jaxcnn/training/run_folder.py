@@ -151,4 +151,5 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
         checkpoints.close()
     nnx.update(model, state.params, state.rest)
     model.eval()
-    return Scaling(**{name: tuple(values) for name, values in description["scaling"].items()})
+    told = description["scaling"]
+    return Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))

@@ -1,0 +1,109 @@
+"""Spoken digits as log-mel features."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn.data.dataset import Dataset
+
+DIGITS = tuple("0123456789")
+RATE = 8000  # samples a second
+FRAMES, BANDS = 100, 40  # of 10 ms; of the mel scale
+_WINDOW, _HOP, _FFT = 200, 80, 256
+_RANGE = 80.0  # dB below the loudest band of a recording; what is softer counts as silence
+_TEST_TAKES = range(5)  # the customary test split
+
+
+def read_fsdd(split: str, folder: Path) -> Dataset:
+    """The Free Spoken Digit Dataset: six speakers, ten digits, fifty takes of each.
+
+    Args:
+      split: `"train"`, or `"test"`: the takes 0 to 4 of every digit and speaker.
+      folder: with `recordings/`, or with `fsdd.tar.gz`.
+
+    Returns:
+      Features `(N, 100, 40)`, one second of log-mel bands in dB, silence where a recording is shorter.
+
+    Raises:
+      FileNotFoundError: if the folder has no recordings.
+      ValueError: if a recording is damaged or misnamed.
+    """
+    features, labels = [], []
+    for name, content in _recordings(folder):
+        digit, take = _parse(name)
+        if (take in _TEST_TAKES) == (split == "test"):
+            features.append(log_mel(*_samples(name, content)))
+            labels.append(digit)
+    if not features:
+        raise FileNotFoundError(f"{folder} must hold recordings of the {split} split; it holds none.")
+    return Dataset(np.stack(features), np.array(labels, np.int32), DIGITS, "fsdd", split)
+
+
+def log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
+    """One second of log-mel bands, `(100, 40)` float32 in dB below the recording's loudest.
+
+    Windows of 25 ms (Hann), every 10 ms; bands from 60 Hz to half of 8 kHz. Longer recordings are cut.
+
+    Args:
+      samples: `(T,)` float.
+      rate: samples a second.
+
+    Raises:
+      ModuleNotFoundError: if librosa is not installed.
+    """
+    try:
+        import librosa
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "`librosa` is needed to read sounds; install it with: pip install 'jaxcnn[audio]'."
+        ) from None
+    samples = librosa.resample(samples, orig_sr=rate, target_sr=RATE) if rate != RATE else samples
+    energy = librosa.feature.melspectrogram(
+        y=samples, sr=RATE, n_fft=_FFT, win_length=_WINDOW, hop_length=_HOP, n_mels=BANDS, fmin=60.0
+    )
+    decibels = librosa.power_to_db(energy, ref=np.max, top_db=_RANGE).T[:FRAMES].astype(np.float32)
+    return np.pad(decibels, ((0, FRAMES - len(decibels)), (0, 0)), constant_values=-_RANGE)
+
+
+def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, sorted by name."""
+    if (folder / "recordings").is_dir():
+        for path in sorted((folder / "recordings").glob("*.wav")):
+            yield path.name, path.read_bytes()
+        return
+    if not (folder / "fsdd.tar.gz").is_file():
+        raise FileNotFoundError(f"{folder} must hold recordings/ or fsdd.tar.gz; it holds neither.")
+    try:
+        contents = {}
+        with tarfile.open(folder / "fsdd.tar.gz") as archive:
+            for member in archive:  # in the archive's order: going back would unpack it all again
+                file = archive.extractfile(member) if member.name.endswith(".wav") else None
+                if file is not None:
+                    contents[Path(member.name).name] = file.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"{folder / 'fsdd.tar.gz'} must be a whole archive; reading it failed: {error}.") from None
+    yield from sorted(contents.items())
+
+
+def _parse(name: str) -> tuple[int, int]:
+    parts = Path(name).stem.split("_")
+    if len(parts) != 3 or parts[0] not in DIGITS or not parts[2].isdigit():
+        raise ValueError(f"recordings must be named DIGIT_SPEAKER_TAKE.wav; got {name!r}.")
+    return int(parts[0]), int(parts[2])
+
+
+def _samples(name: str, content: bytes) -> tuple[np.ndarray, int]:
+    from scipy.io import wavfile
+
+    try:
+        rate, samples = wavfile.read(io.BytesIO(content))
+    except Exception as error:  # scipy lets struct's and its own errors out
+        raise ValueError(f"{name} must be a whole WAV file; reading it failed: {error}.") from None
+    if samples.size == 0:
+        raise ValueError(f"{name} must hold samples; got none.")
+    peak = np.iinfo(samples.dtype).max if np.issubdtype(samples.dtype, np.integer) else 1.0
+    mono = samples if samples.ndim == 1 else samples.mean(1)
+    return (mono / peak).astype(np.float32), rate

@@ -1,0 +1,89 @@
+"""Sentences as sequences of words."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn.data.dataset import Dataset
+
+PADDING, UNKNOWN = "<padding>", "<unknown>"
+_FOLDS = 10
+_TOKEN = r"[a-z0-9]+|'[a-z]+|[^\sa-z0-9]"  # a word, an ending after an apostrophe, a mark
+_LABELS = {"neg": "negative", "pos": "positive"}
+
+
+def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
+    """Pang and Lee's film reviews, what Kim 2014 calls MR: 5,331 snippets of each kind.
+
+    Args:
+      split: `"train"`, `"validation"` (a tenth of what is not tested) or `"test"` (one fold of ten, stratified; the
+        same for everyone).
+      folder: with `rt-polarity.pos` and `rt-polarity.neg`.
+      fold: which of the ten is tested.
+
+    Returns:
+      Words `(N, L)`, L the longest sentence of all, as indices of the training split's vocabulary.
+
+    Raises:
+      FileNotFoundError: if a file is missing.
+      ValueError: if the fold does not exist, or a file holds too few lines.
+    """
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    if not 0 <= fold < _FOLDS:
+        raise ValueError(f"`fold` must be from 0 to {_FOLDS - 1}; got {fold}.")
+    sentences, labels = [], []
+    for label, kind in enumerate(_LABELS):
+        path = folder / f"rt-polarity.{kind}"
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} must hold {path.name}; it does not.")
+        lines = [line for line in path.read_text("cp1252", errors="replace").splitlines() if line.strip()]
+        if len(lines) < 2 * _FOLDS:
+            raise ValueError(f"{path} must hold a sentence a line, at least {2 * _FOLDS}; got {len(lines)}.")
+        sentences += lines
+        labels += [label] * len(lines)
+    targets = np.array(labels, np.int32)
+    learned, tested = list(StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets))[fold]
+    learned, watched = train_test_split(learned, test_size=0.1, random_state=0, stratify=targets[learned])
+    vocabulary = make_vocabulary([sentences[i] for i in learned])
+    length = max(len(tokenize(sentence)) for sentence in sentences)
+    chosen = {"train": learned, "validation": watched, "test": tested}[split]
+    words = encode([sentences[i] for i in chosen], vocabulary, length)
+    return Dataset(words, targets[chosen], tuple(_LABELS.values()), "rt-polarity", split, vocabulary)
+
+
+def tokenize(sentence: str) -> list[str]:
+    """Words and punctuation, lower case, by scikit-learn's analyser."""
+    return _analyser()(sentence)
+
+
+def make_vocabulary(sentences: Sequence[str], most: int | None = None) -> tuple[str, ...]:
+    """Padding, the unknown word, then the words of the sentences in alphabetical order.
+
+    Args:
+      sentences: texts.
+      most: keep only that many words, the most frequent ones.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(token_pattern=_TOKEN, max_features=most)
+    return PADDING, UNKNOWN, *sorted(vectorizer.fit(sentences).vocabulary_)
+
+
+def encode(sentences: Sequence[str], vocabulary: Sequence[str], length: int) -> np.ndarray:
+    """Sentences as `(N, length)` int32 indices of the vocabulary, filled with 0, or cut."""
+    index = {word: number for number, word in enumerate(vocabulary)}
+    words = np.zeros((len(sentences), length), np.int32)
+    for row, sentence in zip(words, sentences, strict=True):
+        tokens = [index.get(token, 1) for token in tokenize(sentence)][:length]
+        row[: len(tokens)] = tokens
+    return words
+
+
+@functools.cache
+def _analyser():
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(token_pattern=_TOKEN).build_analyzer()

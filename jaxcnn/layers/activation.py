@@ -1,0 +1,71 @@
+"""Activations as modules, so that a network's rules can be seen, and swapped, in one place."""
+
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import ops
+from jaxcnn.ops.activations import ReluRule, Rule
+from jaxcnn.ops.arrays import choice
+
+ACTIVATIONS = {
+    "relu": ops.relu,
+    "leaky_relu": ops.leaky_relu,
+    "sigmoid": ops.sigmoid,
+    "tanh": ops.tanh,
+    "scaled_tanh": ops.scaled_tanh,
+}
+
+
+class Activation(nnx.Module):
+    """An activation by its name.
+
+    Args:
+      name: `"relu"`, `"leaky_relu"`, `"sigmoid"`, `"tanh"`, `"scaled_tanh"`.
+      rule: `"hand"` or `"autodiff"`; for ReLU also the other rules of `ops.relu`.
+
+    Raises:
+      ValueError: if name or rule is unknown.
+    """
+
+    def __init__(self, name: str = "relu", *, rule: ReluRule = "hand"):
+        choice("activation", name, tuple(ACTIVATIONS))
+        choice("rule", rule, get_args(ReluRule) if name == "relu" else ("hand", "autodiff"))
+        self.name = name
+        self.rule: ReluRule = rule
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Activates an array of any shape."""
+        return ACTIVATIONS[self.name](inputs, rule=self.rule)
+
+
+class PReLU(nnx.Module):
+    """Rectifies with a learned slope below zero, one for each channel.
+
+    Args:
+      num_features: channels C.
+      slope: where the slopes start.
+      param_dtype: dtype of the slopes.
+      rule: `"hand"` or `"autodiff"`.
+
+    Source: He et al. 2015, "Delving deep into rectifiers".
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        slope: float = 0.25,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+    ):
+        self.slope = nnx.Param(jnp.full(num_features, slope, param_dtype))
+        self.rule: Rule = rule
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Rectifies `(*batch, C)`."""
+        x = jnp.asarray(inputs)
+        return ops.prelu(x, self.slope[...].astype(x.dtype), rule=self.rule)

@@ -1,0 +1,84 @@
+"""Normalisation as Flax NNX modules."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import ops
+from jaxcnn.ops.norm import Rule
+
+_SCALE_INIT, _BIAS_INIT = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
+
+
+class BatchNorm(nnx.Module):
+    """Normalises every channel over the batch, and keeps running statistics for evaluation.
+
+    Parameters and statistics are those of `flax.nnx.BatchNorm`; `train()` and `eval()` choose between the batch's own
+    statistics and the running ones.
+
+    Args:
+      num_features: channels C.
+      momentum: share of the running statistics that stays in a step; PyTorch's `momentum` is 1 minus this.
+      epsilon: added to the variance.
+      dtype: dtype of the result; by default that of the input. Statistics are computed in at least float32.
+      param_dtype: dtype of scale and bias.
+      scale_init: initialiser of the scale; by default ones.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used.
+
+    Source: Ioffe & Szegedy 2015.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        scale_init: nnx.Initializer = _SCALE_INIT,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be in [0, 1); got {momentum}.")
+        self.mean = nnx.BatchStat(jnp.zeros(num_features, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(num_features, jnp.float32))
+        self.scale = nnx.Param(scale_init(rngs.params(), (num_features,), param_dtype))
+        self.bias = nnx.Param(_BIAS_INIT(rngs.params(), (num_features,), param_dtype))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.dtype = dtype
+        self.use_running_average = False
+        self.rule: Rule = rule
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Normalises `(*batch, C)`."""
+        x = jnp.asarray(inputs, self.dtype)
+        scale, bias = self.scale[...], self.bias[...]
+        options = {"epsilon": self.epsilon, "rule": self.rule}
+        if self.use_running_average:
+            return ops.batch_norm(x, scale, bias, mean=self.mean[...], variance=self.var[...], **options)[0]
+        y, mean, variance = ops.batch_norm(x, scale, bias, **options)
+        for running, found in ((self.mean, mean), (self.var, variance)):
+            kept = running[...]
+            # gradients do not flow through what is only remembered
+            running[...] = self.momentum * kept + (1 - self.momentum) * lax.stop_gradient(found).astype(kept.dtype)
+        return y
+
+
+class LocalResponseNorm(nnx.Module):
+    """Divides each activation by its neighbours' energy; arguments as in `ops.local_response_norm`."""
+
+    def __init__(self, size: int = 5, *, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, rule: Rule = "hand"):
+        self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
+        self.rule: Rule = rule
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Normalises `(*batch, C)`."""
+        return ops.local_response_norm(
+            inputs, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, rule=self.rule
+        )

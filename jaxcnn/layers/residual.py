@@ -1,0 +1,177 @@
+"""Residual blocks: what a few layers add to their input."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxcnn import ops
+from jaxcnn.layers.activation import Activation
+from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
+from jaxcnn.ops.arrays import choice
+
+Shortcut = Literal["A", "B", "C", "none"]
+SHORTCUTS = ("A", "B", "C", "none")
+
+
+class PadShortcut(nnx.Module):
+    """Shortcut A: the input decimated, with channels of zeros on both sides; no parameters."""
+
+    def __init__(self, in_features: int, out_features: int, strides: int):
+        self.extra = out_features - in_features
+        self.strides = strides
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
+        x = ops.subsample(inputs, self.strides)
+        return jnp.pad(x, [*[(0, 0)] * (x.ndim - 1), (self.extra // 2, self.extra - self.extra // 2)])
+
+
+def make_shortcut(
+    kind: Shortcut, in_features: int, out_features: int, strides: int, **numbers: Any
+) -> Callable[[jax.Array], jax.Array] | None:
+    """The way past a block, after He et al. 2016, section 4.1.
+
+    Args:
+      kind: `"A"` (identity, zeros for new channels), `"B"` (projection where the shape changes), `"C"` (projection
+        everywhere), `"none"` (no way past: a plain network).
+      in_features: channels before the block.
+      out_features: channels after it.
+      strides: of the block.
+      **numbers: further arguments of `ConvUnit`.
+
+    Returns:
+      A module, or None for the identity and for `"none"`.
+
+    Raises:
+      ValueError: if the kind is unknown.
+    """
+    choice("shortcut", kind, SHORTCUTS)
+    if kind == "none" or (kind != "C" and strides == 1 and in_features == out_features):
+        return None
+    if kind == "A":
+        return PadShortcut(in_features, out_features, strides)
+    return ConvUnit(in_features, out_features, 1, strides, activation=None, **numbers)
+
+
+class ResidualBlock(nnx.Module):
+    """Post-activation block: units, plus the shortcut, then ReLU.
+
+    Args:
+      in_features: input channels.
+      features: width W of the block.
+      strides: of the block.
+      bottleneck: 1x1, 3x3, 1x1 with 4 W outputs, instead of twice 3x3 with W.
+      shortcut: as in `make_shortcut`.
+      stride_on: which unit of a bottleneck strides, `"first"` as in the paper, or `"middle"` (3x3) as in torchvision.
+      zero_last: whether the last normalisation's scale starts at 0, so that the block starts as the identity.
+      **numbers: dtypes, rule, and random streams.
+
+    Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"; zeros, Goyal et al. 2017.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        strides: int = 1,
+        *,
+        bottleneck: bool = False,
+        shortcut: Shortcut = "B",
+        stride_on: Literal["first", "middle"] = "first",
+        zero_last: bool = False,
+        **numbers: Any,
+    ):
+        choice("stride_on", stride_on, ("first", "middle"))
+        self.out_features = 4 * features if bottleneck else features
+        self.shortcut = nnx.data(make_shortcut(shortcut, in_features, self.out_features, strides, **numbers))
+        self.has_shortcut = shortcut != "none"
+        last: dict[str, Any] = {"activation": None, **numbers}
+        if zero_last:
+            last["scale_init"] = nnx.initializers.zeros_init()
+        if bottleneck:
+            first, middle = (strides, 1) if stride_on == "first" else (1, strides)
+            units = [
+                ConvUnit(in_features, features, 1, first, **numbers),
+                ConvUnit(features, features, 3, middle, **numbers),
+                ConvUnit(features, self.out_features, 1, **last),
+            ]
+        else:
+            units = [ConvUnit(in_features, features, 3, strides, **numbers), ConvUnit(features, features, 3, **last)]
+        self.units = nnx.List(units)
+        self.activation = Activation("relu", rule=numbers.get("rule", "hand"))
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
+        x = inputs
+        for unit in self.units:
+            x = unit(x)
+        if self.has_shortcut:
+            x = x + (inputs if self.shortcut is None else self.shortcut(inputs))
+        return self.activation(x)
+
+
+class PreActivationBlock(nnx.Module):
+    """Pre-activation block: normalise, rectify, convolve; the sum is left as it is.
+
+    Arguments as in `ResidualBlock`; where the shape changes, the shortcut starts after the first activation.
+
+    Source: He, Zhang, Ren & Sun 2016, "Identity mappings in deep residual networks".
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        strides: int = 1,
+        *,
+        bottleneck: bool = False,
+        shortcut: Shortcut = "B",
+        stride_on: Literal["first", "middle"] = "middle",
+        zero_last: bool = False,
+        **numbers: Any,
+    ):
+        choice("stride_on", stride_on, ("first", "middle"))
+        if zero_last:
+            raise ValueError("`zero_last` needs a block that ends with a normalisation; version 2 ends with a kernel.")
+        self.out_features = 4 * features if bottleneck else features
+        kind = make_shortcut(shortcut, in_features, self.out_features, strides, **numbers)
+        bare = {key: value for key, value in numbers.items()}
+        if isinstance(kind, ConvUnit):  # projections are bare here: what follows normalises
+            kind = Conv(
+                in_features,
+                self.out_features,
+                (1, 1),
+                strides,
+                padding=0,
+                use_bias=False,
+                kernel_init=HE_NORMAL,
+                **bare,
+            )
+        self.shortcut = nnx.data(kind)
+        self.has_shortcut = shortcut != "none"
+        if bottleneck:
+            first, middle = (strides, 1) if stride_on == "first" else (1, strides)
+            plan = [(in_features, features, 1, first), (features, features, 3, middle)]
+            plan.append((features, self.out_features, 1, 1))
+        else:
+            plan = [(in_features, features, 3, strides), (features, features, 3, 1)]
+        self.norms = nnx.List(BatchNorm(i, **numbers) for i, *_ in plan)
+        self.convs = nnx.List(
+            Conv(i, o, (k, k), s, padding=k // 2, use_bias=False, kernel_init=HE_NORMAL, **bare) for i, o, k, s in plan
+        )
+        self.activation = Activation("relu", rule=numbers.get("rule", "hand"))
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
+        x = first = self.activation(self.norms[0](inputs))
+        x = self.convs[0](x)
+        for norm, conv in zip(list(self.norms)[1:], list(self.convs)[1:], strict=True):
+            x = conv(self.activation(norm(x)))
+        if not self.has_shortcut:
+            return x
+        return x + (inputs if self.shortcut is None else self.shortcut(first))

@@ -1,0 +1,80 @@
+"""Convolution, batch normalisation, activation: the unit of which deep networks are made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import geometry
+from jaxcnn.layers.activation import Activation
+from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.ops.conv import Rule
+
+HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps the errors' variance through ReLUs
+
+
+class ConvUnit(nnx.Module):
+    """A convolution, then batch normalisation and an activation where they are asked for.
+
+    Args:
+      in_features: input channels C.
+      out_features: output channels O.
+      kernel_size: window.
+      strides: steps of the window.
+      padding: as in `ops.conv`; by default half the kernel on each side, alike for every stride.
+      batch_norm: whether to normalise; the convolution then has no bias.
+      activation: name of the activation, or None.
+      kernel_init: initialiser; by default He's normal (variance 2 / fan-out).
+      scale_init: initialiser of the normalisation's scale.
+      norm_options: further arguments of `BatchNorm`.
+      dtype: dtype of the computation.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        *,
+        padding: geometry.Padding | None = None,
+        batch_norm: bool = True,
+        activation: str | None = "relu",
+        kernel_init: nnx.Initializer = HE_NORMAL,
+        scale_init: nnx.Initializer | None = None,
+        norm_options: dict[str, Any] | None = None,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        window = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        numbers: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rule": rule, "rngs": rngs}
+        self.conv = Conv(
+            in_features,
+            out_features,
+            window,
+            strides,
+            padding=[((k - 1) // 2, k // 2) for k in window] if padding is None else padding,
+            use_bias=not batch_norm,
+            kernel_init=kernel_init,
+            **numbers,
+        )
+        scale = {} if scale_init is None else {"scale_init": scale_init}
+        norm = BatchNorm(out_features, **numbers, **scale, **(norm_options or {})) if batch_norm else None
+        self.norm = nnx.data(norm)
+        self.activation = nnx.data(None if activation is None else Activation(activation, rule=rule))
+        self.out_features = out_features
+
+    def __call__(self, inputs: ArrayLike) -> jax.Array:
+        """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
+        x = self.conv(inputs)
+        x = x if self.norm is None else self.norm(x)
+        return x if self.activation is None else self.activation(x)

@@ -1,0 +1,114 @@
+"""AlexNet: Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks"."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import geometry, layers
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+_NORMAL = nnx.initializers.normal(0.01)
+_POOLED = (1, 2, 5)  # convolutions after which there is a pool
+
+
+class AlexNet(Network):
+    """Five convolutions, overlapping pools, local response normalisation, three dense layers with dropout.
+
+        224x224x3 -> conv1 55x55x96 -> 27x27 -> conv2 27x27x256 -> 13x13 -> conv3 384 -> conv4 384 -> conv5 256
+                  -> 6x6x256 -> 4096 -> 4096 -> classes
+
+    With `groups=2` the two towers of the paper, one on each of its two graphics cards: conv2, conv4 and conv5 see only
+    the maps of their own tower (60,965,224 parameters). With `groups=1` every map sees all (62,378,344). The image gets
+    a border of 1 and 2 cells, so that 224 is what the paper's arithmetic needs, 227.
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      image_size: height and width of the images.
+      groups: towers, 2 or 1.
+      widths: maps of the five convolutions.
+      hidden: widths of the two dense layers.
+      local_response: whether conv1 and conv2 are normalised.
+      dropout: share of units dropped before each hidden dense layer.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. Kernels start normal with deviation 0.01; biases of conv2, conv4,
+        conv5 and of the hidden dense layers at 1, others at 0, as in the paper's section 5.
+
+    Raises:
+      ValueError: if the groups do not divide the maps, or the image is too small for a window.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_features: int = 3,
+        *,
+        image_size: tuple[int, int] = (224, 224),
+        groups: int = 2,
+        widths: tuple[int, ...] = (96, 256, 384, 384, 256),
+        hidden: tuple[int, int] = (4096, 4096),
+        local_response: bool = True,
+        dropout: float = 0.5,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        size = geometry.per_axis(image_size, 2, "image_size")
+        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=_NORMAL)
+        widths = geometry.per_axis(widths, 5, "widths")
+        #         kernel, stride, padding, groups, bias
+        plan = (
+            (11, 4, ((1, 2), (1, 2)), 1, 0.0),
+            (5, 1, 2, groups, 1.0),
+            (3, 1, 1, 1, 0.0),
+            (3, 1, 1, groups, 1.0),
+            (3, 1, 1, groups, 1.0),
+        )
+        self.convs = nnx.List(
+            layers.Conv(
+                i,
+                o,
+                (k, k),
+                s,
+                padding=p,
+                feature_group_count=g,
+                bias_init=nnx.initializers.constant(b),
+                rule=rule,
+                **numbers,
+            )
+            for i, o, (k, s, p, g, b) in zip((in_features, *widths[:-1]), widths, plan, strict=True)
+        )
+        self.norm = nnx.data(layers.LocalResponseNorm(rule=rule) if local_response else None)
+        self.pool = layers.MaxPool(3, 2, rule=rule)
+        for number, (k, s, p, *_) in enumerate(plan, start=1):
+            size = geometry.output_shape(size, (k, k), strides=s, padding=p)
+            if number in _POOLED:
+                size = geometry.output_shape(size, (3, 3), strides=2)
+        ones = nnx.initializers.ones_init()
+        self.dense1 = nnx.Linear(size[0] * size[1] * widths[-1], hidden[0], bias_init=ones, **numbers)
+        self.dense2 = nnx.Linear(hidden[0], hidden[1], bias_init=ones, **numbers)
+        self.head = nnx.Linear(hidden[1], num_classes, **numbers)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.activation = layers.Activation("relu", rule=rule)
+        self.input_shape = (*geometry.per_axis(image_size, 2, "image_size"), in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        for number, conv in enumerate(self.convs, start=1):
+            x = self.activation(conv(x))
+            if number <= 2 and self.norm is not None:
+                x = self.norm(x)
+            yield f"conv{number}", x
+            if number in _POOLED:
+                yield f"pool{number}", (x := self.pool(x))
+        x = x.reshape(x.shape[0], -1)
+        yield "dense1", (x := self.activation(self.dense1(self.dropout(x))))
+        yield "dense2", (x := self.activation(self.dense2(self.dropout(x))))
+        yield "head", self.head(x)

@@ -1,0 +1,101 @@
+"""The all convolutional networks: Springenberg, Dosovitskiy, Brox & Riedmiller 2015, "Striving for simplicity"."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import layers, ops
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.conv import Rule
+
+# table 1: the kernels of a stage, before its pool
+KERNELS = {"A": (5,), "B": (5, 1), "C": (3, 3)}
+
+
+class AllCNN(Network):
+    """A network of convolutions alone, and the networks with pooling that it is held against.
+
+    Two stages of kernels, each ended by a reduction to half, then 3x3, 1x1, 1x1 and the mean over space. Table 2 of
+    the paper has the reductions:
+
+    - `"base"`: a 3x3 max-pool of stride 2;
+    - `"strided"`: none, the stage's last convolution has stride 2;
+    - `"convpool"`: the max-pool, after one more 3x3 convolution;
+    - `"all"`: a 3x3 convolution of stride 2 in the max-pool's place.
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      base: kernels of a stage: `"A"` 5x5, `"B"` 5x5 and 1x1, `"C"` twice 3x3.
+      variant: of the reduction.
+      widths: maps of the two stages.
+      input_dropout: share of the image's values dropped.
+      dropout: share of values dropped after each reduction.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
+        by fan-out, biases at 0. The first 3x3 kernel after the stages is not padded: 8x8 becomes 6x6.
+
+    Raises:
+      ValueError: if base or variant is unknown.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_features: int = 3,
+        *,
+        base: Literal["A", "B", "C"] = "C",
+        variant: Literal["base", "strided", "convpool", "all"] = "all",
+        widths: tuple[int, int] = (96, 192),
+        input_dropout: float = 0.2,
+        dropout: float = 0.5,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        choice("base", base, tuple(KERNELS))
+        choice("variant", variant, ("base", "strided", "convpool", "all"))
+        options = numbers_of(dtype, param_dtype, rngs, rule=rule, batch_norm=False)
+        features, stages = in_features, []
+        for width in widths:
+            kernels = list(KERNELS[base])
+            kernels += [3] if variant in ("convpool", "all") else []
+            strides = [1] * len(kernels)
+            if variant in ("strided", "all"):
+                strides[-1] = 2
+            units = []
+            for kernel, stride in zip(kernels, strides, strict=True):
+                units.append(layers.ConvUnit(features, width, kernel, stride, padding="SAME", **options))
+                features = width
+            stages.append(nnx.List(units))
+        self.blocks = nnx.List(stages)
+        pooled = variant in ("base", "convpool")
+        self.pool = nnx.data(layers.MaxPool(3, 2, padding="SAME", rule=rule) if pooled else None)
+        self.conv3 = layers.ConvUnit(features, features, 3, padding="VALID", **options)
+        self.conv4 = layers.ConvUnit(features, features, 1, **options)
+        self.conv5 = layers.ConvUnit(features, num_classes, 1, **options)
+        self.input_dropout = nnx.Dropout(input_dropout, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.input_shape = (None, None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        x = self.input_dropout(x)
+        for number, block in enumerate(self.blocks, start=1):
+            for place, unit in enumerate(block, start=1):
+                yield f"conv{number}_{place}", (x := unit(x))
+            if self.pool is not None:
+                yield f"pool{number}", (x := self.pool(x))
+            x = self.dropout(x)
+        yield "conv3", (x := self.conv3(x))
+        yield "conv4", (x := self.conv4(x))
+        yield "conv5", (x := self.conv5(x))
+        yield "head", ops.global_avg_pool(x)

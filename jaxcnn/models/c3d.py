@@ -1,0 +1,81 @@
+"""A network for clips: Tran et al. 2015, "Learning spatiotemporal features with 3D convolutional networks"."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import geometry, layers
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
+
+
+class C3D(Network):
+    """Eight 3x3x3 convolutions over time, height and width, five pools, three dense layers.
+
+    The first pool leaves time alone. A clip of 16x112x112 ends as 1x4x4; odd sizes are rounded up.
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the frames.
+      clip_shape: frames, height and width.
+      widths: maps of the five stages.
+      hidden: width of the two dense layers.
+      dropout: share of units dropped after each of them.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
+        by fan-out, biases at 0.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 487,
+        in_features: int = 3,
+        *,
+        clip_shape: tuple[int, int, int] = (16, 112, 112),
+        widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        hidden: int = 4096,
+        dropout: float = 0.5,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        size = geometry.per_axis(clip_shape, 3, "clip_shape")
+        numbers = numbers_of(dtype, param_dtype, rngs)
+        self.input_shape = (*size, in_features)
+        features, stages, pools = in_features, [], []
+        for number, (count, width) in enumerate(zip(COUNTS, geometry.per_axis(widths, 5, "widths"), strict=True)):
+            units = []
+            for _ in range(count):
+                units.append(
+                    layers.ConvUnit(features, width, (3, 3, 3), batch_norm=False, padding=1, rule=rule, **numbers)
+                )
+                features = width
+            stages.append(nnx.List(units))
+            window = (2, 2, 2) if number else (1, 2, 2)
+            pools.append(layers.MaxPool(window, padding="SAME", rule=rule))
+            size = geometry.output_shape(size, window, strides=window, padding="SAME")
+        self.blocks, self.pools = nnx.List(stages), nnx.List(pools)
+        self.dense1 = nnx.Linear(size[0] * size[1] * size[2] * features, hidden, **numbers)
+        self.dense2 = nnx.Linear(hidden, hidden, **numbers)
+        self.head = nnx.Linear(hidden, num_classes, **numbers)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.activation = layers.Activation("relu", rule=rule)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        for number, (block, pool) in enumerate(zip(self.blocks, self.pools, strict=True), start=1):
+            for place, unit in enumerate(block, start=1):
+                yield f"conv{number}_{place}", (x := unit(x))
+            yield f"pool{number}", (x := pool(x))
+        x = x.reshape(x.shape[0], -1)
+        yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
+        yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))
+        yield "head", self.head(x)

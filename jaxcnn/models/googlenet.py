@@ -1,0 +1,122 @@
+"""GoogLeNet: Szegedy et al. 2015, "Going deeper with convolutions"."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import layers, ops
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+# table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection
+BLOCKS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+POOL_BEFORE = ("4a", "5a")
+AUXILIARY_AFTER = {"4a": "aux1", "4d": "aux2"}
+
+
+class AuxiliaryHead(nnx.Module):
+    """A classifier in the middle: mean over a grid of 4x4, 1x1 convolution, two dense layers with dropout."""
+
+    def __init__(self, in_features: int, num_classes: int, *, dropout: float, rule: Rule, **numbers: Any):
+        self.conv = layers.ConvUnit(in_features, 128, 1, batch_norm=False, rule=rule, **numbers)
+        self.dense = nnx.Linear(4 * 4 * 128, 1024, **numbers)
+        self.head = nnx.Linear(1024, num_classes, **numbers)
+        self.dropout = nnx.Dropout(dropout, rngs=numbers["rngs"])
+        self.activation = layers.Activation("relu", rule=rule)
+        self.rule: Rule = rule
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `(N, H, W, C)` to logits."""
+        x = self.conv(ops.adaptive_avg_pool(x, (4, 4), rule=self.rule))
+        x = self.activation(self.dense(x.reshape(x.shape[0], -1)))
+        return self.head(self.dropout(x))
+
+
+class GoogLeNet(Network):
+    """Nine Inception blocks on a stem, mean over space, one dense layer; 6,998,552 parameters without its aids.
+
+    In training, two auxiliary heads classify from the middle, as stages `aux1` and `aux2`; their losses are added with
+    the weights of `auxiliaries`. In evaluation they are not computed.
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      batch_norm: whether to normalise every convolution, instead of the local responses of the stem.
+      auxiliary: whether there are auxiliary heads.
+      dropout: share of features dropped before the output.
+      auxiliary_dropout: the same in the auxiliary heads.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
+        by fan-out, biases at 0.
+
+    The auxiliary heads' pool is 5x5 with stride 3 in the paper, 14x14 to 4x4; here it is adaptive, for any size.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_features: int = 3,
+        *,
+        batch_norm: bool = False,
+        auxiliary: bool = True,
+        dropout: float = 0.4,
+        auxiliary_dropout: float = 0.7,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        plain = numbers_of(dtype, param_dtype, rngs)
+        numbers: dict[str, Any] = {**plain, "rule": rule, "batch_norm": batch_norm}
+        self.conv1 = layers.ConvUnit(in_features, 64, 7, 2, **numbers)
+        self.conv2_reduce = layers.ConvUnit(64, 64, 1, **numbers)
+        self.conv2 = layers.ConvUnit(64, 192, 3, **numbers)
+        features, blocks = 192, {}
+        heads = {}
+        for name, (one, reduce3, three, reduce5, five, projection) in BLOCKS.items():
+            branches = [[(1, one)], [(1, reduce3), (3, three)], [(1, reduce5), (5, five)]]
+            blocks[name] = layers.Inception(features, branches, projection=projection, **numbers)
+            features = blocks[name].out_features
+            if auxiliary and name in AUXILIARY_AFTER:
+                heads[AUXILIARY_AFTER[name]] = AuxiliaryHead(
+                    features, num_classes, dropout=auxiliary_dropout, rule=rule, **plain
+                )
+        self.blocks = nnx.Dict(blocks)
+        self.auxiliary_heads = nnx.Dict(heads)
+        self.auxiliaries = dict.fromkeys(heads, 0.3)
+        self.norm = nnx.data(None if batch_norm else layers.LocalResponseNorm(rule=rule))
+        self.pool = layers.MaxPool(3, 2, padding="SAME", rule=rule)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.head = nnx.Linear(features, num_classes, **plain)
+        self.input_shape = (None, None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        normalise = self.norm or (lambda x: x)
+        yield "conv1", (x := self.conv1(x))
+        yield "pool1", (x := normalise(self.pool(x)))
+        yield "conv2", (x := normalise(self.conv2(self.conv2_reduce(x))))
+        yield "pool2", (x := self.pool(x))
+        for name in BLOCKS:
+            x = self.pool(x) if name in POOL_BEFORE else x
+            yield f"inception{name}", (x := self.blocks[name](x))
+            if self.auxiliaries and name in AUXILIARY_AFTER and not self.dropout.deterministic:
+                yield AUXILIARY_AFTER[name], self.auxiliary_heads[AUXILIARY_AFTER[name]](x)
+        yield "mean", (x := ops.global_avg_pool(x))
+        yield "head", self.head(self.dropout(x))

@@ -1,0 +1,90 @@
+"""The zip-code network: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import layers
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.conv import Rule
+
+# each map of H2 sees 8 of the 12 maps of H1; karpathy's reproduction has these three choices, four maps each
+CONNECTIONS = tuple(row for row in ((*range(8),), (*range(4, 12),), (*range(4), *range(8, 12))) for _ in range(4))
+
+
+def fan_in_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding=None):
+    """Uniform in +-2.4 / sqrt(fan-in); the paper divides by the fan-in itself, its reproduction by the root."""
+    del out_sharding
+    reach = 2.4 / np.sqrt(np.prod(shape[:-1]))
+    return jax.random.uniform(key, shape, dtype, -reach, reach)
+
+
+class LeCun1989(Network):
+    """The first convolutional network trained end to end, 9,760 parameters.
+
+        16x16x1 -> h1 8x8x12 -> h2 4x4x12 -> h3 30 -> 10,          5x5 kernels, stride 2, no pooling
+
+    Weights are shared within a map, biases are not: each unit has its own. The border round images and maps is -1, the
+    background. All units, the outputs too, are scaled hyperbolic tangents; targets are +-1 and the loss is the mean
+    squared error (`loss="mean_squared_error"` in training).
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      activation: any name of `layers.Activation`.
+      output: `"activated"` as in 1989, or `"linear"` for training with the cross-entropy.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
+
+    Raises:
+      ValueError: if an option is unknown.
+
+    Source: the paper, and where it leaves questions https://github.com/karpathy/lecun1989-repro.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_features: int = 1,
+        *,
+        activation: str = "scaled_tanh",
+        output: Literal["activated", "linear"] = "activated",
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        choice("output", output, ("activated", "linear"))
+        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=fan_in_uniform)
+        options: dict[str, Any] = {"padding": "VALID", "use_bias": False, "rule": rule, **numbers}
+        self.h1 = layers.Conv(in_features, 12, (5, 5), 2, **options)
+        self.h1_bias = nnx.Param(jnp.zeros((8, 8, 12), param_dtype))
+        self.h2 = layers.TableConv(12, CONNECTIONS, (5, 5), 2, **options)
+        self.h2_bias = nnx.Param(jnp.zeros((4, 4, 12), param_dtype))
+        self.h3 = nnx.Linear(4 * 4 * 12, 30, **numbers)
+        self.head = nnx.Linear(30, num_classes, **numbers)
+        self.activation = layers.Activation(activation, rule=rule)
+        self.output = output
+        self.input_shape = (16, 16, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        x = self.h1(_bordered(x))
+        yield "h1", (x := self.activation(x + self.h1_bias[...].astype(x.dtype)))
+        x = self.h2(_bordered(x))
+        yield "h2", (x := self.activation(x + self.h2_bias[...].astype(x.dtype)))
+        yield "h3", (x := self.activation(self.h3(x.reshape(x.shape[0], -1))))
+        x = self.head(x)
+        yield "head", self.activation(x) if self.output == "activated" else x
+
+
+def _bordered(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=-1)

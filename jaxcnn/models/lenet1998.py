@@ -1,0 +1,115 @@
+"""LeNet-5 as in 1998: connection table, trainable subsampling, radial basis functions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import layers, ops
+from jaxcnn.models.lecun1989 import fan_in_uniform
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+# table I of the paper: the maps of S2 that each of the 16 maps of C3 sees
+CONNECTIONS = (
+    *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
+    *((i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6) for i in range(6)),
+    *((i, i + 1, (i + 3) % 6, (i + 4) % 6) for i in range(3)),
+    tuple(range(6)),
+)
+
+# ten digits, 7 wide and 12 high: the targets of F6, as the paper's figure 3 has them for all of ASCII
+_GLYPHS = """
+..###.. ...##.. .#####. ####### ....##. ####### ..####. ####### .#####. ..###..
+.##.##. ..###.. ##...## ####### ...###. ####### .##.... ####### ##...## .##.##.
+##...## .####.. ##...## ....##. ..####. ##..... ##..... .....## ##...## ##...##
+##...## ...##.. .....## ...##.. .##.##. ##..... ##..... .....## ##...## ##...##
+##...## ...##.. .....## ..####. ##..##. ######. ##.###. ....##. .##.##. ##...##
+##...## ...##.. ....##. ....### ##..##. .###### ###..## ....##. ..###.. ##...##
+##...## ...##.. ...##.. .....## ####### .....## ##...## ...##.. .##.##. ##..###
+##...## ...##.. ..##... .....## ####### .....## ##...## ...##.. ##...## .###.##
+##...## ...##.. .##.... .....## ....##. .....## ##...## ..##... ##...## .....##
+##...## ...##.. ##..... ##...## ....##. ##...## ##...## ..##... ##...## .....##
+.##.##. .###### ####### ###.### ....##. ###.### .##.##. .##.... ##...## ....##.
+..###.. .###### ####### .#####. ....##. .#####. ..###.. .##.... .#####. .####..
+"""
+
+
+def glyphs() -> np.ndarray:
+    """The ten bitmaps: `(10, 84)`, ink +1 and ground -1."""
+    rows = np.array([[list(digit) for digit in line.split()] for line in _GLYPHS.split("\n") if line])
+    return np.where(rows == "#", 1.0, -1.0).transpose(1, 0, 2).reshape(10, 84)
+
+
+class TrainableSubsample(nnx.Module):
+    """Sums 2x2 cells, times a trained coefficient, plus a trained bias, one of each per map."""
+
+    def __init__(self, num_features: int, *, param_dtype: DTypeLike = jnp.float32, rule: Rule = "hand"):
+        self.coefficient = nnx.Param(jnp.full(num_features, 0.25, param_dtype))
+        self.bias = nnx.Param(jnp.zeros(num_features, param_dtype))
+        self.rule: Rule = rule
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Maps `(N, H, W, C)` to `(N, H / 2, W / 2, C)`."""
+        x = 4 * ops.avg_pool(inputs, 2, rule=self.rule)
+        return x * self.coefficient[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+
+class LeNet5Of1998(Network):
+    """LeNet-5 with all that the paper says: 60,000 trained parameters.
+
+        28x28x1 in a field of 32x32 -> c1 28x28x6 -> s2 14x14x6 -> c3 10x10x16 -> s4 5x5x16 -> c5 120 -> f6 84 -> 10
+
+    Every layer up to f6 is squashed by the scaled hyperbolic tangent. The outputs are radial basis functions, squared
+    distances of f6 to ten fixed bitmaps of 7x12; the logits are their negatives, so that the cross-entropy is the
+    paper's discriminative criterion (equation 9) without its constant term.
+
+    Args:
+      num_classes: number of classes, at most the ten that have a bitmap.
+      in_features: channels of the images.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
+
+    Raises:
+      ValueError: if there are more than ten classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_features: int = 1,
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        if num_classes > 10:
+            raise ValueError(f"`num_classes` must be at most 10, for which there are bitmaps; got {num_classes}.")
+        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=fan_in_uniform)
+        small: dict[str, Any] = {"param_dtype": param_dtype, "rule": rule}
+        self.c1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
+        self.s2 = TrainableSubsample(6, **small)
+        self.c3 = layers.TableConv(6, CONNECTIONS, (5, 5), padding="VALID", rule=rule, **numbers)
+        self.s4 = TrainableSubsample(16, **small)
+        self.c5 = nnx.Linear(5 * 5 * 16, 120, **numbers)
+        self.f6 = nnx.Linear(120, 84, **numbers)
+        self.num_classes = num_classes
+        self.activation = layers.Activation("scaled_tanh", rule=rule)
+        self.input_shape = (28, 28, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        for name in ("c1", "s2", "c3", "s4"):
+            yield name, (x := self.activation(getattr(self, name)(x)))
+        x = x.reshape(x.shape[0], -1)
+        for name in ("c5", "f6"):
+            yield name, (x := self.activation(getattr(self, name)(x)))
+        distances = jnp.square(x[:, None] - jnp.asarray(glyphs()[: self.num_classes], x.dtype))
+        yield "head", -distances.sum(-1)

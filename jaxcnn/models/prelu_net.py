@@ -1,0 +1,85 @@
+"""Model A of He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers"."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import geometry, layers, ops
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+_HE_FAN_IN = nnx.initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal")  # equation 15, with a = 0.25
+
+
+class PReLUNet(Network):
+    """Nineteen layers with learned rectifiers, and a spatial pyramid before the dense layers.
+
+        224x224x3 -> 7x7/2, 96 -> pool -> 5 times 3x3, 256 -> pool -> 5 times 3x3, 512 -> pool -> 5 times 3x3, 512
+                  -> pyramid of 7x7, 3x3, 2x2, 1x1 maxima -> 4096 -> 4096 -> classes
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      widths: maps of the four stages.
+      hidden: width of the two dense layers.
+      dropout: share of units dropped after each of them.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. Kernels start normal with the paper's variance, `2 / (1 + a^2)`
+        over the fan-in; slopes at a = 0.25; biases at 0.
+
+    Source: table 3, model A; the pyramid, He et al. 2014, "Spatial pyramid pooling".
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_features: int = 3,
+        *,
+        widths: tuple[int, ...] = (96, 256, 512, 512),
+        hidden: int = 4096,
+        dropout: float = 0.5,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=_HE_FAN_IN)
+        options: dict[str, Any] = {"activation": None, "batch_norm": False, "rule": rule, **numbers}
+        slopes: dict[str, Any] = {"param_dtype": param_dtype, "rule": rule}
+        stem, *stages = geometry.per_axis(widths, 4, "widths")
+        self.conv1 = layers.ConvUnit(in_features, stem, 7, 2, **options)
+        self.slope1 = layers.PReLU(stem, **slopes)
+        features, convs, rectifiers = stem, [], []
+        for width in stages:
+            convs.append(nnx.List(layers.ConvUnit(i, width, 3, **options) for i in (features, *[width] * 4)))
+            rectifiers.append(nnx.List(layers.PReLU(width, **slopes) for _ in range(5)))
+            features = width
+        self.convs, self.rectifiers = nnx.List(convs), nnx.List(rectifiers)
+        self.pool = layers.MaxPool(2, padding="SAME", rule=rule)
+        self.dense = nnx.List(
+            nnx.Linear(i, hidden, **numbers) for i in (features * sum(n * n for n in (7, 3, 2, 1)), hidden)
+        )
+        self.dense_rectifiers = nnx.List(layers.PReLU(hidden, **slopes) for _ in range(2))
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.head = nnx.Linear(hidden, num_classes, **numbers)
+        self.rule: Rule = rule
+        self.input_shape = (None, None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        yield "conv1", (x := self.slope1(self.conv1(x)))
+        for number, (convs, rectifiers) in enumerate(zip(self.convs, self.rectifiers, strict=True), start=2):
+            yield f"pool{number - 1}", (x := self.pool(x))
+            for place, (conv, rectifier) in enumerate(zip(convs, rectifiers, strict=True), start=1):
+                yield f"conv{number}_{place}", (x := rectifier(conv(x)))
+        grids = [ops.adaptive_max_pool(x, (n, n), rule=self.rule) for n in (7, 3, 2, 1)]
+        yield "pyramid", (x := jnp.concatenate([grid.reshape(len(x), -1) for grid in grids], -1))
+        for number, (dense, rectifier) in enumerate(zip(self.dense, self.dense_rectifiers, strict=True), start=1):
+            yield f"dense{number}", (x := self.dropout(rectifier(dense(x))))
+        yield "head", self.head(x)

@@ -1,0 +1,198 @@
+"""Residual networks: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import geometry, layers, ops
+from jaxcnn.layers.residual import Shortcut
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+# blocks in each stage, and whether they are bottlenecks, by depth: table 1
+IMAGENET = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
+
+
+class _Residual(Network):
+    """Stages of blocks on a stem, the mean over space, one dense layer."""
+
+    def _build(
+        self,
+        counts: tuple[int, ...],
+        widths: tuple[int, ...],
+        *,
+        in_features: int,
+        num_classes: int,
+        version: Literal[1, 2],
+        block_options: dict[str, Any],
+        numbers: dict[str, Any],
+        rule: Rule,
+    ) -> None:
+        if version not in (1, 2):
+            raise ValueError(f"`version` must be 1 or 2; got {version!r}.")
+        block = layers.ResidualBlock if version == 1 else layers.PreActivationBlock
+        features, stages = in_features, []
+        for number, (count, width) in enumerate(zip(counts, widths, strict=True)):
+            blocks = []
+            for place in range(count):
+                strides = 2 if number and not place else 1
+                blocks.append(block(features, width, strides, **block_options, **numbers, rule=rule))
+                features = blocks[-1].out_features
+            stages.append(nnx.List(blocks))
+        self.blocks = nnx.List(stages)
+        self.final_norm = nnx.data(layers.BatchNorm(features, **numbers, rule=rule) if version == 2 else None)
+        self.activation = layers.Activation("relu", rule=rule)
+        self.head = nnx.Linear(features, num_classes, **numbers)
+
+    def _after_stem(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        for number, stage in enumerate(self.blocks, start=2):
+            for place, block in enumerate(stage, start=1):
+                yield f"conv{number}_{place}", (x := block(x))
+        if self.final_norm is not None:
+            yield "final", (x := self.activation(self.final_norm(x)))
+        yield "mean", (x := ops.global_avg_pool(x))
+        yield "head", self.head(x)
+
+
+class ResNet(_Residual):
+    """The networks for ImageNet, of 18, 34, 50, 101 and 152 layers, and their plain twins.
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      depth: layers with weights.
+      shortcut: `"A"`, `"B"`, `"C"`, or `"none"` for the plain twin; as in the paper's section 4.1.
+      version: 1, or 2 for pre-activation (He et al. 2016, "Identity mappings").
+      stride_on: where a bottleneck strides: `"first"` (1x1, the paper) or `"middle"` (3x3, torchvision's, 0.5 % better
+        for 5 % more work).
+      zero_last: whether a block's last scale starts at 0 (Goyal et al. 2017).
+      widths: of the four stages.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used. Kernels start He normal by fan-out, as in torchvision; running
+        statistics keep 0.9 in a step, epsilon is 1e-5.
+
+    Raises:
+      ValueError: if an option is unknown.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_features: int = 3,
+        *,
+        depth: int = 50,
+        shortcut: Shortcut = "B",
+        version: Literal[1, 2] = 1,
+        stride_on: Literal["first", "middle"] = "middle",
+        zero_last: bool = False,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        if depth not in IMAGENET:
+            raise ValueError(f"`depth` must be one of {', '.join(map(str, IMAGENET))}; got {depth}.")
+        counts, bottleneck = IMAGENET[depth]
+        widths = geometry.per_axis(widths, 4, "widths")
+        numbers = numbers_of(dtype, param_dtype, rngs)
+        # in version 2 the first block normalises by itself
+        stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
+        self.conv1 = layers.ConvUnit(in_features, widths[0], 7, 2, rule=rule, **stem, **numbers)
+        self.pool1 = layers.MaxPool(3, 2, padding=1, rule=rule)
+        self._build(
+            counts,
+            widths,
+            in_features=widths[0],
+            num_classes=num_classes,
+            version=version,
+            block_options={
+                "bottleneck": bottleneck,
+                "shortcut": shortcut,
+                "stride_on": stride_on,
+                "zero_last": zero_last,
+            },
+            numbers=numbers,
+            rule=rule,
+        )
+        self.input_shape = (None, None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        yield "conv1", (x := self.conv1(x))
+        yield "pool1", (x := self.pool1(x))
+        yield from self._after_stem(x)
+
+
+class CifarResNet(_Residual):
+    """The networks for CIFAR, of 6 n + 2 layers: 20, 32, 44, 56, 110, and their plain twins.
+
+        32x32x3 -> 3x3, 16 -> n blocks of 16 -> n of 32, 16x16 -> n of 64, 8x8 -> mean -> classes
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      depth: layers with weights, 6 n + 2.
+      shortcut: `"A"` as in the paper's section 4.2, `"B"`, `"C"`, or `"none"` for the plain twin.
+      version: 1, or 2 for pre-activation.
+      zero_last: whether a block's last scale starts at 0.
+      widths: of the three stages.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used. Kernels start He normal by fan-out; running statistics keep 0.9
+        in a step, epsilon is 1e-5.
+
+    Raises:
+      ValueError: if the depth is not 6 n + 2, or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_features: int = 3,
+        *,
+        depth: int = 20,
+        shortcut: Shortcut = "A",
+        version: Literal[1, 2] = 1,
+        zero_last: bool = False,
+        widths: tuple[int, ...] = (16, 32, 64),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(f"`depth` must be 6 n + 2, as 20 or 56; got {depth}.")
+        widths = geometry.per_axis(widths, 3, "widths")
+        numbers = numbers_of(dtype, param_dtype, rngs)
+        stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
+        self.conv1 = layers.ConvUnit(in_features, widths[0], 3, rule=rule, **stem, **numbers)
+        self._build(
+            ((depth - 2) // 6,) * 3,
+            widths,
+            in_features=widths[0],
+            num_classes=num_classes,
+            version=version,
+            block_options={"shortcut": shortcut, "zero_last": zero_last},
+            numbers=numbers,
+            rule=rule,
+        )
+        self.input_shape = (None, None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        yield "conv1", (x := self.conv1(x))
+        yield from self._after_stem(x)

@@ -1,0 +1,117 @@
+"""Time-delay networks: convolution in one axis, time."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import geometry, layers
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.conv import Rule
+
+
+class TDNN(Network):
+    """The phoneme network of Waibel et al. 1989.
+
+        15 frames x 16 -> hidden1 13 x 8 (3 frames) -> hidden2 9 x classes (5 frames) -> sum over time -> classes
+
+    A class's score is the sum of its unit's activations over time, times one trained weight, plus one bias.
+
+    Args:
+      num_classes: number of classes, three (B, D, G) in the paper.
+      in_features: coefficients of a frame, 16 in the paper.
+      units: of the first hidden layer.
+      activation: any name of `layers.Activation`; the sigmoid in the paper.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+
+    Source: "Phoneme recognition using time-delay neural networks", IEEE Trans. ASSP 37, figure 3.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 3,
+        in_features: int = 16,
+        *,
+        units: int = 8,
+        activation: str = "sigmoid",
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        options = numbers_of(dtype, param_dtype, rngs, rule=rule, padding="VALID")
+        self.hidden1 = layers.Conv(in_features, units, 3, **options)
+        self.hidden2 = layers.Conv(units, num_classes, 5, **options)
+        self.weight = nnx.Param(jnp.ones(num_classes, param_dtype))
+        self.bias = nnx.Param(jnp.zeros(num_classes, param_dtype))
+        self.activation = layers.Activation(activation, rule=rule)
+        self.input_shape = (None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        yield "hidden1", (x := self.activation(self.hidden1(x)))
+        yield "hidden2", (x := self.activation(self.hidden2(x)))
+        x = x.sum(1)
+        yield "head", x * self.weight[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+
+class WideTDNN(Network):
+    """A time-delay network of today: dilated convolutions, batch normalisation, ReLU, mean over time.
+
+    Each layer sees three frames `dilation` apart, as in Peddinti et al. 2015; a unit of the last sees 15 frames.
+
+    Args:
+      num_classes: number of classes.
+      in_features: coefficients of a frame.
+      widths: units of each layer.
+      dilations: spacing of the three frames, for each layer.
+      dropout: share of units dropped before the output.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. Kernels start He normal, biases at 0.
+
+    Raises:
+      ValueError: if widths and dilations differ in number, or are not positive.
+
+    Source: "A time delay neural network architecture for efficient modeling of long temporal contexts".
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_features: int = 40,
+        *,
+        widths: tuple[int, ...] = (64, 64, 64),
+        dilations: tuple[int, ...] = (1, 2, 4),
+        dropout: float = 0.2,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        widths, dilations = geometry.sizes(widths, "widths"), geometry.sizes(dilations, "dilations")
+        if len(widths) != len(dilations):
+            raise ValueError(f"`dilations` must be as many as `widths`, {len(widths)}; got {dilations}.")
+        numbers = numbers_of(dtype, param_dtype, rngs)
+        self.convs = nnx.List(
+            layers.Conv(i, o, 3, kernel_dilation=d, use_bias=False, rule=rule, **numbers)
+            for i, o, d in zip((in_features, *widths[:-1]), widths, dilations, strict=True)
+        )
+        self.norms = nnx.List(layers.BatchNorm(width, rule=rule, **numbers) for width in widths)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.head = nnx.Linear(widths[-1], num_classes, **numbers)
+        self.activation = layers.Activation("relu", rule=rule)
+        self.input_shape = (None, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
+            yield f"conv{number}", (x := self.activation(norm(conv(x))))
+        yield "mean", (x := x.mean(1))
+        yield "head", self.head(self.dropout(x))

@@ -1,0 +1,116 @@
+"""Kim's sentence classifier: Kim 2014, "Convolutional neural networks for sentence classification"."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import geometry, layers, ops
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.conv import Rule
+
+VARIANTS = ("rand", "static", "nonstatic", "multichannel")
+
+
+class FixedVectors(nnx.Variable):
+    """Word vectors that training leaves as they are."""
+
+
+class TextCNN(Network):
+    """Convolutions over words, of several widths, the largest answer of each over time, one dense layer.
+
+    Args:
+      num_classes: number of classes.
+      in_features: words V of the vocabulary; token 0 is padding, whose vector stays zero.
+      variant: `"rand"` (vectors start random), `"static"` (given vectors, fixed), `"nonstatic"` (given and trained),
+        `"multichannel"` (both; every filter is applied to each and the answers are added).
+      vectors: `(V, embedding)` for all variants but `"rand"`.
+      embedding: length of a word's vector.
+      windows: words that a filter sees, for each group of filters.
+      features: filters in each group.
+      dropout: share of features dropped before the output.
+      max_norm: bound on the L2 norm of the weights of each class, kept after every training step.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. Vectors start uniform in +-0.25, filters uniform in +-0.01 and
+        the dense layer at 0 with biases at 0, as in the author's program.
+
+    Raises:
+      ValueError: if an option is unknown, or vectors are missing, not wanted or of another shape.
+
+    Source: the paper, and https://github.com/yoonkim/CNN_sentence for what it leaves open.
+    """
+
+    input_dtype = jnp.int32
+
+    def __init__(
+        self,
+        num_classes: int = 2,
+        in_features: int = 20_000,
+        *,
+        variant: Literal["rand", "static", "nonstatic", "multichannel"] = "rand",
+        vectors: ArrayLike | None = None,
+        embedding: int = 300,
+        windows: tuple[int, ...] = (3, 4, 5),
+        features: int = 100,
+        dropout: float = 0.5,
+        max_norm: float = 3.0,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        choice("variant", variant, VARIANTS)
+        windows = geometry.sizes(windows, "windows")
+        if (vectors is None) != (variant == "rand"):
+            given = "none" if vectors is None else f"an array of shape {np.shape(vectors)}"
+            raise ValueError(f"`vectors` must be given for every `variant` but 'rand'; got {given} for {variant!r}.")
+        if vectors is not None:
+            if np.ndim(vectors) != 2 or np.shape(vectors)[0] != in_features:
+                shape = np.shape(vectors)
+                raise ValueError(f"`vectors` must be (V, embedding) with V = {in_features} words; got {shape}.")
+            start = jnp.asarray(vectors, param_dtype)
+        else:
+            start = jax.random.uniform(rngs.params(), (in_features, embedding), param_dtype, -0.25, 0.25)
+        numbers = numbers_of(dtype, param_dtype, rngs)
+        self.trained = nnx.data(None if variant == "static" else nnx.Param(start))
+        self.fixed = nnx.data(FixedVectors(start) if variant in ("static", "multichannel") else None)
+        reach = nnx.initializers.uniform(0.02)
+
+        def small(key, shape, dtype=jnp.float32, out_sharding=None):
+            return reach(key, shape, dtype) - jnp.asarray(0.01, dtype)
+
+        self.convs = nnx.List(
+            layers.Conv(start.shape[1], features, window, kernel_init=small, padding=window - 1, rule=rule, **numbers)
+            for window in windows
+        )
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.head = nnx.Linear(
+            features * len(windows), num_classes, kernel_init=nnx.initializers.zeros_init(), **numbers
+        )
+        self.activation = layers.Activation("relu", rule=rule)
+        self.max_norms = {"head/kernel": max_norm}
+        self.dtype = numbers["dtype"]
+        self.rule: Rule = rule
+        self.input_shape = (None,)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        real = (x != 0)[..., None].astype(self.dtype)
+        tables = [table for table in (self.trained, self.fixed) if table is not None]
+        channels = [table[...].astype(self.dtype)[x] * real for table in tables]
+        yield "words", channels[0]
+        pooled = []
+        for conv in self.convs:
+            answer = conv(channels[0])
+            for channel in channels[1:]:
+                answer = answer + conv(channel)
+            pooled.append(ops.global_max_pool(self.activation(answer), rule=self.rule))
+        yield "phrases", (x := jnp.concatenate(pooled, -1))
+        yield "head", self.head(self.dropout(x))

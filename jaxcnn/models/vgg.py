@@ -1,0 +1,92 @@
+"""VGG: Simonyan & Zisserman 2015, "Very deep convolutional networks for large-scale image recognition"."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import geometry, layers
+from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.conv import Rule
+
+# convolutions in each of the five blocks, by depth: the paper's configurations A, B, D and E
+BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
+
+
+class VGG(Network):
+    """Five blocks of 3x3 convolutions, each ended by a 2x2 pool, then three dense layers.
+
+    Args:
+      num_classes: number of classes.
+      in_features: channels of the images.
+      depth: layers with weights: 11, 13, 16 or 19.
+      image_size: height and width of the images, at least 32.
+      batch_norm: whether every convolution is normalised.
+      widths: maps of the blocks.
+      hidden: width of the two dense layers.
+      pool: `"max"` or `"average"`.
+      dropout: share of units dropped after each hidden dense layer.
+      dtype: dtype of the computation; by default that of the parameters.
+      param_dtype: dtype of the parameters.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, `params` and `dropout`. Kernels of convolutions start He normal by fan-out, those of dense
+        layers normal with deviation 0.01, biases at 0, as in torchvision; the paper grew its deep networks from A.
+
+    Raises:
+      ValueError: if the depth is unknown, or the image too small for five pools.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_features: int = 3,
+        *,
+        depth: int = 16,
+        image_size: tuple[int, int] = (224, 224),
+        batch_norm: bool = False,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        hidden: int = 4096,
+        pool: Literal["max", "average"] = "max",
+        dropout: float = 0.5,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
+    ):
+        if depth not in BLOCKS:
+            raise ValueError(f"`depth` must be one of {', '.join(map(str, BLOCKS))}; got {depth}.")
+        choice("pool", pool, tuple(POOLS))
+        height, width = geometry.per_axis(image_size, 2, "image_size", minimum=32)
+        numbers = numbers_of(dtype, param_dtype, rngs)
+        features, blocks = in_features, []
+        for count, maps in zip(BLOCKS[depth], geometry.per_axis(widths, 5, "widths"), strict=True):
+            units = []
+            for _ in range(count):
+                units.append(layers.ConvUnit(features, maps, 3, batch_norm=batch_norm, rule=rule, **numbers))
+                features = maps
+            blocks.append(nnx.List(units))
+        self.blocks = nnx.List(blocks)
+        self.pool = POOLS[pool](2, rule=rule)
+        dense: dict[str, Any] = {**numbers, "kernel_init": nnx.initializers.normal(0.01)}
+        self.dense1 = nnx.Linear((height // 32) * (width // 32) * features, hidden, **dense)
+        self.dense2 = nnx.Linear(hidden, hidden, **dense)
+        self.head = nnx.Linear(hidden, num_classes, **dense)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.activation = layers.Activation("relu", rule=rule)
+        self.input_shape = (height, width, in_features)
+
+    def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
+        """Yields every stage's name and activations."""
+        for number, block in enumerate(self.blocks, start=1):
+            for place, unit in enumerate(block, start=1):
+                yield f"conv{number}_{place}", (x := unit(x))
+            yield f"pool{number}", (x := self.pool(x))
+        x = x.reshape(x.shape[0], -1)
+        yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
+        yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))
+        yield "head", self.head(x)
