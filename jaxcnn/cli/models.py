@@ -1,10 +1,9 @@
 """`jaxcnn models`."""
 
 import dataclasses
-import inspect
-import math
+import json as json_module
+import re
 
-import jax
 from flax import nnx
 
 from jaxcnn import models
@@ -12,17 +11,52 @@ from jaxcnn import models
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """List the networks: name, parameters, and what each is."""
+    """List the networks: paper, size, work, and what the paper reached."""
+
+    json: bool = False
+    """Print JSON instead of a table."""
 
     def __call__(self) -> None:
-        """Prints the table."""
+        """Prints the table, oldest paper first."""
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table("name", "parameters", "what it is", box=None)
-        for name in sorted(models.MODELS):
-            abstract = nnx.eval_shape(lambda name=name: models.create(name, rngs=nnx.Rngs(0)))
-            leaves = jax.tree.leaves(nnx.state(abstract, nnx.Param))
-            about = (inspect.getdoc(models.MODELS[name]) or "").splitlines()[0]
-            table.add_row(name, f"{sum(math.prod(leaf.shape) for leaf in leaves):,}", about)
+        rows = [_row(name) for name in sorted(models.MODELS, key=_age)]
+        if self.json:
+            print(json_module.dumps(rows, indent=1))
+            return
+        table = Table(
+            Column("name", no_wrap=True),
+            Column("input", no_wrap=True),
+            Column("parameters", justify="right"),
+            Column("multiply-adds", justify="right"),
+            "paper",
+            "published",
+            box=None,
+        )
+        for row in rows:
+            sizes = "x".join(map(str, row["input_shape"]))
+            numbers = f"{row['parameters']:,}", _short(row["multiply_adds"])
+            table.add_row(
+                row["name"], sizes, *numbers, f"{row['paper'].partition(',')[0]} {row['year']}", row["published"]
+            )
         Console(soft_wrap=True).print(table)
+
+
+def _age(name: str) -> tuple:
+    """By year; within a family, by depth."""
+    return models.CARDS[name].year, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _row(name: str) -> dict:
+    card = models.CARDS[name]
+    model = nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0)))
+    found = models.summary(model, (1, *card.input_shape))
+    return {"name": name, **card._asdict(), "parameters": found.parameters, "multiply_adds": found.multiply_adds}
+
+
+def _short(count: int) -> str:
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {letter}"
+    return str(count)

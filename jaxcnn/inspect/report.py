@@ -108,7 +108,28 @@ def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
         for i in worst
     ]
     note = f'<p class="note">True class, predicted class, its probability; {len(worst)} of {len(wrong)}.</p>'
-    return ["<h2>Worst mistakes</h2>", note, _image(figures.labelled_images(test.images[worst], captions), "Mistakes")]
+    if test.vocabulary:
+        lines = [f"<li>{_text(c)}: {_text(_sentence(test, i))}</li>" for c, i in zip(captions, worst, strict=True)]
+        return ["<h2>Worst mistakes</h2>", note, f"<ul>{''.join(lines)}</ul>"]
+    return [
+        "<h2>Worst mistakes</h2>",
+        note,
+        _image(figures.labelled_images(_pictures(test, worst), captions), "Mistakes"),
+    ]
+
+
+def _sentence(test: Dataset, place: int) -> str:
+    return " ".join(test.vocabulary[word] for word in test.images[place] if word)
+
+
+def _pictures(test: Dataset, places: Any) -> np.ndarray:
+    """Examples as pictures `(N, H, W, C)`: features of sounds with time to the right, low bands below."""
+    images = test.images[places]
+    if images.ndim == 4:
+        return images
+    low, high = test.images.min(), test.images.max()
+    grey = 255 * (images - low) / max(high - low, 1e-9)
+    return grey.astype(np.uint8).transpose(0, 2, 1)[:, ::-1, :, None]
 
 
 def _filters(model: nnx.Module) -> list[str]:
@@ -137,7 +158,7 @@ def _feature_maps(model: nnx.Module, test: Dataset, scaling: Scaling, probabilit
         return []
     label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]
     caption = f"{label}, {100 * share:.1f} %"
-    figure = figures.labelled_images(test.images[:1], [caption])
+    figure = figures.labelled_images(_pictures(test, slice(1)), [caption])
     note = f'<p class="note">The first {_text(test.split)} image, and the probability of its true class.</p>'
     images = [_image(figures.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
     return ["<h2>Feature maps of one example</h2>", note, _image(figure, "The example"), *images]

@@ -62,9 +62,10 @@ def _families() -> Iterator[tuple[str, Constructor, Card]]:
         yield f"plain{depth}", partial(ResNet, depth=depth, shortcut="none"), card
     cifar = {20: (8.75, 10.08), 32: (7.51, 11.15), 44: (7.17, 14.12), 56: (6.97, 15.39), 110: (6.43, None)}
     for depth, errors in cifar.items():
-        for kind, shortcut, error in zip(("resnet", "plain"), ("A", "none"), errors, strict=True):
+        twins = {"resnet": {}, "plain": {"shortcut": "none"}}
+        for (kind, options), error in zip(twins.items(), errors, strict=True):
             published = "" if error is None else f"CIFAR-10 error {error:.2f} %, section 4.2"
-            build = partial(CifarResNet, depth=depth, shortcut=shortcut)
+            build = partial(CifarResNet, depth=depth, **options)
             yield f"{kind}{depth}", build, Card(_HE16, 2016, _TINY, published)
 
 
@@ -114,10 +115,9 @@ def options_of(name: str) -> tuple[str, ...]:
     if name not in MODELS:
         raise ValueError(f"`name` must be one of {', '.join(map(repr, sorted(MODELS)))}; got {name!r}.")
     constructor = MODELS[name]
-    bound = constructor.keywords if isinstance(constructor, partial) else {}
-    return tuple(
-        sorted(set(inspect.signature(constructor).parameters) - {"num_classes", "in_features", "rngs", *bound})
-    )
+    network, bound = (constructor.func, constructor.keywords) if isinstance(constructor, partial) else (constructor, {})
+    parameters = inspect.signature(network.__init__).parameters  # a class of NNX hides its own signature
+    return tuple(sorted(set(parameters) - {"self", "num_classes", "in_features", "rngs", *bound}))
 
 
 def create(

@@ -105,8 +105,8 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
             own = 0 if name in seen else _parameter_count(module)
             seen.add(name)
             rows.append(LayerRow(name, type(module).__name__, tuple(output.shape), own, work))
-            slides = hasattr(module, "window") and inputs.ndim > 2
-            windows.append(module.window(inputs.shape[1:-1]) if slides else None)
+            slide: Any = getattr(module, "window", None)
+            windows.append(slide(inputs.shape[1:-1]) if slide and inputs.ndim > 2 else None)
             return checkpoint_name(output, f"{_MARK}{len(rows) - 1}")  # found again in the jaxpr
 
         with _calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):

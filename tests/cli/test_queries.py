@@ -117,8 +117,11 @@ def test_predict_refuses_what_makes_no_sense(jaxcnn, trained, arguments, message
 def test_models_lists_every_network_with_its_size(jaxcnn):
     outcome = jaxcnn("models")
     assert (outcome.status, outcome.err) == (0, "")
-    lines = {line.split()[0]: line.split()[1] for line in outcome.out.splitlines() if not line.startswith("    ")}
-    assert lines == {"name": "parameters", "lenet5": "61,706", "mlp": "266,610"}
+    lines = {line.split()[0]: line.split() for line in outcome.out.splitlines() if not line.startswith("    ")}
+    assert set(lines) == {"name", *models.MODELS}
+    assert lines["lenet5"][1:5] == ["28x28x1", "61,706", "417", "k"]
+    assert lines["resnet50"][1:5] == ["224x224x3", "25,557,032", "4.09", "G"]
+    assert list(lines)[1] == "lecun1989" and list(lines).index("resnet18") < list(lines).index("resnet101")
 
 
 def test_doctor_tells_versions_and_devices(jaxcnn):

@@ -1,6 +1,8 @@
 """The table of layers: shapes, parameters and multiply-adds as computed by hand."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -68,7 +70,7 @@ class WithDoubling(nnx.Module):
 
 
 def rows(summary: models.Summary) -> list[tuple]:
-    return [tuple(row) for row in summary.rows]
+    return [tuple(row)[:5] for row in summary.rows]
 
 
 def test_lenet5_is_as_computed_by_hand():
@@ -127,19 +129,19 @@ def test_a_layer_alone_has_a_row():
 def test_the_printed_table_has_a_line_for_every_row_and_the_total():
     lines = str(models.summary(models.LeNet5(rngs=nnx.Rngs(0)), (1, 28, 28, 1))).splitlines()
     header, rule, *body, last_rule, total = lines
-    assert header.split() == ["layer", "kind", "output", "shape", "parameters", "multiply-adds"]
+    assert header.split() == ["layer", "kind", "output", "shape", "parameters", "multiply-adds", "sees"]
     assert rule == last_rule == "-" * max(map(len, lines))
     assert [line.split()[0] for line in body] == [row[0] for row in LENET5]
-    assert body[0].split() == ["conv1", "Conv", "(1,", "28,", "28,", "6)", "156", "117,600"]
+    assert body[0].split() == ["conv1", "Conv", "(1,", "28,", "28,", "6)", "156", "117,600", "5x5"]
     assert total.split() == ["total", "61,706", "416,520"]
-    assert len({len(line) for line in (header, *body, total)}) == 1, "numbers are flush right"
+    assert len({len(line) for line in (header, *body)}) == 1, "numbers are flush right"
 
 
 def test_the_html_table_has_the_same_cells():
     page = models.summary(models.LeNet5(rngs=nnx.Rngs(0)), (1, 28, 28, 1))._repr_html_()
     assert page.startswith("<table>") and page.endswith("</table>")
     assert page.count("<tr>") == 1 + len(LENET5) + 1 == page.count("</tr>")
-    assert "<td>conv2</td><td>Conv</td><td>(1, 10, 10, 16)</td><td>2,416</td><td>240,000</td>" in page
+    assert "<td>conv2</td><td>Conv</td><td>(1, 10, 10, 16)</td><td>2,416</td><td>240,000</td><td>14x14</td>" in page
     assert "<td>61,706</td><td>416,520</td>" in page
 
 
@@ -173,3 +175,58 @@ def test_the_classes_are_left_as_they_were(shape):
             models.summary(model, shape)
     assert (layers.Conv.__call__, nnx.Linear.__call__) == originals
     assert model(jnp.zeros((1, 28, 28, 1))).shape == (1, 10)
+
+
+def field_by_gradient(model, shape, stage, cell):
+    """What one unit sees, by differentiating it: the extent of the input cells that reach it."""
+    model = nnx.clone(model)
+    for _, module in nnx.iter_modules(model):
+        for name, value in vars(module).items():
+            if isinstance(value, nnx.Param):  # nothing cancels, nothing is rectified away
+                value[...] = jnp.full_like(value[...], 0.01) if name == "kernel" else jnp.zeros_like(value[...])
+    model.eval()
+
+    def unit(x):
+        return model(x, capture=True)[1][stage][0][cell].sum()
+
+    seen = np.argwhere(np.asarray(jax.grad(unit)(jnp.ones(shape)))[0].sum(-1))
+    return tuple((seen.max(0) - seen.min(0) + 1).tolist())
+
+
+class Branches(models.Network):
+    """A stem, then a long and a short way, added."""
+
+    def __init__(self, rngs):
+        self.stem = layers.Conv(1, 2, (3, 3), 2, rngs=rngs)
+        self.long = layers.Conv(2, 2, (5, 3), kernel_dilation=2, rngs=rngs)
+        self.short = layers.Conv(2, 2, (1, 1), rngs=rngs)
+        self.pool = layers.AvgPool(3, 1, padding=1)
+        self.last = layers.Conv(2, 2, (1, 1), rngs=rngs)
+        self.input_shape = (None, None, 1)
+
+    def stages(self, x):
+        x = self.stem(x)
+        yield "sum", (x := self.last(self.pool(self.short(x) + self.long(x))))
+        yield "head", x.mean((1, 2))
+
+
+def test_receptive_fields_follow_every_way_through_the_network():
+    model = Branches(nnx.Rngs(0))
+    fields = {row.name: row.receptive_field for row in models.summary(model, (1, 64, 64, 1)).rows}
+    assert fields == {"stem": (3, 3), "short": (3, 3), "long": (19, 11), "pool": (23, 15), "last": (23, 15)}
+    assert field_by_gradient(model, (1, 64, 64, 1), "sum", (16, 16)) == (23, 15)
+
+
+def test_receptive_fields_of_the_papers():
+    def last(name, **options):
+        shape = (1, *models.CARDS[name].input_shape)
+        model = nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0), **options))
+        return [row.receptive_field for row in models.summary(model, shape).rows if row.receptive_field][-1]
+
+    assert last("alexnet") == (195, 195)  # pool5, as computed by Araujo et al. 2019, "Computing receptive fields"
+    assert last("vgg16") == (212, 212)
+    assert last("resnet50", stride_on="first") == (483, 483)
+    assert last("resnet50") == (427, 427)
+    assert last("lenet5") == (16, 16)
+    assert last("tdnn") == (7,)
+    assert last("tdnn_wide") == (15,)

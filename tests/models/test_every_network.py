@@ -1,0 +1,136 @@
+"""What holds for every network: shapes, gradients, dtypes, one compilation, training and evaluation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxcnn import models
+
+CLASSES = 5
+_THIN, _SHORT = (4, 8, 8, 8), (4, 6, 8)
+# reduced input, and options that make the network thin; its depth stays
+REDUCED = {
+    "alexnet": ((67, 67, 3), {"image_size": (67, 67), "widths": (8, 16, 16, 16, 16), "hidden": (16, 16)}),
+    "allcnn": ((12, 12, 3), {"widths": (8, 16)}),
+    "bn_inception": ((32, 32, 3), {}),
+    "c3d": ((4, 16, 16, 3), {"clip_shape": (4, 16, 16), "widths": (4, 4, 8, 8, 8), "hidden": 16}),
+    "googlenet": ((32, 32, 3), {}),
+    "lecun1989": ((16, 16, 1), {}),
+    "lenet5": ((28, 28, 1), {}),
+    "lenet5_1998": ((28, 28, 1), {}),
+    "mlp": ((6, 5, 1), {"image_size": (6, 5), "hidden": (8,)}),
+    "prelu_net": ((32, 32, 3), {"widths": _THIN, "hidden": 16}),
+    "tdnn": ((15, 16), {}),
+    "tdnn_wide": ((20, 12), {"widths": (8, 8), "dilations": (1, 2)}),
+    "textcnn": ((9,), {"embedding": 8, "features": 4}),
+}
+for _name in models.MODELS:
+    if _name.startswith("vgg"):
+        REDUCED[_name] = ((32, 32, 3), {"image_size": (32, 32), "widths": (*_THIN, 8), "hidden": 16})
+    elif _name.startswith(("resnet", "plain")):
+        imagenet = models.CARDS[_name].input_shape[0] == 224
+        REDUCED[_name] = ((32, 32, 3), {"widths": _THIN}) if imagenet else ((12, 12, 3), {"widths": _SHORT})
+REDUCED["alexnet_single"] = REDUCED["alexnet"]
+# compile for half a minute and more; their shallow siblings have the same blocks
+DEEP = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (34, 44, 50, 56, 101, 110, 152)}
+DEEP |= {"bn_inception", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn"}
+DEEP -= {"resnet50"}
+EVERY = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in sorted(models.MODELS)]
+
+
+def build(name, **options):
+    shape, reduced = REDUCED[name]
+    features = 11 if name == "textcnn" else shape[-1]
+    return models.create(
+        name, num_classes=CLASSES, in_features=features, rngs=nnx.Rngs(params=0, dropout=1), **reduced, **options
+    )
+
+
+def examples(name, random, count=4):
+    shape, _ = REDUCED[name]
+    if name == "textcnn":
+        return jnp.asarray(random.integers(0, 11, (count, *shape)), jnp.int32)
+    return jnp.asarray(random.normal(size=(count, *shape)), jnp.float32)
+
+
+def off_zero(params, random):
+    """Parameters that start at zero hide gradients; a little noise shows them."""
+    return jax.tree.map(lambda p: p + jnp.asarray(0.05 * random.normal(size=p.shape), p.dtype), params)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_computes_learns_and_compiles_once(name, random):
+    model, inputs = build(name), examples(name, random)
+    model.eval()
+    eval_graph, *_ = nnx.split(model, nnx.Param, ...)
+    model.train()
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    params = off_zero(params, random)
+    traced = []
+
+    def loss(params, rest, inputs):
+        traced.append(name)
+        copy = nnx.merge(graph, params, rest, copy=True)
+        logits, stages = copy(inputs, capture=True)
+        aids = sum((jnp.sum(jnp.sin(stages[aid])) for aid in copy.auxiliaries), jnp.float32(0))
+        return jnp.sum(jnp.sin(logits)) + aids, (logits, nnx.state(copy, nnx.BatchStat))
+
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (_, (logits, statistics)), gradient = step(params, rest, inputs)
+    assert logits.shape == (4, CLASSES) and logits.dtype == jnp.float32
+    for path, leaf in nnx.to_flat_state(gradient):
+        assert np.isfinite(leaf[...]).all(), path
+        assert np.any(leaf[...]), f"{path}: no gradient"
+
+    step(params, rest, 0.5 * inputs if inputs.dtype == jnp.float32 else inputs[::-1])
+    assert len(traced) == 1, "the second call traced again"
+
+    evaluate = jax.jit(lambda params, rest, x: nnx.merge(eval_graph, params, rest, copy=True)(x))
+    evaluated = evaluate(params, rest, inputs)
+    np.testing.assert_array_equal(evaluate(params, rest, inputs), evaluated)
+    drops = any(isinstance(m, nnx.Dropout) and m.rate for _, m in nnx.iter_modules(model))
+    normalises = bool(jax.tree.leaves(statistics))
+    same = np.allclose(evaluated, logits, rtol=1e-4, atol=1e-5)
+    assert same == (not drops and not normalises), "train() and eval() differ where there is dropout or a batch norm"
+    before = nnx.state(nnx.merge(graph, params, rest, copy=True), nnx.BatchStat)
+    moved = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before, statistics)), strict=True)]
+    assert all(moved), "running statistics move in training"
+
+
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+def test_halves_compute_on_whole_parameters(name):
+    model = nnx.eval_shape(lambda: build(name, dtype=jnp.bfloat16))
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss(params, rest, inputs):
+        copy = nnx.merge(graph, params, rest, copy=True)
+        logits = copy(inputs)
+        return jnp.sum(logits.astype(jnp.float32)), (logits, nnx.state(copy, nnx.BatchStat))
+
+    shape, dtype = REDUCED[name][0], model.input_dtype
+    gradient, (logits, statistics) = jax.eval_shape(
+        jax.grad(loss, has_aux=True), params, rest, jax.ShapeDtypeStruct((4, *shape), dtype)
+    )
+    assert logits.dtype == jnp.bfloat16 and logits.shape == (4, CLASSES)
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, gradient, statistics))} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+def test_what_does_not_fit_is_refused_with_what_is_expected(name):
+    model = nnx.eval_shape(lambda: build(name))
+    graph, state = nnx.split(model)
+    shape, _ = REDUCED[name]
+    wrong = [(2, 3, *shape), shape[1:], (2, *shape[:-1], shape[-1] + 1)]
+    if name == "textcnn":
+        wrong = wrong[:2]  # any length fits
+    for bad in wrong:
+        with pytest.raises(ValueError) as caught:
+            jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, jax.ShapeDtypeStruct(bad, model.input_dtype))
+        told = str(caught.value)
+        assert type(model).__name__ in told and f"got {bad}" in told and "\n" not in told
+
+
+def test_every_network_is_reduced_here():
+    assert set(REDUCED) == set(models.MODELS)
