@@ -46,7 +46,7 @@ def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
         labels += [label] * len(lines)
     targets = np.array(labels, np.int32)
     learned, tested = list(StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets))[fold]
-    learned, watched = train_test_split(learned, test_size=0.1, random_state=0, stratify=targets[learned])
+    learned, watched = train_test_split(learned, test_size=0.1, random_state=fold, stratify=targets[learned])
     vocabulary = make_vocabulary([sentences[i] for i in learned])
     length = max(len(tokenize(sentence)) for sentence in sentences)
     chosen = {"train": learned, "validation": watched, "test": tested}[split]

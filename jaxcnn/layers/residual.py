@@ -48,9 +48,11 @@ def make_shortcut(
       A module, or None for the identity and for `"none"`.
 
     Raises:
-      ValueError: if the kind is unknown.
+      ValueError: if the kind is unknown, or `"A"` should take channels away.
     """
     choice("shortcut", kind, SHORTCUTS)
+    if kind == "A" and out_features < in_features:
+        raise ValueError(f"`shortcut` 'A' can only add channels; got {in_features} before and {out_features} after.")
     if kind == "none" or (kind != "C" and strides == 1 and in_features == out_features):
         return None
     if kind == "A":

@@ -1,5 +1,6 @@
 """The networks by name, and where each comes from."""
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -113,7 +114,9 @@ def options_of(name: str) -> tuple[str, ...]:
       ValueError: if the name is unknown.
     """
     if name not in MODELS:
-        raise ValueError(f"`name` must be one of {', '.join(map(repr, sorted(MODELS)))}; got {name!r}.")
+        near = difflib.get_close_matches(str(name), MODELS, n=3, cutoff=0.5)
+        known = f"{', '.join(map(repr, near))} or another of " if near else ""
+        raise ValueError(f"`name` must be {known}the {len(MODELS)} networks that `jaxcnn models` lists; got {name!r}.")
     constructor = MODELS[name]
     network, bound = (constructor.func, constructor.keywords) if isinstance(constructor, partial) else (constructor, {})
     parameters = inspect.signature(network.__init__).parameters  # a class of NNX hides its own signature

@@ -113,7 +113,11 @@ def test_a_damaged_file_is_named(tmp_path, one_sentence):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("cifar",), "`name` must be one of 'digits', 'mnist'; got 'cifar'."),
+        (
+            ("cifar",),
+            "`name` must be one of 'digits', 'fsdd', 'mnist', 'mnist1989', 'rt-polarity', 'folder:PATH', "
+            "'rt-polarity:FOLD'; got 'cifar'.",
+        ),
         (("mnist", "validation"), "`split` of mnist must be one of 'train', 'test'; got 'validation'."),
     ],
 )

@@ -184,7 +184,7 @@ def test_images_of_another_shape_are_refused(name, network, shape):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("lenet", {}, "'vgg19', 'vgg19_bn'; got 'lenet'."),
+        ("lenet", {}, " networks that `jaxcnn models` lists; got 'lenet'."),
         ("lenet5", {"pool": "mean"}, "`pool` must be one of 'max', 'average'; got 'mean'."),
         ("lenet5", {"activation": "gelu"}, "'tanh', 'scaled_tanh'; got 'gelu'."),
         ("mlp", {"activation": 3}, "'tanh', 'scaled_tanh'; got 3."),
