@@ -139,6 +139,8 @@ def _whole_cases() -> Iterator[Case]:
     bilinear = {"batched": (0,), "multilinear": (0, 1)}
     x, distinct, flat = _normal(4, 5, 4, 2), _apart(4, 5, 4, 2), _apart(4, 6)
     yield _case("conv", {"strides": 2, "flip_kernel": True}, (x, _normal(3, 2, 2, 2)), **bilinear)
+    one_axis = {"strides": 2, "kernel_dilation": 2, "flip_kernel": True, "padding": ((2, 1),)}
+    yield _case("conv", one_axis, (_normal(4, 9, 2), _normal(3, 2, 3)), **bilinear)
     yield _case("conv", {"feature_group_count": 2, "padding": "LECTURE"}, (x, _normal(2, 2, 1, 4)), **bilinear)
     yield _case(
         "conv",

@@ -58,8 +58,8 @@ def write_report(folder: str | Path, model: nnx.Module, test: Dataset, scaling: 
     name = description.get("model", {}).get("name", type(model).__name__)
     parts = [
         f"<h1>{_text(name)} on {_text(test.name)}</h1>",
-        f'<p class="big">{100 * right / len(test.labels):.2f} % of the {len(test.labels):,} {_text(test.split)} images '
-        f"classified correctly, {len(test.labels) - right:,} wrong</p>",
+        f'<p class="big">{100 * right / len(test.labels):.2f} % of the {len(test.labels):,} {_text(test.split)} '
+        f"examples classified correctly, {len(test.labels) - right:,} wrong</p>",
         *_curves(rows),
         *_confusion(test, predictions),
         *_mistakes(test, probabilities),

@@ -115,6 +115,10 @@ def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec
 
 
 def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    one_axis = len(spec.window.shape) == 1 and spec.window.input_dilation == (1,)
+    sharding = arrays.explicit_sharding(kernel, error)
+    if one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
+        return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     gradient = _conv(
         inputs,
@@ -126,10 +130,30 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
             batch_groups=spec.feature_groups,
             flip=False,
             element_type=None,
-            out_sharding=arrays.explicit_sharding(kernel, error),
+            out_sharding=sharding,
         ),
     )
     return lax.rev(gradient, rhs[2:]) if spec.flip else gradient
+
+
+def _kernel_gradient_by_taps(inputs: jax.Array, error: jax.Array, spec: Spec) -> jax.Array:
+    """The kernel gradient in one axis as one matrix product a tap; XLA's CPU convolution takes ten times as long."""
+    lhs, rhs, out = spec.dims
+    (low, high), (stride,), (dilation,) = spec.window.padding[0], spec.window.strides, spec.window.dilation
+    x, e = jnp.transpose(inputs, (lhs[0], lhs[2], lhs[1])), jnp.transpose(error, (out[0], out[2], out[1]))
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (low, high, 0), (0, 0, 0)))
+    reach = stride * (e.shape[1] - 1) + 1
+    taps = [
+        lax.dot_general(
+            lax.slice_in_dim(x, dilation * t, dilation * t + reach, stride, axis=1),
+            e,
+            (((0, 1), (0, 1)), ((), ())),
+            precision=spec.precision,
+        )
+        for t in range(spec.window.shape[0])
+    ]
+    gradient = jnp.stack(taps[::-1] if spec.flip else taps)
+    return jnp.moveaxis(gradient, (0, 1, 2), (rhs[2], rhs[1], rhs[0]))
 
 
 def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:

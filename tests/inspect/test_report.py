@@ -127,7 +127,7 @@ def test_the_first_lines_tell_what_came_out(page, some_digits):
     predicted = training.predict(model, some_digits.images, SCALING).argmax(-1)
     right = int((predicted == some_digits.labels).sum())
     assert "<h1>lenet5 on digits</h1>" in page
-    assert f"{right / 0.4:.2f} % of the 40 test images classified correctly, {40 - right} wrong" in page
+    assert f"{right / 0.4:.2f} % of the 40 test examples classified correctly, {40 - right} wrong" in page
 
 
 def test_the_mistakes_are_counted(page, some_digits):
@@ -174,7 +174,7 @@ def test_a_run_without_held_out_examples_has_curves(tmp_path, solved):
 
 def test_a_network_without_mistakes_says_so(tmp_path, solved):
     page = report(write_run(tmp_path), small_mlp(), solved)
-    assert "100.00 % of the 40 test images classified correctly, 0 wrong" in page
+    assert "100.00 % of the 40 test examples classified correctly, 0 wrong" in page
     assert '<h2>Worst mistakes</h2><p class="note">There is none.</p>' in page
 
 
@@ -233,3 +233,25 @@ def test_what_is_no_run_is_refused(tmp_path, some_digits):
     with pytest.raises(FileNotFoundError, match="must be the folder of a run; it has no config.json."):
         inspect.write_report(tmp_path, small_mlp(), some_digits, SCALING)
     assert not list(tmp_path.iterdir())
+
+
+def test_sounds_are_shown_as_spectrograms(tmp_path, random):
+    sounds = random.uniform(-80, 0, (6, 20, 12)).astype(np.float32)
+    test = data.Dataset(sounds, np.zeros(6, np.int32), ("no", "yes"), "sounds", "test")
+    model = models.create("tdnn_wide", num_classes=2, in_features=12, widths=(4,), dilations=(1,), rngs=nnx.Rngs(0))
+    predictions = training.predict(model, sounds, data.measure_scaling(test)).argmax(-1)
+    test = test._replace(labels=(1 - predictions).astype(np.int32))
+    page = report(write_run(tmp_path, config={}), model, test, data.measure_scaling(test))
+    assert "0.00 % of the 6 test examples" in page and headings(page).count("Worst mistakes") == 1
+    assert 'alt="Mistakes"' in page
+
+
+def test_sentences_are_shown_as_words(tmp_path):
+    vocabulary = ("<padding>", "<unknown>", "good", "<b>")
+    words = np.array([[2, 3, 0], [3, 3, 0]], np.int32)
+    model = models.create("textcnn", in_features=4, embedding=3, features=2, rngs=nnx.Rngs(0))
+    predictions = training.predict(model, words, data.Scaling((), ())).argmax(-1)
+    labels = (1 - predictions).astype(np.int32)
+    test = data.Dataset(words, labels, ("no", "yes"), "words", "test", vocabulary)
+    page = report(write_run(tmp_path, config={}), model, test, data.Scaling((), ()))
+    assert "good &lt;b&gt;</li>" in page and "<b>" not in page
