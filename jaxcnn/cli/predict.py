@@ -31,6 +31,9 @@ class Predict:
         if self.top < 1:
             raise ValueError(f"`top` must be positive; got {self.top}.")
         run = open_run(self.run)
+        if len(run.image_shape) != 3:
+            name = run.description["data"].get("name")
+            raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
         read: list[tuple[Path, data.Picture]] = []
         for path in self.pictures:
             try:

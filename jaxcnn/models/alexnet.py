@@ -28,7 +28,7 @@ class AlexNet(Network):
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      image_size: height and width of the images.
+      image_size: height and width of the images, at least 64.
       groups: towers, 2 or 1.
       widths: maps of the five convolutions.
       hidden: widths of the two dense layers.
@@ -60,7 +60,8 @@ class AlexNet(Network):
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
-        size = geometry.per_axis(image_size, 2, "image_size")
+        size = geometry.per_axis(image_size, 2, "image_size", minimum=64)
+        self.input_shape = (*size, in_features)
         numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=_NORMAL)
         widths = geometry.per_axis(widths, 5, "widths")
         #         kernel, stride, padding, groups, bias
@@ -97,7 +98,6 @@ class AlexNet(Network):
         self.head = nnx.Linear(hidden[1], num_classes, **numbers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.activation = layers.Activation("relu", rule=rule)
-        self.input_shape = (*geometry.per_axis(image_size, 2, "image_size"), in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""

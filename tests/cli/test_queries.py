@@ -170,3 +170,16 @@ def test_the_help_of_train_tells_every_setting_and_its_default(capsys):
     out = capsys.readouterr().out
     for name, value in (("epochs", "20"), ("batch-size", "64"), ("seed", "0"), ("warmup-steps", "0")):
         assert re.search(rf"--{name} \S+[^-]*?\(default: {value}\)", out), name
+
+
+def test_predict_refuses_the_run_of_a_network_for_sounds(jaxcnn, tmp_path):
+    sounds = np.random.default_rng(0).normal(size=(8, 20, 12)).astype(np.float32)
+    train = data.Dataset(sounds, np.zeros(8, np.int32), ("no", "yes"), "sounds", "train")
+    options = {"widths": (4,), "dilations": (1,)}
+    model = models.create("tdnn_wide", num_classes=2, in_features=12, rngs=nnx.Rngs(0), **options)
+    details = {"model": {"name": "tdnn_wide", "options": options}}
+    config = training.TrainConfig(epochs=1, batch_size=4)
+    training.fit(model, train, config=config, folder=tmp_path / "run", details=details, observer=None)
+    outcome = jaxcnn("predict", tmp_path / "run", "some.png")
+    message = "`run` must be of a network for pictures; got one for sounds, shape (20, 12)."
+    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"jaxcnn: {message}\n")

@@ -132,5 +132,42 @@ def test_what_does_not_fit_is_refused_with_what_is_expected(name):
         assert type(model).__name__ in told and f"got {bad}" in told and "\n" not in told
 
 
+VARIANTS = [
+    *[("allcnn", {"base": base, "variant": v}) for base in "ABC" for v in ("base", "strided", "convpool", "all")],
+    *[(name, {"shortcut": s, "version": v}) for name in ("resnet18", "resnet20") for s in "ABC" for v in (1, 2)],
+    ("resnet50", {"version": 2}),
+    ("resnet50", {"stride_on": "first", "zero_last": True}),
+    ("plain20", {"version": 2}),
+    ("vgg11", {"pool": "average"}),
+    ("googlenet", {"batch_norm": True, "auxiliary": False}),
+    ("alexnet", {"local_response": False, "groups": 1}),
+    ("lecun1989", {"output": "linear", "activation": "relu"}),
+    ("tdnn", {"units": 3, "activation": "tanh"}),
+    ("mlp", {"hidden": ()}),
+    ("textcnn", {"windows": (1, 2)}),
+    ("lenet5", {"rule": "autodiff", "pool": "average", "activation": "leaky_relu"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+def test_every_option_gives_a_network_that_computes(name, options):
+    shape, reduced = REDUCED[name]
+    features = 11 if name == "textcnn" else shape[-1]
+    both = reduced | options
+    model = nnx.eval_shape(
+        lambda: models.create(name, num_classes=CLASSES, in_features=features, rngs=nnx.Rngs(0, dropout=1), **both)
+    )
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss(params, rest, inputs):
+        logits = nnx.merge(graph, params, rest, copy=True)(inputs)
+        return logits.sum(), logits
+
+    inputs = jax.ShapeDtypeStruct((4, *shape), model.input_dtype)
+    gradient, logits = jax.eval_shape(jax.grad(loss, has_aux=True), params, rest, inputs)
+    assert logits.shape == (4, CLASSES)
+    assert jax.tree.map(lambda g: g.shape, gradient) == jax.tree.map(lambda p: p.shape, params)
+
+
 def test_every_network_is_reduced_here():
     assert set(REDUCED) == set(models.MODELS)
