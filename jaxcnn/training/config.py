@@ -6,6 +6,7 @@ from typing import Literal, get_args, get_type_hints
 
 import jax
 import optax
+import optax.contrib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,18 +21,27 @@ class TrainConfig:
     """`mean_squared_error` is between outputs and targets of +-1."""
     scaling: Literal["standard", "symmetric"] = "standard"
     """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
-    optimizer: Literal["adamw", "adam", "sgd", "adadelta"] = "adamw"
-    """`sgd` is with Nesterov's momentum."""
+    optimizer: Literal["adamw", "adam", "sgd", "lars", "muon", "adadelta"] = "adamw"
+    """All from optax. `muon` takes every kernel as a matrix of its outputs, and biases and norms by `adamw`."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Learning rate over the steps; `cosine` falls to 0 at the last one."""
+    schedule: Literal["cosine", "constant", "step", "one_cycle"] = "cosine"
+    """Learning rate over the steps. `cosine` falls to 0 at the last one; `step` falls to a tenth at every milestone;
+    `one_cycle` rises for 30 % of the run and falls by a cosine (Smith & Topin 2018)."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """Shares of the run, after the warm-up, at which `step` falls."""
     warmup_steps: int = 0
     """Steps over which the learning rate first rises from 0."""
     weight_decay: float = 1e-2
-    """Decoupled decay for `adamw`, L2 penalty for `sgd`; kernels only, never biases or norms. Not for others."""
+    """Decoupled decay for `adamw` and `muon`, L2 penalty for `sgd` and `lars`; not for `adam` and `adadelta`."""
+    decay_all: bool = False
+    """Whether biases and norms decay too, and not kernels alone."""
     momentum: float = 0.9
-    """Momentum, for `sgd`."""
+    """Momentum, for `sgd` and `lars`."""
+    nesterov: bool = True
+    """Whether the momentum of `sgd` and `lars` is Nesterov's."""
+    clip_norm: float | None = None
+    """Largest L2 norm of the whole gradient; a larger one is scaled down."""
     label_smoothing: float = 0.0
     """Share of every target that is spread over all classes."""
     seed: int = 0
@@ -59,6 +69,10 @@ class TrainConfig:
         for name in ("learning_rate", "weight_decay"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"`{name}` must be finite; got {getattr(self, name)}.")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(f"`clip_norm` must be positive and finite; got {self.clip_norm}.")
+        if not all(0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"`milestones` must be shares between 0 and 1, rising; got {tuple(self.milestones)}.")
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")
@@ -76,32 +90,74 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     """
     if config.warmup_steps >= total_steps:
         raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in all; got {config.warmup_steps}.")
-    rest = total_steps - config.warmup_steps
-    flat = config.schedule == "constant"
-    body = (
-        optax.constant_schedule(config.learning_rate)
-        if flat
-        else optax.cosine_decay_schedule(config.learning_rate, rest)
-    )
-    if not config.warmup_steps:
-        return body
-    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
-    return optax.join_schedules([warmup, body], [config.warmup_steps])
+    rest, peak = total_steps - config.warmup_steps, config.learning_rate
+    if config.schedule == "constant":
+        body = optax.constant_schedule(peak)
+    elif config.schedule == "step":
+        body = optax.piecewise_constant_schedule(peak, {round(share * rest): 0.1 for share in config.milestones})
+    elif config.schedule == "one_cycle":
+        body = optax.cosine_onecycle_schedule(rest, peak)
+    else:
+        body = optax.cosine_decay_schedule(peak, rest)
+    if config.warmup_steps:
+        warmup = optax.linear_schedule(0.0, peak, config.warmup_steps)
+        body = optax.join_schedules([warmup, body], [config.warmup_steps])
+
+    def rate(step):
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
+            return body(step)
+
+    return rate
 
 
 def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
     """The optimiser that the configuration describes, its schedule inside."""
-    schedule = make_schedule(config, total_steps)
+    optimizer = _unclipped(config, make_schedule(config, total_steps))
+    return (
+        optimizer if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    )
+
+
+def _unclipped(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    decayed = (lambda params: jax.tree.map(lambda leaf: True, params)) if config.decay_all else _kernels
     if config.optimizer == "adamw":
-        return optax.adamw(schedule, weight_decay=config.weight_decay, mask=_kernels)
+        return optax.adamw(rate, weight_decay=config.weight_decay, mask=decayed)
     if config.optimizer == "adam":
-        return optax.adam(schedule)
+        return optax.adam(rate)
     if config.optimizer == "adadelta":
-        return optax.adadelta(schedule, rho=0.95)
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
-    return optax.chain(decay, optax.sgd(schedule, momentum=config.momentum, nesterov=True))
+        return optax.adadelta(rate, rho=0.95)
+    if config.optimizer == "muon":
+        return optax.contrib.muon(
+            rate,
+            weight_decay=config.weight_decay,
+            weight_decay_mask=decayed,
+            adam_weight_decay=config.weight_decay if config.decay_all else 0.0,
+            muon_weight_dimension_numbers=_matrices,
+        )
+    if config.optimizer == "lars":
+        return optax.lars(
+            rate,
+            config.weight_decay,
+            decayed,
+            trust_ratio_mask=_kernels,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+        )
+    decay = optax.add_decayed_weights(config.weight_decay, mask=decayed)
+    return optax.chain(decay, optax.sgd(rate, momentum=config.momentum, nesterov=config.nesterov))
 
 
 def _kernels(params):
     """True for what is multiplied by inputs, False for biases and norms."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def _matrices(params):
+    """How `muon` reads each kernel as a matrix, `(everything else, outputs)`; None for biases and norms."""
+
+    def matrix(leaf):
+        if leaf.ndim < 2:
+            return None
+        return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree.map(matrix, params)

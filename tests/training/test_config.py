@@ -3,11 +3,13 @@
 import dataclasses
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxcnn.training import TrainConfig
-from jaxcnn.training.config import make_schedule
+from jaxcnn.training.config import make_optimizer, make_schedule
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,13 @@ def test_what_is_infinite_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "options"), [("optimizer", "lion", "adamw, adam, sgd"), ("schedule", "step", "cosine, constant")]
+    ("name", "value", "options"),
+    [
+        ("optimizer", "lion", "adamw, adam, sgd, lars, muon, adadelta"),
+        ("schedule", "linear", "cosine, constant, step, one_cycle"),
+        ("loss", "hinge", "cross_entropy, mean_squared_error"),
+        ("scaling", "none", "standard, symmetric"),
+    ],
 )
 def test_choices_are_answered_with_the_known_ones(name, value, options):
     with pytest.raises(ValueError) as caught:
@@ -81,3 +89,69 @@ def test_a_warm_up_longer_than_the_run_is_refused(warmup):
     with pytest.raises(ValueError) as caught:
         make_schedule(TrainConfig(warmup_steps=warmup), 9)
     assert str(caught.value) == f"`warmup_steps` must be below the 9 steps in all; got {warmup}."
+
+
+def test_steps_fall_to_a_tenth_at_the_milestones():
+    config = TrainConfig(learning_rate=1.0, warmup_steps=4, schedule="step", milestones=(0.5, 0.75))
+    rates = [float(make_schedule(config, 24)(step)) for step in (3, 4, 13, 14, 15, 18, 19, 20, 23)]
+    np.testing.assert_allclose(rates, [0.75, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01], rtol=1e-6)
+
+
+def test_one_cycle_rises_and_falls():
+    schedule = make_schedule(TrainConfig(learning_rate=1.0, schedule="one_cycle"), 100)
+    rates = [float(schedule(step)) for step in range(101)]
+    assert np.argmax(rates) == 30 and max(rates) == pytest.approx(1)
+    assert rates[0] == pytest.approx(1 / 25) and rates[-1] < 1e-3
+    assert np.all(np.diff(rates[:31]) > 0) and np.all(np.diff(rates[30:]) < 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_norm": 0.0}, "`clip_norm` must be positive and finite; got 0.0."),
+        ({"clip_norm": math.nan}, "`clip_norm` must be positive and finite; got nan."),
+        ({"milestones": (0.5, 0.2)}, "`milestones` must be shares between 0 and 1, rising; got (0.5, 0.2)."),
+        ({"milestones": (1.5,)}, "`milestones` must be shares between 0 and 1, rising; got (1.5,)."),
+    ],
+    ids=str,
+)
+def test_clipping_and_milestones_are_checked(options, message):
+    with pytest.raises(ValueError) as caught:
+        TrainConfig(**options)
+    assert str(caught.value) == message
+
+
+PARAMS = {"kernel": jnp.full((3, 2, 4), 2.0), "bias": jnp.full(4, 2.0)}
+
+
+def update(gradient, **options):
+    config = TrainConfig(learning_rate=0.1, schedule="constant", momentum=0.0, **options)
+    optimizer = make_optimizer(config, 10)
+    with jax.numpy_dtype_promotion("standard"):
+        return optimizer.update(gradient, optimizer.init(PARAMS), PARAMS)[0]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon", "lars"])
+@pytest.mark.parametrize("everything", [False, True])
+def test_biases_decay_when_they_are_asked_to(optimizer, everything):
+    still = jax.tree.map(jnp.zeros_like, PARAMS)
+    moved = update(still, optimizer=optimizer, weight_decay=0.5, decay_all=everything)
+    assert np.all(moved["kernel"] < 0)
+    assert np.all(moved["bias"] < 0) == everything
+
+
+def test_clipping_scales_the_whole_gradient():
+    steep = jax.tree.map(lambda leaf: 3.0 * jnp.ones_like(leaf), PARAMS)
+    norm = 3 * np.sqrt(28)
+    free, clipped = (update(steep, optimizer="sgd", weight_decay=0.0, clip_norm=c) for c in (None, 0.5))
+    for name in PARAMS:
+        np.testing.assert_allclose(clipped[name], free[name] * 0.5 / norm, rtol=1e-5)
+    same = update(steep, optimizer="sgd", weight_decay=0.0, clip_norm=100.0)
+    np.testing.assert_allclose(same["kernel"], free["kernel"], rtol=1e-6)
+
+
+def test_muon_moves_every_kernel_by_an_orthogonal_matrix():
+    gradient = {"kernel": jax.random.normal(jax.random.key(0), (3, 2, 4)), "bias": jnp.ones(4)}
+    moved = update(gradient, optimizer="muon", weight_decay=0.0)
+    values = np.linalg.svd(np.asarray(moved["kernel"]).reshape(6, 4), compute_uv=False)
+    assert values.max() / values.min() < 2.2, "Newton and Schulz's five steps bring all near to one"

@@ -38,6 +38,9 @@ def timeless(folder) -> list[dict]:
         {"optimizer": "sgd", "momentum": 0.0},
         {"optimizer": "adam", "schedule": "constant"},
         {"optimizer": "adamw", "warmup_steps": 6, "label_smoothing": 0.1},
+        {"optimizer": "muon", "schedule": "one_cycle", "clip_norm": 1.0},
+        {"optimizer": "lars", "schedule": "step", "nesterov": False},
+        {"optimizer": "adadelta", "decay_all": True},
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )
