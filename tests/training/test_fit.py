@@ -306,9 +306,11 @@ def test_the_folder_tells_how_the_run_was_done(small, tmp_path):
         "split": "train",
         "count": 20,
         "image_shape": [6, 6, 1],
+        "features": 1,
         "classes": ["a", "b", "c"],
     }
-    assert data.Scaling(**{k: tuple(v) for k, v in told["scaling"].items()}) == result.scaling
+    scaling = told["scaling"]
+    assert data.Scaling(tuple(scaling["mean"]), tuple(scaling["std"]), scaling["unit"]) == result.scaling
     assert (told["model"], told["command"]) == ({"name": "linear"}, "by hand")
     assert [
         row for row in training.read_log(result.folder / "metrics.jsonl") if row["kind"] == "epoch"
