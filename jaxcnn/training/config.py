@@ -59,6 +59,7 @@ class TrainConfig:
         Raises:
           ValueError: if a value is out of range.
         """
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists only
         positive = ("epochs", "batch_size", "learning_rate", "log_every", "checkpoint_every", "keep_checkpoints")
         for name in positive:
             if not getattr(self, name) > 0:
@@ -72,7 +73,7 @@ class TrainConfig:
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ValueError(f"`clip_norm` must be positive and finite; got {self.clip_norm}.")
         if not all(0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(self.milestones):
-            raise ValueError(f"`milestones` must be shares between 0 and 1, rising; got {tuple(self.milestones)}.")
+            raise ValueError(f"`milestones` must be shares between 0 and 1, rising; got {self.milestones}.")
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")

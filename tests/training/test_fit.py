@@ -300,7 +300,7 @@ def test_the_folder_tells_how_the_run_was_done(small, tmp_path):
     assert result.folder == tmp_path / "a" / "run"
     told = json.loads((tmp_path / "a" / "run" / "config.json").read_text())
     assert told == training.read_description(result.folder)
-    assert told["training"] == dataclasses.asdict(SHORT)
+    assert training.TrainConfig(**told["training"]) == SHORT
     assert told["data"] == {
         "name": "noise",
         "split": "train",
