@@ -18,7 +18,7 @@ from jaxcnn.ops.conv import METHODS, Method, Rule
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 
 
-_KERNEL_INIT = nnx.initializers.lecun_normal()  # the defaults of flax.nnx.Conv
+KERNEL_INIT = nnx.initializers.lecun_normal()  # the defaults of flax.nnx.Conv
 _BIAS_INIT = nnx.initializers.zeros_init()
 
 
@@ -72,7 +72,7 @@ class Conv(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         precision: lax.PrecisionLike = None,
         preferred_element_type: DTypeLike | None = None,
-        kernel_init: nnx.Initializer = _KERNEL_INIT,
+        kernel_init: nnx.Initializer = KERNEL_INIT,
         bias_init: nnx.Initializer = _BIAS_INIT,
         rule: Rule = "hand",
         method: Method = "auto",

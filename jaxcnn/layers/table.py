@@ -1,30 +1,36 @@
 """Convolution in which every output map sees its own choice of input maps."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
-from jaxcnn.layers.conv import Conv
+from jaxcnn import geometry, ops
+from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.static import frozen
+from jaxcnn.ops.conv import Rule
 
 
 class TableConv(nnx.Module):
     """A convolution after a connection table; it has parameters only where the table connects.
 
-    Output maps of equal shape of connection are computed together, as one grouped convolution on gathered channels.
+    The kernel `(kh, kw, connections)` is spread into a whole one with zeros, which XLA convolves faster than groups.
 
     Args:
       in_features: input channels.
       table: for every output map, the input maps that it sees.
       kernel_size: window.
       strides: steps of the window.
+      padding: as in `ops.conv`.
       use_bias: whether to add a bias.
-      **options: further arguments of `Conv`.
+      dtype: dtype of the computation; by default that of the input.
+      param_dtype: dtype of the parameters.
+      kernel_init: initialiser, for each output map by itself.
+      rule: `"hand"` or `"autodiff"`.
+      rngs: random streams, of which `params` is used.
 
     Raises:
       ValueError: if a row is empty or names a map that is not there.
@@ -39,36 +45,37 @@ class TableConv(nnx.Module):
         kernel_size: tuple[int, int],
         strides: int = 1,
         *,
+        padding: geometry.Padding = "SAME",
         use_bias: bool = True,
-        **options: Any,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        kernel_init: nnx.Initializer = KERNEL_INIT,
+        rule: Rule = "hand",
+        rngs: nnx.Rngs,
     ):
-        table = frozen([list(row) for row in table])
         for row in table:
             if not row or not all(0 <= source < in_features for source in row):
-                raise ValueError(f"`table` must name maps from 0 to {in_features - 1} in every row; got {row}.")
-        outputs_of = defaultdict(list)  # the same sources -> the outputs that share them
-        for output, row in enumerate(table):
-            outputs_of[row].append(output)
-        buckets = defaultdict(list)  # the same shape -> the sources
-        for row, outputs in outputs_of.items():
-            buckets[len(row), len(outputs)].append(row)
-        self.sources = frozen([[c for row in rows for c in row] for rows in buckets.values()])
-        order = [output for rows in buckets.values() for row in rows for output in outputs_of[row]]
-        self.order = frozen(np.argsort(order).tolist())
-        self.convs = nnx.List(
-            Conv(
-                len(rows) * fan_in,
-                len(rows) * outputs,
-                kernel_size,
-                strides,
-                feature_group_count=len(rows),
-                use_bias=use_bias,
-                **options,
-            )
-            for (fan_in, outputs), rows in buckets.items()
-        )
+                raise ValueError(f"`table` must name maps from 0 to {in_features - 1} in every row; got {tuple(row)}.")
+        parts = [kernel_init(rngs.params(), (*kernel_size, len(row), 1), param_dtype) for row in table]
+        self.kernel = nnx.Param(jnp.concatenate([part[..., 0] for part in parts], -1))
+        self.bias = nnx.data(nnx.Param(jnp.zeros(len(table), param_dtype)) if use_bias else None)
+        self.table = frozen([list(row) for row in table])
+        self.in_features, self.out_features = in_features, len(table)
+        self.strides, self.padding, self.dtype = strides, frozen(padding), dtype
+        self.rule: Rule = rule
+
+    def window(self, input_shape: Sequence[int]) -> geometry.Window:
+        """The window that slides over an input of these spatial sizes."""
+        size = self.kernel.shape[:2]
+        return geometry.resolve_window(tuple(input_shape), size, strides=self.strides, padding=self.padding)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to `(N, H', W', rows of the table)`."""
-        maps = [conv(inputs[..., jnp.array(sources)]) for conv, sources in zip(self.convs, self.sources, strict=True)]
-        return jnp.concatenate(maps, -1)[..., jnp.array(self.order)]
+        x = jnp.asarray(inputs, self.dtype)
+        sources = np.concatenate([np.array(row) for row in self.table])
+        targets = np.repeat(np.arange(self.out_features), [len(row) for row in self.table])
+        kernel = self.kernel[...].astype(x.dtype)
+        whole = jnp.zeros((*kernel.shape[:2], self.in_features, self.out_features), x.dtype)
+        whole = whole.at[:, :, sources, targets].set(kernel, unique_indices=True)
+        y = ops.conv(x, whole, strides=self.strides, padding=self.padding, rule=self.rule)
+        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
