@@ -52,6 +52,8 @@ class Check:
         with console.status("proving") as status, self._reports(len(planned)) as found:
             for number, (case, report) in enumerate(zip(planned, found, strict=True), start=1):
                 status.update(f"{number} of {len(planned)} proven; {case.op}: {case.label}")
+                if number % 500 == 0 and not console.is_terminal:  # where a status line cannot be seen
+                    console.print(f"{number} of {len(planned)} proven")
                 reports.setdefault(case.op, []).append(report)
                 if not report.passed:
                     console.print(str(report), style="red", markup=False)
