@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from jaxcnn import data, training
-from jaxcnn.cli.runs import open_run
+from jaxcnn.cli.runs import open_run, told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +21,18 @@ class Eval:
     """Data set; default that of the run."""
     data_dir: Path | None = None
     """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
+    image_size: int | None = None
+    """Bring pictures to this height and width; default those of the run."""
+    views: training.Views = "one"
+    """What to average over: the picture, its mirror image, small shifts of both."""
 
     def __call__(self) -> None:
         """Prints loss and accuracy."""
         run = open_run(self.run)
-        dataset = data.load(self.data or run.description["data"]["name"], self.split, self.data_dir)
-        found = training.evaluate(run.model, dataset, run.scaling, loss=run.loss)
-        right = round(found.accuracy * found.count)
-        print(
-            f"{dataset.name} {dataset.split}: accuracy {100 * found.accuracy:.2f} % ({right} of {found.count}), "
-            f"error {100 - 100 * found.accuracy:.2f} %, loss {found.loss:.4f}"
+        name = self.data or run.description["data"]["name"]
+        size = self.image_size or (run.image_shape[0] if name.startswith("folder:") else None)
+        dataset = data.load(name, self.split, self.data_dir, image_size=size)
+        found = training.evaluate(
+            run.model, dataset, run.scaling, loss=run.loss, views=self.views, augmentation=run.augmentation
         )
+        print(f"{dataset.name} {dataset.split}: {told(found)}, error {100 - 100 * found.accuracy:.2f} %")

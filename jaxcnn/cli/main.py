@@ -1,10 +1,12 @@
 """From arguments to a command, and from its errors to one line and an exit status."""
 
 import contextlib
+import functools
 import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 
 from jaxcnn.cli.runs import ARGUMENTS
@@ -23,7 +25,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         command = _parse(args)
         ARGUMENTS.set(tuple(args))
-        return command() or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            return command() or 0
     except _UsageError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -56,9 +60,19 @@ def _parse(args: list[str]):
     from jaxcnn.cli.eval import Eval
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
+    from jaxcnn.cli.recipes import Recipes, recipe
     from jaxcnn.cli.train import Train
 
-    commands = {"train": Train, "eval": Eval, "predict": Predict, "models": Models, "check": Check, "doctor": Doctor}
+    name = _value_of("--recipe", args)  # a recipe's values are the defaults of the other options
+    commands = {
+        "train": Train if name is None else functools.partial(Train, config=recipe(name).config),
+        "eval": Eval,
+        "predict": Predict,
+        "models": Models,
+        "recipes": Recipes,
+        "check": Check,
+        "doctor": Doctor,
+    }
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -73,6 +87,16 @@ def _parse(args: list[str]):
         if not stop.code:
             raise
         raise _UsageError(_first_sentences(messages.getvalue())) from None
+
+
+def _value_of(option: str, args: list[str]) -> str | None:
+    """The value that the arguments give to an option, read before all others."""
+    for place, word in enumerate(args):
+        if word == option and place + 1 < len(args):
+            return args[place + 1]
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return None
 
 
 def _first_sentences(box: str) -> str:
@@ -94,6 +118,12 @@ def _first_sentences(box: str) -> str:
         elif hint.startswith("Available"):
             error += ". " + hint
     return error.rstrip(".") + "."
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+    """What went on all the same, in a line like that of an error; JAX's own notes in its own words."""
+    del where
+    print(f"jaxcnn: {message}" if category is RuntimeWarning else f"{category.__name__}: {message}", file=sys.stderr)
 
 
 def _fail(message: str, status: int = 2) -> int:

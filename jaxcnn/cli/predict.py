@@ -42,7 +42,8 @@ class Predict:
                 print(f"jaxcnn: {error}", file=sys.stderr)
         if read:
             images = np.stack([picture.pixels for _, picture in read])
-            for (path, picture), row in zip(read, training.predict(run.model, images, run.scaling), strict=True):
+            rows = training.predict(run.model, images, run.scaling, augmentation=run.augmentation)
+            for (path, picture), row in zip(read, rows, strict=True):
                 print(_line(path, picture, row, run, self.top))
         return 0 if len(read) == len(self.pictures) else 2
 

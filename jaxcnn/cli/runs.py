@@ -6,10 +6,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax.numpy as jnp
 from flax import nnx
 
-from jaxcnn import data, models, training
-from jaxcnn.data import Scaling
+from jaxcnn import models, training
+from jaxcnn.data import Augmentation, Scaling
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
 
@@ -22,9 +23,10 @@ class Run(NamedTuple):
     folder: Path
     model: nnx.Module
     scaling: Scaling
-    image_shape: tuple[int, ...]
+    image_shape: tuple[int, ...]  # of the stored examples
     classes: tuple[str, ...]
     loss: Literal["cross_entropy", "mean_squared_error"]
+    augmentation: Augmentation | None
     description: dict[str, Any]
 
 
@@ -37,14 +39,18 @@ def open_run(folder: Path) -> Run:
     """
     description = training.read_description(folder)
     try:
-        told, shown = description["model"], description["data"]
+        network, shown = description["model"], description["data"]
         shape, classes = tuple(shown["image_shape"]), tuple(shown["classes"])
         features = shown.get("features", shape[-1])
-        model = build(told["name"], len(classes), features, shape, told["options"], seed=0)
+        config = training.TrainConfig(**description["training"])
+        model = build(network["name"], len(classes), features, sized(config, shape), network["options"], seed=0)
     except KeyError as missing:
         raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
-    loss = description.get("training", {}).get("loss", "cross_entropy")
-    return Run(folder, model, training.restore_model(model, folder), shape, classes, loss, description)
+    except TypeError as error:
+        raise ValueError(f"{folder / 'config.json'} must describe this version's training; {error}.") from None
+    augmentation = Augmentation(config.augment) if config.augment else None
+    scaling = training.restore_model(model, folder)
+    return Run(folder, model, scaling, shape, classes, config.loss, augmentation, description)
 
 
 def build(
@@ -60,8 +66,9 @@ def build(
         raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed decide.")
     sized = {"image_size": 3, "clip_shape": 4}  # the options that an example's rank decides
     given = {key: shape[:-1] for key, rank in sized.items() if key in models.options_of(name) and len(shape) == rank}
+    dtypes = {key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)}
     return models.create(
-        name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **(given | options)
+        name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **(given | options | dtypes)
     )
 
 
@@ -72,6 +79,13 @@ def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> N
     )
 
 
-def held_out_split(name: str) -> str:
-    """The split to watch while training: validation where there is one, else test."""
-    return "validation" if "validation" in data.splits(name) else "test"
+def told(found: training.Evaluation) -> str:
+    """An evaluation in words."""
+    right = round(found.accuracy * found.count)
+    top5 = "" if found.top5_accuracy is None else f", top-5 {100 * found.top5_accuracy:.2f} %"
+    return f"accuracy {100 * found.accuracy:.2f} % ({right} of {found.count}){top5}, loss {found.loss:.4f}"
+
+
+def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a network is fed, given that of the stored examples: crops make pictures smaller."""
+    return Augmentation(config.augment).resized(shape) if config.augment and len(shape) == 3 else shape

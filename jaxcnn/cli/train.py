@@ -6,13 +6,14 @@ import shlex
 import signal
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
+from flax import nnx
 
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.progress import observing
-from jaxcnn.cli.runs import ARGUMENTS, build, held_out_split, record_evaluation
+from jaxcnn.cli.runs import ARGUMENTS, build, record_evaluation, sized, told
 from jaxcnn.training import TrainConfig
 
 
@@ -23,33 +24,67 @@ class Train:
     model: tyro.conf.Positional[str] = "lenet5"
     """Network, by its name in `jaxcnn models`."""
     data: str = "digits"
-    """Data set: digits (embedded, needs no files), mnist, folder:PATH, fsdd, rt-polarity."""
+    """Data set: digits (embedded, needs no files), mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette,
+    tfds:NAME, folder:PATH, npz:PATH, idx:PATH, fsdd, rt-polarity."""
     data_dir: Path | None = None
     """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
+    image_size: int | None = None
+    """Bring pictures of any size to this height and width."""
+    stream: bool | None = None
+    """Read examples as they are needed, and not into memory; default: where memory would be short."""
+    workers: int | None = None
+    """Processes that read streamed examples; default by the cores."""
+    skip_corrupt: bool = False
+    """Leave damaged pictures out, and tell at the end how many."""
+    validation: float = 0.0
+    """Share of the training examples to hold out, where the data set has no validation split."""
     out: Path | None = None
     """Run folder; default runs/MODEL-DATA-seedSEED, numbered if it is taken."""
     resume: bool = False
     """Go on with the run in the run folder."""
+    force: bool = False
+    """Go on even if it was begun with another configuration."""
+    recipe: str | None = None
+    """Configuration to begin with, by its name in `jaxcnn recipes`; other options change it."""
     model_options: tuple[str, ...] = ()
     """Arguments of the network, as in: --model-options pool=average activation=tanh."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the network computes in; its parameters stay in float32."""
+    views: training.Views = "one"
+    """What the final test averages over: the picture, its mirror image, small shifts of both."""
+    parallel: Literal["jit", "fsdp", "pmap"] = "jit"
+    """How several devices share a step: batch split by the compiler; parameters split too; batch split by hand."""
+    model_devices: int = 1
+    """Devices among which the outputs of every layer are shared."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, in a run of several processes; auto where the cluster tells."""
+    processes: int | None = None
+    """How many processes there are, with a coordinator's address."""
+    process: int | None = None
+    """The number of this one."""
+    log: tuple[Literal["csv", "tensorboard", "wandb"], ...] = ()
+    """Where else the log goes, beside metrics.jsonl."""
+    profile: int | None = None
+    """Write a trace of so many steps to profile/ in the run folder."""
     config: TrainConfig = TrainConfig()
 
     def __call__(self) -> int:
         """Trains, evaluates on the test split, writes the report."""
-        train, held_out, test = (
-            data.load(self.data, split, self.data_dir) for split in ("train", held_out_split(self.data), "test")
-        )
-        options = _parse_options(self.model_options)
+        training.initialize(self.coordinator, self.processes, self.process)
+        layout = training.Layout(self.parallel, self.model_devices)
+        train, held_out, test = self._examples()
+        options = self._options()
         folder = self._folder()
-        shape = train.images.shape[1:]
-        model = build(self.model, len(train.classes), train.features, shape, options, self.config.seed)
-        models.summary(model, (1, *shape))  # refuses images that do not fit, before anything is written
+        size = sized(self.config, train.images.shape[1:])
+        model = build(self.model, len(train.classes), train.features, size, options, self.config.seed)
+        models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
         details = {
             "model": {"name": self.model, "options": options},
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
-        print(f"training {self.model} on {len(train.labels):,} {self.data} images; run folder {folder}")
+        say = print if training.is_first() else _nothing
+        say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
         total = self.config.epochs * data.steps_per_epoch(len(train.labels), self.config.batch_size)
         with _StopRequested() as stop, observing(total) as observer:
             result = training.fit(
@@ -59,20 +94,63 @@ class Train:
                 self.config,
                 folder=folder,
                 resume=self.resume,
+                force=self.force,
                 details=details,
                 observer=observer,
                 should_stop=stop,
+                layout=layout,
+                sinks=self.log,
+                profile=self.profile,
+                workers=self.workers,
             )
         if result.interrupted:
-            print(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
+            say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0
-        found = training.evaluate(model, test, result.scaling, loss=self.config.loss)
-        record_evaluation(folder, test.split, found)
-        report = inspect.write_report(folder, model, test, result.scaling)
-        right = round(found.accuracy * found.count)
-        print(f"test accuracy {100 * found.accuracy:.2f} % ({right} of {found.count}), test loss {found.loss:.4f}")
-        print(f"report {report}")
+        if not training.is_first():
+            return 0
+        self._conclude(folder, model, result, test)
+        for kind, examples in (("training", train), ("test", test)):
+            if examples.skipped:
+                print(f"{len(examples.skipped)} damaged {kind} pictures were left out, the first is {examples.skipped[0]}")
         return 0
+
+    def _conclude(self, folder: Path, model: nnx.Module, result: training.TrainResult, test: data.Dataset) -> None:
+        """The final test and the report."""
+        steps = f"{result.steps} steps"
+        if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
+            print(f"best epoch ended at step {result.best_step} of {steps}; the run ends with it")
+        augmentation = training.make_augmentation(self.config, test, result.scaling)
+        found = training.evaluate(
+            model, test, result.scaling, loss=self.config.loss, views=self.views, augmentation=augmentation
+        )
+        record_evaluation(folder, test.split, found)
+        report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
+        print(f"test {told(found)}")
+        print(f"report {report}")
+
+    def _examples(self) -> tuple[data.Dataset, data.Dataset, data.Dataset]:
+        """Training, held-out and test examples."""
+        options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
+        loaded = {split: data.load(self.data, split, self.data_dir, **options) for split in data.splits(self.data)}
+        train, test = loaded["train"], loaded["test"]
+        held_out = loaded.get("validation")
+        if self.validation:
+            if held_out is not None:
+                raise ValueError(f"`validation` must be 0 for {self.data}, which has a split for it; got {self.validation}.")
+            train, held_out = train.split_off(self.validation)
+        if held_out is None and (self.config.patience is not None or self.config.restore_best):
+            raise ValueError(
+                f"`patience` and `restore_best` need a validation split, which {self.data} has not; set `validation`."
+            )
+        return train, test if held_out is None else held_out, test
+
+    def _options(self) -> dict[str, Any]:
+        options = _parse_options(self.model_options)
+        if self.dtype != "float32":
+            if "dtype" not in models.options_of(self.model):
+                raise ValueError(f"`dtype` must be float32 for {self.model}; got {self.dtype}.")
+            options["dtype"] = self.dtype
+        return options
 
     def _folder(self) -> Path:
         if self.out is not None:
@@ -86,6 +164,10 @@ class Train:
         if self.resume and not taken:
             raise ValueError(f"`resume` needs the folder of a run; {_numbered(base, 1)} is none.")
         return _numbered(base, taken if self.resume else taken + 1)
+
+
+def _nothing(*_: object) -> None:
+    """What processes other than the first say."""
 
 
 def _numbered(base: str, number: int) -> Path:

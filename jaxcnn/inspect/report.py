@@ -31,7 +31,14 @@ pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
 _MISTAKES = 24
 
 
-def write_report(folder: str | Path, model: nnx.Module, test: Dataset, scaling: Scaling) -> Path:
+def write_report(
+    folder: str | Path,
+    model: nnx.Module,
+    test: Dataset,
+    scaling: Scaling,
+    *,
+    augmentation: Augmentation | None = None,
+) -> Path:
     """Writes `report.html` into a run's folder.
 
     Learning curves, confusion matrix, first-layer filters, feature maps of one example, the worst mistakes with their

@@ -1,18 +1,29 @@
 """Configuration, steps, the loop, and run folders."""
 
+from jaxcnn.training.checkpoint import CheckpointError
 from jaxcnn.training.config import TrainConfig
-from jaxcnn.training.loop import TrainResult, evaluate, fit, print_epoch
-from jaxcnn.training.metrics import Evaluation, NonFiniteError, read_log, write_atomically
+from jaxcnn.training.evaluation import Evaluation, Views, evaluate, predict
+from jaxcnn.training.loop import TrainResult, fit, make_augmentation, print_epoch
+from jaxcnn.training.metrics import NonFiniteError, read_log, write_atomically
+from jaxcnn.training.parallel import Layout, initialize, is_first
+from jaxcnn.training.recipes import RECIPES, Recipe
 from jaxcnn.training.run_folder import read_description, restore_model
-from jaxcnn.training.step import predict
 
 __all__ = [
+    "CheckpointError",
     "Evaluation",
+    "Layout",
     "NonFiniteError",
+    "RECIPES",
+    "Recipe",
     "TrainConfig",
     "TrainResult",
+    "Views",
     "evaluate",
     "fit",
+    "initialize",
+    "is_first",
+    "make_augmentation",
     "predict",
     "print_epoch",
     "read_description",

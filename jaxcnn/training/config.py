@@ -2,11 +2,16 @@
 
 import dataclasses
 import math
-from typing import Literal, get_args, get_type_hints
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args, get_type_hints
 
 import jax
 import optax
 import optax.contrib
+
+from jaxcnn.data.augmentation import Augmentation
+from jaxcnn.training.step import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,8 @@ class TrainConfig:
     """Shares of the run, after the warm-up, at which `step` falls."""
     warmup_steps: int = 0
     """Steps over which the learning rate first rises from 0."""
+    warmup_epochs: float = 0.0
+    """Epochs over which it does, added to these steps."""
     weight_decay: float = 1e-2
     """Decoupled decay for `adamw` and `muon`, L2 penalty for `sgd` and `lars`; not for `adam` and `adadelta`."""
     decay_all: bool = False
@@ -42,10 +49,27 @@ class TrainConfig:
     """Whether the momentum of `sgd` and `lars` is Nesterov's."""
     clip_norm: float | None = None
     """Largest L2 norm of the whole gradient; a larger one is scaled down."""
+    accumulate: int = 1
+    """Parts in which the gradient of a batch is computed, one after the other, where memory is short; batch
+    statistics are those of each part."""
     label_smoothing: float = 0.0
     """Share of every target that is spread over all classes."""
+    augment: tuple[str, ...] = ()
+    """Random changes of the training pictures, in order, as in: pad_crop=4 flip cutout=8."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of parameters' paths that do not train, as in: conv1 'stage?/*/norm*'; batch normalisation that is
+    frozen computes as in evaluation."""
+    ema_decay: float | None = None
+    """Keep moving averages of the parameters, with this share staying in a step; they are evaluated beside the
+    parameters, and are what the run ends with."""
+    monitor: Literal["accuracy", "loss"] = "accuracy"
+    """What tells on held-out examples which epoch was best; its checkpoint is kept."""
+    patience: int | None = None
+    """Stop after so many epochs without a better one, and end with the best."""
+    restore_best: bool = False
+    """End with the best epoch's parameters in any case."""
     seed: int = 0
-    """Seed of initialisation and of the order of examples."""
+    """Seed of initialisation, of the order of examples and of their random changes."""
     log_every: int = 50
     """Steps between rows of the log."""
     checkpoint_every: int = 500
@@ -59,15 +83,16 @@ class TrainConfig:
         Raises:
           ValueError: if a value is out of range.
         """
-        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists only
-        positive = ("epochs", "batch_size", "learning_rate", "log_every", "checkpoint_every", "keep_checkpoints")
-        for name in positive:
+        for name in ("milestones", "augment", "freeze"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
+        positive = ("epochs", "batch_size", "accumulate", "learning_rate")
+        for name in (*positive, "log_every", "checkpoint_every", "keep_checkpoints"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive; got {getattr(self, name)}.")
-        for name in ("warmup_steps", "weight_decay", "seed"):
+        for name in ("warmup_steps", "warmup_epochs", "weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}.")
-        for name in ("learning_rate", "weight_decay"):
+        for name in ("learning_rate", "weight_decay", "warmup_epochs"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"`{name}` must be finite; got {getattr(self, name)}.")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
@@ -77,7 +102,14 @@ class TrainConfig:
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")
-        for name in ("loss", "scaling", "optimizer", "schedule"):
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"`ema_decay` must be between 0 and 1; got {self.ema_decay}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"`patience` must be positive; got {self.patience}.")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"`accumulate` must divide the batch of {self.batch_size}; got {self.accumulate}.")
+        Augmentation(self.augment)
+        for name in ("loss", "scaling", "optimizer", "schedule", "monitor"):
             options = get_args(get_type_hints(type(self))[name])
             if getattr(self, name) not in options:
                 raise ValueError(f"`{name}` must be one of {', '.join(options)}; got {getattr(self, name)!r}.")
@@ -89,9 +121,10 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     Raises:
       ValueError: if the warm-up is longer than the run.
     """
-    if config.warmup_steps >= total_steps:
-        raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in all; got {config.warmup_steps}.")
-    rest, peak = total_steps - config.warmup_steps, config.learning_rate
+    rising = config.warmup_steps + round(config.warmup_epochs * total_steps / config.epochs)
+    if rising >= total_steps:
+        raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in all; got {rising}.")
+    rest, peak = total_steps - rising, config.learning_rate
     if config.schedule == "constant":
         body = optax.constant_schedule(peak)
     elif config.schedule == "step":
@@ -100,9 +133,8 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
         body = optax.cosine_onecycle_schedule(rest, peak)
     else:
         body = optax.cosine_decay_schedule(peak, rest)
-    if config.warmup_steps:
-        warmup = optax.linear_schedule(0.0, peak, config.warmup_steps)
-        body = optax.join_schedules([warmup, body], [config.warmup_steps])
+    if rising:
+        body = optax.join_schedules([optax.linear_schedule(0.0, peak, rising), body], [rising])
 
     def rate(step):
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
@@ -111,12 +143,39 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     return rate
 
 
-def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
-    """The optimiser that the configuration describes, its schedule inside."""
+def make_optimizer(
+    config: TrainConfig, total_steps: int, frozen: Collection[str] = ()
+) -> optax.GradientTransformation:
+    """The optimiser that the configuration describes, its schedule inside; `frozen` are paths that it leaves alone."""
     optimizer = _unclipped(config, make_schedule(config, total_steps))
-    return (
-        optimizer if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    )
+    if config.clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    if not frozen:
+        return optimizer
+
+    def labels(params):
+        return jax.tree_util.tree_map_with_path(lambda path, _: path_of(path) in frozen, params)
+
+    return optax.partition({False: optimizer, True: optax.set_to_zero()}, labels)
+
+
+def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
+    """The parameters that the configuration freezes, by their paths.
+
+    Raises:
+      ValueError: if a pattern is that of no parameter, or nothing is left to train.
+    """
+    paths = [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    frozen: set[str] = set()
+    for pattern in config.freeze:
+        found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
+        if not found:
+            names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
+            raise ValueError(f"`freeze` must name parameters, which begin with {names}; got {pattern!r}.")
+        frozen.update(found)
+    if frozen and len(frozen) == len(paths):
+        raise ValueError(f"`freeze` must leave a parameter to train; got {', '.join(config.freeze)}.")
+    return frozenset(frozen)
 
 
 def _unclipped(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:

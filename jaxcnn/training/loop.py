@@ -1,22 +1,32 @@
 """The training loop: steps, evaluation, log, checkpoints."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from jaxcnn.data.batches import eval_batches, steps_per_epoch, train_batch
+from jaxcnn.data.augmentation import Augmentation
+from jaxcnn.data.batches import Batch, steps_per_epoch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
-from jaxcnn.training.config import TrainConfig, make_optimizer, make_schedule
-from jaxcnn.training.metrics import Evaluation, Tally
+from jaxcnn.data.prefetch import batches_ahead
+from jaxcnn.training.best import Best
+from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer, make_schedule
+from jaxcnn.training.evaluation import evaluate_state, make_eval_step
+from jaxcnn.training.metrics import Tally
+from jaxcnn.training.parallel import Layout, any_process, watching_processes
+from jaxcnn.training.profiler import Profile
 from jaxcnn.training.run_folder import RunFolder
-from jaxcnn.training.step import Objective, init_state, make_eval_step, make_train_step, split
+from jaxcnn.training.speed import Speedometer
+from jaxcnn.training.step import Objective, Step, TrainState, ended_with, init_state, split
 
 Row = dict[str, Any]
+
+_ASK_OTHERS = 10  # steps between agreements with other processes on whether to stop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,51 +38,20 @@ class TrainResult:
     scaling: Scaling  # how images were fed to the network
     folder: Path | None
     interrupted: bool  # stopped early because it was asked to
+    best_step: int | None = None  # the end of the best epoch, by held-out examples
 
 
 def print_epoch(row: Row) -> None:
     """Prints one line for every epoch."""
-    if row["kind"] == "epoch":
-        held_out = (
-            f"{row['eval_split']} loss {row['eval_loss']:.4f} accuracy {row['eval_accuracy']:.2%}"
-            if "eval_split" in row
-            else ""
-        )
-        parts = f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f} accuracy {row['accuracy']:.2%}", held_out
-        print("  ".join([*filter(None, parts), f"{row['images_per_second']:,.0f} images/s"]))
-
-
-def evaluate(
-    model: nnx.Module,
-    dataset: Dataset,
-    scaling: Scaling,
-    batch_size: int = 256,
-    *,
-    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy",
-) -> Evaluation:
-    """Loss and accuracy over every example of a data set.
-
-    Args:
-      model: the network; it is used in evaluation mode and left as it was.
-      dataset: the examples.
-      scaling: the scaling that the network was trained with.
-      batch_size: examples per call.
-      loss: as in `TrainConfig`.
-
-    Raises:
-      ValueError: if the data set is empty.
-    """
-    graphs, params, rest = split(nnx.clone(model))
-    return _evaluate(make_eval_step(graphs, scaling, Objective(loss)), params, rest, dataset, batch_size)
-
-
-def _evaluate(eval_step, params, rest, dataset: Dataset, batch_size: int) -> Evaluation:
-    count = len(dataset.labels)
-    if not count:
-        raise ValueError(f"the {dataset.split} split of {dataset.name} must hold examples; got none.")
-    sums = [eval_step(params, rest, batch) for batch in eval_batches(dataset, min(batch_size, count))]
-    loss, correct = (sum(float(part[name]) for part in jax.device_get(sums)) for name in ("loss", "correct"))
-    return Evaluation(loss / count, correct / count, count)
+    if row["kind"] != "epoch":
+        return
+    parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f} accuracy {row['accuracy']:.2%}"]
+    if "eval_split" in row:
+        parts.append(f"{row['eval_split']} loss {row['eval_loss']:.4f} accuracy {row['eval_accuracy']:.2%}")
+    for key, name in (("eval_top5_accuracy", "top-5"), ("ema_accuracy", "averaged")):
+        if key in row:
+            parts.append(f"{name} {row[key]:.2%}")
+    print("  ".join([*parts, f"{row['images_per_second']:,.0f} images/s"]))
 
 
 def fit(
@@ -83,81 +62,196 @@ def fit(
     *,
     folder: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     details: dict[str, Any] | None = None,
     observer: Callable[[Row], None] | None = print_epoch,
     should_stop: Callable[[], bool] = lambda: False,
+    layout: Layout | None = None,
+    sinks: Sequence[str] = (),
+    profile: int | None = None,
+    workers: int | None = None,
 ) -> TrainResult:
     """Trains a network in place.
 
     Two runs with the same configuration on the same CPU end with the same bits, and so does one that was killed and
-    resumed: batches are a function of seed and step, and a checkpoint holds the rest.
+    resumed: batches and their random changes are a function of seed and step, and a checkpoint holds the rest. On
+    another number of devices or processes a run goes on as well, equal to rounding.
 
     Args:
       model: the network; at the end it has the trained parameters and is in evaluation mode.
-      train: examples to learn from.
+      train: examples to learn from; the same on every process.
       held_out: examples to evaluate on after every epoch.
       config: how to train.
       folder: where log, configuration and checkpoints go; without it nothing is written.
       resume: go on from the folder's newest checkpoint, if it has one.
+      force: go on even if the folder holds a run of another configuration.
       details: what else `config.json` should tell, as the model's name and options.
-      observer: is told every row of the log as it is written.
+      observer: is told every row of the log as it is written, on process 0.
       should_stop: asked after every step; if true, the run saves a checkpoint and returns.
+      layout: the devices and what each holds; by default `jit` over all of them.
+      sinks: where else the log goes, into the folder: `"csv"`, `"tensorboard"`, `"wandb"`.
+      profile: write a JAX trace of so many steps to the folder.
+      workers: processes that read examples that are not in memory; by default by the cores.
 
     Returns:
       The history and how images were scaled.
 
     Raises:
+      CheckpointError: if a checkpoint cannot be written, on a full disk for instance; the last good one stays.
       NonFiniteError: if the loss or the gradient stops being finite; the last good checkpoint stays.
       ValueError: if the folder holds another run, or a configuration does not fit.
     """
-    config = config or TrainConfig()
+    config, layout = config or TrainConfig(), layout or Layout()
+    if config.patience is not None and held_out is None:
+        raise ValueError(f"`patience` needs held-out examples; got {config.patience} without any.")
+    if profile is not None and folder is None:
+        raise ValueError(f"`profile` needs a `folder` to write to; got {profile} without one.")
+    layout.check_batch(config.batch_size // config.accumulate, "batch_size / accumulate")
     per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
     total = per_epoch * config.epochs
     scaling = measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
-    optimizer, schedule = make_optimizer(config, total), make_schedule(config, total)
-    graphs, params, rest = split(model)
-    state = init_state(params, rest, optimizer)
-    objective = Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {}))
-    train_step = make_train_step(graphs, optimizer, scaling, objective, getattr(model, "max_norms", {}))
-    eval_step = make_eval_step(graphs, scaling, Objective(config.loss))
-    description = describe(config, train, scaling) | (details or {})
-    with RunFolder(None if folder is None else Path(folder), description, config.keep_checkpoints, resume) as run:
-        state, tally = run.restore(state, Tally(config.batch_size))
+    augmentation = make_augmentation(config, train, scaling)
+    schedule = make_schedule(config, total)
+    frozen = frozen_paths(config, nnx.state(model, nnx.Param))
+    graphs, params, rest = split(model, frozen, layout.axis_name)
+    step_of = Step(
+        graphs,
+        make_optimizer(config, total, frozen),
+        scaling,
+        Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
+        augmentation,
+        config.seed,
+        len(train.classes),
+        per_epoch,
+        getattr(model, "max_norms", {}),
+        frozen,
+        config.ema_decay,
+        config.accumulate,
+        layout,
+    )
+    train_step = step_of.compiled()
+    eval_step = make_eval_step(graphs, scaling, Objective(config.loss), layout, augmentation)
+    state = layout.place(init_state(params, rest, step_of.optimizer, averaged=config.ema_decay is not None))
+
+    def evaluated(state: TrainState) -> Row:
+        if held_out is None:
+            return {}
+        found = evaluate_state(eval_step, layout, (state.params, state.rest), held_out)
+        row = {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
+        if found.top5_accuracy is not None:
+            row["eval_top5_accuracy"] = found.top5_accuracy
+        if state.average is not None:
+            found = evaluate_state(eval_step, layout, ended_with(state), held_out)
+            row |= {"ema_loss": found.loss, "ema_accuracy": found.accuracy}
+        return row
+
+    description = describe(config, train, scaling) | {"devices": str(layout)} | (details or {})
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(
+            RunFolder(None if folder is None else Path(folder), description, config, resume, force, sinks)
+        )
+        stack.enter_context(watching_processes(run.last_good))
+        best = Best(config.monitor, config.patience)
+        state, tally, best = run.restore(state, Tally(config.batch_size), best)
         step, interrupted = int(state.step), False
-        while step < total and not interrupted:
-            state, metrics = train_step(state, train_batch(train, config.batch_size, config.seed, step))
+        trace = None
+        if profile is not None and folder is not None:
+            trace = stack.enter_context(Profile(Path(folder) / "profile", step + 3, profile))
+        ahead = batches_ahead(
+            train,
+            config.batch_size,
+            config.seed,
+            step,
+            total,
+            rows=layout.rows(config.batch_size, config.accumulate),
+            workers=workers,
+        )
+        batches = _on_devices(stack.enter_context(ahead), config.accumulate, layout)
+        speed = Speedometer(devices=layout.devices, dtype=getattr(model, "dtype", None) or np.float32)
+        while step < total and not interrupted and not best.over:
+            with speed.waiting():
+                parts = next(batches)
+            if trace is not None:
+                trace.before(step + 1)
+            state, metrics = train_step.run(state, parts)
             step += 1
+            if trace is not None:
+                trace.after(step, metrics)
             tally.add(step, metrics)
-            interrupted = should_stop()
+            speed.step(config.batch_size)
+            interrupted = _stopping(should_stop, step)
             ended = step % per_epoch == 0
             due = ended or interrupted or step % config.checkpoint_every == 0
             if not due and step % config.log_every:
                 continue
             tally.settle(run.last_good())
             if ended or step % config.log_every == 0:
+                if speed.flops is None:
+                    speed.flops = train_step.flops(state, parts)
                 row = {
                     "kind": "epoch" if ended else "step",
                     "step": step,
                     "epoch": -(-step // per_epoch),
                     **(tally.means() if ended else tally.last),
                     "learning_rate": float(np.asarray(schedule(step - 1))),
-                    "images_per_second": tally.images_per_second(),
+                    **speed.row(),
                 }
                 if ended:
                     tally.start_epoch()
-                    if held_out is not None:
-                        found = _evaluate(eval_step, state.params, state.rest, held_out, 256)
-                        row |= {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
+                    row |= evaluated(state)
+                    best.see(row)
                 run.log(row)
-                if observer is not None:
+                if observer is not None and jax.process_index() == 0:
                     observer(row)
-                tally.restart_clock()
             if due:
-                run.save(state, tally)
+                run.save(state, tally, best)
+            speed.restart()
+        if (config.patience is not None or config.restore_best) and best.step not in (None, step) and not interrupted:
+            state = run.restore_step(state, best.step)
         history = [row for row in run.rows if row["kind"] == "epoch"]
-    nnx.update(model, state.params, state.rest)
+    nnx.update(model, *layout.gather(ended_with(state)))
     model.eval()
-    return TrainResult(history, step, scaling, run.path, interrupted)
+    return TrainResult(history, step, scaling, run.path, interrupted, best.step)
+
+
+def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> Augmentation | None:
+    """The random changes that a configuration names, or None.
+
+    Raises:
+      ValueError: if the examples are not pictures.
+    """
+    if not config.augment:
+        return None
+    if train.images.ndim != 4:
+        raise ValueError(f"`augment` needs pictures, (N, H, W, C); got {train.name} of {train.images.shape[1:]}.")
+    augmentation = Augmentation(config.augment, tuple(255 * mean for mean in scaling.mean))
+    augmentation.resized(train.images.shape[1:])  # refuses what is larger than the pictures
+    return augmentation
+
+
+def _stopping(should_stop: Callable[[], bool], step: int) -> bool:
+    """Whether to stop, on any process: all stop after the same step."""
+    if jax.process_count() == 1:
+        return should_stop()
+    return step % _ASK_OTHERS == 0 and any_process(should_stop())
+
+
+def _on_devices(batches: Iterator[Batch], accumulate: int, layout: Layout) -> Iterator[list[Batch]]:
+    """Batches in their parts, moved to the devices one batch ahead of use."""
+
+    def put(batch: Batch) -> list[Batch]:
+        size = len(batch.labels) // accumulate
+        cuts = [slice(start, start + size) for start in range(0, len(batch.labels), size)]
+        return [layout.put(jax.tree.map(lambda a, cut=cut: a[cut], batch)) for cut in cuts]
+
+    ready: list[Batch] | None = None
+    for batch in batches:
+        coming = put(batch)
+        if ready is not None:
+            yield ready
+        ready = coming
+    if ready is not None:
+        yield ready
 
 
 def describe(config: TrainConfig, train: Dataset, scaling: Scaling) -> dict[str, Any]:

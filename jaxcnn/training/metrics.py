@@ -1,10 +1,8 @@
 """What is measured, and the log that keeps it."""
 
-import dataclasses
 import json
 import math
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,11 @@ from typing import Any
 import jax
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """A network's result on a whole data set."""
-
-    loss: float  # mean cross-entropy, in nats
-    accuracy: float  # share of examples classified correctly
-    count: int  # examples
-
-
 class NonFiniteError(RuntimeError):
     """The loss or the gradient stopped being a number; the message names the step."""
+
+
+_AHEAD = 2  # steps that the host may be ahead of the devices: enough to hide its work, few enough to measure waiting
 
 
 class Tally:
@@ -33,11 +25,12 @@ class Tally:
         self.loss, self.correct, self.batches = loss, correct, batches
         self.last: dict[str, float] = {}
         self._waiting: list[tuple[int, dict[str, jax.Array]]] = []
-        self.restart_clock()
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of one step, without reading them."""
+        """Takes the metrics of one step, without reading them; waits for a step that was given a little before."""
         self._waiting.append((step, metrics))
+        if len(self._waiting) > _AHEAD:
+            jax.block_until_ready(self._waiting[-1 - _AHEAD][1]["loss"])
 
     def settle(self, last_good: str) -> None:
         """Reads the waiting steps and adds them up.
@@ -58,7 +51,6 @@ class Tally:
                 self.correct + int(metrics["correct"]),
                 self.batches + 1,
             )
-            self._timed += 1
             self.last = {"loss": loss, "accuracy": int(metrics["correct"]) / self.batch_size, "gradient_norm": norm}
 
     def means(self) -> dict[str, float]:
@@ -72,14 +64,6 @@ class Tally:
     def position(self) -> dict[str, Any]:
         """The sums as a checkpoint keeps them."""
         return {"loss": self.loss, "correct": self.correct, "batches": self.batches}
-
-    def restart_clock(self) -> None:
-        """Leaves what came before, an evaluation for instance, out of the next rate."""
-        self._timed, self._began = 0, time.monotonic()
-
-    def images_per_second(self) -> float:
-        """Throughput since the clock was restarted."""
-        return self._timed * self.batch_size / max(time.monotonic() - self._began, 1e-9)
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """The folder of a run: `config.json`, `metrics.jsonl`, `checkpoints/`."""
 
 import json
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,15 @@ from flax import nnx
 
 from jaxcnn.data.batches import steps_per_epoch
 from jaxcnn.data.dataset import Scaling
-from jaxcnn.training.checkpoint import Checkpoints
-from jaxcnn.training.config import TrainConfig, make_optimizer
+from jaxcnn.training.best import Best
+from jaxcnn.training.checkpoint import CheckpointError, Checkpoints
+from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer
 from jaxcnn.training.metrics import Tally, read_log, write_atomically
-from jaxcnn.training.step import TrainState, init_state, split
+from jaxcnn.training.parallel import first_decides, is_first, process_barrier
+from jaxcnn.training.sinks import Sink, open_sinks
+from jaxcnn.training.step import TrainState, ended_with, init_state, split
 
-_OF_THE_SITTING = ("command", "versions")  # may differ between the sittings of one run
+_OF_THE_SITTING = ("command", "versions", "devices")  # may differ between the sittings of one run
 
 
 class RunFolder:
@@ -22,66 +27,110 @@ class RunFolder:
     Args:
       path: the folder; made if missing.
       description: what `config.json` says.
-      keep: how many checkpoints stay.
+      config: how the run trains.
       resume: go on with the run that the folder holds.
+      force: go on even under another description.
+      sinks: where else the log goes, `csv`, `tensorboard` or `wandb`.
 
     Raises:
       ValueError: if the folder holds a run and `resume` is false, or holds another run than this one.
     """
 
-    def __init__(self, path: Path | None, description: dict[str, Any], keep: int, resume: bool):
+    def __init__(
+        self,
+        path: Path | None,
+        description: dict[str, Any],
+        config: TrainConfig,
+        resume: bool = False,
+        force: bool = False,
+        sinks: Sequence[str] = (),
+    ):
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self._description, self._names = description, sinks
+        self._sinks: list[Sink] = []
         self._checkpoints: Checkpoints | None = None
+        self._temporary: tempfile.TemporaryDirectory | None = None
         if path is None:
+            if sinks:
+                raise ValueError(f"`sinks` need a `folder` to write to; got {', '.join(sinks)} without one.")
+            if config.patience is not None or config.restore_best:  # the best parameters have to be somewhere
+                self._temporary = tempfile.TemporaryDirectory(prefix="jaxcnn-")
+                self._checkpoints = Checkpoints(Path(self._temporary.name) / "checkpoints", 1)
             return
-        if (path / "config.json").exists():
-            if not resume:
-                raise ValueError(f"{path} already holds a run; resume it, or name another folder.")
-            _check_same(path, description)
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "config.json", json.dumps(description, indent=2) + "\n")
-        self._checkpoints = Checkpoints(path / "checkpoints", keep)
+        process_barrier("every process has chosen its folder")
+        with first_decides():
+            if is_first():
+                _begin(path, description, resume, force)
+        self._checkpoints = Checkpoints(path / "checkpoints", config.keep_checkpoints)
 
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for sink in self._sinks:
+            sink.close()
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.close()
+        except CheckpointError:
+            if kind is None:  # else the failure that is on its way says more
+                raise
+        finally:
+            if self._temporary is not None:
+                self._temporary.cleanup()
 
-    def restore(self, state: TrainState, tally: Tally) -> tuple[TrainState, Tally]:
-        """State and sums of the newest checkpoint, or what was given if there is none; rewinds the log to it."""
+    def restore(self, state: TrainState, tally: Tally, best: Best) -> tuple[TrainState, Tally, Best]:
+        """State and position of the newest checkpoint, or what was given if there is none; rewinds the log to it."""
         if self.path is None or self._checkpoints is None:
-            return state, tally
+            return state, tally, best
         if self._checkpoints.latest() is not None:
-            state, position = self._checkpoints.restore(state)
-            tally = Tally(tally.batch_size, **position)
+            state, position, _ = self._checkpoints.restore(state, aside=True)
+            tally = Tally(tally.batch_size, **position["tally"])
+            best = Best(best.monitor, best.patience, **position["best"])
         log = self.path / "metrics.jsonl"
         self.rows = [row for row in read_log(log) if row["step"] <= int(state.step)]
-        write_atomically(log, "".join(json.dumps(row) + "\n" for row in self.rows))
-        return state, tally
+        process_barrier("log read")
+        if is_first():
+            write_atomically(log, "".join(json.dumps(row) + "\n" for row in self.rows))
+            self._sinks = open_sinks(self._names, self.path, self._description, self.rows)
+        return state, tally, best
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends a row to the log."""
         self.rows.append(row)
-        if self.path is not None:
+        if self.path is not None and is_first():
             with (self.path / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
+            for sink in self._sinks:
+                sink.write(row)
 
-    def save(self, state: TrainState, tally: Tally) -> None:
+    def save(self, state: TrainState, tally: Tally, best: Best) -> None:
         """Begins to write a checkpoint."""
         if self._checkpoints is not None:
-            self._checkpoints.save(state, tally.position())
+            position = {"tally": tally.position(), "best": best.position()}
+            self._checkpoints.save(state, position, best.step)
+
+    def restore_step(self, state: TrainState, step: int) -> TrainState:
+        """The state of a checkpoint that is still there, the best one for instance."""
+        if self._checkpoints is None:
+            raise ValueError(f"`step` must be that of a checkpoint; got {step} in a run without any.")
+        self._checkpoints.wait()
+        return self._checkpoints.restore(state, step).state
 
     def last_good(self) -> str:
         """Where a run that fails now can be taken up, in words."""
-        step = None if self._checkpoints is None else self._checkpoints.latest()
-        return (
-            "no checkpoint was written before"
-            if step is None
-            else f"the last good checkpoint is step {step} in {self.path}"
-        )
+        return "no checkpoint was written before" if self._checkpoints is None else self._checkpoints.last_good()
+
+
+def _begin(path: Path, description: dict[str, Any], resume: bool, force: bool) -> None:
+    if (path / "config.json").exists():
+        if not resume:
+            raise ValueError(f"{path} already holds a run; resume it, or name another folder.")
+        if not force:
+            _check_same(path, description)
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomically(path / "config.json", json.dumps(description, indent=2) + "\n")
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
@@ -109,7 +158,7 @@ def _check_same(path: Path, description: dict[str, Any]) -> None:
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:
         changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)
-        raise ValueError(f"{path} must be resumed with its own configuration; {changes}.")
+        raise ValueError(f"{path} must be resumed with its own configuration, or with force; {changes}.")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -141,15 +190,19 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
         raise ValueError(f"{path}/config.json must describe this version's training; {error}.") from None
     total = config.epochs * steps_per_epoch(description["data"]["count"], config.batch_size)
     _, params, rest = split(model)
-    like = init_state(params, rest, make_optimizer(config, total))
+    optimizer = make_optimizer(config, total, frozen_paths(config, params))
+    like = init_state(params, rest, optimizer, averaged=config.ema_decay is not None)
     if not (Path(path) / "checkpoints").is_dir():
         raise ValueError(f"{path} must hold a checkpoint; it holds none.")
     checkpoints = Checkpoints(Path(path) / "checkpoints", config.keep_checkpoints)
     try:
-        state, _ = checkpoints.restore(like)
+        state, position, step = checkpoints.restore(like)
+        best = position["best"]["step"]
+        if (config.patience is not None or config.restore_best) and best not in (None, step):
+            state = checkpoints.restore(like, best).state
     finally:
         checkpoints.close()
-    nnx.update(model, state.params, state.rest)
+    nnx.update(model, *ended_with(state))
     model.eval()
     told = description["scaling"]
     return Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))

@@ -1,20 +1,24 @@
-"""Pure steps: one of training, one of evaluation, one of prediction."""
+"""A step of training, as a pure function of state and batch."""
 
+import dataclasses
 import functools
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import ops
+from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch
 from jaxcnn.data.dataset import Scaling
+from jaxcnn.training.parallel import Layout
+from jaxcnn.training.speed import step_flops
+
+Metrics = dict[str, jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -24,6 +28,7 @@ class TrainState(NamedTuple):
     params: Any  # nnx.State
     rest: nnx.State  # batch statistics, random streams
     opt_state: optax.OptState
+    average: tuple[Any, nnx.State] | None = None  # moving averages of parameters and of batch statistics
 
 
 class Objective(NamedTuple):
@@ -33,14 +38,13 @@ class Objective(NamedTuple):
     label_smoothing: float = 0.0
     auxiliaries: Mapping[str, float] = {}  # stages that are logits too, and the weights of their losses
 
-    def losses(self, logits: jax.Array, labels: ArrayLike) -> jax.Array:
-        """One loss for each example."""
+    def losses(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
+        """One loss for each example; targets are labels, or a row of shares of the classes."""
         if self.loss == "cross_entropy":
-            return ops.softmax_cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        return ops.mean_squared_error(logits, 2 * jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype) - 1)
-
-
-_PLAIN, _FREE = Objective(), types.MappingProxyType({})
+            return ops.softmax_cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if jnp.ndim(targets) == 1:
+            targets = jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
+        return ops.mean_squared_error(logits, 2 * jnp.asarray(targets, logits.dtype) - 1)
 
 
 class Graphs(NamedTuple):
@@ -50,71 +54,218 @@ class Graphs(NamedTuple):
     eval: Any
 
 
-def split(model: nnx.Module) -> tuple[Graphs, nnx.State, nnx.State]:
+class Sums(NamedTuple):
+    """What the parts of a batch add up to, and what they leave behind."""
+
+    gradient: Any
+    loss: jax.Array
+    correct: jax.Array
+    rest: nnx.State
+
+
+def path_of(path: Any) -> str:
+    """A parameter's path as configurations write it, `conv1/kernel`."""
+    return jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+
+
+def split(
+    model: nnx.Module, frozen: Collection[str] = (), axis_name: str | None = None
+) -> tuple[Graphs, nnx.State, nnx.State]:
     """Takes a network apart, once: what is static in training and in evaluation, parameters, the rest.
 
     The states are copies, so that steps may donate them and the network stays usable.
+
+    Args:
+      model: the network; left in training mode.
+      frozen: paths of parameters that do not train; modules that have no others compute as in evaluation.
+      axis_name: mapped axis over which batch statistics are taken.
     """
     model.eval()
     eval_graph, _ = nnx.split(model)
     model.train()
+    for path, module in list(nnx.iter_modules(model)) if frozen else ():
+        inside = nnx.to_flat_state(nnx.state(module, nnx.Param))
+        if inside and all("/".join(map(str, (*path, *name))) in frozen for name, _ in inside):
+            module.eval()
+    if axis_name is not None:
+        model.set_attributes(axis_name=axis_name, raise_if_not_found=False)
     train_graph, params, rest = nnx.split(model, nnx.Param, ...)
+    if axis_name is not None:
+        model.set_attributes(axis_name=None, raise_if_not_found=False)
     params, rest = jax.tree.map(jnp.copy, (params, rest))
     return Graphs(train_graph, eval_graph), params, rest
 
 
-def init_state(params: nnx.State, rest: nnx.State, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params))
+def init_state(
+    params: nnx.State, rest: nnx.State, optimizer: optax.GradientTransformation, *, averaged: bool = False
+) -> TrainState:
+    """The state before the first step; with `averaged`, averages that begin at the parameters."""
+    average = jax.tree.map(jnp.copy, (params, nnx.filter_state(rest, nnx.BatchStat))) if averaged else None
+    return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params), average)
 
 
-def make_train_step(
-    graphs: Graphs,
-    optimizer: optax.GradientTransformation,
-    scaling: Scaling,
-    objective: Objective = _PLAIN,
-    max_norms: Mapping[str, float] = _FREE,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """Compiles `(state, batch) -> (state, metrics)`; the state is donated.
+def ended_with(state: TrainState) -> tuple[nnx.State, nnx.State]:
+    """What training gives the network: the moving averages where there are some, and the rest."""
+    if state.average is None:
+        return state.params, state.rest
+    params, statistics = state.average
+    return params, nnx.merge_state(state.rest, statistics)
 
-    The metrics are the mean `loss`, the number of `correct` examples and the gradient's norm before the update, and
-    whether the parameters are finite after it. The loss is that of the logits alone, without auxiliary ones.
-    `max_norms` bounds the L2 norm of the columns of parameters, given by their paths.
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A step of training: all of it that does not change.
+
+    Attributes:
+      graphs: the network.
+      optimizer: what turns gradients into updates.
+      scaling: what the network is fed with.
+      objective: what becomes smaller.
+      augmentation: random changes of the pictures, drawn from `seed`, the step and the example.
+      seed: of the augmentation.
+      classes: of the targets that it mixes.
+      epoch_steps: steps of an epoch.
+      max_norms: bounds of the L2 norm of the columns of parameters, by their paths.
+      frozen: paths of parameters that do not train.
+      decay: share of the moving averages that stays in a step; it begins smaller.
+      accumulate: parts in which a batch's gradient is computed, one after the other, for want of memory.
+      layout: the devices.
     """
 
-    def loss_of(params: nnx.State, rest: nnx.State, batch: Batch):
-        model = nnx.merge(graphs.train, params, rest, copy=True)
-        images = scaling(batch.images)
-        logits, stages = model(images, capture=True) if objective.auxiliaries else (model(images), {})
-        logits = logits.astype(jnp.float32)
-        loss = objective.losses(logits, batch.labels).mean()
-        total = loss
-        for name, weight in objective.auxiliaries.items():
-            total += weight * objective.losses(stages[name].astype(jnp.float32), batch.labels).mean()
-        _, _, rest = nnx.split(model, nnx.Param, ...)
-        correct = jnp.sum(_right(logits, batch.labels))
-        return total, (rest, loss, correct)
+    graphs: Graphs
+    optimizer: optax.GradientTransformation
+    scaling: Scaling
+    objective: Objective = Objective()
+    augmentation: Augmentation | None = None
+    seed: int = 0
+    classes: int = 0
+    epoch_steps: int = 1
+    max_norms: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    frozen: Collection[str] = ()
+    decay: float | None = None
+    accumulate: int = 1
+    layout: Layout = dataclasses.field(default_factory=Layout)
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def train_step(state: TrainState, batch: Batch):
-        gradient_of = jax.value_and_grad(loss_of, has_aux=True)
-        (_, (rest, loss, correct)), gradient = gradient_of(state.params, state.rest, batch)
+    def compiled(self) -> "CompiledStep":
+        """Compiles `(state, parts of the batch) -> (state, metrics)`; the state is donated.
+
+        The metrics are the mean `loss`, the number of `correct` examples and the gradient's norm before the update,
+        and whether the parameters are finite after it. The loss is that of the logits alone, without auxiliary ones.
+        """
+        compiled = self.layout.compile
+        if self.accumulate == 1:
+            whole = compiled(lambda batch, _, state: self._update(state, self._gradient(batch, state, state.rest)))
+            return CompiledStep(
+                lambda state, parts: whole(parts[0], None, state),
+                lambda state, parts: self._flops(whole.lower(parts[0], None, state)),
+            )
+        # one call for each part: XLA's convolutions on CPU are many times slower inside a loop (jax issue 12868)
+        first = compiled(lambda batch, state, _: self._gradient(batch, state, state.rest))
+        next_one = compiled(lambda batch, state, sums: _added(sums, self._gradient(batch, state, sums.rest)))
+        last = compiled(lambda _, sums, state: self._update(state, sums), batched=False)
+
+        def step(state: TrainState, parts: Sequence[Batch]) -> tuple[TrainState, Metrics]:
+            sums = first(parts[0], state, None)
+            for part in parts[1:]:
+                sums = next_one(part, state, sums)
+            return last(None, sums, state)
+
+        def flops(state: TrainState, parts: Sequence[Batch]) -> float | None:
+            found = self._flops(first.lower(parts[0], state, None))
+            return None if found is None else found * self.accumulate  # the update is small beside it
+
+        return CompiledStep(step, flops)
+
+    def _flops(self, lowered: Any) -> float | None:
+        return step_flops(lowered, self.layout.data_devices if self.layout.kind == "pmap" else 1)
+
+    def _gradient(self, batch: Batch, state: TrainState, rest: nnx.State) -> Sums:
+        axis = self.layout.axis_name
+        images, targets = batch.images, batch.labels
+        if self.augmentation is not None:
+            key = jax.random.fold_in(jax.random.key(self.seed), state.step)
+            shares = jax.nn.one_hot(targets, self.classes, dtype=jnp.float32)
+            images, targets = self.augmentation(key, state.step // self.epoch_steps, batch.ids, images, shares)
+
+        def loss_of(params: nnx.State):
+            model = nnx.merge(self.graphs.train, params, _apart(rest, axis), copy=True)
+            inputs = self.scaling(images)
+            auxiliaries = self.objective.auxiliaries
+            logits, stages = model(inputs, capture=True) if auxiliaries else (model(inputs), {})
+            logits = logits.astype(jnp.float32)
+            loss = self.objective.losses(logits, targets).mean()
+            total = loss
+            for name, weight in auxiliaries.items():
+                total += weight * self.objective.losses(stages[name].astype(jnp.float32), targets).mean()
+            _, _, left = nnx.split(model, nnx.Param, ...)
+            return total, (left, loss, jnp.sum(is_right(logits, batch.labels)))
+
+        (_, (left, loss, correct)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        left = jax.tree.map(lambda new, old: old if is_key(old) else new, left, rest)
+        if axis is not None:
+            loss, gradient = jax.lax.pmean((loss, gradient), axis)
+            correct = jax.lax.psum(correct, axis)
+        if self.frozen:  # what is not asked for is not computed
+            gradient = jax.tree_util.tree_map_with_path(
+                lambda path, leaf: jnp.zeros_like(leaf) if path_of(path) in self.frozen else leaf, gradient
+            )
+        return Sums(gradient, loss, correct, left)
+
+    def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Metrics]:
+        gradient = jax.tree.map(lambda leaf: leaf / self.accumulate, sums.gradient) if self.accumulate > 1 else sums.gradient
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
-            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-            params = _bounded(optax.apply_updates(state.params, updates), max_norms)
+            updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+            params = _bounded(optax.apply_updates(state.params, updates), self.max_norms)
+        average = state.average
+        if average is not None and self.decay is not None:
+            average = _nearer(average, (params, nnx.filter_state(sums.rest, nnx.BatchStat)), self.decay, state.step)
         finite = functools.reduce(jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)])
-        norm = optax.tree.norm(gradient)
-        metrics = {"loss": loss, "correct": correct, "gradient_norm": norm, "parameters_finite": finite}
-        return TrainState(state.step + 1, params, rest, opt_state), metrics
+        metrics = {
+            "loss": sums.loss / self.accumulate,
+            "correct": sums.correct,
+            "gradient_norm": optax.tree.norm(gradient),
+            "parameters_finite": finite,
+        }
+        return TrainState(state.step + 1, params, sums.rest, opt_state, average), metrics
 
-    return train_step
+
+class CompiledStep(NamedTuple):
+    """A step, and what it costs."""
+
+    run: Callable[[TrainState, Sequence[Batch]], tuple[TrainState, Metrics]]
+    flops: Callable[[TrainState, Sequence[Batch]], float | None]  # floating-point operations over all devices
+
+
+def _added(sums: Sums, more: Sums) -> Sums:
+    gradient = jax.tree.map(jnp.add, sums.gradient, more.gradient)
+    return Sums(gradient, sums.loss + more.loss, sums.correct + more.correct, more.rest)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array holds random keys."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _apart(rest: nnx.State, axis: str | None) -> nnx.State:
+    """Random streams that differ on every device of a mapped axis, or dropout would drop the same units on all."""
+    if axis is None:
+        return rest
+    place = jax.lax.axis_index(axis)
+    return jax.tree.map(lambda leaf: jax.random.fold_in(leaf, place) if is_key(leaf) else leaf, rest)
+
+
+def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
+    """Moves averages towards values: the first steps count more, so that the beginning is soon forgotten."""
+    done = step.astype(jnp.float32)
+    share = 1 - jnp.minimum(decay, (1 + done) / (10 + done))
+    return jax.tree.map(lambda old, new: old + share.astype(old.dtype) * (new - old), average, values)
 
 
 def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
     """Scales down the columns of some parameters whose L2 norm is above a bound."""
 
     def bound(path: Any, leaf: jax.Array) -> jax.Array:
-        limit = max_norms.get(jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value"))
+        limit = max_norms.get(path_of(path))
         if limit is None:
             return leaf
         norms = jnp.sqrt(jnp.sum(jnp.square(leaf), axis=tuple(range(leaf.ndim - 1)), keepdims=True))
@@ -123,48 +274,7 @@ def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
     return jax.tree_util.tree_map_with_path(bound, params)
 
 
-def make_eval_step(
-    graphs: Graphs, scaling: Scaling, objective: Objective = _PLAIN
-) -> Callable[..., dict[str, jax.Array]]:
-    """Compiles `(params, rest, batch) -> sums` of loss and correct answers, weighted by the batch's weights."""
-
-    @jax.jit
-    def eval_step(params: nnx.State, rest: nnx.State, batch: Batch):
-        logits = nnx.merge(graphs.eval, params, rest, copy=True)(scaling(batch.images)).astype(jnp.float32)
-        losses = objective.losses(logits, batch.labels)
-        right = _right(logits, batch.labels) & (batch.weights > 0)
-        return {"loss": jnp.sum(losses * batch.weights), "correct": jnp.sum(right)}
-
-    return eval_step
-
-
-def _right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
+def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
+    """For each example, whether the largest logit is the label's."""
     labels = jnp.asarray(labels)
     return jnp.argmax(logits, -1).astype(labels.dtype) == labels
-
-
-def predict(model: nnx.Module, images: np.ndarray, scaling: Scaling, batch_size: int = 256) -> np.ndarray:
-    """Class probabilities of images, in batches.
-
-    Args:
-      model: the network; it is used in evaluation mode and left as it was.
-      images: `(N, H, W, C)` uint8.
-      scaling: the scaling that the network was trained with.
-      batch_size: images per call.
-
-    Returns:
-      `(N, classes)` float32.
-    """
-    graphs, params, rest = split(nnx.clone(model))
-
-    @jax.jit
-    def probabilities(params: nnx.State, rest: nnx.State, batch: jax.Array):
-        return jax.nn.softmax(nnx.merge(graphs.eval, params, rest, copy=True)(scaling(batch)).astype(jnp.float32))
-
-    size = min(batch_size, max(1, len(images)))
-    parts = []
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (images.ndim - 1)])
-        parts.append(np.asarray(probabilities(params, rest, filled))[: len(part)])
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)

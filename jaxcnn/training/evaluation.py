@@ -1,0 +1,160 @@
+"""What a network answers: over a whole data set, and for given pictures."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxcnn.data.augmentation import Augmentation
+from jaxcnn.data.batches import Batch, eval_batches
+from jaxcnn.data.dataset import Dataset, Scaling
+from jaxcnn.training.parallel import Layout, local_devices
+from jaxcnn.training.step import Graphs, Metrics, Objective, is_right, split
+
+Views = Literal["one", "flip", "flip_shift"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A network's result on a whole data set."""
+
+    loss: float  # mean over the examples; of cross-entropy, in nats
+    accuracy: float  # share of examples classified correctly
+    count: int  # examples
+    top5_accuracy: float | None = None  # share whose class is among the five likeliest; None for five classes or fewer
+
+
+def evaluate(
+    model: nnx.Module,
+    dataset: Dataset,
+    scaling: Scaling,
+    batch_size: int = 256,
+    *,
+    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy",
+    views: Views = "one",
+    augmentation: Augmentation | None = None,
+    layout: Layout | None = None,
+) -> Evaluation:
+    """Loss and accuracy over every example of a data set.
+
+    Args:
+      model: the network; it is used in evaluation mode and left as it was.
+      dataset: the examples.
+      scaling: the scaling that the network was trained with.
+      batch_size: examples per call; rounded up to a multiple of the devices.
+      loss: as in `TrainConfig`.
+      views: what logits are averaged over: `"one"`, the picture; `"flip"`, its mirror image too; `"flip_shift"`, both,
+        and both shifted by a pixel along either diagonal (test-time augmentation).
+      augmentation: that of the training, for the size that it brings pictures to.
+      layout: the devices; by default all of this process.
+
+    Raises:
+      ValueError: if the data set is empty, or `views` is unknown or not for its examples.
+    """
+    layout = layout or Layout(devices=local_devices())
+    graphs, params, rest = split(nnx.clone(model))
+    eval_step = make_eval_step(graphs, scaling, Objective(loss), layout, augmentation, views)
+    return evaluate_state(eval_step, layout, layout.place((params, rest)), dataset, batch_size)
+
+
+def evaluate_state(
+    eval_step: Callable[..., Metrics], layout: Layout, state: Any, dataset: Dataset, batch_size: int = 256
+) -> Evaluation:
+    """Loss and accuracy of a network that is taken apart into parameters and the rest, `state`."""
+    count = len(dataset.labels)
+    if not count:
+        raise ValueError(f"the {dataset.split} split of {dataset.name} must hold examples; got none.")
+    parts = layout.data_devices
+    size = -(-min(batch_size, count) // parts) * parts
+    batches = eval_batches(dataset, size, rows=layout.rows(size))
+    found = jax.device_get([eval_step(layout.put(batch), state, None) for batch in batches])
+    sums = {name: sum(float(part[name]) for part in found) for name in found[0]}
+    top5 = sums["top5"] / count if len(dataset.classes) > 5 else None
+    return Evaluation(sums["loss"] / count, sums["correct"] / count, count, top5)
+
+
+def make_eval_step(
+    graphs: Graphs,
+    scaling: Scaling,
+    objective: Objective,
+    layout: Layout,
+    augmentation: Augmentation | None = None,
+    views: Views = "one",
+) -> Callable[..., Metrics]:
+    """Compiles `(batch, (params, rest), None) -> sums` of loss and correct answers, weighted by the batch's weights.
+
+    Raises:
+      ValueError: if `views` is unknown.
+    """
+    if views not in get_args(Views):
+        raise ValueError(f"`views` must be one of {', '.join(get_args(Views))}; got {views!r}.")
+
+    def eval_step(batch: Batch, state: Any, _: None) -> Metrics:
+        model = nnx.merge(graphs.eval, *state, copy=True)
+        images = jnp.asarray(batch.images)
+        seen = _views(images if augmentation is None else augmentation.center(images), views)
+        logits = sum(model(scaling(image)).astype(jnp.float32) for image in seen) / len(seen)
+        losses, counted = objective.losses(logits, batch.labels), batch.weights > 0
+        best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
+        among = jnp.any(best == jnp.asarray(batch.labels, best.dtype)[:, None], -1)
+        sums = {
+            "loss": jnp.sum(losses * batch.weights),
+            "correct": jnp.sum(is_right(logits, batch.labels) & counted),
+            "top5": jnp.sum(among & counted),
+        }
+        return sums if layout.axis_name is None else jax.lax.psum(sums, layout.axis_name)
+
+    return layout.compile(eval_step)
+
+
+def _views(images: jax.Array, views: Views) -> list[jax.Array]:
+    if views == "one":
+        return [images]
+    if images.ndim != 4:
+        raise ValueError(f"`views` {views!r} needs pictures, (N, H, W, C); got shape {images.shape}.")
+    seen = [images]
+    if views == "flip_shift":
+        height, width = images.shape[1:3]
+        wide = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+        seen += [wide[:, at : at + height, at : at + width] for at in (0, 2)]
+    return seen + [image[:, :, ::-1] for image in seen]
+
+
+def predict(
+    model: nnx.Module,
+    images: np.ndarray,
+    scaling: Scaling,
+    batch_size: int = 256,
+    *,
+    augmentation: Augmentation | None = None,
+) -> np.ndarray:
+    """Class probabilities of images, in batches.
+
+    Args:
+      model: the network; it is used in evaluation mode and left as it was.
+      images: `(N, H, W, C)` uint8.
+      scaling: the scaling that the network was trained with.
+      batch_size: images per call.
+      augmentation: that of the training, for the size that it brings pictures to.
+
+    Returns:
+      `(N, classes)` float32.
+    """
+    graphs, params, rest = split(nnx.clone(model))
+
+    @jax.jit
+    def probabilities(params: nnx.State, rest: nnx.State, batch: jax.Array):
+        seen = batch if augmentation is None else augmentation.center(batch)
+        return jax.nn.softmax(nnx.merge(graphs.eval, params, rest, copy=True)(scaling(seen)).astype(jnp.float32))
+
+    size = min(batch_size, max(1, len(images)))
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (images.ndim - 1)])
+        parts.append(np.asarray(probabilities(params, rest, filled))[: len(part)])
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)

@@ -1,0 +1,237 @@
+"""How a step is spread over devices and processes.
+
+Every function that is compiled here has the form `function(batch, kept, donated)`: a batch, which is split over the
+devices, and two trees of whole arrays, of which the second is used up. It is written once, and runs in three ways:
+
+- `jit`: XLA's partitioner splits the batch along the mesh's `data` axis; parameters are on every device;
+- `fsdp`: the same, and every large array of the state is split along `data` too, each over its largest axis
+  (Rajbhandari et al. 2020, ZeRO-3; Xu et al. 2020);
+- `pmap`: each device runs the function on its part, and the function itself takes means over `axis_name`.
+
+With `model_devices` above 1, the last axis of every array of the state, a layer's outputs, is split along `model`, as
+AlexNet's towers were over the two GPUs of 2012.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+Kind = Literal["jit", "fsdp", "pmap"]
+
+_SMALL = 2**12  # elements of an array that `fsdp` leaves whole: moving it costs more than keeping it
+
+
+class Layout:
+    """The devices of a run, and what each of them holds.
+
+    Args:
+      kind: `"jit"`, `"fsdp"` or `"pmap"`.
+      model_devices: devices among which the outputs of every layer are shared; not for `pmap`.
+      devices: which devices; by default all of all processes, or the one that `jax.default_device` names.
+
+    Raises:
+      ValueError: if the kind is unknown, or `model_devices` does not divide the devices.
+    """
+
+    def __init__(self, kind: Kind = "jit", model_devices: int = 1, devices: list[jax.Device] | None = None):
+        devices = _all_devices() if devices is None else devices
+        if kind not in ("jit", "fsdp", "pmap"):
+            raise ValueError(f"`kind` must be jit, fsdp or pmap; got {kind!r}.")
+        if model_devices < 1 or len(devices) % model_devices:
+            raise ValueError(f"`model_devices` must divide the {len(devices)} devices; got {model_devices}.")
+        if kind == "pmap" and model_devices > 1:
+            raise ValueError(f"`model_devices` must be 1 under pmap, which splits batches only; got {model_devices}.")
+        self.kind: Kind = kind
+        self.model_devices = model_devices
+        self.data_devices = len(devices) // model_devices
+        self.axis_name = "data" if kind == "pmap" else None
+        grid = np.array(devices).reshape(self.data_devices, model_devices)
+        self.devices = devices
+        self._mesh = jax.sharding.Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
+        self._split = NamedSharding(self._mesh, PartitionSpec("data"))
+
+    def __str__(self) -> str:
+        devices = len(self.devices)
+        kinds = ", ".join(sorted({device.device_kind for device in self.devices}))
+        processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+        return f"{devices} {kinds} device{'s' * (devices > 1)}{processes}" + (f", {self.kind}" if devices > 1 else "")
+
+    def check_batch(self, size: int, name: str = "batch_size") -> None:
+        """Refuses a batch that the devices cannot share evenly.
+
+        Raises:
+          ValueError: if they cannot.
+        """
+        if size % self.data_devices:
+            raise ValueError(f"`{name}` must be a multiple of the {self.data_devices} devices; got {size}.")
+
+    def rows(self, size: int, parts: int = 1) -> np.ndarray:
+        """The rows of a batch that this process's devices hold, if each of its parts is split over all devices."""
+        part = size // parts
+        held = range(part)
+        if jax.process_count() > 1:
+            found = [rows.indices(part) for (rows,) in self._split.addressable_devices_indices_map((part,)).values()]
+            held = range(min(start for start, *_ in found), max(stop for _, stop, _ in found))
+        return np.concatenate([np.array(held, np.int64) + start for start in range(0, size, part)])
+
+    def put(self, batch: Any) -> Any:
+        """Moves this process's rows of a batch to its devices; returns before they are there."""
+        if self.kind == "pmap":
+            parts = self.data_devices // jax.process_count()
+            return jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
+        if jax.process_count() == 1:
+            return jax.device_put(batch, self._split)
+        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(self._split, a), batch)
+
+    def place(self, tree: Any) -> Any:
+        """Puts arrays, equal on every process, where the layout wants them."""
+        return jax.device_put(tree, jax.tree.map(self._sharding, tree))
+
+    def gather(self, tree: Any) -> Any:
+        """Whole arrays on this process's first device, from arrays anywhere."""
+        if len(self.devices) == 1:
+            return tree
+        whole = NamedSharding(self._mesh, PartitionSpec())
+        everywhere = jax.jit(lambda t: t, out_shardings=whole)(tree)
+        return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
+
+    def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Callable[..., Any]:
+        """Compiles `function(batch, kept, donated)`; what it returns lies as `place` would put it.
+
+        Args:
+          function: see above.
+          batched: whether there is a batch, and not None in its place.
+        """
+        if self.kind == "pmap" and batched:
+            axes = {"in_axes": (0, None, None), "out_axes": None, "donate_argnums": 2}
+            return jax.pmap(function, "data", devices=self.devices, **axes)
+
+        def placed(batch: Any, kept: Any, donated: Any) -> Any:
+            found = function(batch, kept, donated)
+            return jax.lax.with_sharding_constraint(found, jax.tree.map(self._sharding, found))
+
+        return jax.jit(placed, donate_argnums=2)
+
+    def _sharding(self, leaf: Any) -> NamedSharding:
+        """Where an array of the state lies, by its shape alone: a parameter and its momentum lie alike."""
+        shape, axes = leaf.shape, [None] * leaf.ndim
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return NamedSharding(self._mesh, PartitionSpec())
+        if shape and self.model_devices > 1 and shape[-1] % self.model_devices == 0:
+            axes[-1] = "model"
+        if self.kind == "fsdp" and leaf.size >= _SMALL:
+            free = [axis for axis in range(leaf.ndim) if axes[axis] is None and shape[axis] % self.data_devices == 0]
+            if free:
+                axes[max(free, key=lambda axis: shape[axis])] = "data"
+        return NamedSharding(self._mesh, PartitionSpec(*axes))
+
+
+def _all_devices() -> list[jax.Device]:
+    """All devices in the order of their processes, or the one that the user has chosen."""
+    chosen = jax.config.jax_default_device
+    if isinstance(chosen, jax.Device):
+        return [chosen]
+    return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+
+
+def local_devices() -> list[jax.Device]:
+    """Those of this process, or the one that `jax.default_device` names."""
+    return [device for device in _all_devices() if device.process_index == jax.process_index()]
+
+
+def initialize(coordinator: str | None, processes: int | None = None, process: int | None = None) -> None:
+    """Joins this process to the others of a run; must come before anything else that uses JAX.
+
+    Args:
+      coordinator: `HOST:PORT` of process 0, the same for all; `"auto"` where the cluster tells (Slurm, Open MPI,
+        Kubernetes, Cloud TPU).
+      processes: how many there are, with an address.
+      process: the number of this one, with an address.
+
+    Raises:
+      ValueError: if an address comes without the numbers.
+      RuntimeError: if the others cannot be reached.
+    """
+    if coordinator is None:
+        if processes is not None or process is not None:
+            raise ValueError("`coordinator` must be given with `processes` and `process`; got None.")
+        return
+    if coordinator != "auto":
+        if processes is None or process is None:
+            raise ValueError(f"`processes` and `process` must be given with `coordinator` {coordinator}; got None.")
+        if not 0 <= process < processes:
+            raise ValueError(f"`process` must be from 0 to {processes - 1}; got {process}.")
+    address = None if coordinator == "auto" else coordinator
+    if jax.config.jax_cpu_collectives_implementation is None:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(
+            address, processes, process, heartbeat_timeout_seconds=30, shutdown_timeout_seconds=30
+        )
+    except (ValueError, RuntimeError) as error:
+        raise RuntimeError(f"`coordinator` {coordinator} must lead to the other processes; {error}") from None
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes logs."""
+    return jax.process_index() == 0
+
+
+def any_process(flag: bool) -> bool:
+    """Whether a flag is true on any process; all must ask together."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def process_barrier(name: str) -> None:
+    """Waits until every process is here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+@contextlib.contextmanager
+def first_decides() -> Iterator[None]:
+    """Lets what fails on process 0, a refused folder for instance, end the others too, and not hang them.
+
+    Raises:
+      RuntimeError: on the others, if process 0 failed.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    failed = any_process(failure is not None)
+    if failure is not None:
+        raise failure
+    if failed:
+        raise RuntimeError("process 0 must be able to begin the run; it ended with an error, which it tells.")
+
+
+@contextlib.contextmanager
+def watching_processes(last_good: Callable[[], str]) -> Iterator[None]:
+    """Says in one sentence that another process is gone, and ends this one, which could only wait for it.
+
+    JAX's own end of a process waits for all the others, so this leaves at once, with exit status 2.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or not _of_a_peer(str(error)):
+            raise
+        print(f"jaxcnn: every process of the run must go on; another one has ended, {last_good()}.", flush=True)
+        os._exit(2)
+
+
+def _of_a_peer(text: str) -> bool:
+    return any(word in text.lower() for word in ("gloo", "connection", "peer", "nccl", "heartbeat", "unavailable"))
