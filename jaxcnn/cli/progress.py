@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxcnn import training
+from jaxcnn.training.lines import rate, told
 
 
 @contextlib.contextmanager
@@ -21,22 +22,22 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} images/s  left"),
+        TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=total_steps, epoch="-", loss="-", accuracy="-", rate="-")
+        task = bar.add_task("training", total=total_steps, epoch="-", state="")
 
         def observe(row: dict[str, Any]) -> None:
-            bar.update(
-                task,
-                completed=row["step"],
-                epoch=row["epoch"],
-                loss=f"{row['loss']:.4f}",
-                accuracy=f"{row['accuracy']:.4f}",
-                rate=f"{row['images_per_second']:,.0f}",
-            )
+            bar.update(task, completed=row["step"], epoch=row.get("epoch", "-"), state=state(row))
             if row["kind"] == "epoch":
                 training.print_epoch(row)  # rich lifts printed lines above the bar
 
         yield observe
+
+
+def state(row: dict[str, Any]) -> str:
+    """What the bar says of a row; what the row lacks is left out."""
+    result = told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.4f}"}, "  ")
+    use = told(row, {"input_wait": "{:.0%} input wait", "flops_utilization": "{:.0%} MFU"}, "  ")
+    return "  ".join(filter(None, (result, rate(row), use, "left")))

@@ -92,7 +92,20 @@ def _curves(rows: list[dict[str, Any]]) -> list[str]:
 
     if not rows:
         return ['<p class="note">No epoch was finished.</p>']
-    return ["<h2>Learning curves</h2>", _image(figures.learning_curves(rows), "Loss and error by epoch")]
+    curves = _image(figures.learning_curves(rows), "Loss and error by epoch")
+    return ["<h2>Learning curves</h2>", curves, *_speed(rows)]
+
+
+def _speed(rows: list[dict[str, Any]]) -> list[str]:
+    """Medians over the epochs, of what their rows tell."""
+    told = {
+        "images_per_second": "{:,.0f} images/s",
+        "input_wait": "{:.0%} of the time waiting for input",
+        "flops_utilization": "{:.0%} of the peak FLOP/s",
+    }
+    found = {key: [row[key] for row in rows if key in row] for key in told}
+    parts = [told[key].format(np.median(values)) for key, values in found.items() if values]
+    return [f'<p class="note">Median epoch: {", ".join(parts)}.</p>'] if parts else []
 
 
 def _confusion(test: Dataset, predictions: np.ndarray) -> list[str]:

@@ -1,0 +1,34 @@
+"""Rows of a log as lines of text."""
+
+from typing import Any
+
+
+def epoch_line(row: dict[str, Any]) -> str:
+    """An epoch in one line; what its row lacks is left out.
+
+    Args:
+      row: of kind `epoch`.
+    """
+    held_out = {"eval_loss": "loss {:.4f}", "eval_accuracy": "accuracy {:.2%}", "eval_top5_accuracy": "top-5 {:.2%}"}
+    held_out |= {"ema_accuracy": "EMA {:.2%}"}
+    parts = [
+        f"epoch {row['epoch']:3d}",
+        told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"}),
+        f"{row.get('eval_split', '')} {told(row, held_out)}".strip(),
+        rate(row),
+    ]
+    return "  ".join(filter(None, parts))
+
+
+def rate(row: dict[str, Any]) -> str:
+    """Images a second, or steps where images were not counted."""
+    for unit in ("images", "steps"):
+        value = row.get(f"{unit}_per_second")
+        if value is not None:
+            return f"{value:,.0f} {unit}/s" if value >= 10 else f"{value:.2f} {unit}/s"
+    return ""
+
+
+def told(row: dict[str, Any], formats: dict[str, str], separator: str = " ") -> str:
+    """Those fields of a row that it has, each in its format."""
+    return separator.join(text.format(row[key]) for key, text in formats.items() if row.get(key) is not None)

@@ -1,0 +1,66 @@
+"""A trace of a few steps, for TensorBoard's profiler or ui.perfetto.dev."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+class Profile:
+    """Records steps `first_step` to `first_step + steps - 1` as a JAX trace; a context that closes it in any case.
+
+    The first step of a sitting compiles: leave it out.
+
+    Args:
+      folder: where the trace goes, made if missing.
+      first_step: the first step to record.
+      steps: how many.
+    """
+
+    def __init__(self, folder: Path, first_step: int, steps: int):
+        if steps < 1:
+            raise ValueError(f"`steps` must be positive; got {steps}.")
+        self.folder, self.first_step, self.last_step = folder, first_step, first_step + steps - 1
+        self._running = False
+        self._mark: jax.profiler.StepTraceAnnotation | None = None
+
+    def __enter__(self) -> "Profile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def before(self, step: int) -> None:
+        """Is told of a step that is about to be done."""
+        if step == self.first_step:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            jax.profiler.start_trace(str(self.folder))
+            self._running = True
+        if self._running:
+            self._mark = jax.profiler.StepTraceAnnotation("train", step_num=step)
+            self._mark.__enter__()
+
+    def after(self, step: int, wait_for: Any) -> None:
+        """Is told of a step that was handed to the device.
+
+        Args:
+          step: its number.
+          wait_for: arrays that are ready when the step is done; the last step recorded is waited for.
+        """
+        if self._running:
+            self._end_step()
+            if step >= self.last_step:
+                jax.block_until_ready(wait_for)
+                self.close()
+
+    def close(self) -> None:
+        """Ends the trace if it runs: the steps so far are kept."""
+        if self._running:
+            self._end_step()
+            self._running = False
+            jax.profiler.stop_trace()
+
+    def _end_step(self) -> None:
+        if self._mark is not None:
+            self._mark.__exit__(None, None, None)
+            self._mark = None
