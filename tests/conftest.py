@@ -13,6 +13,13 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(autouse=True)
+def one_device():
+    """What does not ask for several devices runs on one."""
+    with jax.default_device(jax.devices()[0]):
+        yield
+
+
 @pytest.fixture
 def random() -> np.random.Generator:
     """Random numbers, the same in every run."""

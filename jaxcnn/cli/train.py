@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from flax import nnx
 
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.progress import observing
 from jaxcnn.cli.runs import ARGUMENTS, build, record_evaluation, sized, told
+from jaxcnn.data import Dataset
 from jaxcnn.training import TrainConfig
 
 
@@ -106,31 +106,31 @@ class Train:
         if result.interrupted:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0
-        if not training.is_first():
-            return 0
-        self._conclude(folder, model, result, test)
-        for kind, examples in (("training", train), ("test", test)):
-            if examples.skipped:
-                print(f"{len(examples.skipped)} damaged {kind} pictures were left out, the first is {examples.skipped[0]}")
-        return 0
-
-    def _conclude(self, folder: Path, model: nnx.Module, result: training.TrainResult, test: data.Dataset) -> None:
-        """The final test and the report."""
-        steps = f"{result.steps} steps"
-        if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
-            print(f"best epoch ended at step {result.best_step} of {steps}; the run ends with it")
         augmentation = training.make_augmentation(self.config, test, result.scaling)
+        loss, views = self.config.loss, self.views
         found = training.evaluate(
-            model, test, result.scaling, loss=self.config.loss, views=self.views, augmentation=augmentation
+            model, test, result.scaling, loss=loss, views=views, augmentation=augmentation, layout=layout
         )
+        first = training.is_first()
+        training.leave()
+        if not first:
+            return 0
+        if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
+            print(f"the best epoch ended at step {result.best_step} of {result.steps}; the run ends with its parameters")
         record_evaluation(folder, test.split, found)
         report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
         print(f"test {told(found)}")
+        for kind, examples in (("training", train), ("test", test)):
+            if examples.skipped:
+                left = examples.skipped
+                print(f"{len(left)} damaged {kind} pictures were left out, the first is {left[0]}")
         print(f"report {report}")
+        return 0
 
-    def _examples(self) -> tuple[data.Dataset, data.Dataset, data.Dataset]:
+    def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples."""
         options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
+        options = {k: v for k, v in options.items() if v}  # XXX
         loaded = {split: data.load(self.data, split, self.data_dir, **options) for split in data.splits(self.data)}
         train, test = loaded["train"], loaded["test"]
         held_out = loaded.get("validation")

@@ -8,11 +8,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from flax import nnx
 
 from jaxcnn import layers, models, training
-from jaxcnn.data import Dataset, Scaling
+from jaxcnn.data import Augmentation, Dataset, Scaling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +30,7 @@ pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
 """
 
 _MISTAKES = 24
+_CHANGED = 16  # pictures shown before and after their random changes
 
 
 def write_report(
@@ -49,6 +51,7 @@ def write_report(
       model: the trained network.
       test: the examples that the report speaks of.
       scaling: the scaling that the network was trained with.
+      augmentation: that of the training.
 
     Returns:
       The path of the page.
@@ -59,7 +62,7 @@ def write_report(
     folder = Path(folder)
     description = training.read_description(folder)
     rows = [row for row in training.read_log(folder / "metrics.jsonl") if row["kind"] == "epoch"]
-    probabilities = training.predict(model, test.images, scaling)
+    probabilities = training.predict(model, test.images, scaling, augmentation=augmentation)
     predictions = probabilities.argmax(-1)
     right = int((predictions == test.labels).sum())
     name = description.get("model", {}).get("name", type(model).__name__)
@@ -71,9 +74,10 @@ def write_report(
         *_confusion(test, predictions),
         *_mistakes(test, probabilities),
         *_filters(model),
-        *_feature_maps(model, test, scaling, probabilities),
+        *_feature_maps(model, test, scaling, probabilities, augmentation),
+        *_augmented(test, augmentation),
         "<h2>Layers</h2>",
-        models.summary(model, (1, *test.images.shape[1:]))._repr_html_(),
+        models.summary(model, (1, *_fed(test, augmentation).shape[1:]))._repr_html_(),
         *_how(description),
     ]
     page = (
@@ -167,12 +171,38 @@ def _filters(model: nnx.Module) -> list[str]:
     return ["<h2>First-layer filters</h2>", f'<p class="note">{note}</p>', _image(figure, "Filters")]
 
 
-def _feature_maps(model: nnx.Module, test: Dataset, scaling: Scaling, probabilities: np.ndarray) -> list[str]:
+def _fed(test: Dataset, augmentation: Augmentation | None) -> np.ndarray:
+    """The first example in the size that the network is fed."""
+    first = np.asarray(test.images[:1])
+    return first if augmentation is None else augmentation.center(first)
+
+
+def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
+    from jaxcnn.inspect import figures
+
+    if augmentation is None:
+        return []
+    before = np.asarray(test.images[:_CHANGED])
+    shares = np.eye(len(test.classes), dtype=np.float32)[test.labels[:_CHANGED]]
+    ids = np.arange(len(before), dtype=np.int32)
+    after = np.asarray(augmentation(jax.random.key(0), 0, ids, before, shares)[0])
+    figure = figures.augmented(before, after, [""] * len(before))
+    note = f'<p class="note">{_text(", ".join(augmentation.specs))}: {_text(test.split)} pictures, before and after.</p>'
+    return ["<h2>Random changes in training</h2>", note, _image(figure, "Pictures before and after")]
+
+
+def _feature_maps(
+    model: nnx.Module,
+    test: Dataset,
+    scaling: Scaling,
+    probabilities: np.ndarray,
+    augmentation: Augmentation | None,
+) -> list[str]:
     from jaxcnn.inspect import figures
 
     if "capture" not in inspect.signature(type(model).__call__).parameters:
         return []  # a network of one's own need not name its stages
-    _, stages = model(scaling(test.images[:1]), capture=True)
+    _, stages = model(scaling(_fed(test, augmentation)), capture=True)
     maps = {name: np.asarray(a[0], np.float32) for name, a in stages.items() if a.ndim == 4}
     if not maps:
         return []

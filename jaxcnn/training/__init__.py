@@ -5,7 +5,7 @@ from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.evaluation import Evaluation, Views, evaluate, predict
 from jaxcnn.training.loop import TrainResult, fit, make_augmentation, print_epoch
 from jaxcnn.training.metrics import NonFiniteError, read_log, write_atomically
-from jaxcnn.training.parallel import Layout, initialize, is_first
+from jaxcnn.training.parallel import Layout, initialize, is_first, leave
 from jaxcnn.training.recipes import RECIPES, Recipe
 from jaxcnn.training.run_folder import read_description, restore_model
 
@@ -23,6 +23,7 @@ __all__ = [
     "fit",
     "initialize",
     "is_first",
+    "leave",
     "make_augmentation",
     "predict",
     "print_epoch",

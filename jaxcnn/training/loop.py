@@ -17,6 +17,7 @@ from jaxcnn.data.prefetch import batches_ahead
 from jaxcnn.training.best import Best
 from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer, make_schedule
 from jaxcnn.training.evaluation import evaluate_state, make_eval_step
+from jaxcnn.training.lines import epoch_line
 from jaxcnn.training.metrics import Tally
 from jaxcnn.training.parallel import Layout, any_process, watching_processes
 from jaxcnn.training.profiler import Profile
@@ -43,15 +44,8 @@ class TrainResult:
 
 def print_epoch(row: Row) -> None:
     """Prints one line for every epoch."""
-    if row["kind"] != "epoch":
-        return
-    parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f} accuracy {row['accuracy']:.2%}"]
-    if "eval_split" in row:
-        parts.append(f"{row['eval_split']} loss {row['eval_loss']:.4f} accuracy {row['eval_accuracy']:.2%}")
-    for key, name in (("eval_top5_accuracy", "top-5"), ("ema_accuracy", "averaged")):
-        if key in row:
-            parts.append(f"{name} {row[key]:.2%}")
-    print("  ".join([*parts, f"{row['images_per_second']:,.0f} images/s"]))
+    if row["kind"] == "epoch":
+        print(epoch_line(row))
 
 
 def fit(
@@ -106,7 +100,7 @@ def fit(
         raise ValueError(f"`patience` needs held-out examples; got {config.patience} without any.")
     if profile is not None and folder is None:
         raise ValueError(f"`profile` needs a `folder` to write to; got {profile} without one.")
-    layout.check_batch(config.batch_size // config.accumulate, "batch_size / accumulate")
+    layout.check_batch(config.batch_size, config.accumulate)
     per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
     total = per_epoch * config.epochs
     scaling = measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
@@ -153,7 +147,7 @@ def fit(
         stack.enter_context(watching_processes(run.last_good))
         best = Best(config.monitor, config.patience)
         state, tally, best = run.restore(state, Tally(config.batch_size), best)
-        step, interrupted = int(state.step), False
+        step, interrupted, compiling = int(state.step), False, True
         trace = None
         if profile is not None and folder is not None:
             trace = stack.enter_context(Profile(Path(folder) / "profile", step + 3, profile))
@@ -179,12 +173,17 @@ def fit(
                 trace.after(step, metrics)
             tally.add(step, metrics)
             speed.step(config.batch_size)
+            if compiling:
+                compiling = False
+                jax.block_until_ready(metrics)
+                speed.restart()
             interrupted = _stopping(should_stop, step)
             ended = step % per_epoch == 0
             due = ended or interrupted or step % config.checkpoint_every == 0
             if not due and step % config.log_every:
                 continue
             tally.settle(run.last_good())
+            speed.pause()
             if ended or step % config.log_every == 0:
                 if speed.flops is None:
                     speed.flops = train_step.flops(state, parts)

@@ -61,14 +61,19 @@ class Layout:
         processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
         return f"{devices} {kinds} device{'s' * (devices > 1)}{processes}" + (f", {self.kind}" if devices > 1 else "")
 
-    def check_batch(self, size: int, name: str = "batch_size") -> None:
+    def check_batch(self, size: int, accumulate: int = 1) -> None:
         """Refuses a batch that the devices cannot share evenly.
+
+        Args:
+          size: of the batch.
+          accumulate: into how many parts it is cut before.
 
         Raises:
           ValueError: if they cannot.
         """
-        if size % self.data_devices:
-            raise ValueError(f"`{name}` must be a multiple of the {self.data_devices} devices; got {size}.")
+        if size // accumulate % self.data_devices:
+            parts = f", in each of its {accumulate} parts" if accumulate > 1 else ""
+            raise ValueError(f"`batch_size` must be a multiple of the {self.data_devices} devices{parts}; got {size}.")
 
     def rows(self, size: int, parts: int = 1) -> np.ndarray:
         """The rows of a batch that this process's devices hold, if each of its parts is split over all devices."""
@@ -175,6 +180,12 @@ def initialize(coordinator: str | None, processes: int | None = None, process: i
         )
     except (ValueError, RuntimeError) as error:
         raise RuntimeError(f"`coordinator` {coordinator} must lead to the other processes; {error}") from None
+
+
+def leave() -> None:
+    """Parts from the other processes, all at once; what follows, each does alone on its own devices."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
 
 
 def is_first() -> bool:

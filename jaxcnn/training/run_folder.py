@@ -1,5 +1,6 @@
 """The folder of a run: `config.json`, `metrics.jsonl`, `checkpoints/`."""
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -68,17 +69,21 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for sink in self._sinks:
-            sink.close()
+        with contextlib.ExitStack() as last:
+            if self._temporary is not None:
+                last.callback(self._temporary.cleanup)
+            if self._checkpoints is not None:
+                last.callback(self._close_checkpoints, kind is None)
+            for sink in self._sinks:
+                last.callback(sink.close)
+
+    def _close_checkpoints(self, told: bool) -> None:
         try:
             if self._checkpoints is not None:
                 self._checkpoints.close()
         except CheckpointError:
-            if kind is None:  # else the failure that is on its way says more
+            if told:  # else the failure that is on its way says more
                 raise
-        finally:
-            if self._temporary is not None:
-                self._temporary.cleanup()
 
     def restore(self, state: TrainState, tally: Tally, best: Best) -> tuple[TrainState, Tally, Best]:
         """State and position of the newest checkpoint, or what was given if there is none; rewinds the log to it."""
