@@ -1,5 +1,6 @@
 """Labelled examples, and batches as a pure function of seed and step."""
 
+from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.data.idx import read_idx
@@ -7,6 +8,8 @@ from jaxcnn.data.pictures import Picture, read_picture
 from jaxcnn.data.sources import SOURCES, load, splits
 
 __all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
     "Batch",
     "Dataset",
     "Picture",

@@ -105,6 +105,23 @@ def labelled_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
     return _tiles(tiles, captions, columns=8, size=1.0, levels=(0, 255))
 
 
+def augmented(before: np.ndarray, after: np.ndarray, captions: Sequence[str]) -> Figure:
+    """Pictures before and after augmentation, the first sixteen.
+
+    Args:
+      before: `(N, H, W, C)` from 0 to 255, C = 1 or 3; the upper row.
+      after: `(N, h, w, C)` from 0 to 255; the lower row.
+      captions: one for each.
+    """
+    shown = min(16, len(before))
+    tiles = [np.rint(np.clip(image, 0, 255)).astype(np.uint8) for image in (*before[:shown], *after[:shown])]
+    tiles = [tile[..., 0] if tile.shape[-1] == 1 else tile for tile in tiles]
+    figure = _tiles(tiles, [*captions[:shown], *[""] * shown], columns=shown, size=0.8, levels=(0, 255))
+    for axes, name in zip(figure.axes[::shown], ("before", "after"), strict=True):
+        axes.text(-0.04, 0.5, name, rotation=90, ha="right", va="center", transform=axes.transAxes, **_STYLE)
+    return figure
+
+
 def _tiles(tiles, captions, *, columns, signed=False, size=0.7, levels=None) -> Figure:
     rows = math.ceil(len(tiles) / columns)
     columns = min(columns, len(tiles))

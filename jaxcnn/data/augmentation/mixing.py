@@ -1,0 +1,52 @@
+"""Mixtures of neighbours in the batch, pictures and targets alike.
+
+Example `i` is mixed with `i ^ 1`, so that pairs stay on one device; each of the two draws its own share and place. An
+odd last example stays alone.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.data.augmentation.examples import Examples, boxes, column
+
+
+def mixup(examples: Examples, alpha: float) -> Examples:
+    """Adds the neighbour, with shares from Beta(alpha, alpha) (Zhang et al. 2018)."""
+    share = _shares(examples.keys, alpha)
+    images, targets = _partners(examples.images), _partners(examples.targets)
+    return examples._replace(
+        images=images + column(share) * (examples.images - images),
+        targets=targets + share[:, None] * (examples.targets - targets),
+    )
+
+
+def cutmix(examples: Examples, alpha: float) -> Examples:
+    """Pastes a box of the neighbour, whose area is from Beta(alpha, alpha) (Yun et al. 2019).
+
+    The box is as long and wide for the picture, and lies anywhere; targets follow the area that is inside.
+    """
+    height, width = examples.images.shape[1:3]
+    size = jnp.array([height, width], jnp.int32)
+    keys = jax.vmap(jax.random.split)(examples.keys)
+    side = jnp.sqrt(1 - _shares(keys[:, 0], alpha))[:, None]
+    extents = jnp.floor(side * size.astype(jnp.float32)).astype(jnp.int32)
+    middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, size, jnp.int32))(keys[:, 1])
+    corners, ends = middles - extents // 2, middles + extents // 2
+    pasted = boxes(corners, ends, height, width)
+    share = jnp.mean(pasted, (1, 2, 3), dtype=jnp.float32)[:, None]
+    targets = _partners(examples.targets)
+    return examples._replace(
+        images=jnp.where(pasted, _partners(examples.images), examples.images),
+        targets=examples.targets + share * (targets - examples.targets),
+    )
+
+
+def _shares(keys: jax.Array, alpha: float) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.beta(key, alpha, alpha, (), jnp.float32))(keys)
+
+
+def _partners(values: jax.Array) -> jax.Array:
+    """Neighbours exchanged."""
+    even = len(values) // 2 * 2
+    pairs = values[:even].reshape(even // 2, 2, *values.shape[1:])
+    return jnp.concatenate([pairs[:, ::-1].reshape(even, *values.shape[1:]), values[even:]])

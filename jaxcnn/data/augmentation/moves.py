@@ -1,0 +1,89 @@
+"""Crops, flips and patches: every pixel keeps its value, or is resampled on a straight grid."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcnn.data.augmentation.examples import Examples, boxes, column
+
+_FLIP_SEED = 1
+_TRIES = 10
+
+
+def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
+    """Pads by `fill` or by reflection, and crops the old size anywhere (He et al. 2015)."""
+    images = examples.images
+    count, height, width, channels = images.shape
+    margins = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
+    if border == "reflect":
+        padded = jnp.pad(images, margins, mode="reflect")
+    else:
+        ground = jnp.broadcast_to(examples.fill, (count, height + 2 * pad, width + 2 * pad, channels))
+        padded = ground.at[:, pad : pad + height, pad : pad + width].set(images)
+
+    def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
+        corner = jax.random.randint(key, (2,), 0, 2 * pad + 1, jnp.int32)
+        return lax.dynamic_slice(picture, (corner[0], corner[1], jnp.int32(0)), (height, width, channels))
+
+    return examples._replace(images=jax.vmap(crop)(examples.keys, padded))
+
+
+def shift(examples: Examples, reach: int) -> Examples:
+    """Moves by whole pixels, up to `reach` along each axis: what a crop of the padded picture is."""
+    return pad_crop(examples, reach, "fill")
+
+
+def flip(examples: Examples) -> Examples:
+    """Exchanges left and right of every other picture, by chance."""
+    return _mirror(examples, jax.vmap(jax.random.bernoulli)(examples.keys))
+
+
+def alternating_flip(examples: Examples) -> Examples:
+    """A random half in epoch 0, then each example every other epoch (Jordan 2024, arXiv:2404.00498).
+
+    Which half depends on the example's number alone, so that the two pictures of an example come in turn.
+    """
+    seed = jax.random.key(_FLIP_SEED, impl="threefry2x32")
+    first = jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(seed, number)))(examples.ids)
+    return _mirror(examples, first ^ (examples.epoch % 2 == 1))
+
+
+def _mirror(examples: Examples, chosen: jax.Array) -> Examples:
+    images = examples.images
+    return examples._replace(images=jnp.where(column(chosen), images[:, :, ::-1], images))
+
+
+def random_resized_crop(examples: Examples, size: int, least: float) -> Examples:
+    """A random part in the wanted size (Szegedy et al. 2015): area `least` to 1, aspect 3/4 to 4/3.
+
+    Bilinear with antialiasing, as Pillow's `resize` with a box. Of ten draws the first that fits into the picture is
+    taken; where none does, the first is cut to fit.
+    """
+    height, width, channels = examples.images.shape[1:]
+    whole = jnp.array([height, width], jnp.float32)
+
+    def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
+        area_key, ratio_key, place_key = jax.random.split(key, 3)
+        area = jax.random.uniform(area_key, (_TRIES, 1), jnp.float32, least, 1) * (height * width)
+        ratio = jax.random.uniform(ratio_key, (_TRIES, 1), jnp.float32, math.log(3 / 4), math.log(4 / 3))
+        extents = jnp.sqrt(area * jnp.exp(ratio * jnp.array([-1, 1], jnp.float32)))
+        extent = jnp.minimum(extents[jnp.argmax(jnp.all(extents <= whole, -1))], whole)
+        corner = jax.random.uniform(place_key, (2,), jnp.float32) * (whole - extent)
+        scale = size / extent
+        return jax.image.scale_and_translate(
+            picture, (size, size, channels), (0, 1), scale, -corner * scale, "linear", antialias=True
+        )
+
+    return examples._replace(images=jax.vmap(crop)(examples.keys, examples.images))
+
+
+def cutout(examples: Examples, side: int) -> Examples:
+    """A square of `fill` whose middle may be any pixel (DeVries & Taylor 2017)."""
+    height, width = examples.images.shape[1:3]
+    ends = jnp.array([height, width], jnp.int32)
+    middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, ends, jnp.int32))(examples.keys)
+    corners = middles - side // 2
+    hidden = boxes(corners, corners + side, height, width)
+    return examples._replace(images=jnp.where(hidden, examples.fill, examples.images))

@@ -1,0 +1,113 @@
+"""Affine maps and elastic deformations: every pixel looks up where it comes from."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.scipy.ndimage import map_coordinates
+
+from jaxcnn.data.augmentation.examples import Examples
+
+
+def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array) -> jax.Array:
+    """Pictures read between their pixels, bilinearly; `fill` lies around them.
+
+    Args:
+      images: `(B, H, W, C)`.
+      rows: `(B, h, w)`, the row that each new pixel comes from.
+      columns: `(B, h, w)`, its column.
+      fill: `(C,)`.
+
+    Returns:
+      `(B, h, w, C)`.
+    """
+    look_up = functools.partial(map_coordinates, order=1, mode="constant", cval=0.0)
+    every_channel = jax.vmap(look_up, (2, None), 2)
+    return jax.vmap(every_channel)(images - fill, [rows, columns]) + fill
+
+
+def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+    """Where each pixel comes from under an affine map about the middle of the picture.
+
+    Args:
+      matrix: `(B, 2, 2)`, from new (row, column) to old; the inverse of what happens to the picture.
+      move: `(B, 2)`, pixels that the picture is moved by, last of all.
+      height: H.
+      width: W.
+
+    Returns:
+      `rows` and `columns`, each `(B, H, W)`.
+    """
+    middle = (height - 1) / 2, (width - 1) / 2
+    down = (jnp.arange(height, dtype=jnp.float32) - middle[0] - move[:, :1])[:, :, None]
+    right = (jnp.arange(width, dtype=jnp.float32) - middle[1] - move[:, 1:])[:, None, :]
+    entry = matrix[:, :, :, None, None]  # sums by hand: a matrix product may be coarser than float32 on accelerators
+    rows = entry[:, 0, 0] * down + entry[:, 0, 1] * right + middle[0]
+    columns = entry[:, 1, 0] * down + entry[:, 1, 1] * right + middle[1]
+    return rows, columns
+
+
+def affine(examples: Examples, degrees: float, shear: float, scale: float, translate: float) -> Examples:
+    """Shears along the rows, scales, turns and moves each picture, by chance up to the given bounds.
+
+    Args:
+      examples: the batch.
+      degrees: of rotation, either way.
+      shear: pixels to the side for each pixel of height.
+      scale: the size is between `1 - scale` and `1 + scale`.
+      translate: share of the height and of the width, either way.
+
+    Returns:
+      The batch with other pictures.
+    """
+    height, width = examples.images.shape[1:3]
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (5,), jnp.float32, -1, 1))(examples.keys)
+    size = 1 + scale * draws[:, 1]
+    matrix = matrices(math.radians(degrees) * draws[:, 0], shear * draws[:, 2], 0 * size) / size[:, None, None]
+    move = translate * draws[:, 3:] * jnp.array([height, width], jnp.float32)
+    images = warp(examples.images, *affine_places(matrix, move, height, width), examples.fill)
+    return examples._replace(images=images)
+
+
+def matrices(angle: jax.Array, along_rows: jax.Array, along_columns: jax.Array) -> jax.Array:
+    """Maps from new (row, column) to old that undo a shear along rows, one along columns, then a turn.
+
+    Args:
+      angle: `(B,)` radians, counter-clockwise as seen.
+      along_rows: `(B,)`, the shear that moves each row to the side.
+      along_columns: `(B,)`, the shear that moves each column up or down.
+
+    Returns:
+      `(B, 2, 2)`.
+    """
+    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    turn = [[cosine, -sine], [sine, cosine]]  # rows count downwards
+    # undoing the columns' shear: row -= along_columns * column; then the rows': column -= along_rows * row
+    first = [[turn[0][i] - along_columns * turn[1][i] for i in (0, 1)], turn[1]]
+    second = [first[0], [first[1][i] - along_rows * first[0][i] for i in (0, 1)]]
+    return jnp.stack([jnp.stack(row, -1) for row in second], -2)
+
+
+def elastic(examples: Examples, alpha: float, sigma: float) -> Examples:
+    """Moves every pixel by a smooth random field (Simard et al. 2003).
+
+    The field is noise in [-1, 1], smoothed by a Gaussian of `sigma` pixels, times `alpha` pixels.
+    """
+    height, width = examples.images.shape[1:3]
+    noise = jax.vmap(lambda key: jax.random.uniform(key, (2, height, width), jnp.float32, -1, 1))(examples.keys)
+    smooth = [_gaussian(size, sigma) for size in (height, width)]
+    field = alpha * jnp.einsum("hi,bdij,wj->bdhw", smooth[0], noise, smooth[1], precision=lax.Precision.HIGHEST)
+    rows = jnp.arange(height, dtype=jnp.float32)[:, None] + field[:, 0]
+    columns = jnp.arange(width, dtype=jnp.float32) + field[:, 1]
+    return examples._replace(images=warp(examples.images, rows, columns, examples.fill))
+
+
+def _gaussian(size: int, sigma: float) -> np.ndarray:
+    """The matrix that smooths a row of numbers, zeros around it."""
+    reach = math.ceil(6 * sigma)
+    total = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).sum()
+    distance = np.arange(size)[:, None] - np.arange(size)
+    return (np.exp(-(distance**2) / (2 * sigma**2)) / total).astype(np.float32)
