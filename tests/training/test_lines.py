@@ -18,8 +18,8 @@ HELD_OUT = {"eval_split": "test", "eval_loss": 0.75, "eval_accuracy": 0.5}
         ),
         (
             EPOCH | HELD_OUT | {"eval_top5_accuracy": 0.9, "ema_accuracy": 0.55},
-            "epoch   1  loss 0.5000 accuracy 25.00%  test loss 0.7500 accuracy 50.00% top-5 90.00% EMA 55.00%"
-            "  1,234 images/s",
+            "epoch   1  loss 0.5000 accuracy 25.00%  test loss 0.7500 accuracy 50.00%"
+            "  top-5 90.00%  averaged 55.00%  1,234 images/s",
         ),
         ({"epoch": 12, "loss": 0.5, "steps_per_second": 3.14159}, "epoch  12  loss 0.5000  3.14 steps/s"),
         ({"epoch": 3}, "epoch   3"),
