@@ -5,7 +5,12 @@ import platform
 from importlib import metadata
 
 _REQUIRED = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "matplotlib")
-_OPTIONAL = {"torch": ("peers", "PyTorch, as a peer in tests and benchmarks"), "pytest": ("test", "the tests")}
+_OPTIONAL = {
+    "torch": ("peers", "PyTorch, as a peer in tests and benchmarks"),
+    "pytest": ("test", "the tests"),
+    "tensorboardX": ("tensorboard", "a run's log for TensorBoard"),
+    "wandb": ("wandb", "a run's log for Weights & Biases"),
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """An observer for `training.fit`, live on a terminal, plain lines elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     console = Console()
     if not console.is_terminal:
@@ -20,12 +21,13 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
         return
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+        TextColumn("{task.fields[state]}", table_column=Column(ratio=1, no_wrap=True)),  # what is cut when it is narrow
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, expand=True) as bar:
         task = bar.add_task("training", total=total_steps, epoch="-", state="")
 
         def observe(row: dict[str, Any]) -> None:
@@ -38,6 +40,6 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def state(row: dict[str, Any]) -> str:
     """What the bar says of a row; what the row lacks is left out."""
-    result = told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.4f}"}, "  ")
-    use = told(row, {"input_wait": "{:.0%} input wait", "flops_utilization": "{:.0%} MFU"}, "  ")
-    return "  ".join(filter(None, (result, rate(row), use, "left")))
+    result = told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"})
+    use = told(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})
+    return "  ".join(filter(None, (result, rate(row), use)))

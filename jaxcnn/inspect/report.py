@@ -14,6 +14,7 @@ from flax import nnx
 
 from jaxcnn import layers, models, training
 from jaxcnn.data import Augmentation, Dataset, Scaling
+from jaxcnn.training.lines import rate, told
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,13 +103,10 @@ def _curves(rows: list[dict[str, Any]]) -> list[str]:
 
 def _speed(rows: list[dict[str, Any]]) -> list[str]:
     """Medians over the epochs, of what their rows tell."""
-    told = {
-        "images_per_second": "{:,.0f} images/s",
-        "input_wait": "{:.0%} of the time waiting for input",
-        "flops_utilization": "{:.0%} of the peak FLOP/s",
-    }
-    found = {key: [row[key] for row in rows if key in row] for key in told}
-    parts = [told[key].format(np.median(values)) for key, values in found.items() if values]
+    use = {"input_wait": "{:.0%} of the time waiting for input", "flops_utilization": "{:.0%} of the peak FLOP/s"}
+    columns = {key: [row[key] for row in rows if key in row] for key in ("images_per_second", *use)}
+    medians = {key: float(np.median(values)) for key, values in columns.items() if values}
+    parts = [part for part in (rate(medians), told(medians, use, ", ")) if part]
     return [f'<p class="note">Median epoch: {", ".join(parts)}.</p>'] if parts else []
 
 

@@ -9,12 +9,11 @@ def epoch_line(row: dict[str, Any]) -> str:
     Args:
       row: of kind `epoch`.
     """
-    held_out = {"eval_loss": "loss {:.4f}", "eval_accuracy": "accuracy {:.2%}", "eval_top5_accuracy": "top-5 {:.2%}"}
-    held_out |= {"ema_accuracy": "EMA {:.2%}"}
     parts = [
         f"epoch {row['epoch']:3d}",
         told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"}),
-        f"{row.get('eval_split', '')} {told(row, held_out)}".strip(),
+        told(row, {"eval_split": "{}", "eval_loss": "loss {:.4f}", "eval_accuracy": "accuracy {:.2%}"}),
+        told(row, {"eval_top5_accuracy": "top-5 {:.2%}", "ema_accuracy": "averaged {:.2%}"}, "  "),
         rate(row),
     ]
     return "  ".join(filter(None, parts))

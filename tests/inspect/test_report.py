@@ -172,6 +172,18 @@ def test_a_run_without_held_out_examples_has_curves(tmp_path, solved):
     assert "Learning curves" in headings(report(write_run(tmp_path, [row]), small_mlp(), solved))
 
 
+def test_the_speed_is_told_under_the_curves(tmp_path, solved):
+    speeds = [{"images_per_second": 1500.0 * i, "input_wait": 0.1 * i, "flops_utilization": 0.2 * i} for i in (1, 2, 3)]
+    rows = [epoch_row(i, **speed) for i, speed in enumerate(speeds, start=1)]
+    told = "Median epoch: 3,000 images/s, 20% of the time waiting for input, 40% of the peak FLOP/s."
+    assert told in report(write_run(tmp_path, rows), small_mlp(), solved)
+    del rows[1]["input_wait"], rows[0]["input_wait"], rows[2]["input_wait"], rows[0]["images_per_second"]
+    told = "Median epoch: 3,750 images/s, 40% of the peak FLOP/s."
+    assert told in report(write_run(tmp_path, rows), small_mlp(), solved)
+    slow = {key: value for key, value in epoch_row(1).items() if key != "images_per_second"}
+    assert "Median epoch" not in report(write_run(tmp_path, [slow]), small_mlp(), solved)
+
+
 def test_a_network_without_mistakes_says_so(tmp_path, solved):
     page = report(write_run(tmp_path), small_mlp(), solved)
     assert "100.00 % of the 40 test examples classified correctly, 0 wrong" in page

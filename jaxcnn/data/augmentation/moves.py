@@ -23,11 +23,23 @@ def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
         ground = jnp.broadcast_to(examples.fill, (count, height + 2 * pad, width + 2 * pad, channels))
         padded = ground.at[:, pad : pad + height, pad : pad + width].set(images)
 
-    def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
-        corner = jax.random.randint(key, (2,), 0, 2 * pad + 1, jnp.int32)
-        return lax.dynamic_slice(picture, (corner[0], corner[1], jnp.int32(0)), (height, width, channels))
+    return _parts(examples, padded, (height, width))
 
-    return examples._replace(images=jax.vmap(crop)(examples.keys, padded))
+
+def crop(examples: Examples, size: int) -> Examples:
+    """A random part in its own size (Krizhevsky et al. 2012)."""
+    return _parts(examples, examples.images, (size, size))
+
+
+def _parts(examples: Examples, images: jax.Array, size: tuple[int, int]) -> Examples:
+    """A part of every picture, its corner anywhere."""
+    room = jnp.array(images.shape[1:3], jnp.int32) - jnp.array(size, jnp.int32) + 1
+
+    def part(key: jax.Array, picture: jax.Array) -> jax.Array:
+        corner = jax.random.randint(key, (2,), 0, room, jnp.int32)
+        return lax.dynamic_slice(picture, (corner[0], corner[1], jnp.int32(0)), (*size, picture.shape[-1]))
+
+    return examples._replace(images=jax.vmap(part)(examples.keys, images))
 
 
 def shift(examples: Examples, reach: int) -> Examples:

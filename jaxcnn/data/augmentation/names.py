@@ -73,6 +73,12 @@ _NAMES = {
         (_Number("strength", 0.4, 0, 1), _Number("hue", 0, 0, 0.5)),
         colors=True,
     ),
+    "crop": _Name(
+        "a random part of 224x224, in its own size",
+        moves.crop,
+        (_pixels(224),),
+        spare=0,
+    ),
     "cutmix": _Name(
         "a box of the neighbour pasted in, its share from Beta(1, 1)",
         mixing.cutmix,
@@ -139,7 +145,7 @@ class Change(NamedTuple):
             raise ValueError(f"`{self.spec}` must fit into the picture; got pictures of {height}x{width}.")
         if entry.colors and channels not in (1, 3):
             raise ValueError(f"`{self.spec}` needs pictures of 1 or 3 channels; got {channels}.")
-        if self.name == "random_resized_crop":
+        if self.name in ("crop", "random_resized_crop"):
             return (int(self.values[0]), int(self.values[0]), channels)
         return shape
 
