@@ -130,7 +130,6 @@ class Train:
     def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples."""
         options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
-        options = {k: v for k, v in options.items() if v}  # XXX
         loaded = {split: data.load(self.data, split, self.data_dir, **options) for split in data.splits(self.data)}
         train, test = loaded["train"], loaded["test"]
         held_out = loaded.get("validation")

@@ -1,11 +1,12 @@
 """Labelled examples, and batches as a pure function of seed and step."""
 
 from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
-from jaxcnn.data.batches import Batch, eval_batches, steps_per_epoch, train_batch
+from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.data.idx import read_idx
 from jaxcnn.data.pictures import Picture, read_picture
 from jaxcnn.data.sources import SOURCES, load, splits
+from jaxcnn.data.streams import PictureFiles, Stream
 
 __all__ = [
     "AUGMENTATIONS",
@@ -13,8 +14,11 @@ __all__ = [
     "Batch",
     "Dataset",
     "Picture",
+    "PictureFiles",
     "SOURCES",
     "Scaling",
+    "Stream",
+    "batches_ahead",
     "eval_batches",
     "load",
     "measure_scaling",

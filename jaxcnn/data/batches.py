@@ -1,20 +1,30 @@
 """Batches as a pure function of seed and step: nothing to save but the step, nothing to replay."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.prefetch import decoded_ahead, in_background
+from jaxcnn.data.streams import Stream, cores
+
+_ALL = slice(None)
 
 
 class Batch(NamedTuple):
-    """Shapes: `images` `(B, H, W, C)` uint8, `labels` `(B,)` int32, `weights` `(B,)` float32, 0 for filling."""
+    """Examples that go through a network together.
+
+    Shapes: `images` `(B, H, W, C)` uint8, `labels` `(B,)` int32, `weights` `(B,)` float32, 0 for filling, and `ids`
+    `(B,)` int32, the examples' numbers in their split, -1 for filling.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    ids: np.ndarray
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -30,7 +40,21 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 @lru_cache(maxsize=2)
 def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
+    return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
+
+
+class _Order(NamedTuple):
+    """The numbers of the examples of any step; a worker process gets a copy."""
+
+    count: int
+    batch_size: int
+    seed: int
+    rows: slice = _ALL
+
+    def __call__(self, step: int) -> np.ndarray:
+        epoch, position = divmod(step, steps_per_epoch(self.count, self.batch_size))
+        order = _epoch_order(self.count, self.seed, epoch)
+        return order[position * self.batch_size : (position + 1) * self.batch_size][self.rows]
 
 
 def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batch:
@@ -42,22 +66,128 @@ def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batc
       seed: a non-negative seed; every epoch has an order of its own, drawn from (seed, epoch).
       step: steps done before, counted over all epochs.
     """
-    count = len(dataset.labels)
-    epoch, position = divmod(step, steps_per_epoch(count, batch_size))
-    chosen = _epoch_order(count, seed, epoch)[position * batch_size : (position + 1) * batch_size]
-    return Batch(dataset.images[chosen], dataset.labels[chosen], np.ones(batch_size, np.float32))
+    chosen = _Order(len(dataset.labels), batch_size, seed)(step)
+    return _batch(dataset, dataset.images[chosen], chosen)
 
 
-def eval_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:
+def _batch(dataset: Dataset, images: np.ndarray, ids: np.ndarray) -> Batch:
+    return Batch(images, dataset.labels[ids], np.ones(len(ids), np.float32), ids)
+
+
+@contextlib.contextmanager
+def batches_ahead(
+    dataset: Dataset,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    *,
+    rows: slice = _ALL,
+    workers: int | None = None,
+    ahead: int = 2,
+) -> Iterator[Iterator[Batch]]:
+    """The batches of steps `start` to `stop - 1`, made before they are needed.
+
+    They are those of `train_batch`, whatever the number of workers, and wherever the pictures are kept.
+
+    Args:
+      dataset: the training split.
+      batch_size: examples per batch, of all processes together.
+      seed: as for `train_batch`.
+      start: the first step, counted over all epochs: all that there is to save of the position.
+      stop: the step after the last.
+      rows: the part of every batch that this process needs.
+      workers: processes that decode a stream; 0 for threads. By default threads, and on more than 16 cores a process
+        for every four of them.
+      ahead: how many batches wait.
+
+    Returns:
+      A context manager that gives an iterator, and on leaving ends threads and processes.
+
+    Raises:
+      FileNotFoundError: from the iterator, if a picture is gone.
+      ModuleNotFoundError: from the iterator, if Grain is needed and not installed.
+      ValueError: if there is not even one batch, or a number is negative; from the iterator, if a picture is damaged.
+    """
+    steps_per_epoch(len(dataset.labels), batch_size)
+    workers = default_workers() if workers is None else workers
+    for name, value in (("workers", workers), ("start", start)):
+        if value < 0:
+            raise ValueError(f"`{name}` must not be negative; got {value}.")
+    order = _Order(len(dataset.labels), batch_size, seed, rows)
+
+    def make() -> Generator[Batch, None, None]:
+        if not isinstance(dataset.images, Stream):
+            for step in range(start, stop):
+                ids = order(step)
+                yield _batch(dataset, dataset.images[ids], ids)
+            return
+        with contextlib.closing(decoded_ahead(dataset.images, order, start, stop, workers, 1)) as decoded:
+            for step, images in zip(range(start, stop), decoded, strict=True):
+                yield _batch(dataset, images, order(step))
+
+    with in_background(make(), ahead) as batches:
+        yield batches
+
+
+def default_workers() -> int:
+    """Worker processes that decode a stream: none up to 16 cores, where threads keep up, then one for four cores."""
+    return cores() // 4 if cores() > 16 else 0
+
+
+class _InOrder(NamedTuple):
+    """The numbers of the examples of a batch of an evaluation, -1 for filling."""
+
+    count: int
+    batch_size: int
+    rows: slice = _ALL
+
+    def __call__(self, place: int) -> np.ndarray:
+        numbers = np.arange(place * self.batch_size, (place + 1) * self.batch_size, dtype=np.int32)
+        return np.where(numbers < self.count, numbers, -1).astype(np.int32)[self.rows]
+
+
+class _Filled(NamedTuple):
+    """Those of them that are not filling."""
+
+    numbers: _InOrder
+
+    def __call__(self, place: int) -> np.ndarray:
+        found = self.numbers(place)
+        return found[found >= 0]
+
+
+def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice = _ALL) -> Iterator[Batch]:
     """Every example once, in order; the last batch is filled up with blank images of weight 0.
 
-    Batches of one shape compile once, and weights make the evaluation exact.
+    Batches of one shape compile once, and weights make the evaluation exact. Streams are decoded ahead, in threads.
+
+    Args:
+      dataset: the examples.
+      batch_size: examples per batch, of all processes together.
+      rows: the part of every batch that this process needs.
     """
-    for start in range(0, len(dataset.labels), batch_size):
-        images, labels = dataset.images[start : start + batch_size], dataset.labels[start : start + batch_size]
-        missing = batch_size - len(labels)
-        yield Batch(
+    numbers = _InOrder(len(dataset.labels), batch_size, rows)
+    some = _Filled(numbers)
+    count = -(-len(dataset.labels) // batch_size)
+
+    def filled(place: int, images: np.ndarray) -> Batch:
+        ids, missing = numbers(place), len(numbers(place)) - len(images)
+        return Batch(
             np.pad(images, [(0, missing), *[(0, 0)] * (images.ndim - 1)]),
-            np.pad(labels, (0, missing)),
-            np.pad(np.ones(len(labels), np.float32), (0, missing)),
+            np.pad(dataset.labels[ids[ids >= 0]], (0, missing)),
+            (ids >= 0).astype(np.float32),
+            ids,
         )
+
+    def make() -> Generator[Batch, None, None]:
+        assert isinstance(dataset.images, Stream)
+        with contextlib.closing(decoded_ahead(dataset.images, some, 0, count, 0, 1)) as decoded:
+            for place, images in enumerate(decoded):
+                yield filled(place, images)
+
+    if not isinstance(dataset.images, Stream):
+        yield from (filled(place, dataset.images[some(place)]) for place in range(count))
+        return
+    with in_background(make(), 1) as batches:
+        yield from batches

@@ -1,23 +1,30 @@
-"""Labelled examples in memory, and the scaling that networks are fed with."""
+"""Labelled examples, and the scaling that networks are fed with."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from jaxcnn.data.streams import Stream, channel_sums
+
+_CHUNK = 256  # examples that are measured at a time
 
 
 class Dataset(NamedTuple):
     """Labelled examples of one split.
 
     Shapes: `images` is `(N, H, W, C)` uint8; or `(N, T, C)` float32, features of sounds; or `(N, L)` int32, words that
-    index `vocabulary`, 0 for padding. `labels` is `(N,)` int32 with values that index `classes`.
+    index `vocabulary`, 0 for padding. `labels` is `(N,)` int32 with values that index `classes`. Pictures that do not
+    fit in memory are a `Stream`, which is indexed like an array.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Stream
     labels: np.ndarray
     classes: tuple[str, ...]
     name: str
     split: str
     vocabulary: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # paths of damaged pictures that were left out
 
     @property
     def features(self) -> int:
@@ -26,7 +33,35 @@ class Dataset(NamedTuple):
 
     def take(self, count: int) -> "Dataset":
         """The first `count` examples."""
-        return self._replace(images=self.images[:count], labels=self.labels[:count])
+        return self.pick(slice(count))
+
+    def pick(self, index: Any) -> "Dataset":
+        """Some of the examples, by a slice, their numbers or a mask; a stream stays one."""
+        images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
+        return self._replace(images=images, labels=self.labels[index])
+
+    def split_off(self, share: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+        """Draws a validation part once from these examples, with as large a share of every class.
+
+        Args:
+          share: of the examples, between 0 and 1.
+          seed: of the draw; the same seed draws the same examples.
+
+        Returns:
+          What is left, and the validation part.
+
+        Raises:
+          ValueError: if one of them would be empty.
+        """
+        count = len(self.labels)
+        order = np.random.RandomState(seed).permutation(count)  # a frozen stream: the split never changes
+        order = order[np.argsort(self.labels[order], kind="stable")]
+        edges = np.floor(np.arange(count + 1) * share + 0.5)  # every 1/share-th of the examples in order of class
+        drawn = order[np.diff(edges) > 0]
+        if not (0 < share < 1 and 0 < len(drawn) < count):
+            raise ValueError(f"`share` must leave some of the {count} examples on either side; got {share}.")
+        kept = np.setdiff1d(np.arange(count), drawn)
+        return self.pick(kept), self.pick(np.sort(drawn))._replace(split="validation")
 
 
 class Scaling(NamedTuple):
@@ -58,17 +93,20 @@ def measure_scaling(dataset: Dataset) -> Scaling:
         raise ValueError(f"the {dataset.split} split of {dataset.name} must hold images; got none.")
     if dataset.vocabulary:
         return Scaling((), ())
-    if dataset.images.dtype != np.uint8:
-        axes = tuple(range(dataset.images.ndim - 1))
-        mean, std = dataset.images.mean(axes, np.float64), dataset.images.std(axes, np.float64)
+    images = dataset.images
+    if not isinstance(images, Stream) and images.dtype != np.uint8:
+        axes = tuple(range(images.ndim - 1))
+        mean, std = images.mean(axes, np.float64), images.std(axes, np.float64)
         return Scaling(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()), 1.0)
-    # a histogram is exact, and needs no float copy of the images
-    counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(dataset.images, -1, 0)])
-    levels = np.arange(256) / 255
-    share = counts / counts.sum(1, keepdims=True)
-    mean = share @ levels
-    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0))
-    return Scaling(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
+    # sums of integers are exact, need no float copy of the images, and are the same however these are kept
+    count = math.prod(images.shape[:-1])
+    sums = getattr(images, "sums", None)
+    if sums is None:
+        sums = np.stack([channel_sums(images[at : at + _CHUNK]) for at in range(0, len(images), _CHUNK)])
+    totals, squares = sums.sum(0).tolist()
+    mean = [total / (255 * count) for total in totals]
+    std = [math.sqrt(count * square - total**2) / (255 * count) for total, square in zip(totals, squares, strict=True)]
+    return Scaling(tuple(mean), tuple(value or 1.0 for value in std))
 
 
 def symmetric_scaling(dataset: Dataset) -> Scaling:

@@ -1,5 +1,6 @@
 """Picture files as a network's input."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +56,41 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         pixels = 255 - pixels
         changes.append("inverted")
     return Picture(pixels, tuple(changes))
+
+
+def decode_picture(source: str | bytes, name: str, image_size: int | None = None) -> np.ndarray:
+    """Decodes a picture upright, without alpha, in colour.
+
+    Args:
+      source: the path of a file, or the content of one.
+      name: what errors call it.
+      image_size: the shorter side is brought to this length, antialiased, and the middle square cut out.
+
+    Returns:
+      `(H, W, 3)` uint8.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is damaged, or no picture.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            if image_size is not None:
+                file.draft(None, (image_size, image_size))  # JPEG decodes to halves and quarters at less cost
+            image = ImageOps.exif_transpose(file)
+            image = image if image.mode == "RGB" else _flat_colours(image, 3, [])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name} must stay where it is; it is gone.") from None
+    except Exception as error:  # Pillow's decoders let many kinds out
+        raise ValueError(f"{name} must be a whole picture; reading it failed: {error}.") from None
+    if image_size is not None and image.size != (image_size, image_size):
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, top, left + side, top + side)
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return np.asarray(image)
 
 
 def _flat_colours(image, channels: int, changes: list[str]):

@@ -1,163 +1,112 @@
 """Data sets by name."""
 
-import hashlib
-import os
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.folders import folder_splits, read_folder
-from jaxcnn.data.idx import read_idx
+from jaxcnn.data.digits import SPLITS, read_digits
+from jaxcnn.data.folders import find_folder, folder_splits, read_folder
+from jaxcnn.data.mnist import CLOTHES, idx_splits, read_idx_folder, read_mnist, read_mnist1989
+from jaxcnn.data.npz import npz_splits, read_npz
 from jaxcnn.data.speech import read_fsdd
+from jaxcnn.data.tensorflow_datasets import read_tfds, tfds_splits
 from jaxcnn.data.text import read_rt_polarity
 
-DIGITS = tuple("0123456789")
-_DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+_Splits = tuple[str, ...]
 
 
 class _Source(NamedTuple):
-    splits: tuple[str, ...]
-    read: Callable[[str, Path | None], Dataset]
+    """What a name means."""
+
+    splits: _Splits | Callable[[Path | None], _Splits]
+    read: Callable[..., Dataset]  # split, `data_dir`, and for pictures how to read them
+    pictures: bool = False  # kept as files, which can be streamed and resized
+
+    def splits_in(self, data_dir: Path | None) -> _Splits:
+        return self.splits(data_dir) if callable(self.splits) else self.splits
 
 
-def _read_digits(split: str, data_dir: Path | None) -> Dataset:
-    """The 1,797 8x8 digits inside scikit-learn, brought to MNIST's form, 80/10/10."""
-    del data_dir  # embedded
-    images, labels = _upscaled_digits()
-    order = np.random.RandomState(1989).permutation(len(labels))  # a frozen stream: the split never changes
-    edges = [0, round(0.8 * len(order)), round(0.9 * len(order)), len(order)]
-    position = SOURCES["digits"].splits.index(split)
-    chosen = order[edges[position] : edges[position + 1]]
-    return Dataset(images[chosen], labels[chosen], DIGITS, "digits", split)
+def _of_tfds(name: str, splits: _Splits | None = None, called: str | None = None) -> _Source:
+    """A data set of tensorflow-datasets, whose splits are asked for where they are not known."""
 
+    def read(split: str, data_dir: Path | None, **how) -> Dataset:
+        found = read_tfds(split, name, data_dir, **how)
+        return found._replace(name=called or found.name)
 
-@lru_cache(maxsize=1)
-def _upscaled_digits() -> tuple[np.ndarray, np.ndarray]:
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    raw, labels = load_digits(return_X_y=True)
-    small = raw.reshape(-1, 8, 8).astype(np.uint8)
-    checksum = hashlib.sha256(small.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
-    if checksum != _DIGITS_SHA256:
-        raise ValueError(f"scikit-learn's digits must have SHA-256 {_DIGITS_SHA256}; got {checksum}.")
-    images = np.stack([_upscale(Image.fromarray(image.astype(np.float32) * (255 / 16))) for image in small])
-    return images[..., None], labels.astype(np.int32)
-
-
-def _upscale(image) -> np.ndarray:
-    """MNIST's form: the digit in a box of 20x20, centred in a field of 28x28."""
-    from PIL import Image
-
-    box = np.asarray(image.resize((20, 20), Image.Resampling.BICUBIC))
-    return np.pad(np.clip(np.rint(box), 0, 255).astype(np.uint8), 4)
-
-
-def _read_mnist(split: str, data_dir: Path | None) -> Dataset:
-    """The four IDX files, gzipped or plain, in `data_dir`."""
-    folder = _find_folder("mnist", data_dir)
-    part = {"train": "train", "test": "t10k"}[split]
-    image_file, label_file = (
-        _find_file(folder, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
-    )
-    images, labels = read_idx(image_file), read_idx(label_file)
-    if images.ndim != 3:
-        raise ValueError(f"{image_file} must hold images, (N, H, W); got shape {images.shape}.")
-    if labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{label_file} must hold one label for each of the {len(images)} images of {image_file.name}; "
-            f"got shape {labels.shape}."
-        )
-    if labels.size and labels.max() > 9:
-        raise ValueError(f"{label_file} must hold labels from 0 to 9; got {labels.max()}.")
-    return Dataset(images[..., None], labels.astype(np.int32), DIGITS, "mnist", split)
-
-
-def _find_folder(name: str, data_dir: Path | None) -> Path:
-    """`data_dir`, or `$JAXCNN_DATA_DIR`; or the folder in it that is named after the data set."""
-    root = data_dir or (Path(os.environ["JAXCNN_DATA_DIR"]) if "JAXCNN_DATA_DIR" in os.environ else None)
-    if root is None:
-        raise ValueError(f"`data_dir` must name the folder of {name} (or set JAXCNN_DATA_DIR); got None.")
-    if not root.is_dir():
-        raise FileNotFoundError(f"`data_dir` must be a folder; {root} is none.")
-    return root / name if (root / name).is_dir() else root
-
-
-def _find_file(folder: Path, stem: str) -> Path:
-    # mirrors write "-idx3" or ".idx3"
-    names = [name + end for name in (stem, stem.replace("-idx", ".idx")) for end in ("", ".gz")]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(f"{folder} must hold {stem} or {stem}.gz; it holds neither.")
-
-
-def _read_mnist1989(split: str, data_dir: Path | None) -> Dataset:
-    """MNIST in the form of the zip codes of 1989: 7,291 and 2,007 digits of 16x16, drawn once and for all."""
-    from PIL import Image
-
-    whole = _read_mnist(split, data_dir)
-    count = {"train": 7291, "test": 2007}[split]
-    if len(whole.labels) < count:
-        raise ValueError(f"the {split} split of mnist must hold {count} digits to draw from; got {len(whole.labels)}.")
-    chosen = np.sort(np.random.RandomState(1989).permutation(len(whole.labels))[:count])
-    small = [
-        Image.fromarray(image[..., 0]).resize((16, 16), Image.Resampling.BILINEAR) for image in whole.images[chosen]
-    ]
-    return whole._replace(
-        images=np.stack(list(map(np.asarray, small)))[..., None], labels=whole.labels[chosen], name="mnist1989"
-    )
+    return _Source(splits or (lambda data_dir: tfds_splits(name, data_dir)), read, pictures=True)
 
 
 SOURCES: dict[str, _Source] = {
-    "digits": _Source(("train", "validation", "test"), _read_digits),
-    "fsdd": _Source(("train", "test"), lambda split, folder: read_fsdd(split, _find_folder("fsdd", folder))),
-    "mnist": _Source(("train", "test"), _read_mnist),
-    "mnist1989": _Source(("train", "test"), _read_mnist1989),
-    "rt-polarity": _Source(
-        ("train", "validation", "test"),
-        lambda split, folder: read_rt_polarity(split, _find_folder("rt-polarity", folder)),
+    "cifar10": _of_tfds("cifar10", ("train", "test"), "cifar10"),
+    "cifar100": _of_tfds("cifar100", ("train", "test"), "cifar100"),
+    "digits": _Source(SPLITS, lambda split, _: read_digits(split)),
+    "fashion_mnist": _Source(
+        ("train", "test"),
+        lambda split, at: read_mnist(split, find_folder("fashion_mnist", at), "fashion_mnist", CLOTHES),
     ),
+    "fsdd": _Source(("train", "test"), lambda split, at: read_fsdd(split, find_folder("fsdd", at))),
+    "imagenet2012": _of_tfds("imagenet2012", ("train", "validation"), "imagenet2012"),
+    "imagenette": _of_tfds("imagenette/full-size-v2", ("train", "validation"), "imagenette"),
+    "mnist": _Source(("train", "test"), lambda split, at: read_mnist(split, find_folder("mnist", at))),
+    "mnist1989": _Source(("train", "test"), lambda split, at: read_mnist1989(split, find_folder("mnist", at))),
+    "rt-polarity": _Source(SPLITS, lambda split, at: read_rt_polarity(split, find_folder("rt-polarity", at))),
 }
+_FORMS = ("folder:PATH", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
 
 
 def _source(name: str) -> _Source:
-    """The source that a name means; after a colon, a path or a fold.
+    """The source that a name means; after a colon, a path, a fold or a name of tensorflow-datasets.
 
     Raises:
-      FileNotFoundError: if the name is that of a folder that is not there.
+      FileNotFoundError: if the name is that of a folder or file that is not there.
       ValueError: if the name is unknown.
     """
     kind, colon, rest = name.partition(":")
+    path = Path(rest)
     if kind == "folder" and rest:
-        root = Path(rest)
-        return _Source(folder_splits(root), lambda split, _: read_folder(split, root))
+        return _Source(folder_splits(path), lambda split, _, **how: read_folder(split, path, **how), pictures=True)
+    if kind == "idx" and rest:
+        return _Source(idx_splits(path), lambda split, _: read_idx_folder(split, path))
+    if kind == "npz" and rest:
+        return _Source(npz_splits(path), lambda split, _: read_npz(split, path))
+    if kind == "tfds" and rest:
+        return _of_tfds(rest)
     if kind == "rt-polarity" and rest.isdigit():
-        splits, fold = SOURCES[kind].splits, int(rest)
-        return _Source(
-            splits, lambda split, at: read_rt_polarity(split, _find_folder(kind, at), fold)._replace(name=name)
+        fold = int(rest)
+        return SOURCES[kind]._replace(
+            read=lambda split, at: read_rt_polarity(split, find_folder(kind, at), fold)._replace(name=name)
         )
     if colon or name not in SOURCES:
-        known = [*map(repr, sorted(SOURCES)), "'folder:PATH'", "'rt-polarity:FOLD'"]
-        raise ValueError(f"`name` must be one of {', '.join(known)}; got {name!r}.")
+        known = ", ".join(map(repr, [*sorted(SOURCES), *_FORMS]))
+        raise ValueError(f"`name` must be one of {known}; got {name!r}.")
     return SOURCES[name]
 
 
-def splits(name: str) -> tuple[str, ...]:
+def splits(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
     """The splits that a data set has.
 
+    Args:
+      name: as for `load`.
+      data_dir: as for `load`; only `tfds:NAME` needs it.
+
     Raises:
+      FileNotFoundError: if it is one of files that are not there.
       ValueError: if the name is unknown.
     """
-    return _source(name).splits
+    return _source(name).splits_in(None if data_dir is None else Path(data_dir))
 
 
-def load(name: str, split: str = "train", data_dir: str | Path | None = None) -> Dataset:
-    """Loads one split of a data set into memory.
+def load(
+    name: str,
+    split: str = "train",
+    data_dir: str | Path | None = None,
+    *,
+    stream: bool | None = None,
+    image_size: int | None = None,
+    skip_corrupt: bool = False,
+) -> Dataset:
+    """Loads one split of a data set, into memory or, where pictures are too many, as a stream.
 
     Args:
       name: one of
@@ -165,19 +114,44 @@ def load(name: str, split: str = "train", data_dir: str | Path | None = None) ->
         - `"digits"`, 1,797 real digits that come with scikit-learn, upscaled to 28x28 and split 80/10/10 once and for
           all;
         - `"mnist"`, from its four IDX files, gzipped or plain; `"mnist1989"`, 16x16 and as many as in 1989;
+          `"fashion_mnist"`, from files of the same names;
+        - `"cifar10"`, `"cifar100"`, `"imagenet2012"`, `"imagenette"` (full size, the split of 2019), and
+          `"tfds:NAME"`, any labelled pictures of tensorflow-datasets, where NAME may have `/config` and `:version`;
+          prepared as array_record, which needs TensorFlow once, and read without it;
         - `"folder:PATH"`, pictures in a folder per class, with folders for the splits above or without;
+        - `"idx:PATH"`, a folder of IDX files of any prefix, or the folder and the prefix;
+        - `"npz:PATH"`, an archive with the arrays of Keras or of MedMNIST;
         - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`;
         - `"rt-polarity"`, sentences as words, the first of ten folds tested; `"rt-polarity:3"`, another.
       split: `"train"`, `"test"`, and for some `"validation"`.
-      data_dir: folder of the files, or the folder above it; default `$JAXCNN_DATA_DIR`. Digits need none.
+      data_dir: folder of the files, or the folder above it; default `$JAXCNN_DATA_DIR`. Digits need none. For data sets
+        of tensorflow-datasets it is `data_dir/tfds` or `data_dir`, or by default `$JAXCNN_DATA_DIR/tfds` if it is
+        there, else what `$TFDS_DATA_DIR` says.
+      stream: for folders and tensorflow-datasets, decode pictures only when they are needed, which takes Grain to
+        train; by default if they would take more than `streams.STREAM_ABOVE` bytes.
+      image_size: for the same, bring pictures of any size to squares of this one: the shorter side is resized,
+        antialiased, and the middle cut out.
+      skip_corrupt: for the same, leave damaged pictures out and name them in `skipped`, instead of refusing them.
 
     Returns:
       The examples and their labels.
 
     Raises:
       FileNotFoundError: if a file or folder is missing.
+      ModuleNotFoundError: if the data set needs a library that is not installed.
       ValueError: if a name is unknown, or a file is damaged or does not match its pair.
     """
-    if split not in splits(name):
-        raise ValueError(f"`split` of {name} must be one of {', '.join(map(repr, splits(name)))}; got {split!r}.")
-    return _source(name).read(split, None if data_dir is None else Path(data_dir))
+    source, at = _source(name), None if data_dir is None else Path(data_dir)
+    known = source.splits_in(at)
+    if split not in known:
+        raise ValueError(f"`split` of {name} must be one of {', '.join(map(repr, known))}; got {split!r}.")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"`image_size` must be positive; got {image_size}.")
+    if source.pictures:
+        return source.read(split, at, stream=stream, image_size=image_size, skip_corrupt=skip_corrupt)
+    if stream or image_size is not None:
+        option, value = ("stream", stream) if stream else ("image_size", image_size)
+        raise ValueError(
+            f"`{option}` is for picture files, of folders and tensorflow-datasets, not {name}; got {value}."
+        )
+    return source.read(split, at)

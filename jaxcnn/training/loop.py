@@ -11,9 +11,8 @@ import numpy as np
 from flax import nnx
 
 from jaxcnn.data.augmentation import Augmentation
-from jaxcnn.data.batches import Batch, steps_per_epoch
+from jaxcnn.data.batches import Batch, batches_ahead, steps_per_epoch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
-from jaxcnn.data.prefetch import batches_ahead
 from jaxcnn.training.best import Best
 from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer, make_schedule
 from jaxcnn.training.evaluation import evaluate_state, make_eval_step

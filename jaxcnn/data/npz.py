@@ -1,0 +1,106 @@
+"""Pictures in one NumPy archive, as Keras and MedMNIST keep them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn.data.dataset import Dataset
+
+# the names of pictures and labels in either style
+_NAMES = {
+    "train": (("x_train", "y_train"), ("train_images", "train_labels")),
+    "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
+    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
+}
+
+
+def npz_splits(path: Path) -> tuple[str, ...]:
+    """The splits of an archive.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no archive, or has no arrays of such names.
+    """
+    with _open(path) as archive:
+        return tuple(_pairs(path, archive))
+
+
+def read_npz(split: str, path: Path) -> Dataset:
+    """Reads a split of an archive into memory.
+
+    Args:
+      split: one of `npz_splits`.
+      path: an archive with the arrays `x_train`, `y_train`, `x_test`, `y_test`, and perhaps `x_val` and `y_val`, as
+        Keras names them; or `train_images`, `train_labels`, `val_images` and so on, as MedMNIST does.
+
+    Returns:
+      The examples; classes are named by their numbers, from 0 to the greatest in any split.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is damaged, or an array has a type or shape that does not fit.
+    """
+    with _open(path) as archive:
+        pairs = _pairs(path, archive)
+        images = _array(path, archive, pairs[split][0])
+        labels = {name: _labels(path, archive, pair[1]) for name, pair in pairs.items()}
+    name = pairs[split][0]
+    if images.dtype != np.uint8:
+        raise ValueError(f"{name} of {path} must hold bytes, uint8; got {images.dtype}.")
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"{name} of {path} must hold pictures, (N, H, W) or (N, H, W, 1 or 3); got {images.shape}.")
+    if len(images) != len(labels[split]):
+        counts = f"{len(labels[split])} for {len(images)}"
+        raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
+    count = 1 + max(int(found.max(initial=0)) for found in labels.values())
+    return Dataset(images, labels[split], tuple(map(str, range(count))), f"npz:{path}", split)
+
+
+def _open(path: Path):
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} must be a whole NumPy archive; reading it failed: {_line(error)}.") from None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} must be an archive of several arrays (.npz); it holds one.")
+    return archive
+
+
+def _pairs(path: Path, archive: "np.lib.npyio.NpzFile") -> dict[str, tuple[str, str]]:
+    """The names of pictures and labels of every split that is there."""
+    there = set(archive.files)
+    pairs = {split: pair for split, styles in _NAMES.items() for pair in styles if there & set(pair)}
+    for pair in pairs.values():
+        for name in pair:
+            if name not in there:
+                raise ValueError(f"{path} must hold {' and '.join(pair)}; {name} is missing.")
+    if "train" not in pairs:
+        held = ", ".join(sorted(there)) or "nothing"
+        raise ValueError(f"{path} must hold x_train and y_train, or train_images and train_labels; it holds {held}.")
+    return pairs
+
+
+def _array(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+    try:
+        return archive[name]
+    except Exception as error:  # zlib's, zipfile's and NumPy's own errors come out
+        raise ValueError(f"{name} of {path} must be a whole array; reading it failed: {_line(error)}.") from None
+
+
+def _labels(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+    labels = _array(path, archive, name)
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1:
+        raise ValueError(f"{name} of {path} must hold one label each, (N,) or (N, 1); got shape {labels.shape}.")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
+        got = labels.dtype if not np.issubdtype(labels.dtype, np.integer) else labels.min()
+        raise ValueError(f"{name} of {path} must hold numbers of classes, integers from 0; got {got}.")
+    return labels.astype(np.int32)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,169 @@
+"""Batches made ahead of use: in a thread, and for streams by Grain's threads or worker processes."""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from jaxcnn.data.streams import Stream, cores
+
+Item = TypeVar("Item")
+_PIECE = 32  # pictures that a thread decodes at a time
+_END = object()
+
+
+@contextlib.contextmanager
+def in_background(items: Generator[Item, None, None], ahead: int) -> Iterator[Iterator[Item]]:
+    """Lets a thread make up to `ahead` items before they are asked for; errors are raised where they are missed."""
+    ready: queue.Queue = queue.Queue(max(1, ahead))
+    left = threading.Event()
+
+    def put(item: object) -> None:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                return ready.put(item, timeout=0.1)
+
+    def make() -> None:
+        try:
+            with contextlib.closing(items):
+                for item in items:
+                    put((item, None))
+                    if left.is_set():
+                        return
+            put((_END, None))
+        except BaseException as error:
+            put((_END, error))
+
+    def take() -> Iterator[Item]:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+
+    thread = threading.Thread(target=make, name="jaxcnn-batches", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        left.set()
+        thread.join()
+
+
+def decoded_ahead(
+    images: Stream, numbers: Callable[[int], np.ndarray], start: int, stop: int, workers: int, ahead: int
+) -> Generator[np.ndarray, None, None]:
+    """The pictures of `numbers(start)` to `numbers(stop - 1)`, `(B, H, W, C)` each.
+
+    Args:
+      images: where they come from.
+      numbers: gives the numbers of as many pictures for every place; workers get a copy.
+      start: the first place.
+      stop: the place after the last.
+      workers: processes that decode; 0 decodes in threads of this one.
+      ahead: for how many places pictures are held in every worker.
+
+    Raises:
+      ModuleNotFoundError: if Grain is not installed.
+      RuntimeError: if a worker was ended from outside.
+    """
+    try:
+        import grain
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "`grain` is needed to stream; install it with: pip install 'jaxcnn[stream]'."
+        ) from None
+    size = len(numbers(start)) if start < stop else 0
+    pieces = 1 if workers else max(1, -(-size // _PIECE))
+    places = grain.MapDataset.source(_Pieces(images, numbers, start, stop, pieces))
+    if workers:
+        held = size * images[0].nbytes * (workers * (ahead + 2) + 2)
+        loaded = places.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))
+        loaded = grain.experimental.WithOptionsIterDataset(
+            loaded, grain.experimental.DatasetOptions(min_shm_size=0 if held < _shared_memory() else sys.maxsize)
+        )
+        loaded = loaded.mp_prefetch(grain.MultiprocessingOptions(workers, max(1, ahead)), _start_worker)
+    else:
+        threads = min(cores(), 16)
+        loaded = places.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + pieces))
+    iterator = iter(loaded)
+    try:
+        with _no_main_module() if workers else contextlib.nullcontext():
+            parts = [next(iterator)] if size else []
+        for _ in range(start, stop):
+            parts += [next(iterator) for _ in range(pieces - len(parts))]
+            yield np.concatenate(parts)  # a copy, also out of memory that is shared with a worker
+            parts = []
+    except RuntimeError as error:
+        if "terminated unexpectedly" not in str(error):
+            raise
+        raise RuntimeError(
+            "a process that reads pictures was ended from outside, perhaps for want of memory."
+        ) from None
+    finally:
+        with contextlib.suppress(AttributeError):
+            iterator.close()
+
+
+class _Pieces:
+    """Decoded pieces of batches by their number, as Grain wants it."""
+
+    def __init__(self, images: Stream, numbers: Callable[[int], np.ndarray], start: int, stop: int, pieces: int):
+        self._images, self._numbers, self._start, self._stop, self._pieces = images, numbers, start, stop, pieces
+
+    def __len__(self) -> int:
+        return (self._stop - self._start) * self._pieces
+
+    def __getitem__(self, place: int) -> np.ndarray:
+        batch, piece = divmod(int(place), self._pieces)
+        return self._images[np.array_split(self._numbers(self._start + batch), self._pieces)[piece]]
+
+
+def _start_worker(index: int, count: int) -> None:
+    """Makes a worker quiet and without devices, and ends it when the trainer ends, however that happens."""
+    del index, count
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer gets it too, and decides
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
+    trainer = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if trainer is not None:
+            trainer.join()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keeps processes that are started meanwhile from running the trainer's script, and from warning."""
+    main, warned = sys.modules["__main__"], os.environ.get("PYTHONWARNINGS")
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        if warned is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = warned
+
+
+def _shared_memory() -> int:
+    """Free bytes of shared memory; containers often have few."""
+    return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0

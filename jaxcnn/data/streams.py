@@ -1,0 +1,189 @@
+"""Pictures that do not fit in memory: decoded when they are asked for."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcnn.data.pictures import decode_picture
+
+STREAM_ABOVE = 2**30  # bytes of decoded pictures
+_STRIDE = 64  # pictures that a thread takes at a time
+
+
+class Stream(ABC):
+    """A sequence of pictures of one size, `(N, H, W, C)` uint8, decoded at every access.
+
+    It is indexed as an array is on its first axis: by a number, a slice, numbers or a mask.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, shape: tuple[int, ...], sums: np.ndarray | None = None):
+        """Takes the shape of a picture, and what `channel_sums` gives of each, `(N, 2, C)`, where that is known."""
+        self._picture_shape, self.sums = tuple(shape), sums
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def decode(self, place: int) -> np.ndarray:
+        """The picture of a number, `(H, W, C)`."""
+
+    @abstractmethod
+    def pick(self, index: Any) -> "Stream":
+        """Some of the pictures, still not decoded."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array that it stands for."""
+        return (len(self), *self._picture_shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        places = np.arange(len(self))[index]
+        if places.ndim == 0:
+            return self.decode(int(places))
+        pictures = np.empty((len(places), *self._picture_shape), np.uint8)
+        for picture, place in zip(pictures, places.tolist(), strict=True):
+            picture[...] = self.decode(place)
+        return pictures
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All of them; `np.asarray` asks for it."""
+        del copy
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+
+class PictureFiles(Stream):
+    """Picture files below a folder."""
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str] | np.ndarray,
+        shape: tuple[int, ...],
+        *,
+        image_size: int | None = None,
+        sums: np.ndarray | None = None,
+    ):
+        """Takes the folder, the paths below it, and how `decode_picture` brings them to the shape of a picture."""
+        super().__init__(shape, sums)
+        self._root, self._image_size = str(root), image_size
+        # one array of bytes, not a million strings
+        self._names = names if isinstance(names, np.ndarray) else np.array([os.fsencode(name) for name in names])
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def decode(self, place: int) -> np.ndarray:
+        """The picture of a number, `(H, W, C)`."""
+        path = os.path.join(self._root, os.fsdecode(self._names[place]))
+        return fitting(decode_picture(path, path, self._image_size), self._picture_shape, path)
+
+    def pick(self, index: Any) -> "PictureFiles":
+        """Some of the pictures, still not decoded."""
+        sums = None if self.sums is None else self.sums[index]
+        return PictureFiles(
+            Path(self._root), self._names[index], self._picture_shape, image_size=self._image_size, sums=sums
+        )
+
+
+def fitting(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A decoded picture `(H, W, 3)` in the shape that all have, with one channel where all are grey.
+
+    Raises:
+      ValueError: if its size is another.
+    """
+    if pixels.shape[:2] != shape[:2]:
+        raise SizeError(name, shape, pixels.shape)
+    return pixels[..., : shape[-1]]
+
+
+class SizeError(ValueError):
+    """A picture of another size than the others."""
+
+    def __init__(self, name: str, wanted: Sequence[int], found: Sequence[int]):
+        """Takes the picture's name and both shapes, height first."""
+        super().__init__(name, tuple(wanted), tuple(found))
+
+    def __str__(self) -> str:
+        name, wanted, found = self.args
+        return (
+            f"{name} must be as large as the first picture, {wanted[1]}x{wanted[0]}; got {found[1]}x{found[0]} "
+            "(`image_size`, --image-size, brings all to one size)."
+        )
+
+
+def channel_sums(images: np.ndarray) -> np.ndarray:
+    """Of pictures of bytes, `(..., C)`, the sum of each channel and the sum of its squares: exact, `(2, C)` int64."""
+    counts = np.stack([np.bincount(channel, minlength=256) for channel in images.reshape(-1, images.shape[-1]).T])
+    levels = np.arange(256)
+    return np.stack([counts @ levels, counts @ levels**2])
+
+
+class Scan(NamedTuple):
+    """What one look at every picture finds."""
+
+    pixels: np.ndarray | None  # all of them, `(N, H, W, C)`, if they were to be kept
+    sums: np.ndarray  # `(N, 2, C)`, what `channel_sums` gives of each, if the pixels were not kept
+    damaged: dict[int, str]  # what is wrong with which; their pixels and sums are zero
+
+
+def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...], *, keep: bool) -> Scan:
+    """Decodes every picture, in as many threads as there are cores.
+
+    Args:
+      count: how many there are.
+      decode: gives the picture of a number, `(H, W, 3)`; raises ValueError or OSError if it is damaged.
+      shape: of a picture. Where its last entry is 3 and all are grey, one channel is kept.
+      keep: whether to hold the decoded pictures.
+
+    Raises:
+      SizeError: if a picture has another size.
+    """
+    pixels = np.zeros((count, *shape), np.uint8) if keep else None
+    sums = np.zeros((count, 2, shape[-1]), np.int64)
+    coloured = np.zeros(count, bool)
+    damaged: dict[int, str] = {}
+
+    def look(start: int) -> None:
+        for place in range(start, min(start + _STRIDE, count)):
+            try:
+                picture = decode(place)
+            except SizeError:
+                raise
+            except (ValueError, OSError) as error:
+                damaged[place] = str(error)
+                continue
+            coloured[place] = bool((picture[..., 1:] != picture[..., :1]).any())
+            if pixels is None:
+                sums[place] = channel_sums(picture)
+            else:
+                pixels[place] = picture
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for done in [pool.submit(look, start) for start in range(0, count, _STRIDE)]:
+            try:
+                done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    if not coloured.any():
+        pixels = None if pixels is None else np.ascontiguousarray(pixels[..., :1])
+        sums = sums[..., :1]
+    return Scan(pixels, sums, dict(sorted(damaged.items())))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def to_stream(stream: bool | None, count: int, shape: Sequence[int]) -> bool:
+    """Whether pictures are streamed: as asked for, else where they would take more than `STREAM_ABOVE`."""
+    return count * int(np.prod(shape)) > STREAM_ABOVE if stream is None else stream
