@@ -7,7 +7,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import ops
-from jaxcnn.ops.norm import Rule
+from jaxcnn.ops.norm import Axis, Rule
 
 _SCALE_INIT, _BIAS_INIT = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
 
@@ -25,6 +25,7 @@ class BatchNorm(nnx.Module):
       dtype: dtype of the result; by default that of the input. Statistics are computed in at least float32.
       param_dtype: dtype of scale and bias.
       scale_init: initialiser of the scale; by default ones.
+      axis_name: mapped axes over which the batch is spread, as in `flax.nnx.BatchNorm`.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams, of which `params` is used.
 
@@ -40,6 +41,7 @@ class BatchNorm(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         scale_init: nnx.Initializer = _SCALE_INIT,
+        axis_name: Axis = None,
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
@@ -52,6 +54,7 @@ class BatchNorm(nnx.Module):
         self.momentum = momentum
         self.epsilon = epsilon
         self.dtype = dtype
+        self.axis_name: Axis = axis_name
         self.use_running_average = False
         self.rule: Rule = rule
 
@@ -62,7 +65,7 @@ class BatchNorm(nnx.Module):
         options = {"epsilon": self.epsilon, "rule": self.rule}
         if self.use_running_average:
             return ops.batch_norm(x, scale, bias, mean=self.mean[...], variance=self.var[...], **options)[0]
-        y, mean, variance = ops.batch_norm(x, scale, bias, **options)
+        y, mean, variance = ops.batch_norm(x, scale, bias, axis_name=self.axis_name, **options)
         for running, found in ((self.mean, mean), (self.var, variance)):
             kept = running[...]
             # gradients do not flow through what is only remembered

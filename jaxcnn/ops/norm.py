@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxcnn.ops import arrays
 
 Rule = Literal["hand", "autodiff"]
+Axis = str | tuple[str, ...] | None
 
 # Batch normalisation, per channel over the M other elements:
 #
@@ -23,42 +24,53 @@ Rule = Literal["hand", "autodiff"]
 #
 # The errors of the two other outputs add f / M for the mean and 2 g (x - mean) / M for the variance. The rule keeps x,
 # mean and r, not the normalised copy: n costs one subtraction and one product.
+#
+# Where the batch is spread over a mapped axis, M and the sums over x and e in mean, var and dx run over all devices;
+# dscale and dbias stay each device's share, which whoever adds up the gradients adds up.
 
 
 def _normalise(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
     return (x - mean) * (lax.rsqrt(variance + epsilon) * scale) + bias
 
 
-def _batch_statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    axes = tuple(range(x.ndim - 1))
-    mean = jnp.mean(x, axes)
-    return mean, jnp.mean(jnp.square(x - mean), axes)
+def _batch_statistics(x: jax.Array, axis: Axis) -> tuple[jax.Array, jax.Array]:
+    def mean_of(values: jax.Array) -> jax.Array:
+        own = jnp.mean(values, tuple(range(x.ndim - 1)))
+        return own if axis is None else lax.pmean(own, axis)
+
+    mean = mean_of(x)
+    return mean, mean_of(jnp.square(x - mean))
 
 
-def _plain_batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
-    mean, variance = _batch_statistics(x)
+def _plain_batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: Axis):
+    mean, variance = _batch_statistics(x, axis)
     return _normalise(x, mean, variance, scale, bias, epsilon), mean, variance
 
 
-_batch_norm = arrays.custom_vjp(3)(_plain_batch_norm)
+_batch_norm = arrays.custom_vjp(3, 4)(_plain_batch_norm)
 
 
-def _batch_norm_fwd(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
-    y, mean, variance = _batch_norm(x, scale, bias, epsilon)
+def _batch_norm_fwd(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: Axis):
+    y, mean, variance = _batch_norm(x, scale, bias, epsilon, axis)
     return (y, mean, variance), (x, scale, bias, mean, variance)
 
 
-def _batch_norm_bwd(epsilon: float, residuals: tuple, errors: tuple[jax.Array, jax.Array, jax.Array]):
+def _batch_norm_bwd(epsilon: float, axis: Axis, residuals: tuple, errors: tuple[jax.Array, jax.Array, jax.Array]):
     x, scale, bias, mean, variance = residuals
     error, mean_error, variance_error = errors
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
     inverse, centred = lax.rsqrt(variance + epsilon), x - mean
     bias_gradient = jnp.sum(error, axes)
     scale_gradient = jnp.sum(error * centred, axes) * inverse
+    sums = (bias_gradient, scale_gradient, mean_error, variance_error)
+    all_bias, all_scale, all_mean, all_variance = sums
+    if axis is not None:
+        all_bias, all_scale, all_mean, all_variance = (arrays.sum_over(each, axis, x) for each in sums)
+        count = count * lax.axis_size(axis)
     # dx = a e + b + c (x - mean), three numbers a channel
-    towards_n = -scale * scale_gradient * inverse * inverse / count
-    shift = (mean_error - scale * inverse * bias_gradient) / count
-    x_gradient = scale * inverse * error + shift + (towards_n + 2 * variance_error / count) * centred
+    towards_n = -scale * all_scale * inverse * inverse / count
+    shift = (all_mean - scale * inverse * all_bias) / count
+    x_gradient = scale * inverse * error + shift + (towards_n + 2 * all_variance / count) * centred
     matched = ((x_gradient, x), (scale_gradient, scale), (bias_gradient, bias))
     return tuple(arrays.match_cotangent(gradient, primal) for gradient, primal in matched)
 
@@ -103,6 +115,7 @@ def batch_norm(
     mean: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     epsilon: float = 1e-5,
+    axis_name: Axis = None,
     rule: Rule = "hand",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises every channel, by the batch's own statistics or by given ones.
@@ -114,6 +127,8 @@ def batch_norm(
       mean: `(C)`, for inference; without it the batch's.
       variance: `(C)`, for inference; without it the batch's, biased (divided by the count).
       epsilon: added to the variance.
+      axis_name: axes of `pmap` or `shard_map` over which the batch is spread, each device with as much of it; for
+        given statistics without meaning.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
@@ -140,7 +155,8 @@ def batch_norm(
         if not x.size:
             raise ValueError(f"`x` must not be empty in training; got shape {x.shape}.")
         function = _batch_norm if rule == "hand" else _plain_batch_norm
-        y, used_mean, used_variance = function(x.astype(wide), statistics["scale"], statistics["bias"], epsilon)
+        scale, bias = statistics["scale"], statistics["bias"]
+        y, used_mean, used_variance = function(x.astype(wide), scale, bias, epsilon, axis_name)
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]
         function = _affine if rule == "hand" else _normalise

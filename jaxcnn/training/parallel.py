@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 Kind = Literal["jit", "fsdp", "pmap"]
 
@@ -50,10 +50,17 @@ class Layout:
         self.model_devices = model_devices
         self.data_devices = len(devices) // model_devices
         self.axis_name = "data" if kind == "pmap" else None
-        grid = np.array(devices).reshape(self.data_devices, model_devices)
         self.devices = devices
-        self._mesh = jax.sharding.Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
-        self._split = NamedSharding(self._mesh, PartitionSpec("data"))
+        grid, names = np.array(devices).reshape(self.data_devices, model_devices), ("data", "model")
+        if model_devices == 1:
+            grid, names = grid[:, 0], ("data",)
+        self._mesh = jax.sharding.Mesh(grid, names, axis_types=(AxisType.Auto,) * len(names))
+        self._split = self._on("data")
+
+    def _on(self, *axes: str | None) -> Sharding:
+        # one device has one spelling, and a step that is given its own result finds its program again
+        alone = len(self.devices) == 1
+        return SingleDeviceSharding(self.devices[0]) if alone else NamedSharding(self._mesh, PartitionSpec(*axes))
 
     def __str__(self) -> str:
         devices = len(self.devices)
@@ -101,8 +108,7 @@ class Layout:
         """Whole arrays on this process's first device, from arrays anywhere."""
         if len(self.devices) == 1:
             return tree
-        whole = NamedSharding(self._mesh, PartitionSpec())
-        everywhere = jax.jit(lambda t: t, out_shardings=whole)(tree)
+        everywhere = jax.jit(lambda t: t, out_shardings=self._on())(tree)
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
     def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Callable[..., Any]:
@@ -116,24 +122,29 @@ class Layout:
             axes = {"in_axes": (0, None, None), "out_axes": None, "donate_argnums": 2}
             return jax.pmap(function, "data", devices=self.devices, **axes)
 
+        if len(self.devices) == 1:
+            return jax.jit(function, donate_argnums=2)
+
         def placed(batch: Any, kept: Any, donated: Any) -> Any:
             found = function(batch, kept, donated)
             return jax.lax.with_sharding_constraint(found, jax.tree.map(self._sharding, found))
 
         return jax.jit(placed, donate_argnums=2)
 
-    def _sharding(self, leaf: Any) -> NamedSharding:
+    def _sharding(self, leaf: Any) -> Sharding:
         """Where an array of the state lies, by its shape alone: a parameter and its momentum lie alike."""
         shape, axes = leaf.shape, [None] * leaf.ndim
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return NamedSharding(self._mesh, PartitionSpec())
+            return self._on()
         if shape and self.model_devices > 1 and shape[-1] % self.model_devices == 0:
             axes[-1] = "model"
         if self.kind == "fsdp" and leaf.size >= _SMALL:
             free = [axis for axis in range(leaf.ndim) if axes[axis] is None and shape[axis] % self.data_devices == 0]
             if free:
                 axes[max(free, key=lambda axis: shape[axis])] = "data"
-        return NamedSharding(self._mesh, PartitionSpec(*axes))
+        while axes and axes[-1] is None:  # the compiler writes it so, and compares by spelling
+            axes.pop()
+        return self._on(*axes)
 
 
 def _all_devices() -> list[jax.Device]:

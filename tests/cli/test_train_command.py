@@ -71,11 +71,11 @@ def test_a_run_takes_the_next_number_and_resume_the_newest(jaxcnn, tiny, alone):
         ([], "{} already holds a run; resume it, or name another folder."),
         (
             ["--resume", "--learning-rate", "0.5"],
-            "{} must be resumed with its own configuration; training.learning_rate was 0.002, now 0.5.",
+            "{} must be resumed with its own configuration, or with force; training.learning_rate was 0.002, now 0.5.",
         ),
         (
             ["--resume", "--model-options", "activation=tanh"],
-            "{} must be resumed with its own configuration; model.options.activation was None, now 'tanh'.",
+            "{} must be resumed with its own configuration, or with force; model.options.activation was None, now 'tanh'.",
         ),
     ],
     ids=str,

@@ -82,6 +82,6 @@ def test_evaluation_and_prediction_agree(small):
 
 def test_an_evaluation_is_a_value(small):
     found = training.Evaluation(loss=0.5, accuracy=0.75, count=4)
-    assert dataclasses.asdict(found) == {"loss": 0.5, "accuracy": 0.75, "count": 4}
+    assert dataclasses.asdict(found) == {"loss": 0.5, "accuracy": 0.75, "count": 4, "top5_accuracy": None}
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.loss = 0.0

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jaxcnn import data, layers, ops, training
 from jaxcnn.training.config import make_optimizer
-from jaxcnn.training.step import init_state, make_train_step, split
+from jaxcnn.training.step import Step, init_state, split
 
 SHORT = training.TrainConfig(epochs=2, batch_size=6, learning_rate=0.05, log_every=1)
 
@@ -195,11 +195,19 @@ def test_a_second_step_finds_the_first_one_s_program(small):
     train = small.noise(20)
     graphs, params, rest = split(small.Convolutional(nnx.Rngs(0)))
     optimizer = make_optimizer(SHORT, 6)
-    step = make_train_step(graphs, optimizer, data.measure_scaling(train))
-    state = init_state(params, rest, optimizer)
+    programs = []
+
+    class Remembering(training.Layout):
+        def compile(self, *args, **options):
+            programs.append(super().compile(*args, **options))
+            return programs[-1]
+
+    layout = Remembering()
+    step = Step(graphs, optimizer, data.measure_scaling(train), layout=layout).compiled().run
+    state = layout.place(init_state(params, rest, optimizer))
     for number in range(3):
-        state, _ = step(state, data.train_batch(train, 6, 0, number))
-    assert step._cache_size() == 1
+        state, _ = step(state, [layout.put(data.train_batch(train, 6, 0, number))])
+    assert [program._cache_size() for program in programs] == [1]
 
 
 def test_the_model_given_to_split_stays_usable(small):
@@ -207,8 +215,8 @@ def test_the_model_given_to_split_stays_usable(small):
     train, model = small.noise(20), small.Linear(nnx.Rngs(0))
     graphs, params, rest = split(model)
     optimizer = make_optimizer(SHORT, 6)
-    make_train_step(graphs, optimizer, data.measure_scaling(train))(
-        init_state(params, rest, optimizer), data.train_batch(train, 6, 0, 0)
+    Step(graphs, optimizer, data.measure_scaling(train)).compiled().run(
+        init_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)]
     )
     assert np.isfinite(model(jnp.zeros((1, 6, 6, 1)))).all()
 
@@ -356,7 +364,7 @@ def test_no_transfer_is_hidden_in_a_step(small):
     train = small.noise(20)
     graphs, params, rest = split(small.Linear(nnx.Rngs(0)))
     optimizer = make_optimizer(SHORT, 6)
-    step = make_train_step(graphs, optimizer, data.measure_scaling(train))
-    _, metrics = step(init_state(params, rest, optimizer), data.train_batch(train, 6, 0, 0))
+    step = Step(graphs, optimizer, data.measure_scaling(train)).compiled().run
+    _, metrics = step(init_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)])
     assert metrics.keys() == {"loss", "correct", "gradient_norm", "parameters_finite"}
     assert all(isinstance(value, jax.Array) and value.shape == () for value in metrics.values())

@@ -133,7 +133,7 @@ def test_another_configuration_is_refused_by_field(small, tmp_path, change, told
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(ValueError) as caught:
         sit(small, small.Linear(nnx.Rngs(0)), tmp_path, dataclasses.replace(CONFIG, **change), resume=True)
-    assert str(caught.value) == f"{tmp_path} must be resumed with its own configuration; {told}"
+    assert str(caught.value) == f"{tmp_path} must be resumed with its own configuration, or with force; {told}"
     assert (tmp_path / "config.json").read_text() == before
 
 
