@@ -110,3 +110,16 @@ def test_images_have_their_captions(random, channels):
     for tile, picture in zip(images(figure), pictures, strict=True):
         np.testing.assert_array_equal(tile.get_array(), picture[..., 0] if channels == 1 else picture)
         assert tile.get_clim() == (0, 255)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_before_and_after_stand_in_two_rows(random, channels):
+    before = random.integers(0, 256, (20, 6, 5, channels)).astype(np.uint8)
+    after = random.uniform(-1, 256, (20, 4, 4, channels)).astype(np.float32)
+    figure = drawn(figures.augmented(before, after, [str(i) for i in range(20)]))
+    shown = images(figure)
+    assert len(shown) == 32, "sixteen of each"
+    assert [axes.get_title() for axes in figure.axes[:16]] == [str(i) for i in range(16)]
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["before", "after"]
+    for tile, picture in zip(shown, [*before[:16], *np.rint(after[:16].clip(0, 255))], strict=True):
+        np.testing.assert_array_equal(tile.get_array(), picture[..., 0] if channels == 1 else picture)

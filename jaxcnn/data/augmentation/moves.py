@@ -68,27 +68,34 @@ def _mirror(examples: Examples, chosen: jax.Array) -> Examples:
 
 
 def random_resized_crop(examples: Examples, size: int, least: float) -> Examples:
-    """A random part in the wanted size (Szegedy et al. 2015): area `least` to 1, aspect 3/4 to 4/3.
-
-    Bilinear with antialiasing, as Pillow's `resize` with a box. Of ten draws the first that fits into the picture is
-    taken; where none does, the first is cut to fit.
-    """
-    height, width, channels = examples.images.shape[1:]
-    whole = jnp.array([height, width], jnp.float32)
+    """A random part in the wanted size (Szegedy et al. 2015): area `least` to 1, aspect 3/4 to 4/3."""
+    height, width = examples.images.shape[1:3]
 
     def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
-        area_key, ratio_key, place_key = jax.random.split(key, 3)
-        area = jax.random.uniform(area_key, (_TRIES, 1), jnp.float32, least, 1) * (height * width)
-        ratio = jax.random.uniform(ratio_key, (_TRIES, 1), jnp.float32, math.log(3 / 4), math.log(4 / 3))
-        extents = jnp.sqrt(area * jnp.exp(ratio * jnp.array([-1, 1], jnp.float32)))
-        extent = jnp.minimum(extents[jnp.argmax(jnp.all(extents <= whole, -1))], whole)
-        corner = jax.random.uniform(place_key, (2,), jnp.float32) * (whole - extent)
-        scale = size / extent
-        return jax.image.scale_and_translate(
-            picture, (size, size, channels), (0, 1), scale, -corner * scale, "linear", antialias=True
-        )
+        return resized_part(picture, *random_part(key, height, width, least), size)
 
     return examples._replace(images=jax.vmap(crop)(examples.keys, examples.images))
+
+
+def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[jax.Array, jax.Array]:
+    """The part's corner and extent, in rows and columns.
+
+    Of ten draws the first that fits into the picture is taken; where none does, the first is cut to fit.
+    """
+    area_key, ratio_key, place_key = jax.random.split(key, 3)
+    area = jax.random.uniform(area_key, (_TRIES, 1), jnp.float32, least, 1) * (height * width)
+    ratio = jax.random.uniform(ratio_key, (_TRIES, 1), jnp.float32, math.log(3 / 4), math.log(4 / 3))
+    extents = jnp.sqrt(area * jnp.exp(ratio * jnp.array([-1, 1], jnp.float32)))
+    whole = jnp.array([height, width], jnp.float32)
+    extent = jnp.minimum(extents[jnp.argmax(jnp.all(extents <= whole, -1))], whole)
+    return jax.random.uniform(place_key, (2,), jnp.float32) * (whole - extent), extent
+
+
+def resized_part(picture: jax.Array, corner: jax.Array, extent: jax.Array, size: int) -> jax.Array:
+    """A part in a square, bilinear with antialiasing, as Pillow's `resize` with a box."""
+    scale = size / extent
+    shape = (size, size, picture.shape[-1])
+    return jax.image.scale_and_translate(picture, shape, (0, 1), scale, -corner * scale, "linear", antialias=True)
 
 
 def cutout(examples: Examples, side: int) -> Examples:

@@ -80,9 +80,10 @@ def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, 
         "posterize": colors.posterize(images, 8 - round(4 * share)),
         "solarize": colors.solarize(images, 255 * (1 - share)),
         "autocontrast": colors.autocontrast(images),
-        "equalize": colors.equalize(images),
     }
     warped = warp(images, *affine_places(matrix, move, height, width), fill)
+    # the two that look up stay apart from the rest, or XLA's CPU backend merges all into one slow loop
+    warped, results["equalize"] = lax.optimization_barrier((warped, colors.equalize(images)))
     first, last = OPERATIONS.index("shear_x"), OPERATIONS.index("rotate")
     changed = jnp.where(column((first <= which) & (which <= last)), warped, images)
     for name, result in results.items():

@@ -84,7 +84,7 @@ def matrices(angle: jax.Array, along_rows: jax.Array, along_columns: jax.Array) 
       `(B, 2, 2)`.
     """
     sine, cosine = jnp.sin(angle), jnp.cos(angle)
-    turn = [[cosine, -sine], [sine, cosine]]  # rows count downwards
+    turn = [[cosine, sine], [-sine, cosine]]  # rows count downwards
     # undoing the columns' shear: row -= along_columns * column; then the rows': column -= along_rows * row
     first = [[turn[0][i] - along_columns * turn[1][i] for i in (0, 1)], turn[1]]
     second = [first[0], [first[1][i] - along_rows * first[0][i] for i in (0, 1)]]
