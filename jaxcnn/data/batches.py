@@ -1,6 +1,7 @@
 """Batches as a pure function of seed and step: nothing to save but the step, nothing to replay."""
 
 import contextlib
+import dataclasses
 from collections.abc import Generator, Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -43,13 +44,14 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
 
 
-class _Order(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Order:
     """The numbers of the examples of any step; a worker process gets a copy."""
 
     count: int
     batch_size: int
     seed: int
-    rows: slice = _ALL
+    rows: slice
 
     def __call__(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, steps_per_epoch(self.count, self.batch_size))
@@ -66,7 +68,7 @@ def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batc
       seed: a non-negative seed; every epoch has an order of its own, drawn from (seed, epoch).
       step: steps done before, counted over all epochs.
     """
-    chosen = _Order(len(dataset.labels), batch_size, seed)(step)
+    chosen = _Order(len(dataset.labels), batch_size, seed, _ALL)(step)
     return _batch(dataset, dataset.images[chosen], chosen)
 
 
@@ -135,19 +137,21 @@ def default_workers() -> int:
     return cores() // 4 if cores() > 16 else 0
 
 
-class _InOrder(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _InOrder:
     """The numbers of the examples of a batch of an evaluation, -1 for filling."""
 
     count: int
     batch_size: int
-    rows: slice = _ALL
+    rows: slice
 
     def __call__(self, place: int) -> np.ndarray:
         numbers = np.arange(place * self.batch_size, (place + 1) * self.batch_size, dtype=np.int32)
         return np.where(numbers < self.count, numbers, -1).astype(np.int32)[self.rows]
 
 
-class _Filled(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Filled:
     """Those of them that are not filling."""
 
     numbers: _InOrder

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxcnn import ops
 from jaxcnn.data.batches import Batch
 from jaxcnn.data.dataset import Scaling
+from jaxcnn.data.streams import Stream
 
 
 class TrainState(NamedTuple):
@@ -143,7 +144,7 @@ def _right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
     return jnp.argmax(logits, -1).astype(labels.dtype) == labels
 
 
-def predict(model: nnx.Module, images: np.ndarray, scaling: Scaling, batch_size: int = 256) -> np.ndarray:
+def predict(model: nnx.Module, images: np.ndarray | Stream, scaling: Scaling, batch_size: int = 256) -> np.ndarray:
     """Class probabilities of images, in batches.
 
     Args:
