@@ -1,6 +1,7 @@
 """Batches as a pure function of seed and step: nothing to save but the step, nothing to replay."""
 
 import contextlib
+import dataclasses
 from collections.abc import Generator, Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -43,13 +44,14 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
 
 
-class _Order(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Order:
     """The numbers of the examples of any step; a worker process gets a copy."""
 
     count: int
     batch_size: int
     seed: int
-    rows: slice = _ALL
+    rows: slice | np.ndarray
 
     def __call__(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, steps_per_epoch(self.count, self.batch_size))
@@ -66,7 +68,7 @@ def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batc
       seed: a non-negative seed; every epoch has an order of its own, drawn from (seed, epoch).
       step: steps done before, counted over all epochs.
     """
-    chosen = _Order(len(dataset.labels), batch_size, seed)(step)
+    chosen = _Order(len(dataset.labels), batch_size, seed, _ALL)(step)
     return _batch(dataset, dataset.images[chosen], chosen)
 
 
@@ -82,7 +84,7 @@ def batches_ahead(
     start: int,
     stop: int,
     *,
-    rows: slice = _ALL,
+    rows: slice | np.ndarray = _ALL,
     workers: int | None = None,
     ahead: int = 2,
 ) -> Iterator[Iterator[Batch]]:
@@ -96,7 +98,7 @@ def batches_ahead(
       seed: as for `train_batch`.
       start: the first step, counted over all epochs: all that there is to save of the position.
       stop: the step after the last.
-      rows: the part of every batch that this process needs.
+      rows: the part of every batch that this process needs, a slice or indices.
       workers: processes that decode a stream; 0 for threads. By default threads, and on more than 16 cores a process
         for every four of them.
       ahead: how many batches wait.
@@ -135,19 +137,21 @@ def default_workers() -> int:
     return cores() // 4 if cores() > 16 else 0
 
 
-class _InOrder(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _InOrder:
     """The numbers of the examples of a batch of an evaluation, -1 for filling."""
 
     count: int
     batch_size: int
-    rows: slice = _ALL
+    rows: slice | np.ndarray
 
     def __call__(self, place: int) -> np.ndarray:
         numbers = np.arange(place * self.batch_size, (place + 1) * self.batch_size, dtype=np.int32)
         return np.where(numbers < self.count, numbers, -1).astype(np.int32)[self.rows]
 
 
-class _Filled(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Filled:
     """Those of them that are not filling."""
 
     numbers: _InOrder
@@ -157,7 +161,7 @@ class _Filled(NamedTuple):
         return found[found >= 0]
 
 
-def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice = _ALL) -> Iterator[Batch]:
+def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice | np.ndarray = _ALL) -> Iterator[Batch]:
     """Every example once, in order; the last batch is filled up with blank images of weight 0.
 
     Batches of one shape compile once, and weights make the evaluation exact. Streams are decoded ahead, in threads.
@@ -165,7 +169,7 @@ def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice = _ALL) -> It
     Args:
       dataset: the examples.
       batch_size: examples per batch, of all processes together.
-      rows: the part of every batch that this process needs.
+      rows: the part of every batch that this process needs, a slice or indices.
     """
     numbers = _InOrder(len(dataset.labels), batch_size, rows)
     some = _Filled(numbers)

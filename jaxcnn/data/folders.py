@@ -123,7 +123,7 @@ def _first_shape(root: Path, files: list[str], image_size: int | None) -> tuple[
 def _sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
     place, text = next(iter(damaged.items()))
     path, them = str(root / files[place]), "it" if len(damaged) == 1 else "them"
-    many = "picture is damaged," if len(damaged) == 1 else "pictures are damaged, the first is"
+    many = "pictures is damaged," if len(damaged) == 1 else "pictures are damaged, the first is"
     reason = (text.partition("reading it failed: ")[2] or text.removeprefix(f"{path} ")).rstrip(".")
     way_out = f"skip {them} with `skip_corrupt` (--skip-corrupt)" if len(damaged) < len(files) else "none is left"
     return f"{len(damaged)} of {len(files)} {many} {path}: {reason}; {way_out}."

@@ -1,6 +1,8 @@
 """Pictures in one NumPy archive, as Keras and MedMNIST keep them."""
 
+import contextlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,16 +60,23 @@ def read_npz(split: str, path: Path) -> Dataset:
     return Dataset(images, labels[split], tuple(map(str, range(count))), f"npz:{path}", split)
 
 
-def _open(path: Path):
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator["np.lib.npyio.NpzFile"]:
     try:
-        archive = np.load(path, allow_pickle=False)
+        file = path.open("rb")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must be a whole NumPy archive; reading it failed: {_line(error)}.") from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} must be an archive of several arrays (.npz); it holds one.")
-    return archive
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from None
+    with file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} must be a whole NumPy archive; reading it failed: {_line(error)}.") from None
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} must be an archive of several arrays (.npz); it holds one.")
+        with archive:
+            yield archive
 
 
 def _pairs(path: Path, archive: "np.lib.npyio.NpzFile") -> dict[str, tuple[str, str]]:

@@ -88,6 +88,7 @@ def decoded_ahead(
     pieces = 1 if workers else max(1, -(-size // _PIECE))
     places = grain.MapDataset.source(_Pieces(images, numbers, start, stop, pieces))
     if workers:
+        _settle_flags()
         held = size * images[0].nbytes * (workers * (ahead + 2) + 2)
         loaded = places.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))
         loaded = grain.experimental.WithOptionsIterDataset(
@@ -125,9 +126,17 @@ class _Pieces:
     def __len__(self) -> int:
         return (self._stop - self._start) * self._pieces
 
-    def __getitem__(self, place: int) -> np.ndarray:
-        batch, piece = divmod(int(place), self._pieces)
+    def __getitem__(self, index: int) -> np.ndarray:
+        batch, piece = divmod(int(index), self._pieces)
         return self._images[np.array_split(self._numbers(self._start + batch), self._pieces)[piece]]
+
+
+def _settle_flags() -> None:
+    """Lets Grain read its absl flags in a program that parses none; one that does may still do so later."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 def _start_worker(index: int, count: int) -> None:

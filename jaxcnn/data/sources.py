@@ -151,7 +151,5 @@ def load(
         return source.read(split, at, stream=stream, image_size=image_size, skip_corrupt=skip_corrupt)
     if stream or image_size is not None:
         option, value = ("stream", stream) if stream else ("image_size", image_size)
-        raise ValueError(
-            f"`{option}` is for picture files, of folders and tensorflow-datasets, not {name}; got {value}."
-        )
+        raise ValueError(f"`{option}` is for folders of pictures and tensorflow-datasets, not {name}; got {value}.")
     return source.read(split, at)

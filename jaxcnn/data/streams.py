@@ -160,7 +160,8 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
             except (ValueError, OSError) as error:
                 damaged[place] = str(error)
                 continue
-            coloured[place] = bool((picture[..., 1:] != picture[..., :1]).any())
+            red, green, blue = (picture[..., channel] for channel in range(3))
+            coloured[place] = bool((red != green).any() or (red != blue).any())
             if pixels is None:
                 sums[place] = channel_sums(picture)
             else:

@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import importlib.util
+import io
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,10 +57,11 @@ def read_tfds(
     """
     builder = _builder(name, _folder(data_dir))
     image_key, label_key = _keys(name, builder.info)
+    features: Any = builder.info.features
     with _quiet():
         instructions = builder.info.splits[split].file_instructions
     source = _open(name, instructions)
-    count, classes = len(source), tuple(builder.info.features[label_key].names)
+    count, classes = len(source), tuple(features[label_key].names)
     labels = np.zeros(count, np.int32)
     label = f"tfds:{name} {split}"
 
@@ -68,7 +71,7 @@ def read_tfds(
         title = f"picture {place} of {label}"
         return fitting(decode_picture(example[image_key].bytes_list.value[0], title, image_size), shape, title)
 
-    channels = builder.info.features[image_key].shape[-1]
+    channels = features[image_key].shape[-1]
     shape = decode_picture(_parse(source, 0)[image_key].bytes_list.value[0], f"picture 0 of {label}", image_size).shape
     streamed = to_stream(stream, count, shape)
     pixels, sums, damaged = scan(count, decode, shape, keep=not streamed)
@@ -138,7 +141,8 @@ def _parse(source: Any, place: int) -> Any:
     """The features of a record."""
     from tensorflow_datasets.proto import tf_example_pb2
 
-    return tf_example_pb2.Example.FromString(source[place]).features.feature
+    messages: Any = tf_example_pb2  # whose classes are made at run time
+    return messages.Example.FromString(source[place]).features.feature
 
 
 def _open(name: str, instructions: Any):
@@ -191,8 +195,10 @@ def _prepare(name: str, builder: Any) -> None:
             f"`tfds:{name}` must be prepared in {builder.data_dir}; it is not, and preparing needs TensorFlow: "
             "pip install 'jaxcnn[tfds-prepare]'."
         )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        builder.download_and_prepare(file_format="array_record")
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # of the network, of files that must be fetched by hand, of the builder
         raise ValueError(f"`tfds:{name}` must be prepared; that failed: {_line(error)}.") from None
 
@@ -219,8 +225,6 @@ def _keys(name: str, info: Any) -> tuple[str, str]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the warnings, logs and progress bars of tensorflow-datasets."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger = logging.getLogger("absl")

@@ -149,7 +149,8 @@ def _pictures(test: Dataset, places: Any) -> np.ndarray:
     images = test.images[places]
     if images.ndim == 4:
         return images
-    low, high = test.images.min(), test.images.max()
+    everything = np.asarray(test.images)
+    low, high = everything.min(), everything.max()
     grey = 255 * (images - low) / max(high - low, 1e-9)
     return grey.astype(np.uint8).transpose(0, 2, 1)[:, ::-1, :, None]
 

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch, eval_batches
 from jaxcnn.data.dataset import Dataset, Scaling
+from jaxcnn.data.streams import Stream
 from jaxcnn.training.parallel import Layout, local_devices
 from jaxcnn.training.step import Graphs, Metrics, Objective, is_right, split
 
@@ -126,7 +127,7 @@ def _views(images: jax.Array, views: Views) -> list[jax.Array]:
 
 def predict(
     model: nnx.Module,
-    images: np.ndarray,
+    images: np.ndarray | Stream,
     scaling: Scaling,
     batch_size: int = 256,
     *,
