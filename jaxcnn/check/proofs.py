@@ -112,4 +112,10 @@ def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int
     along = jax.jit(jax.vmap(moved))
     columns = np.concatenate([np.asarray(along(part)) for part in np.split(padded, batches)])[: len(offsets)]
     near, back, far, far_back = np.split(columns, 4)
-    return ((8 * (near - back) - (far - far_back)) / (12 * _STEP)).T
+    return ((8 * _change(near, back) - _change(far, far_back)) / (12 * _STEP)).T
+
+
+def _change(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The difference; none where both are the same infinity, as of a maximum over nothing."""
+    same = after == before
+    return np.where(same, 0.0, np.where(same, 0.0, after) - np.where(same, 0.0, before))

@@ -7,6 +7,7 @@ import functools
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ class Check:
             known = sorted({case.op for case in cases()})
             raise ValueError(f"`op` must be one of {', '.join(known)}; got {self.op!r}.")
         reports: dict[str, list[Report]] = {}
-        console = Console(soft_wrap=True)
+        console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)  # a file takes the whole table
         with console.status("proving") as status, self._reports(len(planned)) as found:
             for number, (case, report) in enumerate(zip(planned, found, strict=True), start=1):
                 status.update(f"{number} of {len(planned)} proven; {case.op}: {case.label}")

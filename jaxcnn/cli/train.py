@@ -116,7 +116,7 @@ class Train:
         if not first:
             return 0
         if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
-            print(f"the best epoch ended at step {result.best_step} of {result.steps}; the run ends with its parameters")
+            print(f"the run ends with the best epoch's parameters, of step {result.best_step} of {result.steps}")
         record_evaluation(folder, test.split, found)
         report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
         print(f"test {told(found)}")
@@ -130,12 +130,17 @@ class Train:
     def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples."""
         options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
-        loaded = {split: data.load(self.data, split, self.data_dir, **options) for split in data.splits(self.data)}
-        train, test = loaded["train"], loaded["test"]
-        held_out = loaded.get("validation")
+        names = data.splits(self.data, self.data_dir)
+        loaded = {name: data.load(self.data, name, self.data_dir, **options) for name in names}
+        train, held_out = loaded["train"], loaded.get("validation")
+        test = loaded.get("test", held_out)  # where labels of the test split are not public, as ImageNet's
+        if test is None:
+            raise ValueError(f"`data` must have a test or a validation split; {self.data} has {', '.join(names)}.")
         if self.validation:
             if held_out is not None:
-                raise ValueError(f"`validation` must be 0 for {self.data}, which has a split for it; got {self.validation}.")
+                raise ValueError(
+                    f"`validation` must be 0 for {self.data}, which has a split for it; got {self.validation}."
+                )
             train, held_out = train.split_off(self.validation)
         if held_out is None and (self.config.patience is not None or self.config.restore_best):
             raise ValueError(

@@ -186,7 +186,9 @@ def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
     ids = np.arange(len(before), dtype=np.int32)
     after = np.asarray(augmentation(jax.random.key(0), 0, ids, before, shares)[0])
     figure = figures.augmented(before, after, [""] * len(before))
-    note = f'<p class="note">{_text(", ".join(augmentation.specs))}: {_text(test.split)} pictures, before and after.</p>'
+    note = (
+        f'<p class="note">{_text(", ".join(augmentation.specs))}: {_text(test.split)} pictures, before and after.</p>'
+    )
     return ["<h2>Random changes in training</h2>", note, _image(figure, "Pictures before and after")]
 
 

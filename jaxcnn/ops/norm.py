@@ -62,14 +62,14 @@ def _batch_norm_bwd(epsilon: float, axis: Axis, residuals: tuple, errors: tuple[
     inverse, centred = lax.rsqrt(variance + epsilon), x - mean
     bias_gradient = jnp.sum(error, axes)
     scale_gradient = jnp.sum(error * centred, axes) * inverse
-    sums = (bias_gradient, scale_gradient, mean_error, variance_error)
-    all_bias, all_scale, all_mean, all_variance = sums
+    sums = (scale * bias_gradient, scale * scale_gradient, mean_error, variance_error)
     if axis is not None:
-        all_bias, all_scale, all_mean, all_variance = (arrays.sum_over(each, axis, x) for each in sums)
+        sums = [arrays.sum_over(each, axis, x) for each in sums]
         count = count * lax.axis_size(axis)
+    all_bias, all_scale, all_mean, all_variance = sums
     # dx = a e + b + c (x - mean), three numbers a channel
-    towards_n = -scale * all_scale * inverse * inverse / count
-    shift = (all_mean - scale * inverse * all_bias) / count
+    towards_n = -all_scale * inverse * inverse / count
+    shift = (all_mean - inverse * all_bias) / count
     x_gradient = scale * inverse * error + shift + (towards_n + 2 * all_variance / count) * centred
     matched = ((x_gradient, x), (scale_gradient, scale), (bias_gradient, bias))
     return tuple(arrays.match_cotangent(gradient, primal) for gradient, primal in matched)
@@ -155,8 +155,8 @@ def batch_norm(
         if not x.size:
             raise ValueError(f"`x` must not be empty in training; got shape {x.shape}.")
         function = _batch_norm if rule == "hand" else _plain_batch_norm
-        scale, bias = statistics["scale"], statistics["bias"]
-        y, used_mean, used_variance = function(x.astype(wide), scale, bias, epsilon, axis_name)
+        affine = statistics["scale"], statistics["bias"]
+        y, used_mean, used_variance = function(x.astype(wide), *affine, epsilon, axis_name)
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]
         function = _affine if rule == "hand" else _normalise

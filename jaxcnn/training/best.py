@@ -10,21 +10,18 @@ class Best:
     Args:
       monitor: `"accuracy"` or `"loss"`; of the moving averages, where they are evaluated.
       patience: epochs without a better one after which waiting is over; None waits for ever.
-      step: of the best epoch; the later one of equals.
+
+    Attributes:
+      step: the end of the best epoch; of equals, of the later one.
       score: of the best epoch, the larger the better.
       waited: epochs since one was better than all before.
     """
 
-    def __init__(
-        self,
-        monitor: Literal["accuracy", "loss"],
-        patience: int | None,
-        step: int | None = None,
-        score: float | None = None,
-        waited: int = 0,
-    ):
+    def __init__(self, monitor: Literal["accuracy", "loss"], patience: int | None):
         self.monitor, self.patience = monitor, patience
-        self.step, self.score, self.waited = step, score, waited
+        self.step: int | None = None
+        self.score: float | None = None
+        self.waited = 0
 
     def see(self, row: dict[str, Any]) -> None:
         """Looks at an epoch's row of the log; one without held-out examples tells nothing."""
@@ -44,3 +41,7 @@ class Best:
     def position(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
         return {"step": self.step, "score": self.score, "waited": self.waited}
+
+    def go_on(self, position: dict[str, Any]) -> None:
+        """Goes on where a checkpoint was."""
+        self.step, self.score, self.waited = position["step"], position["score"], position["waited"]

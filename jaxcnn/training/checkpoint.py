@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.training.parallel import any_process, is_first, process_barrier
-from jaxcnn.training.step import TrainState, is_key
+from jaxcnn.training.parallel import any_process, is_first, is_key, process_barrier
+from jaxcnn.training.step import TrainState
 
 
 class CheckpointError(RuntimeError):
@@ -175,7 +175,8 @@ class _NewestAndBest:
     """Which checkpoints stay; Orbax asks after each that it has written."""
 
     def __init__(self, newest: int):
-        self.newest, self.best = newest, None
+        self.newest = newest
+        self.best: int | None = None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """One answer for each checkpoint, oldest first."""

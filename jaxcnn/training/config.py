@@ -143,9 +143,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     return rate
 
 
-def make_optimizer(
-    config: TrainConfig, total_steps: int, frozen: Collection[str] = ()
-) -> optax.GradientTransformation:
+def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str] = ()) -> optax.GradientTransformation:
     """The optimiser that the configuration describes, its schedule inside; `frozen` are paths that it leaves alone."""
     optimizer = _unclipped(config, make_schedule(config, total_steps))
     if config.clip_norm is not None:

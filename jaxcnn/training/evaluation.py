@@ -98,7 +98,7 @@ def make_eval_step(
         model = nnx.merge(graphs.eval, *state, copy=True)
         images = jnp.asarray(batch.images)
         seen = _views(images if augmentation is None else augmentation.center(images), views)
-        logits = sum(model(scaling(image)).astype(jnp.float32) for image in seen) / len(seen)
+        logits = jnp.stack([model(scaling(image)).astype(jnp.float32) for image in seen]).mean(0)
         losses, counted = objective.losses(logits, batch.labels), batch.weights > 0
         best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
         among = jnp.any(best == jnp.asarray(batch.labels, best.dtype)[:, None], -1)

@@ -14,10 +14,11 @@ AlexNet's towers were over the two GPUs of 2012.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
@@ -38,7 +39,7 @@ class Layout:
       ValueError: if the kind is unknown, or `model_devices` does not divide the devices.
     """
 
-    def __init__(self, kind: Kind = "jit", model_devices: int = 1, devices: list[jax.Device] | None = None):
+    def __init__(self, kind: Kind = "jit", model_devices: int = 1, devices: Sequence[Any] | None = None):
         devices = _all_devices() if devices is None else devices
         if kind not in ("jit", "fsdp", "pmap"):
             raise ValueError(f"`kind` must be jit, fsdp or pmap; got {kind!r}.")
@@ -87,7 +88,8 @@ class Layout:
         part = size // parts
         held = range(part)
         if jax.process_count() > 1:
-            found = [rows.indices(part) for (rows,) in self._split.addressable_devices_indices_map((part,)).values()]
+            places = self._split.addressable_devices_indices_map((part,)).values()
+            found = [place[0].indices(part) for place in places if place is not None]
             held = range(min(start for start, *_ in found), max(stop for _, stop, _ in found))
         return np.concatenate([np.array(held, np.int64) + start for start in range(0, size, part)])
 
@@ -111,7 +113,7 @@ class Layout:
         everywhere = jax.jit(lambda t: t, out_shardings=self._on())(tree)
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
-    def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Callable[..., Any]:
+    def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Any:
         """Compiles `function(batch, kept, donated)`; what it returns lies as `place` would put it.
 
         Args:
@@ -134,7 +136,7 @@ class Layout:
     def _sharding(self, leaf: Any) -> Sharding:
         """Where an array of the state lies, by its shape alone: a parameter and its momentum lie alike."""
         shape, axes = leaf.shape, [None] * leaf.ndim
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             return self._on()
         if shape and self.model_devices > 1 and shape[-1] % self.model_devices == 0:
             axes[-1] = "model"
@@ -147,15 +149,20 @@ class Layout:
         return self._on(*axes)
 
 
-def _all_devices() -> list[jax.Device]:
+def is_key(leaf: Any) -> bool:
+    """Whether an array holds random keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _all_devices() -> Sequence[Any]:
     """All devices in the order of their processes, or the one that the user has chosen."""
-    chosen = jax.config.jax_default_device
+    chosen = jax.config.values["jax_default_device"]
     if isinstance(chosen, jax.Device):
         return [chosen]
     return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
 
 
-def local_devices() -> list[jax.Device]:
+def local_devices() -> Sequence[Any]:
     """Those of this process, or the one that `jax.default_device` names."""
     return [device for device in _all_devices() if device.process_index == jax.process_index()]
 
@@ -183,7 +190,7 @@ def initialize(coordinator: str | None, processes: int | None = None, process: i
         if not 0 <= process < processes:
             raise ValueError(f"`process` must be from 0 to {processes - 1}; got {process}.")
     address = None if coordinator == "auto" else coordinator
-    if jax.config.jax_cpu_collectives_implementation is None:
+    if jax.config.values["jax_cpu_collectives_implementation"] is None:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(

@@ -92,7 +92,7 @@ class RunFolder:
         if self._checkpoints.latest() is not None:
             state, position, _ = self._checkpoints.restore(state, aside=True)
             tally = Tally(tally.batch_size, **position["tally"])
-            best = Best(best.monitor, best.patience, **position["best"])
+            best.go_on(position["best"])
         log = self.path / "metrics.jsonl"
         self.rows = [row for row in read_log(log) if row["step"] <= int(state.step)]
         process_barrier("log read")

@@ -15,7 +15,7 @@ from jaxcnn import ops
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch
 from jaxcnn.data.dataset import Scaling
-from jaxcnn.training.parallel import Layout
+from jaxcnn.training.parallel import Layout, is_key
 from jaxcnn.training.speed import step_flops
 
 Metrics = dict[str, jax.Array]
@@ -212,7 +212,9 @@ class Step:
         return Sums(gradient, loss, correct, left)
 
     def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Metrics]:
-        gradient = jax.tree.map(lambda leaf: leaf / self.accumulate, sums.gradient) if self.accumulate > 1 else sums.gradient
+        gradient = sums.gradient
+        if self.accumulate > 1:
+            gradient = jax.tree.map(lambda leaf: leaf / self.accumulate, gradient)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
             updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
             params = _bounded(optax.apply_updates(state.params, updates), self.max_norms)
@@ -239,11 +241,6 @@ class CompiledStep(NamedTuple):
 def _added(sums: Sums, more: Sums) -> Sums:
     gradient = jax.tree.map(jnp.add, sums.gradient, more.gradient)
     return Sums(gradient, sums.loss + more.loss, sums.correct + more.correct, more.rest)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array holds random keys."""
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _apart(rest: nnx.State, axis: str | None) -> nnx.State:

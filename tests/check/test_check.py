@@ -213,6 +213,12 @@ def test_the_rules_of_the_course_are_proven(name):
     )
 
 
+def test_a_maximum_over_nothing_does_not_move():
+    """A window wholly in padding gives -inf whatever the input: no difference, and not one of infinities."""
+    report = check.check_vjp(lambda x: ops.max_pool(x, 1, padding=1), jnp.linspace(-1.0, 1.0, 18).reshape(1, 3, 3, 2))
+    assert report.passed, str(report)
+
+
 def test_unpooling_is_the_adjoint_of_pooling_at_the_same_switches():
     pooled, switches = ops.max_pool_with_switches(X, 3, strides=2, padding=1)
     unpool = partial(ops.max_unpool, output_shape=(5, 4), window_shape=3, strides=2, padding=1)

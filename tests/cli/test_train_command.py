@@ -75,7 +75,8 @@ def test_a_run_takes_the_next_number_and_resume_the_newest(jaxcnn, tiny, alone):
         ),
         (
             ["--resume", "--model-options", "activation=tanh"],
-            "{} must be resumed with its own configuration, or with force; model.options.activation was None, now 'tanh'.",
+            "{} must be resumed with its own configuration, or with force; "
+            "model.options.activation was None, now 'tanh'.",
         ),
     ],
     ids=str,
