@@ -13,11 +13,10 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_device():
     """What does not ask for several devices runs on one."""
-    with jax.default_device(jax.devices()[0]):
-        yield
+    jax.config.update("jax_default_device", jax.devices()[0])
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What a user sees: exported names, a light import, the README's commands."""
 
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -36,7 +37,7 @@ def test_everything_public_is_documented(name):
     package = importlib.import_module(name)
     for key in package.__all__:
         thing = getattr(package, key)
-        if callable(thing) or isinstance(thing, types.ModuleType):
+        if isinstance(thing, type | types.ModuleType) or inspect.isfunction(thing):
             summary = (thing.__doc__ or "").strip().splitlines()[:1]
             assert summary and summary[0].endswith((".", "?")), f"{name}.{key}"
 

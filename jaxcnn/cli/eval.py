@@ -35,4 +35,4 @@ class Eval:
         found = training.evaluate(
             run.model, dataset, run.scaling, loss=run.loss, views=self.views, augmentation=run.augmentation
         )
-        print(f"{dataset.name} {dataset.split}: {told(found)}, error {100 - 100 * found.accuracy:.2f} %")
+        print(f"{dataset.name} {dataset.split}: {told(found)}")

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import logging
 import os
 import re
 import sys
@@ -25,7 +26,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         command = _parse(args)
         ARGUMENTS.set(tuple(args))
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what fails in the background fails here too
         with warnings.catch_warnings():
+            warnings.filterwarnings("always", "checkpoint .* is damaged", RuntimeWarning)
             warnings.showwarning = _say_warning
             return command() or 0
     except _UsageError as error:

@@ -83,7 +83,8 @@ def told(found: training.Evaluation) -> str:
     """An evaluation in words."""
     right = round(found.accuracy * found.count)
     top5 = "" if found.top5_accuracy is None else f", top-5 {100 * found.top5_accuracy:.2f} %"
-    return f"accuracy {100 * found.accuracy:.2f} % ({right} of {found.count}){top5}, loss {found.loss:.4f}"
+    accuracy = f"accuracy {100 * found.accuracy:.2f} % ({right} of {found.count})"
+    return f"{accuracy}, error {100 - 100 * found.accuracy:.2f} %{top5}, loss {found.loss:.4f}"
 
 
 def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2):
         import orbax.checkpoint as ocp
 
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every file that it touches
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax reports every file; failures come as exceptions
         self._ocp = ocp
         self._kept = _NewestAndBest(keep)
         self.folder = folder.absolute()
@@ -187,7 +187,7 @@ class _NewestAndBest:
 
 def _brief(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")[:200]
+    return (lines[0] if lines else type(error).__name__).partition(". ")[0].rstrip(".")[:200]
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def spawn(tmp_path_factory) -> Callable[..., subprocess.Popen]:
         return subprocess.Popen(
             [sys.executable, "-m", "jaxcnn", *map(str, arguments)],
             cwd=cwd,
-            env=os.environ | cache | {"PYTHONIOENCODING": "utf-8"} | environment,
+            env=os.environ | cache | {"PYTHONIOENCODING": "utf-8", "XLA_FLAGS": ""} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

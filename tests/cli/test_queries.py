@@ -40,7 +40,7 @@ def test_eval_repeats_the_result_of_the_training(jaxcnn, trained):
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out == (
         f"digits test: accuracy {right / 1.8:.2f} % ({right} of 180), "
-        f"error {100 - right / 1.8:.2f} %, loss {found['loss']:.4f}\n"
+        f"error {100 - right / 1.8:.2f} %, top-5 {100 * found['top5_accuracy']:.2f} %, loss {found['loss']:.4f}\n"
     )
 
 

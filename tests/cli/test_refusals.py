@@ -9,7 +9,7 @@ import pytest
 
 REFUSED = {
     "no such model": (["train", "lenet6"], "`name` must be 'lenet5', "),
-    "no such data": (["train", "--data", "cifar"], "'rt-polarity:FOLD'; got 'cifar'."),
+    "no such data": (["train", "--data", "cifar"], "'tfds:NAME'; got 'cifar'."),
     "data not there": (["train", "--data", "mnist"], "`data_dir` must name the folder of mnist"),
     "data folder not there": (["train", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
     "option unknown": (["train", "--model-options", "depth=3"], "got depth."),
@@ -29,7 +29,7 @@ REFUSED = {
     "missing value": (["train", "--epochs"], "--epochs"),
     "unknown flag": (["train", "--speed", "3"], "Unrecognized options: --speed"),
     "misspelled flag": (["train", "--epoch", "3"], "Perhaps you meant: --epochs"),
-    "unknown command": (["trian"], "Available subcommands: train, eval, predict, models, check, doctor."),
+    "unknown command": (["trian"], "Available subcommands: train, eval, predict, models, recipes, check, doctor."),
     "unknown flag first": (["--speed"], "--speed"),
     "too many words": (["models", "lenet5"], "lenet5"),
     "epochs of zero": (["train", "--epochs", "0"], "`epochs` must be positive; got 0."),

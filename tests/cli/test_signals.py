@@ -33,8 +33,11 @@ def rows(folder):
     return list(training.read_log(folder / "metrics.jsonl"))
 
 
+SPEED = {"images_per_second", "steps_per_second", "input_wait", "flops_per_second", "host_memory"}
+
+
 def timeless(folder):
-    return [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows(folder)]
+    return [{key: value for key, value in row.items() if key not in SPEED} for row in rows(folder)]
 
 
 def wait_for_step(process: subprocess.Popen, folder, step: int) -> None:

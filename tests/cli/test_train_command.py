@@ -23,11 +23,12 @@ def test_a_run_leaves_everything_that_is_promised(trained):
 def test_a_run_prints_what_it_does_and_what_came_out(trained):
     folder, outcome = trained
     first, epoch, accuracy, report = outcome.out.splitlines()
-    assert first == "training lenet5 on 1,438 digits images; run folder runs/lenet5-digits-seed0"
+    assert first == "training lenet5 on 1,438 digits examples, 1 cpu device; run folder runs/lenet5-digits-seed0"
     assert epoch.startswith("epoch   1  loss ") and "validation loss" in epoch
     found = json.loads((folder / "evaluation.json").read_text())
     right = round(found["accuracy"] * 180)
-    assert accuracy == f"test accuracy {right / 1.8:.2f} % ({right} of 180), test loss {found['loss']:.4f}"
+    more = f"error {100 - right / 1.8:.2f} %, top-5 {100 * found['top5_accuracy']:.2f} %, loss {found['loss']:.4f}"
+    assert accuracy == f"test accuracy {right / 1.8:.2f} % ({right} of 180), {more}"
     assert report == "report runs/lenet5-digits-seed0/report.html"
 
 

@@ -18,6 +18,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SHAPE)).astype(np.uint8)
 TARGETS = np.eye(8, dtype=np.float32)
 FILL = (10.5, 20.5, 30.5)  # no byte
 SPECS = {name: (name,) for name in AUGMENTATIONS} | {
+    "crop": ("crop=9",),
     "random_resized_crop": ("random_resized_crop=8",),
     "cutout": ("cutout=5",),
     "pad_crop, reflect": ("pad_crop=4,reflect",),

@@ -68,6 +68,19 @@ def test_a_stopped_run_goes_on_to_the_same_bits(small, whole, tmp_path, kind, st
     assert small.timeless(last.history) == small.timeless(result.history)
 
 
+def test_a_run_with_everything_on_goes_on_within_an_epoch_to_the_same_bits(small, tmp_path):
+    """Augmentation, dropout, batch statistics, moving averages, accumulation, frozen parameters."""
+    config = dataclasses.replace(
+        CONFIG, augment=("pad_crop=1", "flip", "mixup"), ema_decay=0.9, accumulate=3, freeze=("conv",), clip_norm=1.0
+    )
+    sit(small, expected := small.Convolutional(nnx.Rngs(0)), tmp_path / "whole", config)
+    sit(small, small.Convolutional(nnx.Rngs(0)), tmp_path / "cut", config, should_stop=stop_after(5))
+    sit(small, model := small.Convolutional(nnx.Rngs(7)), tmp_path / "cut", config, resume=True)
+    small.assert_same_bits(model, expected)
+    log = [row for row in small.timeless(read(tmp_path / "cut")) if "ema_loss" in row]
+    assert log == [row for row in small.timeless(read(tmp_path / "whole")) if "ema_loss" in row] and len(log) == 3
+
+
 def test_a_run_in_many_sittings_is_the_same_run(small, whole, tmp_path):
     expected, log, _ = whole("Linear")
     for steps in (2, 3, 1):

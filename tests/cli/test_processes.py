@@ -1,0 +1,92 @@
+"""Several processes, each with devices of its own, train as one does."""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+DEVICES = "--xla_force_host_platform_device_count="
+TRAIN = ("train", "lenet5", "--data", "mnist", "--batch-size", "512", "--epochs", "1", "--log-every", "10")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def start_two(spawn, folder, *options):
+    """Two processes of two devices."""
+    where = ("--coordinator", f"localhost:{free_port()}", "--processes", "2")
+    return [
+        spawn(*TRAIN, *options, "--out", folder, *where, "--process", i, cwd=folder.parent, XLA_FLAGS=DEVICES + "2")
+        for i in (0, 1)
+    ]
+
+
+def rows(folder) -> list[dict]:
+    file = folder / "metrics.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def wait_for_checkpoint(folder, processes, step: int) -> None:
+    end = time.monotonic() + 300
+    while not (folder / "checkpoints" / str(step)).exists():
+        assert time.monotonic() < end and all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_two_processes_train_mnist_as_one_does(spawn, real_data, tmp_path):
+    processes = start_two(spawn, tmp_path / "two")
+    told = [process.communicate(timeout=400) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    assert "4 cpu devices of 2 processes" in told[0][0] and "test accuracy" in told[0][0]
+    assert "accuracy" not in told[1][0], "only the first process speaks"
+    alone = spawn(*TRAIN, "--out", tmp_path / "one", cwd=tmp_path, XLA_FLAGS=DEVICES + "1")
+    assert alone.wait(400) == 0
+    found, expected = (rows(tmp_path / name) for name in ("two", "one"))
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    for key, tolerance in (("loss", 1e-3), ("gradient_norm", 2e-2)):
+        values = [[row[key] for row in some if key in row] for some in (found, expected)]
+        np.testing.assert_allclose(*values, rtol=tolerance, err_msg=key)  # float32 rounding, after 117 steps
+    two, one = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("two", "one"))
+    assert two["count"] == one["count"] == 10_000
+    assert abs(two["accuracy"] - one["accuracy"]) < 5e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_process_dies_the_other_ends_and_one_goes_on(spawn, real_data, tmp_path, victim):
+    folder = tmp_path / "run"
+    processes = start_two(spawn, folder, "--checkpoint-every", "20")
+    wait_for_checkpoint(folder, processes, 40)
+    processes[victim].send_signal(signal.SIGKILL)
+    died = time.monotonic()
+    out, err = processes[1 - victim].communicate(timeout=120)
+    assert time.monotonic() - died < 60
+    assert processes[1 - victim].returncode not in (0, None)
+    assert "another" in out + err and ("process" in out + err or "task" in out + err), out + err
+    kept = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+    assert kept >= 40
+    alone = spawn(
+        *TRAIN, "--checkpoint-every", "20", "--out", folder, "--resume", cwd=tmp_path, XLA_FLAGS=DEVICES + "1"
+    )
+    out, err = alone.communicate(timeout=400)
+    assert alone.returncode == 0, out + err
+    assert [row["step"] for row in rows(folder)] == [*range(10, 118, 10), 117]
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_stops_all_with_a_checkpoint(spawn, real_data, tmp_path):
+    folder = tmp_path / "run"
+    processes = start_two(spawn, folder, "--checkpoint-every", "20")
+    wait_for_checkpoint(folder, processes, 20)
+    os.kill(processes[1].pid, signal.SIGTERM)
+    told = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    assert "go on with" in told[0][0]
