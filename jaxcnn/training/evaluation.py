@@ -14,7 +14,7 @@ from jaxcnn.data.batches import Batch, eval_batches
 from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.parallel import Layout, local_devices
-from jaxcnn.training.step import Graphs, Metrics, Objective, is_right, split
+from jaxcnn.training.step import Graphs, Metrics, Objective, at_least_float32, is_right, split
 
 Views = Literal["one", "flip", "flip_shift"]
 
@@ -98,12 +98,12 @@ def make_eval_step(
         model = nnx.merge(graphs.eval, *state, copy=True)
         images = jnp.asarray(batch.images)
         seen = _views(images if augmentation is None else augmentation.center(images), views)
-        logits = jnp.stack([model(scaling(image)).astype(jnp.float32) for image in seen]).mean(0)
+        logits = jnp.stack([at_least_float32(model(scaling(image))) for image in seen]).mean(0)
         losses, counted = objective.losses(logits, batch.labels), batch.weights > 0
         best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
         among = jnp.any(best == jnp.asarray(batch.labels, best.dtype)[:, None], -1)
         sums = {
-            "loss": jnp.sum(losses * batch.weights),
+            "loss": jnp.sum(losses * jnp.asarray(batch.weights, losses.dtype)),
             "correct": jnp.sum(is_right(logits, batch.labels) & counted),
             "top5": jnp.sum(among & counted),
         }

@@ -40,11 +40,13 @@ class Objective(NamedTuple):
 
     def losses(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
         """One loss for each example; targets are labels, or a row of shares of the classes."""
+        if jnp.ndim(targets) > 1:
+            targets = jnp.asarray(targets, logits.dtype)
         if self.loss == "cross_entropy":
             return ops.softmax_cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         if jnp.ndim(targets) == 1:
             targets = jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
-        return ops.mean_squared_error(logits, 2 * jnp.asarray(targets, logits.dtype) - 1)
+        return ops.mean_squared_error(logits, 2 * jnp.asarray(targets) - 1)
 
 
 class Graphs(NamedTuple):
@@ -192,11 +194,11 @@ class Step:
             inputs = self.scaling(images)
             auxiliaries = self.objective.auxiliaries
             logits, stages = model(inputs, capture=True) if auxiliaries else (model(inputs), {})
-            logits = logits.astype(jnp.float32)
+            logits = at_least_float32(logits)
             loss = self.objective.losses(logits, targets).mean()
             total = loss
             for name, weight in auxiliaries.items():
-                total += weight * self.objective.losses(stages[name].astype(jnp.float32), targets).mean()
+                total += weight * self.objective.losses(at_least_float32(stages[name]), targets).mean()
             _, _, left = nnx.split(model, nnx.Param, ...)
             return total, (left, loss, jnp.sum(is_right(logits, batch.labels)))
 
@@ -269,6 +271,11 @@ def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
         return leaf * jnp.minimum(1, limit / jnp.maximum(norms, 1e-12)).astype(leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(bound, params)
+
+
+def at_least_float32(logits: jax.Array) -> jax.Array:
+    """Logits as losses take them: halves are too coarse for a sum of exponentials."""
+    return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)
 
 
 def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
