@@ -7,7 +7,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import ops
-from jaxcnn.ops.norm import Axis, Rule
+from jaxcnn.ops.norm import Rule
 
 _SCALE_INIT, _BIAS_INIT = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
 
@@ -25,7 +25,8 @@ class BatchNorm(nnx.Module):
       dtype: dtype of the result; by default that of the input. Statistics are computed in at least float32.
       param_dtype: dtype of scale and bias.
       scale_init: initialiser of the scale; by default ones.
-      axis_name: mapped axes over which the batch is spread, as in `flax.nnx.BatchNorm`.
+      axis_name: mapped axes over which the batch is spread, whose statistics are then those of the whole batch, as in
+        `ops.batch_norm`. `model.set_attributes(axis_name="data", raise_if_not_found=False)` sets it everywhere.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams, of which `params` is used.
 
@@ -41,7 +42,7 @@ class BatchNorm(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         scale_init: nnx.Initializer = _SCALE_INIT,
-        axis_name: Axis = None,
+        axis_name: str | tuple[str, ...] | None = None,
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
@@ -54,7 +55,7 @@ class BatchNorm(nnx.Module):
         self.momentum = momentum
         self.epsilon = epsilon
         self.dtype = dtype
-        self.axis_name: Axis = axis_name
+        self.axis_name = axis_name
         self.use_running_average = False
         self.rule: Rule = rule
 

@@ -74,16 +74,6 @@ def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
     return cotangent.astype(primal.dtype)
 
 
-def sum_over(array: jax.Array, axis: str | tuple[str, ...], spread: jax.Array) -> jax.Array:
-    """Adds up over a mapped axis what each device has of a cotangent, given one of the arrays spread over it.
-
-    Where `shard_map` tracks what varies, a cotangent that does not vary over the axis is the sum already.
-    """
-    axes = {axis} if isinstance(axis, str) else set(axis)
-    varying, tracked = (jax.typeof(a).manual_axis_type.varying & axes for a in (array, spread))
-    return lax.psum(array, tuple(sorted(varying)) if tracked else axis) if varying or not tracked else array
-
-
 def explicit_sharding(array: jax.Array, *others: jax.Array) -> NamedSharding | None:
     """The sharding in an array's type where it, or one of `others`, is on a mesh with explicit axes.
 

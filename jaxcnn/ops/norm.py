@@ -1,7 +1,7 @@
 """Normalisation: over the batch, and over neighbouring channels."""
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,68 +11,85 @@ from jax.typing import ArrayLike
 from jaxcnn.ops import arrays
 
 Rule = Literal["hand", "autodiff"]
-Axis = str | tuple[str, ...] | None
 
-# Batch normalisation, per channel over the M other elements:
+# Batch normalisation, per channel, of a batch of which each of D devices holds a part. Device d has m elements x_di of
+# the channel and copies scale_d and bias_d; M = D m. One device is D = 1.
 #
-#     mean = sum x / M,  var = sum (x - mean)^2 / M,  r = (var + eps)^(-1/2),  n = (x - mean) r,  y = scale n + bias.
+#     mean = sum_di x_di / M,                 var = sum_di (x_di - mean)^2 / M,
+#     r = (var + eps)^(-1/2),                 n_di = (x_di - mean) r,           y_di = scale_d n_di + bias_d.
 #
-# With e = dL/dy: dbias = sum e, dscale = sum e n. Towards x, mean and variance move too. From dn_k/dx_q =
-# r ([k = q] - 1/M - n_k n_q / M) follows
+# With L the sum of the devices' losses and e = dL/dy, a device's share of the parameters' gradients is its own:
 #
-#     dx = scale r (e - dbias / M - n dscale / M).
+#     dbias_d = sum_i e_di,                   dscale_d = sum_i e_di n_di;
 #
-# The errors of the two other outputs add f / M for the mean and 2 g (x - mean) / M for the variance. The rule keeps x,
-# mean and r, not the normalised copy: n costs one subtraction and one product.
+# where the copies are of one parameter, their sum is its gradient. Towards x, mean and variance move too, on every
+# device: dn_ck/dx_dq = r ([c = d][k = q] - 1/M - n_ck n_dq / M). Hence
 #
-# Where the batch is spread over a mapped axis, M and the sums over x and e in mean, var and dx run over all devices;
-# dscale and dbias stay each device's share, which whoever adds up the gradients adds up.
+#     dx_dq = r (scale_d e_dq - sum_c scale_c dbias_c / M - n_dq sum_c scale_c dscale_c / M),
+#
+# in which both sums are means over devices of a device's mean. That is the whole derivative: `mean` and `variance`, the
+# statistics of this same x, are arguments of the rule only because it keeps them, and get nothing from it. It keeps
+# x, not the normalised copy: n costs one subtraction and one product.
+#
+# The mean and variance that are returned are means over devices of m_d = sum_i x_di / m and v_d = sum_i (x_di - mean)^2
+# / m. JAX transposes the mean over devices, since how an error of it counts (once, or once on each device) depends on
+# the kind of mapping. All devices then have the same error g of v_d, and as sum_di (x_di - mean) = 0 nothing goes
+# through the mean: dx_dq = 2 g (x_dq - mean) / m.
 
 
 def _normalise(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
     return (x - mean) * (lax.rsqrt(variance + epsilon) * scale) + bias
 
 
-def _batch_statistics(x: jax.Array, axis: Axis) -> tuple[jax.Array, jax.Array]:
-    def mean_of(values: jax.Array) -> jax.Array:
-        own = jnp.mean(values, tuple(range(x.ndim - 1)))
-        return own if axis is None else lax.pmean(own, axis)
-
-    mean = mean_of(x)
-    return mean, mean_of(jnp.square(x - mean))
+def _local_mean(x: jax.Array) -> jax.Array:
+    return jnp.mean(x, tuple(range(x.ndim - 1)))
 
 
-def _plain_batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: Axis):
-    mean, variance = _batch_statistics(x, axis)
-    return _normalise(x, mean, variance, scale, bias, epsilon), mean, variance
+def _over_devices(means: Any, devices: tuple[str, ...]) -> Any:
+    return lax.pmean(means, devices) if devices else means
 
 
-_batch_norm = arrays.custom_vjp(3, 4)(_plain_batch_norm)
+def _plain_deviation(x: jax.Array, mean: jax.Array) -> jax.Array:
+    return _local_mean(jnp.square(x - mean))
 
 
-def _batch_norm_fwd(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: Axis):
-    y, mean, variance = _batch_norm(x, scale, bias, epsilon, axis)
-    return (y, mean, variance), (x, scale, bias, mean, variance)
+_deviation = arrays.custom_vjp()(_plain_deviation)
 
 
-def _batch_norm_bwd(epsilon: float, axis: Axis, residuals: tuple, errors: tuple[jax.Array, jax.Array, jax.Array]):
-    x, scale, bias, mean, variance = residuals
-    error, mean_error, variance_error = errors
+def _deviation_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    x, mean = residuals
+    count = x.size // x.shape[-1]
+    return arrays.match_cotangent(error * (2 / count) * (x - mean), x), None
+
+
+_deviation.defvjp(lambda x, mean: (_deviation(x, mean), (x, mean)), _deviation_bwd)
+
+
+def _plain_batch_norm(x, mean, variance, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
+    return _normalise(x, mean, variance, scale, bias, epsilon)
+
+
+_batch_norm = arrays.custom_vjp(5, 6)(_plain_batch_norm)
+
+
+def _batch_norm_fwd(x, mean, variance, scale, bias, epsilon: float, devices: tuple[str, ...]):
+    return _batch_norm(x, mean, variance, scale, bias, epsilon, devices), (x, mean, variance, scale, bias)
+
+
+def _batch_norm_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple, error: jax.Array):
+    x, mean, variance, scale, bias = residuals
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
     inverse, centred = lax.rsqrt(variance + epsilon), x - mean
     bias_gradient = jnp.sum(error, axes)
     scale_gradient = jnp.sum(error * centred, axes) * inverse
-    sums = (scale * bias_gradient, scale * scale_gradient, mean_error, variance_error)
-    if axis is not None:
-        sums = [arrays.sum_over(each, axis, x) for each in sums]
-        count = count * lax.axis_size(axis)
-    all_bias, all_scale, all_mean, all_variance = sums
-    # dx = a e + b + c (x - mean), three numbers a channel
-    towards_n = -all_scale * inverse * inverse / count
-    shift = (all_mean - inverse * all_bias) / count
-    x_gradient = scale * inverse * error + shift + (towards_n + 2 * all_variance / count) * centred
-    matched = ((x_gradient, x), (scale_gradient, scale), (bias_gradient, bias))
-    return tuple(arrays.match_cotangent(gradient, primal) for gradient, primal in matched)
+    # dx = a e - b - c (x - mean), three numbers a channel
+    factor = scale * inverse
+    shares = factor * bias_gradient / count, factor * scale_gradient * inverse / count
+    shift, slope = _over_devices(shares, devices)
+    x_gradient = factor * error - shift - slope * centred
+    matched = map(arrays.match_cotangent, (x_gradient, scale_gradient, bias_gradient), (x, scale, bias))
+    x_gradient, scale_gradient, bias_gradient = matched
+    return x_gradient, None, None, scale_gradient, bias_gradient
 
 
 _batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
@@ -115,10 +132,14 @@ def batch_norm(
     mean: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     epsilon: float = 1e-5,
-    axis_name: Axis = None,
+    axis_name: str | tuple[str, ...] | None = None,
     rule: Rule = "hand",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises every channel, by the batch's own statistics or by given ones.
+
+    Where each device of `jax.pmap` or `jax.shard_map` holds a part of the batch, `axis_name` makes the statistics those
+    of the whole batch. The gradient towards `x` is then that of the sum of all devices' losses; scale and bias get
+    this device's share of theirs, except where `shard_map` knows them to be the same everywhere and wants the sum.
 
     Args:
       x: `(*batch, C)`; halves are computed in float32.
@@ -127,16 +148,17 @@ def batch_norm(
       mean: `(C)`, for inference; without it the batch's.
       variance: `(C)`, for inference; without it the batch's, biased (divided by the count).
       epsilon: added to the variance.
-      axis_name: axes of `pmap` or `shard_map` over which the batch is spread, each device with as much of it; for
-        given statistics without meaning.
+      axis_name: mapped axes over which the batch is spread, in equal parts; ignored where mean and variance are given.
+        Under `jax.vmap` the gradient must be taken inside; for the gradient of a `vmap` pass `rule="autodiff"`.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
       `x` normalised, in its dtype; and the mean and variance that were used, in at least float32.
 
     Raises:
-      TypeError: if a dtype is not real floating.
-      ValueError: if a shape is not `(C)`, the batch is empty, or only one of mean and variance is given.
+      TypeError: if a dtype is not real floating, or `axis_name` is no name.
+      ValueError: if a shape is not `(C)`, the batch is empty, only one of mean and variance is given, or an axis is not
+        mapped.
 
     Source: Ioffe & Szegedy 2015, algorithm 1 and the gradients of section 3.
     """
@@ -154,14 +176,28 @@ def batch_norm(
     if mean is None:
         if not x.size:
             raise ValueError(f"`x` must not be empty in training; got shape {x.shape}.")
-        function = _batch_norm if rule == "hand" else _plain_batch_norm
-        affine = statistics["scale"], statistics["bias"]
-        y, used_mean, used_variance = function(x.astype(wide), *affine, epsilon, axis_name)
+        devices, x_wide = _mapped_axes(axis_name), x.astype(wide)
+        normalise, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
+        used_mean = _over_devices(_local_mean(x_wide), devices)
+        used_variance = _over_devices(deviation(x_wide, used_mean), devices)
+        y = normalise(x_wide, used_mean, used_variance, statistics["scale"], statistics["bias"], epsilon, devices)
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]
         function = _affine if rule == "hand" else _normalise
         y = function(x.astype(wide), used_mean, used_variance, statistics["scale"], statistics["bias"], epsilon)
     return y.astype(x.dtype), used_mean, used_variance
+
+
+def _mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them."""
+    names = () if axis_name is None else tuple(axis_name) if isinstance(axis_name, tuple | list) else (axis_name,)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`axis_name` must be a name or a tuple of names; got {axis_name!r}.")
+    try:
+        lax.axis_size(names)
+    except NameError:
+        raise ValueError(f"`axis_name` must name axes that are mapped here; got {axis_name!r}.") from None
+    return names
 
 
 # Local response normalisation over channels, with the window W(c) of `size` channels round c:

@@ -104,6 +104,8 @@ class Layout:
 
     def place(self, tree: Any) -> Any:
         """Puts arrays, equal on every process, where the layout wants them."""
+        if jax.process_count() > 1:  # what lies on a device already would be sent from host to host
+            tree = jax.tree.map(_on_host, tree)
         return jax.device_put(tree, jax.tree.map(self._sharding, tree))
 
     def gather(self, tree: Any) -> Any:
@@ -147,6 +149,12 @@ class Layout:
         while axes and axes[-1] is None:  # the compiler writes it so, and compares by spelling
             axes.pop()
         return self._on(*axes)
+
+
+def _on_host(leaf: Any) -> Any:
+    if not is_key(leaf):
+        return np.asarray(leaf)
+    return jax.random.wrap_key_data(np.asarray(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
 
 
 def is_key(leaf: Any) -> bool:

@@ -48,7 +48,8 @@ def test_two_processes_train_mnist_as_one_does(spawn, real_data, tmp_path):
     assert "4 cpu devices of 2 processes" in told[0][0] and "test accuracy" in told[0][0]
     assert "accuracy" not in told[1][0], "only the first process speaks"
     alone = spawn(*TRAIN, "--out", tmp_path / "one", cwd=tmp_path, XLA_FLAGS=DEVICES + "1")
-    assert alone.wait(400) == 0
+    alone.communicate(timeout=400)
+    assert alone.returncode == 0
     found, expected = (rows(tmp_path / name) for name in ("two", "one"))
     assert [row["step"] for row in found] == [row["step"] for row in expected]
     for key, tolerance in (("loss", 1e-3), ("gradient_norm", 2e-2)):
@@ -65,7 +66,8 @@ def test_when_one_process_dies_the_other_ends_and_one_goes_on(spawn, real_data, 
     folder = tmp_path / "run"
     processes = start_two(spawn, folder, "--checkpoint-every", "20")
     wait_for_checkpoint(folder, processes, 40)
-    processes[victim].send_signal(signal.SIGKILL)
+    processes[victim].kill()
+    processes[victim].communicate()
     died = time.monotonic()
     out, err = processes[1 - victim].communicate(timeout=120)
     assert time.monotonic() - died < 60
