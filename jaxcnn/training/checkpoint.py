@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ class Checkpoints:
             found, damage = self._read(number, like)
             if not any_process(damage is not None) and found is not None:
                 return found
+            _hush_given_up_reads()
             warnings.warn(f"checkpoint {number} in {self.folder} is damaged ({damage}).", RuntimeWarning, stacklevel=3)
             if aside:
                 self._set_aside(number)
@@ -183,6 +185,17 @@ class _NewestAndBest:
         del context
         old = len(checkpoints) - self.newest
         return [place >= old or info.step == self.best for place, info in enumerate(checkpoints)]
+
+
+def _hush_given_up_reads() -> None:
+    """When a read fails, Orbax gives up the others; they end later, each with a page on standard error but for this."""
+    before = sys.unraisablehook
+
+    def hook(report: Any) -> None:
+        if not str(report.exc_value).startswith(("Encountered error while reading", "Event loop is closed")):
+            before(report)
+
+    sys.unraisablehook = hook
 
 
 def _brief(error: Exception) -> str:

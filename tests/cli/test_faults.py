@@ -97,7 +97,6 @@ def flip_a_bit(file) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # reads that Orbax began and gave up
 @pytest.mark.parametrize("damage", [cut_short, flip_a_bit, os.remove], ids=["truncated", "flipped", "removed"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(jaxcnn, tiny, whole, tmp_path, damage):
     folder = shutil.copytree(whole, tmp_path / "run")
@@ -113,7 +112,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(jaxcnn, tiny, 
     assert (folder / "evaluation.json").exists()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_where_all_checkpoints_are_damaged_nothing_is_made_up(jaxcnn, tiny, whole, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "run")
     for file in (folder / "checkpoints").rglob("*"):
