@@ -1,33 +1,20 @@
 """Convolution in 1, 2 and 3 spatial dimensions, and its gradients as convolutions."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, reference
+from jaxcnn.ops.forms import Spec, convolve, correlate
 
 Rule = Literal["hand", "autodiff"]
 Method = Literal["auto", "lax", "im2col", "loops"]
 METHODS = get_args(Method)
-
-
-class Spec(NamedTuple):
-    """Everything static about one convolution; `dims` says which axis of each array plays which part."""
-
-    window: Window
-    dims: lax.ConvDimensionNumbers
-    feature_groups: int = 1
-    batch_groups: int = 1
-    flip: bool = False
-    precision: Any = None
-    element_type: Any = None
-    out_sharding: NamedSharding | None = None
 
 
 # The rule. In one axis and one group, with stride s, low padding p, input dilation b, kernel dilation d, input size n
@@ -56,25 +43,7 @@ class Spec(NamedTuple):
 # second and higher derivatives are again hand-written.
 
 
-def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """Equation (1), by XLA."""
-    return lax.conv_general_dilated(
-        inputs,
-        lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel,
-        spec.window.strides,
-        spec.window.padding,
-        lhs_dilation=spec.window.input_dilation,
-        rhs_dilation=spec.window.dilation,
-        dimension_numbers=spec.dims,
-        feature_group_count=spec.feature_groups,
-        batch_group_count=spec.batch_groups,
-        precision=spec.precision,
-        preferred_element_type=spec.element_type,
-        out_sharding=spec.out_sharding,
-    )
-
-
-_conv = arrays.custom_vjp(2)(correlate)
+_conv = arrays.custom_vjp(2)(convolve)
 
 
 def _conv_fwd(inputs: jax.Array, kernel: jax.Array, spec: Spec):
@@ -200,7 +169,8 @@ def conv(
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result and of the sums.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
-      method: `"lax"` (XLA's convolution), `"im2col"` (one matrix product), `"loops"` (explicit, slow), or `"auto"`.
+      method: `"auto"`, the fastest form known for this device, see `ops.forms`; `"lax"`, XLA's convolution alone;
+        `"im2col"` (one matrix product); `"loops"` (explicit, slow).
 
     Returns:
       `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
@@ -227,7 +197,7 @@ def conv(
         preferred_element_type=preferred_element_type,
     )
     if method in ("auto", "lax"):
-        return (_conv if rule == "hand" else correlate)(inputs, kernel, spec)
+        return (_conv if rule == "hand" else correlate)(inputs, kernel, spec._replace(method=method))
     slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
     kernel = jnp.flip(kernel, spec.dims.rhs_spec[2:]) if flip_kernel else kernel
     return slow(inputs, kernel, spec.window, feature_group_count, precision, spec.element_type, rule)

@@ -10,7 +10,8 @@ from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.activations import relu
-from jaxcnn.ops.conv import Rule, Spec, conv, conv_cotangents, conv_spec, correlate
+from jaxcnn.ops.conv import Rule, conv, conv_cotangents, conv_spec
+from jaxcnn.ops.forms import Spec, convolve
 from jaxcnn.ops.switches import max_pool, route, winners
 
 # y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
@@ -29,7 +30,7 @@ def _stage(inputs: jax.Array, kernel: jax.Array, bias: jax.Array, spec: Spec, wi
 
 
 def _stage_fwd(inputs: jax.Array, kernel: jax.Array, bias: jax.Array, spec: Spec, window: Window):
-    pooled, switches = winners(correlate(inputs, kernel, spec) + bias, window)
+    pooled, switches = winners(convolve(inputs, kernel, spec) + bias, window)
     outputs = jnp.maximum(pooled, 0)
     return outputs, (inputs, kernel, bias, outputs, switches)
 

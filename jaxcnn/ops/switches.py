@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import jax
@@ -23,10 +24,10 @@ Rule = Literal["hand", "autodiff"]
 #
 #     y[j] = x[s j + d w[j] - p],      dx[q] = sum over the j that took their value from q of e[j].              (1)
 #
-# The sum as a gather: write the padded cell q + p as s u + r with 0 <= r < s. The output j = u - v looks at it with
-# the tap t for which d t = s v + r, if there is one. Hence
+# The sum as a gather: write the cell q as s u + r with 0 <= r < s. The output j = u - v looks at it with the tap t for
+# which d t = s v + r + p, if there is one. Hence
 #
-#     dx[s u + r - p] = sum_{v = 0}^{d (k - 1) div s} [d w[u - v] = s v + r] e[u - v].                           (2)
+#     dx[s u + r] = sum_v [d w[u - v] = s v + r + p] e[u - v],       -(s - 1) - p <= s v <= d (k - 1) - p.        (2)
 #
 # A term of (2) is one comparison of the switches with a constant table over r, for all cells at once: fused elementwise
 # work, where XLA's select_and_scatter goes window by window. The residual is the switches alone, mostly one byte each.
@@ -44,41 +45,48 @@ def _no_winner(window: Window) -> np.ndarray:
     return np.array(jnp.iinfo(_switch_dtype(window)).max - 1, _switch_dtype(window))
 
 
-def _tap_views(inputs: jax.Array, window: Window, border: float):
-    """For every tap: its number, the cell that each output sees through it, and which of these cells are real."""
-    sizes = inputs.shape[1:-1]
-    output = window.output_shape(sizes)
+def _tap_views(inputs: jax.Array, window: Window, border: float) -> Iterator[jax.Array]:
+    """For every tap, the cell that each output sees through it."""
+    output = window.output_shape(inputs.shape[1:-1])
     borders = [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)]
     padded = lax.pad(inputs, np.array(border, inputs.dtype), borders)
-    for number, tap in enumerate(itertools.product(*map(range, window.shape))):
+    for tap in itertools.product(*map(range, window.shape)):
         starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
         stops = [a + (n - 1) * s + 1 for a, n, s in zip(starts, output, window.strides, strict=True)]
         limits = (inputs.shape[0], *stops, inputs.shape[-1])
-        real = np.array(True)
-        for axis, (n, start, (low, _)) in enumerate(zip(sizes, starts, window.padding, strict=True)):
-            cells = start - low + window.strides[axis] * np.arange(output[axis])
-            inside = (cells >= 0) & (cells < n)
-            real = real & inside.reshape([-1 if i == axis + 1 else 1 for i in range(inputs.ndim)])
-        yield number, lax.slice(padded, (0, *starts, 0), limits, (1, *window.strides, 1)), real
+        yield lax.slice(padded, (0, *starts, 0), limits, (1, *window.strides, 1))
+
+
+def _first_real_taps(sizes: tuple[int, ...], window: Window) -> np.ndarray:
+    """For every output, the number of its first tap on a cell that is no padding, or no winner."""
+    first, exists = np.zeros((), int), np.array(True)
+    axes = zip(
+        sizes, window.output_shape(sizes), window.shape, window.strides, window.dilation, window.padding, strict=True
+    )
+    for n, count, k, s, d, (low, _) in axes:
+        cells = s * np.arange(count)[:, None] + d * np.arange(k) - low
+        real = (cells >= 0) & (cells < n)
+        first = first[..., None] * k + real.argmax(1)
+        exists = exists[..., None] & real.any(1)
+    return np.where(exists, first, _no_winner(window)).astype(_switch_dtype(window))
 
 
 def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
     """The largest value of every window, and its switch; -inf and no winner where a window is all padding."""
-    none = _no_winner(window)
-    shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
+    sizes, dtype = inputs.shape[1:-1], _switch_dtype(window)
+    shape = (inputs.shape[0], *window.output_shape(sizes), inputs.shape[-1])
     if 0 in shape:
-        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, none.dtype)
-    views = list(_tap_views(inputs, window, -np.inf))
-    first = views[0][1]
-    best, switches = jnp.full_like(first, -np.inf), jnp.full_like(first, none, dtype=none.dtype)
-    decided = False  # whether every window has a winner
-    for number, value, real in views:
+        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, dtype)
+    views = enumerate(_tap_views(inputs, window, -np.inf))
+    best, switches = None, jnp.asarray(_first_real_taps(sizes, window)[None, ..., None])
+    for number, value in views:
+        best = jnp.full_like(value, -np.inf) if best is None else best
         wins = ~(value <= best) & (best == best)  # larger, or the first NaN
-        wins = wins if decided else wins | (switches == none)
-        wins = wins if real.all() else wins & real
-        decided = decided or bool(real.all())
-        best, switches = jnp.where(wins, value, best), jnp.where(wins, none.dtype.type(number), switches)
-    return best, switches
+        best, switches = jnp.where(wins, value, best), jnp.where(wins, dtype(number), switches)
+    assert best is not None
+    # changes nothing, but XLA repeats no division: without it each reader of the switches finds them again, 30 times
+    # slower; a barrier would do where XLA keeps it, which on a CPU it does not everywhere
+    return best, lax.rem(switches, jnp.full_like(switches, jnp.iinfo(dtype).max))
 
 
 @arrays.custom_vjp(2)
@@ -87,7 +95,7 @@ def _pick(inputs: jax.Array, switches: jax.Array, window: Window) -> jax.Array:
     if switches.size == 0:
         return jnp.zeros(switches.shape, inputs.dtype)
     views = _tap_views(inputs, window, 0.0)
-    return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value, _ in views))
+    return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value in enumerate(views)))
 
 
 @arrays.custom_vjp(2, 3)
@@ -96,31 +104,36 @@ def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window
     batch, *output, channels = values.shape
     if values.size == 0:
         return jnp.zeros((batch, *sizes, channels), values.dtype)
-    terms = [d * (k - 1) // s + 1 for d, k, s in zip(window.dilation, window.shape, window.strides, strict=True)]
-    blocks = [n + v - 1 for n, v in zip(output, terms, strict=True)]
+    blocks = [-(-n // s) for n, s in zip(sizes, window.strides, strict=True)]
     rank = len(sizes)
     passed = []
-    for shift in itertools.product(*map(range, terms)):
+    for shift in itertools.product(*_shifts(window)):
         table = _tap_table(window, shift)
-        borders = [(0, 0, 0), *((v, n - 1 - v, 0) for v, n in zip(shift, terms, strict=True)), (0, 0, 0)]
+        borders = [(0, 0, 0), *((v, u - v - n, 0) for v, u, n in zip(shift, blocks, output, strict=True)), (0, 0, 0)]
         seen = lax.pad(switches, _no_winner(window), borders)
         sent = lax.pad(values, np.zeros((), values.dtype), borders)
         apart = tuple(range(2, 2 * rank + 1, 2))  # behind each block axis, an axis for its phases
         aligned = table.reshape([1] + [n for s in table.shape for n in (1, s)] + [1])
         passed.append(jnp.where(jnp.expand_dims(seen, apart) == aligned, jnp.expand_dims(sent, apart), 0))
     padded = [u * s for u, s in zip(blocks, window.strides, strict=True)]
-    borders = [(-low, n + low - size, 0) for n, (low, _), size in zip(sizes, window.padding, padded, strict=True)]
     cells = arrays.reshape(functools.reduce(jnp.add, passed), (batch, *padded, channels))
-    return lax.pad(cells, np.zeros((), values.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+    return lax.slice(cells, [0] * cells.ndim, (batch, *sizes, channels))
+
+
+def _shifts(window: Window) -> list[range]:
+    """The range of v in (2), for every axis."""
+    axes = zip(window.shape, window.dilation, window.strides, window.padding, strict=True)
+    return [range(-((s - 1 + low) // s), (d * (k - 1) - low) // s + 1) for k, d, s, (low, _) in axes]
 
 
 def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
-    """For every combination of phases r, the number of the tap with `d t = s v + r`; a number no switch has if none."""
+    """For each combination of phases r, the number of the tap with `d t = s v + r + p`; if none, one no switch has."""
     table, exists = np.zeros((), int), np.array(True)
-    for k, d, s, v in zip(window.shape, window.dilation, window.strides, shift, strict=True):
-        taps, gaps = np.divmod(s * v + np.arange(s), d)
+    axes = zip(window.shape, window.dilation, window.strides, window.padding, shift, strict=True)
+    for k, d, s, (low, _), v in axes:
+        taps, gaps = np.divmod(s * v + np.arange(s) + low, d)
         table = table[..., None] * k + taps
-        exists = exists[..., None] & (gaps == 0) & (taps < k)
+        exists = exists[..., None] & (gaps == 0) & (0 <= taps) & (taps < k)
     return np.where(exists, table, jnp.iinfo(_switch_dtype(window)).max).astype(_switch_dtype(window))
 
 

@@ -1,0 +1,221 @@
+"""What one convolution is, and the forms in which it is fast on a CPU."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import NamedSharding
+
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays
+
+
+class Spec(NamedTuple):
+    """Everything static about one convolution; `dims` says which axis of each array plays which part."""
+
+    window: Window
+    dims: lax.ConvDimensionNumbers
+    feature_groups: int = 1
+    batch_groups: int = 1
+    flip: bool = False
+    precision: Any = None
+    element_type: Any = None
+    out_sharding: NamedSharding | None = None
+    method: str = "auto"
+
+
+Form = Callable[[jax.Array, jax.Array, Spec], jax.Array]
+
+# XLA's convolution on a CPU multiplies matrices of gathered patches. Four kinds of convolution it treats badly, by
+# factors of 2 to 30, and as each comes back among its own gradients, one form serves all three:
+#
+#   matrix product   a window of one cell; or one output cell, which is the kernel gradient of the former;
+#   group by group   channels in a few groups, which XLA unrolls into one convolution with mostly zeros;
+#   tap by tap       one channel in each group, or one in all: a sum of products of shifted arrays;
+#   cell by cell     the kernel gradient of the latter: for each tap one product, summed.
+#
+# Everywhere else, on other devices and in half precision XLA's own is taken.
+
+_compiled = functools.partial(jax.jit, static_argnums=2, inline=True)  # as one operation where nothing else is jitted
+
+_MOST_TAPS = 49  # a sum of more terms takes long to compile
+_MOST_GROUPS = 16
+
+
+def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
+    """The form that beats XLA's convolution here, or None."""
+    if spec.method != "auto" or jax.default_backend() != "cpu" or inputs.dtype.itemsize < 4 or not inputs.size:
+        return None
+    if spec.out_sharding is not None or arrays.explicit_sharding(inputs, kernel) is not None:
+        return None
+    window, (lhs, rhs, out) = spec.window, spec.dims
+    outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
+    last = inputs.ndim - 1
+    if not math.prod(outputs):
+        return None
+    if spec.feature_groups == spec.batch_groups == 1:
+        if set(window.shape) == {1} and (set(window.strides) == {1} or _plain(window)):
+            return pointwise
+        if set(outputs) == {1} and _plain(window):
+            return whole_product
+    grouped = spec.feature_groups > 1 or inputs.shape[lhs[1]] == 1
+    if grouped and spec.batch_groups == 1 and kernel.shape[rhs[1]] == 1 and math.prod(window.shape) <= _MOST_TAPS:
+        return tap_by_tap if lhs[1] == out[1] == last and rhs[0] == last else None
+    if 1 < spec.batch_groups == inputs.shape[lhs[0]] and math.prod(outputs) <= _MOST_TAPS:
+        return cell_by_cell if lhs[0] == rhs[0] == last and lhs[1] == rhs[1] == 0 else None
+    return group_by_group if 1 < max(spec.feature_groups, spec.batch_groups) <= _MOST_GROUPS else None
+
+
+def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """XLA's own form."""
+    return lax.conv_general_dilated(
+        inputs,
+        lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel,
+        spec.window.strides,
+        spec.window.padding,
+        lhs_dilation=spec.window.input_dilation,
+        rhs_dilation=spec.window.dilation,
+        dimension_numbers=spec.dims,
+        feature_group_count=spec.feature_groups,
+        batch_group_count=spec.batch_groups,
+        precision=spec.precision,
+        preferred_element_type=spec.element_type,
+        out_sharding=spec.out_sharding,
+    )
+
+
+def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """The convolution in its fastest form."""
+    return (fast_form(inputs, kernel, spec) or correlate)(inputs, kernel, spec)
+
+
+def _plain(window: Window) -> bool:
+    """Whether the window lies on real cells alone, undilated; cropping what it never reaches is no matter."""
+    return set(window.input_dilation) == {1} and all(low == 0 and high <= 0 for low, high in window.padding)
+
+
+@_compiled
+def pointwise(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """A window of one cell: one matrix product of every cell's channels; zeros between the cells stay zeros."""
+    window, (lhs, rhs, out) = spec.window, spec.dims
+    sizes = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
+    if set(window.strides) != {1}:
+        limits, steps = list(inputs.shape), [1] * inputs.ndim
+        for axis, size, stride in zip(lhs[2:], sizes, window.strides, strict=True):
+            limits[axis], steps[axis] = (size - 1) * stride + 1, stride
+        inputs = lax.slice(inputs, [0] * inputs.ndim, limits, steps)
+    matrix = kernel.reshape([kernel.shape[axis] for axis in sorted(rhs[:2])])
+    product = lax.dot_general(
+        inputs,
+        matrix,
+        (((lhs[1],), (int(rhs[1] > rhs[0]),)), ((), ())),
+        precision=spec.precision,
+        preferred_element_type=spec.element_type,
+    )
+    free = [axis for axis in range(inputs.ndim) if axis != lhs[1]]
+    order = [0] * inputs.ndim
+    for target, source in zip(out, lhs, strict=True):
+        order[target] = len(free) if source == lhs[1] else free.index(source)
+    product = lax.transpose(product, order)
+    if set(window.strides) != {1}:
+        return product
+    borders = [(0, 0, 0)] * inputs.ndim
+    for axis, (low, high), dilation in zip(out[2:], window.padding, window.input_dilation, strict=True):
+        borders[axis] = (low, high, dilation - 1)
+    return lax.pad(product, jnp.zeros((), product.dtype), borders)
+
+
+@_compiled
+def whole_product(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """One output cell: everything the window sees in one matrix product."""
+    lhs, rhs, out = spec.dims
+    limits, steps = list(inputs.shape), [1] * inputs.ndim
+    for axis, size, dilation in zip(lhs[2:], spec.window.shape, spec.window.dilation, strict=True):
+        limits[axis], steps[axis] = (size - 1) * dilation + 1, dilation
+    product = lax.dot_general(
+        lax.slice(inputs, [0] * inputs.ndim, limits, steps),
+        lax.rev(kernel, rhs[2:]) if spec.flip else kernel,
+        ((lhs[1:], rhs[1:]), ((), ())),
+        precision=spec.precision,
+        preferred_element_type=spec.element_type,
+    )
+    product = product if out[0] < out[1] else product.T
+    return lax.expand_dims(product, sorted(out[2:]))
+
+
+@_compiled
+def group_by_group(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """One convolution for each group."""
+    groups = max(spec.feature_groups, spec.batch_groups)
+    lhs, rhs, out = spec.dims
+    own = spec._replace(feature_groups=1, batch_groups=1)
+    parts = zip(
+        jnp.split(inputs, groups, lhs[1] if spec.batch_groups == 1 else lhs[0]),
+        jnp.split(kernel, groups, rhs[0]),
+        strict=True,
+    )
+    return lax.concatenate([convolve(x, w, own) for x, w in parts], out[1])
+
+
+@_compiled
+def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """One channel in each group, channels last: the sum of shifted inputs, each times the kernel's tap."""
+    lhs, rhs, _ = spec.dims
+    channels, maps = inputs.shape[-1], kernel.shape[-1]
+    taps = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
+    taps = lax.transpose(taps, (*rhs[2:], rhs[1], rhs[0])).reshape(-1, channels, maps // channels)
+    window = spec.window
+    outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
+    views = _views(_padded(inputs, spec), lhs[2:], window.shape, window.dilation, outputs, window.strides)
+    terms = (view[..., None] * tap for view, tap in zip(views, taps, strict=True))
+    total = functools.reduce(jnp.add, terms)
+    return total.reshape(*total.shape[:-2], maps).astype(spec.element_type or total.dtype)
+
+
+@_compiled
+def cell_by_cell(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """The kernel gradient of the same: here the inputs' channels stand in the batch's place, and errors are the kernel.
+
+    Each cell of the output is the sum, over all that the window and the channels hold, of one product.
+    """
+    lhs, rhs, out = spec.dims
+    channels, maps = inputs.shape[-1], kernel.shape[-1]
+    window = spec.window
+    errors = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
+    errors = lax.transpose(errors, (rhs[1], *rhs[2:], rhs[0]))
+    errors = errors.reshape(*errors.shape[:-1], channels, maps // channels)
+    outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
+    seen = lax.transpose(_padded(inputs, spec), (lhs[1], *lhs[2:], lhs[0]))
+    axes = range(1, seen.ndim - 1)
+    views = _views(seen, axes, outputs, window.strides, window.shape, window.dilation)
+    sums = jnp.stack([jnp.sum(view[..., None] * errors, range(view.ndim - 1)).reshape(maps) for view in views])
+    found = sums.astype(spec.element_type or sums.dtype).reshape(1, *outputs, maps)
+    return lax.transpose(found, [(out[0], *out[2:], out[1]).index(axis) for axis in range(found.ndim)])
+
+
+def _padded(inputs: jax.Array, spec: Spec) -> jax.Array:
+    borders, window = [(0, 0, 0)] * inputs.ndim, spec.window
+    for axis, (low, high), dilation in zip(spec.dims[0][2:], window.padding, window.input_dilation, strict=True):
+        borders[axis] = (low, high, dilation - 1)
+    return lax.pad(inputs, jnp.zeros((), inputs.dtype), borders)
+
+
+def _views(
+    array: jax.Array,
+    axes: Sequence[int],
+    counts: Sequence[int],
+    steps: Sequence[int],
+    sizes: Sequence[int],
+    strides: Sequence[int],
+) -> Iterator[jax.Array]:
+    """For every index below `counts`, row-major, `sizes` cells from `index * steps` on, `strides` apart."""
+    for index in itertools.product(*map(range, counts)):
+        starts, limits, apart = [0] * array.ndim, list(array.shape), [1] * array.ndim
+        for axis, i, step, size, stride in zip(axes, index, steps, sizes, strides, strict=True):
+            starts[axis], limits[axis], apart[axis] = i * step, i * step + (size - 1) * stride + 1, stride
+        yield lax.slice(array, starts, limits, apart)
