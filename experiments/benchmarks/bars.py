@@ -56,16 +56,14 @@ def _steps(*networks: str, **options: Any) -> tuple[Case, ...]:
     return tuple(Case((f"step/{name}",), label=_NAMES[name] if several else "", **options) for name in networks)
 
 
-_POOL, _GROUPED = "max-pool, value and gradient", "gradients of grouped convolution"
+def _pools(*peers: tuple[str, ...]) -> tuple[Case, ...]:
+    return Case(("max-pool/k2s2",), *peers, label="2x2"), Case(("max-pool/k3s2",), *peers, label="3x3")
+
+
+_POOL, _GROUPED = "max-pool, value and gradient", "gradient of grouped convolution"
 BARS = (
-    Bar(1, f"{_POOL}, 128x32x32x64, 2x2", 10, (Case(("max-pool/k2s2",)),)),
-    Bar(1, f"{_POOL}, 8x112x112x64, 3x3 / 2", 10, (Case(("max-pool/k3s2",)),)),
-    Bar(
-        1,
-        "both against PyTorch",
-        1,
-        (Case(("max-pool/k2s2",), LAYOUTS, "2x2"), Case(("max-pool/k3s2",), LAYOUTS, "3x3")),
-    ),
+    Bar(1, _POOL, 10, _pools()),
+    Bar(1, "the same against PyTorch", 1, _pools(LAYOUTS)),
     Bar(2, f"{_GROUPED}, AlexNet's conv2", 10, (Case(("conv/alexnet-conv2/gradient",)),)),
     Bar(2, f"{_GROUPED}, depthwise 3x3", 2, (Case(("conv/depthwise/gradient",)),)),
     Bar(3, "convolution by oneDNN, geometric mean", 1.5, (Case(CONV_ROWS, ours=ONEDNN, take="mean"),)),
@@ -96,7 +94,7 @@ BARS = (
         ),
         gpu=True,
     ),
-    Bar(6, _POOL, 1, (Case(("max-pool/k2s2",), label="2x2"), Case(("max-pool/k3s2",), label="3x3")), gpu=True),
+    Bar(6, _POOL, 1, _pools(), gpu=True),
 )
 
 

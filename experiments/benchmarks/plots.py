@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.results import Document
-from experiments.benchmarks.rows import LAYOUTS
+from experiments.benchmarks.rows import LAYOUTS, OURS
 
 _PEERS = {  # who stands in the figure: grey, hatching; PyTorch by its better layout
     "stock Flax": (("flax",), "0.35", ""),
@@ -40,53 +40,59 @@ def _title(document: Document) -> str:
 
 
 def _ratios(document: Document) -> Any:
-    """Horizontal bars on a logarithmic axis that begins at 1: to the right, ours is ahead."""
+    """Bars on a logarithmic axis that begins at 1, right where ours is ahead: by hand, and by oneDNN if it is there."""
     from matplotlib.figure import Figure
 
     rows = {
-        name: row
+        name: row["ratios"]
         for name, row in document["rows"].items()
-        if "jaxcnn" in row["ratios"] and not name.startswith(("growth/", "newcomer/"))
+        if row["ratios"] and not name.startswith(("growth/", "newcomer/"))
     }
     if not rows:
         return None
-    figure = Figure(figsize=(8, 1 + 0.5 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for place, row in enumerate(rows.values()):
-        found = [
-            (label, ratio, grey, hatch)
-            for label, (names, grey, hatch) in _PEERS.items()
-            if (ratio := _best(row, names)) is not None
-        ]
-        for number, (label, ratio, grey, hatch) in enumerate(found):
-            height = 0.8 / len(found)
-            axes.barh(
-                place - 0.4 + (number + 0.5) * height,
-                ratio["median"] - 1,
-                height,
-                left=1,
-                color=grey,
-                hatch=hatch,
-                edgecolor="black",
-                linewidth=0.5,
-                xerr=[[ratio["median"] - ratio["low"]], [ratio["high"] - ratio["median"]]],
-                error_kw={"linewidth": 0.8},
-                label=label,
-            )
-    axes.set_xscale("log")
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("their time / jaxcnn's, median and quartiles")
-    axes.set_title(_title(document))
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    axes.legend(unique.values(), unique.keys(), fontsize="small")
+    columns = [name for name in OURS if any(name in ratios for ratios in rows.values())]
+    figure = Figure(figsize=(5 + 3 * len(columns), 1.2 + 0.5 * len(rows)), layout="constrained")
+    for axes, ours in zip(figure.subplots(1, len(columns), sharey=True, squeeze=False)[0], columns, strict=True):
+        for place, ratios in enumerate(rows.values()):
+            _draw_row(axes, place, ratios.get(ours, {}))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"their time / that of {ours}")
+        handles, labels = axes.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        axes.legend(unique.values(), unique.keys(), fontsize="small")
+    figure.suptitle(f"{_title(document)}: medians and quartiles")
     return figure
 
 
-def _best(row: Any, names: tuple[str, ...]) -> dict[str, float] | None:
-    there = [row["ratios"]["jaxcnn"][name] for name in names if name in row["ratios"]["jaxcnn"]]
+def _draw_row(axes: Any, place: int, ratios: dict[str, Any]) -> None:
+    found = [
+        (label, ratio, grey, hatch)
+        for label, (names, grey, hatch) in _PEERS.items()
+        if (ratio := _best(ratios, names)) is not None
+    ]
+    for number, (label, ratio, grey, hatch) in enumerate(found):
+        height = 0.8 / len(found)
+        axes.barh(
+            place - 0.4 + (number + 0.5) * height,
+            ratio["median"] - 1,
+            height,
+            left=1,
+            color=grey,
+            hatch=hatch,
+            edgecolor="black",
+            linewidth=0.5,
+            xerr=[[ratio["median"] - ratio["low"]], [ratio["high"] - ratio["median"]]],
+            error_kw={"linewidth": 0.8},
+            label=label,
+        )
+
+
+def _best(ratios: dict[str, Any], names: tuple[str, ...]) -> dict[str, float] | None:
+    there = [ratios[name] for name in names if name in ratios]
     return min(there, key=lambda ratio: ratio["median"], default=None)
 
 

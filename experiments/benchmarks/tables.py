@@ -61,9 +61,8 @@ def _caption(documents: Sequence[Document]) -> list[str]:
     about = documents[0]["about"]
     where = f"{about['cores']} cores of {about['processor'] or 'a CPU'}, {_date(documents[0])[:10]}"
     return [
-        "How many times as long stock Flax takes, or PyTorch in its better layout: median over alternating rounds, and",
-        "quartiles (of means, the extremes); for temporaries, the share of stock Flax's that is needed.",
-        f"{where}; `jaxcnn bench` measures anew.",
+        "Stock Flax's time, or that of PyTorch's better layout, over jaxcnn's: median and quartiles of alternating",
+        f"rounds (of means, extremes); of temporaries, jaxcnn's share of Flax's. {where}.",
     ]
 
 
@@ -89,7 +88,7 @@ def _cell(verdict: dict[str, Any] | None) -> str:
             text = "not run"
         else:
             text = _number(case["value"])
-            if len(verdict["cases"]) == 1 and case["low"] != case["high"]:
+            if case["low"] != case["high"]:
                 text += f" ({_number(case['low'])} to {_number(case['high'])})"
             if not case["met"]:
                 text = f"**{text}, missed**"
