@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from experiments.benchmarks.contestants import LeftOut, Program
@@ -12,16 +14,15 @@ from jaxcnn import layers, models, ops
 
 def network(name: str, classes: int, dtype: str = "float32") -> nnx.Module:
     """A network, in training mode, as anyone gets it."""
-    import jax.numpy as jnp
-
     return models.create(name, num_classes=classes, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
 
 
 def program(task: Task, method: str | None = None) -> Program:
     """A training step; with `method`, by that method in every convolution."""
-    model = network(task.network, task.classes, task.dtype)
     if method is not None:
         require(method)
+    model = network(task.network, task.classes, task.dtype)
+    if method is not None:
         model.set_attributes(layers.Conv, method=method)
     return nnx_program(model, task)
 
@@ -32,9 +33,6 @@ def require(method: Any) -> None:
     Raises:
       LeftOut: with what `ops.conv` says.
     """
-    import jax
-    import jax.numpy as jnp
-
     try:
         jax.block_until_ready(ops.conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), method=method))
     except (ValueError, RuntimeError, ImportError, OSError, NotImplementedError) as error:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.benchmarks import functions, ops
-from experiments.benchmarks.networks import SHAPES
+from experiments.benchmarks import functions, ops, steps
+from experiments.benchmarks.contestants import LeftOut
+from experiments.benchmarks.networks import SHAPES, Task
 from jaxcnn import models
 
 TINY = {
@@ -19,103 +20,131 @@ TINY = {
 }
 
 
-@functools.cache
-def summary(name):
-    model = nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0)))
-    shape = SHAPES[name]
-    return model, models.summary(model, (1, shape.size, shape.size, shape.channels))
+PEERS = ("flax", "equinox", "keras", "torch")
+SLOW = [name if name != "resnet50" else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
 
 
-def sizes(shapes):
-    """Shapes of parameters, whatever the order of their axes, without the axes of length 1 that biases may have."""
-    return sorted(tuple(sorted(length for length in shape if length > 1)) for shape in shapes)
+def sizes(arrays):
+    """Shapes of parameters, whatever the order of their axes."""
+    return sorted(tuple(sorted(length for length in array.shape if length > 1)) for array in arrays)
 
 
-def ours(name):
-    return sizes(leaf.shape for leaf in jax.tree.leaves(nnx.state(summary(name)[0], nnx.Param)))
-
-
-def images(name, layout="NHWC"):
-    size, channels, _ = SHAPES[name]
-    return jax.ShapeDtypeStruct((2, size, size, channels) if layout == "NHWC" else (2, channels, size, size), "float32")
-
-
-def forward_flops(name, function, *arguments):
-    """Operations of the forward pass, as XLA counts them, which tell strides and paddings apart."""
+def operations(name, function, *arguments):
+    """Those of the forward pass, as XLA counts them, which tell strides and paddings apart."""
     with jax.numpy_dtype_promotion("standard"):
         lowered = jax.jit(function).lower(*arguments)
     assert lowered.out_info.shape == (2, SHAPES[name].classes)
     return lowered.cost_analysis()["flops"]
 
 
-def nnx_flops(model, name):
+def nnx_twin(name, model):
     graph, state = nnx.split(model)
-    return forward_flops(name, lambda state, x: nnx.merge(graph, state, copy=True)(x), state, images(name))
+    params = jax.tree.leaves(nnx.state(model, nnx.Param))
+    return params, lambda x: operations(name, lambda s, x: nnx.merge(graph, s, copy=True)(x), state, x)
 
 
-@functools.cache
-def our_flops(name):
-    return nnx_flops(summary(name)[0], name)
+def equinox_twin(name):
+    import equinox as eqx
 
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_stock_flax(name):
-    from experiments.benchmarks import peers_flax
-
-    model = nnx.eval_shape(lambda: peers_flax.network(name, SHAPES[name].classes))
-    assert sizes(leaf.shape for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))) == ours(name)
-    assert nnx_flops(model, name) == pytest.approx(our_flops(name), rel=0.03)
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_equinox(name):
-    eqx = pytest.importorskip("equinox")
     from experiments.benchmarks import peers_equinox
 
     model, state = eqx.filter_eval_shape(peers_equinox.network, name, SHAPES[name].classes)
     params, static = eqx.partition(model, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-    assert sizes(leaf.shape for leaf in jax.tree.leaves(params)) == ours(name)
 
     def forward(params, state, x):
+        x = x.transpose(0, 3, 1, 2)
         return peers_equinox.forward(eqx.combine(params, static), state, x, jax.random.key(0))[0]
 
-    assert forward_flops(name, forward, params, state, images(name, "NCHW")) == pytest.approx(our_flops(name), rel=0.03)
+    return jax.tree.leaves(params), lambda x: operations(name, forward, params, state, x)
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_keras(name, monkeypatch):
-    pytest.importorskip("keras")
-    from experiments.benchmarks.peers_keras import keras, network
+def keras_twin(name):
+    from experiments.benchmarks import peers_keras
 
-    with keras.StatelessScope():  # shapes without values
-        model = network(name, SHAPES[name].classes)
-    assert sizes(variable.shape for variable in model.trainable_variables) == ours(name)
-    variables = [
+    built = []
+    jax.eval_shape(lambda: built.append(peers_keras.network(name, SHAPES[name].classes)))  # shapes without values
+    (model,) = built
+    params, rest = (
         [jax.ShapeDtypeStruct(variable.shape, variable.dtype) for variable in part]
         for part in (model.trainable_variables, model.non_trainable_variables)
-    ]
+    )
 
-    def forward(trainable, rest, x):
-        return model.stateless_call(trainable, rest, x)[0]
+    def forward(params, rest, x):
+        return model.stateless_call(params, rest, x)[0]
 
-    assert forward_flops(name, forward, *variables, images(name)) == pytest.approx(our_flops(name), rel=0.03)
+    return params, lambda x: operations(name, forward, params, rest, x)
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_pytorch(name):
-    torch = pytest.importorskip("torch")
+def torch_twin(name):
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from experiments.benchmarks import peers_torch
 
-    size, channels, classes = SHAPES[name]
     with torch.device("meta"):
-        model = peers_torch.NETWORKS[name](classes)
-        x = torch.zeros(1, channels, size, size)
-    assert sizes(parameter.shape for parameter in model.parameters()) == ours(name)
-    with FlopCounterMode(display=False) as counter:
-        assert model.eval()(x).shape == (1, classes)
-    assert counter.get_total_flops() == pytest.approx(2 * summary(name)[1].multiply_adds, rel=0.01)
+        model = peers_torch.NETWORKS[name](SHAPES[name].classes)
+
+    def count(x):
+        """Only of convolutions and matrix products."""
+        with FlopCounterMode(display=False) as counter, torch.device("meta"):
+            model.eval()(torch.zeros(x.shape[0], x.shape[3], *x.shape[1:3]))
+        return counter.get_total_flops()
+
+    return list(model.parameters()), count
+
+
+@functools.cache
+def twin(peer, name):
+    """A network's parameters, without values, and a function that counts the operations of its forward pass."""
+    pytest.importorskip(peer)
+    if peer != "flax":
+        return {"equinox": equinox_twin, "keras": keras_twin, "torch": torch_twin}[peer](name)
+    from experiments.benchmarks import peers_flax
+
+    return nnx_twin(name, nnx.eval_shape(lambda: peers_flax.network(name, SHAPES[name].classes)))
+
+
+@functools.cache
+def ours(name):
+    return nnx_twin(name, nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0))))
+
+
+@functools.cache
+def our_operations(name):
+    size, channels, _ = SHAPES[name]
+    images = jax.ShapeDtypeStruct((2, size, size, channels), "float32")
+    return images, ours(name)[1](images)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("peer", PEERS)
+def test_all_networks_have_the_same_parameters(peer, name):
+    found, expected = twin(peer, name)[0], ours(name)[0]
+    assert sizes(found) == sizes(expected)
+    assert sum(math.prod(array.shape) for array in found) == sum(math.prod(array.shape) for array in expected)
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("peer", PEERS)
+def test_all_networks_do_the_same_work(peer, name):
+    images, expected = our_operations(name)
+    if peer != "torch":
+        assert twin(peer, name)[1](images) == pytest.approx(expected, rel=0.03)
+        return
+    model = nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0)))
+    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+    assert twin(peer, name)[1](one) == pytest.approx(2 * models.summary(model, one.shape).multiply_adds, rel=0.01)
+
+
+def test_another_method_reaches_every_convolution_or_is_left_out():
+    def written(peer):
+        program = steps.program(Task("lenet5", 2), peer)
+        with jax.numpy_dtype_promotion("standard"):
+            return str(jax.make_jaxpr(program.step)(program.state, *program.batch))
+
+    assert "conv_general_dilated" not in written("jaxcnn-im2col")
+    with pytest.raises(LeftOut, match="'unknown'"):
+        written("jaxcnn-unknown")
 
 
 def values(found):
