@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.results import Document
-from experiments.benchmarks.rows import LAYOUTS, OURS
+from experiments.benchmarks.rows import LAYOUTS, OURS, PEERS
 
 _PEERS = {  # who stands in the figure: grey, hatching; PyTorch by its better layout
     "stock Flax": (("flax",), "0.35", ""),
@@ -13,6 +13,9 @@ _PEERS = {  # who stands in the figure: grey, hatching; PyTorch by its better la
     "PyTorch": (LAYOUTS, "0.9", ""),
     "torch.compile": (("torch-compile",), "1.0", "xx"),
 }
+
+
+_MARKERS = dict(zip((*OURS, *PEERS), "osv^Dx+*", strict=True))
 
 
 def write_plots(document: Document, stem: Path) -> list[Path]:
@@ -42,6 +45,7 @@ def _title(document: Document) -> str:
 def _ratios(document: Document) -> Any:
     """Bars on a logarithmic axis that begins at 1, right where ours is ahead: by hand, and by oneDNN if it is there."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     rows = {
         name: row["ratios"]
@@ -52,18 +56,21 @@ def _ratios(document: Document) -> Any:
         return None
     columns = [name for name in OURS if any(name in ratios for ratios in rows.values())]
     figure = Figure(figsize=(5 + 3 * len(columns), 1.2 + 0.5 * len(rows)), layout="constrained")
-    for axes, ours in zip(figure.subplots(1, len(columns), sharey=True, squeeze=False)[0], columns, strict=True):
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for axes, ours in zip(panels, columns, strict=True):
         for place, ratios in enumerate(rows.values()):
             _draw_row(axes, place, ratios.get(ours, {}))
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.axvline(1, color="black", linewidth=1)
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(f"their time / that of {ours}")
-        handles, labels = axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        axes.legend(unique.values(), unique.keys(), fontsize="small")
+    handles, labels = panels[0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=5, fontsize="small")
     figure.suptitle(f"{_title(document)}: medians and quartiles")
     return figure
 
@@ -96,38 +103,51 @@ def _best(ratios: dict[str, Any], names: tuple[str, ...]) -> dict[str, float] | 
     return min(there, key=lambda ratio: ratio["median"], default=None)
 
 
+def _grown() -> dict[tuple[str, str], list[tuple[int, str]]]:
+    """For every line of panels the values on its axis, and the rows that were measured there."""
+    from experiments.benchmarks import ops, steps
+
+    found: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    tasks = {f"growth/{key}": task for key, task in steps.GROWTH.items()}
+    tasks |= {f"step/{name}": steps.STEPS[name] for name in ("lenet5", "resnet20")}
+    for name, task in tasks.items():
+        if task.size is None:
+            found.setdefault((task.network, "batch"), []).append((task.batch, name))
+        if task.size is not None or name == "growth/resnet20/batch32":
+            found.setdefault((task.network, "size"), []).append((task.shape[1], name))
+    found["max-pool", "size"] = [(size, f"growth/max-pool/size{size}") for size in ops.GROWTH]
+    return {key: sorted(points) for key, points in found.items()}
+
+
 def _growth(document: Document) -> Any:
     """Time, temporaries and compile time over the batch or the size."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
-    from experiments.benchmarks.steps import GROWTH, STEPS
-
-    series: dict[tuple[str, str], dict[str, list[tuple[int, dict[str, Any]]]]] = {}
-    places = {
-        f"growth/{key}": (key.split("/")[0], "size" if "size" in key else "batch", task) for key, task in GROWTH.items()
-    }
-    for name in ("lenet5", "resnet20"):
-        places[f"step/{name}"] = (name, "batch", STEPS[name])
-    for key, (network, axis, task) in places.items():
-        for name, found in document["rows"].get(key, {}).get("contestants", {}).items():
-            value = task.batch if axis == "batch" else task.shape[1]
-            series.setdefault((network, axis), {}).setdefault(name, []).append((value, found))
-    if not series:
+    rows = document["rows"]
+    grown = {key: there for key, points in _grown().items() if (there := [p for p in points if p[1] in rows])}
+    if not grown:
         return None
-    figure = Figure(figsize=(11, 3 * len(series)), layout="constrained")
-    grid = figure.subplots(len(series), 3, squeeze=False)
-    facts = (("ms", "ms a step"), ("temporaries_bytes", "temporaries, MB"), ("compile_s", "compile, s"))
-    for line, ((network, axis), contestants) in zip(grid, series.items(), strict=True):
+    figure = Figure(figsize=(11, 1 + 3 * len(grown)), layout="constrained")
+    grid = figure.subplots(len(grown), 3, squeeze=False)
+    facts = (("ms", "ms"), ("temporaries_bytes", "temporaries, MB"), ("compile_s", "compile, s"))
+    for line, ((what, axis), points) in zip(grid, grown.items(), strict=True):
         for axes, (fact, label) in zip(line, facts, strict=True):
-            for number, (name, points) in enumerate(contestants.items()):
-                values = sorted((value, _fact(found, fact)) for value, found in points if fact in found)
+            for name, marker in _MARKERS.items():
+                found = [(value, rows[row]["contestants"].get(name, {})) for value, row in points]
+                values = [(value, _fact(entry, fact)) for value, entry in found if entry.get(fact)]
                 if values:
-                    style = ("-", "--", "-.", ":")[number % 4]
-                    axes.plot(
-                        *zip(*values, strict=True), style, marker="osv^Dx+"[number % 7], color="black", label=name
-                    )
-            axes.set(xscale="log", yscale="log", xlabel=f"{network}, {axis}", ylabel=label)
-    grid[0][0].legend(fontsize="x-small")
+                    ours = name.startswith("jaxcnn")
+                    style = {"color": "black" if ours else "0.5", "linestyle": "-" if ours else "--"}
+                    axes.plot(*zip(*values, strict=True), marker=marker, label=name, **style)
+            axes.set(xscale="log", yscale="log", xlabel=f"{what}, {axis}", ylabel=label)
+            axes.set_xticks([value for value, _ in points], [str(value) for value, _ in points], minor=False)
+            axes.set_xticks([], minor=True)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
     figure.suptitle(_title(document))
     return figure
 
