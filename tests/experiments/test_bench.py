@@ -13,10 +13,13 @@ from pathlib import Path
 
 import jax
 import pytest
+from flax import nnx
 
 import jaxcnn
 from experiments.benchmarks import __main__, bars, command, measure, plots, results, rows, tables
-from experiments.benchmarks.contestants import Contestant, LeftOut
+from experiments.benchmarks.contestants import Contestant, LeftOut, timed_step
+from experiments.benchmarks.networks import Task
+from experiments.benchmarks.peers_flax import nnx_program
 from jaxcnn.cli import main
 from jaxcnn.cli.bench import Bench
 
@@ -79,13 +82,34 @@ def test_a_quick_run_writes_figures_of_everybody_who_is_there(tmp_path):
     assert name in done.stdout
 
 
+class Tiny(nnx.Module):
+    """One dense layer."""
+
+    def __init__(self):
+        self.head = nnx.Linear(784, 10, kernel_init=nnx.initializers.zeros_init(), rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.head(x.reshape(x.shape[0], -1))
+
+
 def test_a_step_tells_its_temporaries_parameters_and_throughput():
-    chosen = rows.all_rows()["growth/lenet5/batch8"]
+    task = Task("lenet5", 4)
+    program = nnx_program(Tiny(), task)
+    losses = []
+
+    def step(*arguments):
+        state, loss = program.step(*arguments)
+        jax.debug.callback(losses.append, loss)
+        return state, loss
+
+    chosen = rows.Row("a", lambda _: timed_step(program._replace(step=step)), ("jaxcnn",), task=task)
     with jax.numpy_dtype_promotion("standard"):
-        found = measure.measure(chosen, ["jaxcnn"], rounds=1, budget=1, say=print)
-    for entry in found["contestants"].values():
-        assert entry["parameters"] == 61706
-        assert {"temporaries_bytes", "compile_s", "flops", "images_per_s"} <= set(entry)
+        found = measure.measure(chosen, ["jaxcnn"], rounds=1, budget=1, say=print)["contestants"]["jaxcnn"]
+    assert {"temporaries_bytes", "compile_s", "flops", "images_per_s"} <= set(found)
+    assert found["parameters"] == 7850
+    assert found["images_per_s"] == pytest.approx(4e3 / found["ms"]["median"], rel=1e-3)
+    jax.effects_barrier()
+    assert len(losses) > 2 and losses[-1] < losses[0]  # every step goes on from the last
 
 
 def test_who_is_missing_is_named_and_the_others_run():
