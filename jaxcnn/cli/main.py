@@ -58,6 +58,7 @@ def _parse(args: list[str]):
     """The command that the arguments describe, ready to be called."""
     import tyro
 
+    from jaxcnn.cli.bench import Bench
     from jaxcnn.cli.check import Check
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
@@ -74,6 +75,7 @@ def _parse(args: list[str]):
         "models": Models,
         "recipes": Recipes,
         "check": Check,
+        "bench": Bench,
         "doctor": Doctor,
     }
     messages = io.StringIO()

@@ -1,0 +1,1 @@
+"""Questions put to jaxcnn, one in each file, and their answers in `results`."""
