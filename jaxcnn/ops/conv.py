@@ -10,10 +10,10 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays, reference
+from jaxcnn.ops import arrays, onednn, reference
 
 Rule = Literal["hand", "autodiff"]
-Method = Literal["auto", "lax", "im2col", "loops"]
+Method = Literal["auto", "lax", "im2col", "loops", "onednn"]
 METHODS = get_args(Method)
 
 
@@ -228,9 +228,20 @@ def conv(
     )
     if method in ("auto", "lax"):
         return (_conv if rule == "hand" else correlate)(inputs, kernel, spec)
+    if method == "onednn":
+        return _by_onednn(inputs, kernel, spec, rule)
     slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
     kernel = jnp.flip(kernel, spec.dims.rhs_spec[2:]) if flip_kernel else kernel
     return slow(inputs, kernel, spec.window, feature_group_count, precision, spec.element_type, rule)
+
+
+def _by_onednn(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> jax.Array:
+    if rule != "hand":
+        raise ValueError(f"`method='onednn'` has the hand-written rule alone; got rule={rule!r}.")
+    if 0 in (inputs.size, kernel.size, *spec.window.output_shape(inputs.shape[1:-1])):
+        return _conv(inputs, kernel, spec)
+    kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
+    return onednn.conv(inputs, kernel, spec.window, spec.feature_groups, spec.element_type)
 
 
 def conv_spec(
