@@ -29,7 +29,6 @@ class Form(NamedTuple):
     groups: int
     wanted: Part
     dtype: np.dtype  # of the result
-    sharding: NamedSharding | None = None  # of the result, on an explicit mesh
     devices: int = 1  # that call at once, and share the cores
 
 
@@ -51,9 +50,12 @@ def operands(wanted: Part) -> tuple[Part, Part]:
 
 def product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
     """The array `form.wanted`, computed from the two others by oneDNN."""
+    explicit = arrays.explicit_sharding(first, second)
+    if explicit is not None:
+        return _on_explicit_mesh(first, second, form, explicit.mesh)
     first, second = arrays.varying_like(first, second), arrays.varying_like(second, first)
-    manual = jax.sharding.get_abstract_mesh()
-    devices = math.prod(manual.shape[name] for name in manual.manual_axes)
+    mesh = jax.sharding.get_abstract_mesh()
+    devices = math.prod(mesh.shape[name] for name in mesh.manual_axes)
     return _product(first, second, form._replace(devices=devices))
 
 
@@ -104,11 +106,13 @@ def _put(pair: tuple[jax.Array, jax.Array], place: int, array: jax.Array) -> tup
 @functools.partial(custom_partitioning, static_argnums=(2,))
 def _partitioned(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
     call = _describe(first, second, form)
+    kind = jax.typeof(first)
+    sharding = NamedSharding(kind.sharding.mesh, PartitionSpec()) if kind.manual_axis_type.varying else None
     like = jax.ShapeDtypeStruct(
         _shapes(first, second, form)[form.wanted],
         form.dtype,
-        sharding=form.sharding,
-        manual_axis_type=jax.typeof(first).manual_axis_type,
+        sharding=sharding,  # a type that varies needs its mesh
+        manual_axis_type=kind.manual_axis_type,
     )
     backend.library()
     return jax.ffi.ffi_call(backend.TARGET, like)(first, second, call=call)
@@ -117,50 +121,80 @@ def _partitioned(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
 def _partition(form: Form, mesh, operand_shapes, result_shape):
     """Each device computes its share; what it lacks of a sum comes from the others."""
     parts = (*operands(form.wanted), form.wanted)
-    shapes = (*operand_shapes, result_shape)
-    axes: dict[str, tuple[str, ...]] = {}  # of the mesh, over which each index is spread
-    for part, shape in zip(parts, shapes, strict=True):
-        spec = (*shape.sharding.spec, *[None] * (len(shape.shape) - len(shape.sharding.spec)))
-        for index, axis in _AXES[part].items():
-            names = spec[axis] if isinstance(spec[axis], tuple) else (spec[axis],) if spec[axis] else ()
-            taken = {name for other in axes if other != index for name in axes[other]}
-            if names and not axes.get(index) and not taken & set(names) and (index == "n" or form.groups == 1):
-                axes[index] = names
-
-    def sharding(part: Part, shape) -> NamedSharding:
-        spec: list[tuple[str, ...] | None] = [None] * len(shape.shape)
-        for index, axis in _AXES[part].items():
-            spec[axis] = axes.get(index)
-        return NamedSharding(mesh, PartitionSpec(*spec))
-
-    found = [sharding(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-    (summed,) = _AXES[parts[0]].keys() & _AXES[parts[1]].keys()
-    local = form._replace(sharding=None, devices=mesh.size)
+    specs = [shape.sharding.spec for shape in (*operand_shapes, result_shape)]
+    shared = _shared(form, dict(zip(parts, specs, strict=True)))
+    found = [NamedSharding(mesh, shared.spec(part)) for part in parts]
 
     def compute(first: jax.Array, second: jax.Array) -> jax.Array:
-        result = _partitioned.fun(first, second, local)
-        return lax.psum(result, axes[summed]) if axes.get(summed) else result
+        return shared.add(_partitioned.fun(first, second, form._replace(devices=mesh.size)))
 
     return mesh, compute, found[2], tuple(found[:2])
 
 
+def _on_explicit_mesh(first: jax.Array, second: jax.Array, form: Form, mesh) -> jax.Array:
+    """The same where the arrays' types say how they are spread."""
+    names = operands(form.wanted)
+    pair = dict(zip(names, (first, second), strict=True))
+    shared = _shared(form, {name: jax.typeof(array).sharding.spec for name, array in pair.items()})
+    specs = tuple(map(shared.spec, names))
+    placed = [jax.sharding.reshard(a, NamedSharding(mesh, spec)) for a, spec in zip(pair.values(), specs, strict=True)]
+    share = jax.shard_map(
+        lambda *pair: shared.add(product(*pair, form)), mesh=mesh, in_specs=specs, out_specs=shared.spec(form.wanted)
+    )
+    return share(*placed)
+
+
+class _Shared(NamedTuple):
+    """How a call is spread over a mesh: for each index the axes of the mesh that divide it."""
+
+    form: Form
+    axes: dict[str, tuple[str, ...]]
+
+    def spec(self, part: Part) -> PartitionSpec:
+        at = {axis % (len(self.form.sizes) + 2): self.axes.get(index) for index, axis in _AXES[part].items()}
+        return PartitionSpec(*[at.get(axis) for axis in range(len(self.form.sizes) + 2)])
+
+    def add(self, result: jax.Array) -> jax.Array:
+        first, second = operands(self.form.wanted)
+        (summed,) = _AXES[first].keys() & _AXES[second].keys()
+        return lax.psum(result, self.axes[summed]) if summed in self.axes else result
+
+
+def _shared(form: Form, specs: dict[Part, PartitionSpec]) -> _Shared:
+    """What can stay of the shardings of some arrays; spatial axes become whole, and channels where there are groups."""
+    axes: dict[str, tuple[str, ...]] = {}
+    for part, spec in specs.items():
+        entries = (*spec, *[None] * (len(form.sizes) + 2 - len(spec)))
+        for index, axis in _AXES[part].items():
+            entry = entries[axis]
+            names = entry if isinstance(entry, tuple) else () if entry is None else (entry,)
+            taken = {name for used in axes.values() for name in used}
+            if names and index not in axes and not taken & set(names) and (index == "n" or form.groups == 1):
+                axes[index] = names
+    return _Shared(form, axes)
+
+
 def _sharding_rule(form: Form, mesh, operand_types, result_types):
+    """The same, for the compiler's propagation; spatial axes stay whole, and channels where there are groups."""
     del mesh, operand_types, result_types
-    rank = len(form.sizes)
-    inner = {part: [f"{part[0]}{axis}" for axis in range(rank)] for part in _AXES}
-    group = "c" if form.groups == 1 else "g"  # channels within a group: another size, another factor
-    factors = {
-        "inputs": ("n", *inner["inputs"], "c"),
-        "kernel": (*inner["kernel"], group, "o"),
-        "outputs": ("n", *inner["outputs"], "o"),
-    }
-    names = {part: " ".join(words) for part, words in factors.items()}
+    names = {"n": "n", "c": "c", "o": "o"}
+    words = {}
+    for part, axes in _AXES.items():
+        spatial = [f"{part[0]}{axis}" for axis in range(len(form.sizes))]
+        if part == "kernel" and form.groups > 1:
+            names["c"] = "g"  # channels of one group: another size, so another letter
+        at = {axis % (len(spatial) + 2): names[index] for index, axis in axes.items()}
+        words[part] = [at[axis] if axis in at else spatial.pop(0) for axis in range(len(form.sizes) + 2)]
+        names["c"] = "c"
     first, second = operands(form.wanted)
-    whole = {name for words in inner.values() for name in words} | ({"c", "g", "o"} if form.groups > 1 else set())
-    (summed,) = _AXES[first].keys() & _AXES[second].keys()
-    options = {"need_replication_factors": tuple(sorted(whole)), "reduction_factors": (summed,)}
-    options["reduction_factors"] = tuple({summed} - whole)
-    return f"{names[first]}, {names[second]} -> {names[form.wanted]}", options
+    in_order = list(dict.fromkeys([*words[first], *words[second], *words[form.wanted]]))
+    free = {"n", "c", "o"} if form.groups == 1 else {"n"}
+    summed = _AXES[first].keys() & _AXES[second].keys() & free
+    rule = f"{' '.join(words[first])}, {' '.join(words[second])} -> {' '.join(words[form.wanted])}"
+    return rule, {
+        "reduction_factors": tuple(summed),
+        "need_replication_factors": tuple(word for word in in_order if word not in free),
+    }
 
 
 _partitioned.def_partition(_partition, sharding_rule=_sharding_rule)

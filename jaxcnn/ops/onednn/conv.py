@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxcnn.geometry import Window
@@ -37,8 +36,9 @@ def _product_bwd(form: Form, residuals: tuple[jax.Array, jax.Array], error: jax.
     gradients = []
     for name, primal in zip(names, residuals, strict=True):
         first, second = (values[other].astype(wide) for other in call.operands(name))
+        gradient = _product(first, second, form._replace(wanted=name, dtype=wide))
         sharding = arrays.explicit_sharding(primal, error)
-        gradient = _product(first, second, form._replace(wanted=name, dtype=wide, sharding=sharding))
+        gradient = gradient if sharding is None else jax.sharding.reshard(gradient, sharding)
         gradients.append(arrays.match_cotangent(gradient, primal))
     return tuple(gradients)
 
@@ -64,12 +64,7 @@ def conv(
         raise ValueError(f"`method='onednn'` needs `input_dilation` 1; got {window.input_dilation}.")
     if any(amount < 0 for pair in window.padding for amount in pair):
         raise ValueError(f"`method='onednn'` needs a padding of 0 or more; got {window.padding}.")
-    sharding = arrays.explicit_sharding(inputs, kernel)
-    if sharding is not None:  # whole but for the batch
-        spec = PartitionSpec(*sharding.spec[:1], *[None] * (inputs.ndim - 1))
-        sharding = NamedSharding(sharding.mesh, spec)
-    form = Form(window, inputs.shape[1:-1], groups, "outputs", dtype, sharding)
-    return _product(inputs, kernel, form)
+    return _product(inputs, kernel, Form(window, inputs.shape[1:-1], groups, "outputs", dtype))
 
 
 def _expect_fast(first: jax.Array, second: jax.Array, form: Form) -> None:
