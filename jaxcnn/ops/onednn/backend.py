@@ -122,19 +122,23 @@ def _load(path: Path) -> ctypes.CDLL:
     return loaded
 
 
-@functools.cache
 def _parts() -> _Parts:
+    return _parts_with(os.environ.get("CXX") or "g++")
+
+
+@functools.cache
+def _parts_with(name: str) -> _Parts:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise RuntimeError(f"the oneDNN backend needs Linux on x86_64; got {sys.platform} on {platform.machine()}.")
     library, version = _installed("onednn-cpu-gomp", "libdnnl.so.3")
     header, _ = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
-    compiler = tuple(shlex.split(os.environ.get("CXX") or "g++"))
+    compiler = tuple(shlex.split(name))
     try:
         said = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         raise RuntimeError(
-            f"the oneDNN backend needs a C++ compiler, here {shlex.join(compiler)}, which does not run: "
-            "apt-get install g++, or name another in CXX."
+            f"the oneDNN backend needs a C++ compiler, and {name!r} does not run: apt-get install g++, or name another "
+            "in CXX."
         ) from None
     return _Parts(compiler, said.partition("\n")[0], header.parents[2], library, version)
 
