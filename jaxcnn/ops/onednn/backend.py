@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jaxlib
 
 SOURCE = Path(__file__).with_name("conv.cc")
 TARGET = "jaxcnn_onednn_conv"
@@ -33,7 +32,7 @@ class _Parts(NamedTuple):
     @property
     def output(self) -> Path:
         """Where the build lies; its name tells everything on which it depends."""
-        facts = (SOURCE.read_text(), *map(str, self), jaxlib.__version__)
+        facts = (SOURCE.read_text(), *map(str, self), metadata.version("jaxlib"))
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cache / "jaxcnn" / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
 
@@ -107,6 +106,11 @@ def library() -> ctypes.CDLL:
         raise RuntimeError(f"the oneDNN backend does not load: {error}.") from None
     assert found is not None
     return found
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor does; elsewhere products of bfloat16 are faster, and as exact, in float32."""
+    return bool(library().jaxcnn_onednn_bfloat16())
 
 
 def _loaded(parts: _Parts) -> ctypes.CDLL | None:

@@ -44,8 +44,9 @@ _AXES: dict[Part, dict[str, int]] = {
 
 def operands(wanted: Part) -> tuple[Part, Part]:
     """The two arrays of which the third is computed, in the order of a call's arguments."""
-    first, second = (part for part in _AXES if part != wanted)
-    return first, second
+    if wanted == "inputs":
+        return "kernel", "outputs"
+    return ("inputs", "outputs") if wanted == "kernel" else ("inputs", "kernel")
 
 
 def product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
@@ -103,8 +104,7 @@ def _put(pair: tuple[jax.Array, jax.Array], place: int, array: jax.Array) -> tup
     return (array, pair[1]) if place == 0 else (pair[0], array)
 
 
-@functools.partial(custom_partitioning, static_argnums=(2,))
-def _partitioned(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
+def _call(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
     call = _describe(first, second, form)
     kind = jax.typeof(first)
     sharding = NamedSharding(kind.sharding.mesh, PartitionSpec()) if kind.manual_axis_type.varying else None
@@ -118,6 +118,9 @@ def _partitioned(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
     return jax.ffi.ffi_call(backend.TARGET, like)(first, second, call=call)
 
 
+_partitioned = custom_partitioning(_call, static_argnums=(2,))
+
+
 def _partition(form: Form, mesh, operand_shapes, result_shape):
     """Each device computes its share; what it lacks of a sum comes from the others."""
     parts = (*operands(form.wanted), form.wanted)
@@ -126,7 +129,7 @@ def _partition(form: Form, mesh, operand_shapes, result_shape):
     found = [NamedSharding(mesh, shared.spec(part)) for part in parts]
 
     def compute(first: jax.Array, second: jax.Array) -> jax.Array:
-        return shared.add(_partitioned.fun(first, second, form._replace(devices=mesh.size)))
+        return shared.add(_call(first, second, form._replace(devices=mesh.size)))
 
     return mesh, compute, found[2], tuple(found[:2])
 

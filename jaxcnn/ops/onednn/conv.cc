@@ -305,3 +305,9 @@ extern "C" const char* jaxcnn_onednn_implementation(const int64_t* call, int64_t
   }
   return name.c_str();
 }
+
+// Whether this processor multiplies bfloat16 by itself; elsewhere oneDNN emulates that, slowly.
+extern "C" int jaxcnn_onednn_bfloat16() {
+  const int wanted = dnnl_cpu_isa_avx512_core_bf16;
+  return (dnnl_get_effective_cpu_isa() & wanted) == wanted;
+}

@@ -6,21 +6,24 @@ from jax.typing import DTypeLike
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
-from jaxcnn.ops.onednn import call
+from jaxcnn.ops.onednn import backend, call
 from jaxcnn.ops.onednn.call import DTYPES, Form
 
 # The rule. A convolution y = F(x, w) is linear in x and in w, so with an error e like y it is one trilinear form,
 #
-#     T(x, w, e) = <e, F(x, w)> = <x, X(e, w)> = <w, W(x, e)>,
+#     T(x, w, e) = <e, F(x, w)> = <x, X(w, e)> = <w, W(x, e)>,
 #
-# of which F, X (the input gradient) and W (the kernel gradient) are the derivatives towards e, x and w. oneDNN computes
-# all three. The rule of each needs only the others: F towards e is differentiated towards x at the cotangent c by
-# d<c, F(x, w)>/dx = X(c, w), X by d<c, X(e, w)>/dw = W(c, e), and so on: the cotangent takes the place of the array that
-# was computed, and the array whose gradient is wanted is computed from the two that are left.
+# of which F, the input gradient X and the kernel gradient W are the derivatives towards e, x and w. oneDNN computes all
+# three. The rule of each needs the other two alone: where one of the three arrays was computed and c is its cotangent,
+# <c, the array> is T with c in that array's place, so the gradients towards the two operands are again derivatives of
+# T, each computed of c and the other operand. F gives X(w, c) and W(x, c), X gives F(c, w) and W(c, e), and so on.
 
 
 @arrays.custom_vjp(2)
 def _product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
+    if first.dtype == jnp.bfloat16 and not backend.multiplies_bfloat16():
+        wide = _product(first.astype(jnp.float32), second.astype(jnp.float32), form._replace(dtype=DTYPES[0]))
+        return wide.astype(form.dtype)
     _expect_fast(first, second, form)
     return call.product(first, second, form)
 
