@@ -108,6 +108,17 @@ def test_second_derivatives_equal_those_of_lax(built, random):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_in_a_stage(built, random):
+    x, w = arrays(random, (7, 6), 3)
+    b = jnp.asarray(random.normal(size=6), jnp.float32)
+
+    def run(method):
+        stage = lambda *args: jnp.sum(jnp.tanh(ops.conv_relu_pool(*args, method=method)))  # noqa: E731
+        return jax.jit(jax.value_and_grad(stage, (0, 1, 2)))(x, w, b)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), run("onednn"), run("lax"))
+
+
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("preferred", [None, jnp.float32])
 def test_bfloat16(built, random, monkeypatch, preferred, native):

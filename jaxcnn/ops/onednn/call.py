@@ -141,10 +141,11 @@ def _on_explicit_mesh(first: jax.Array, second: jax.Array, form: Form, mesh) -> 
     shared = _shared(form, {name: jax.typeof(array).sharding.spec for name, array in pair.items()})
     specs = tuple(map(shared.spec, names))
     placed = [jax.sharding.reshard(a, NamedSharding(mesh, spec)) for a, spec in zip(pair.values(), specs, strict=True)]
-    share = jax.shard_map(
-        lambda *pair: shared.add(product(*pair, form)), mesh=mesh, in_specs=specs, out_specs=shared.spec(form.wanted)
-    )
-    return share(*placed)
+
+    def compute(first: jax.Array, second: jax.Array) -> jax.Array:
+        return shared.add(product(first, second, form))
+
+    return jax.shard_map(compute, mesh=mesh, in_specs=specs, out_specs=shared.spec(form.wanted))(*placed)
 
 
 class _Shared(NamedTuple):
