@@ -43,7 +43,7 @@ class Doctor:
         for name, (extra, use) in _OPTIONAL.items():
             found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
             print(f"  {name:18s} {found}  ({use})")
-        print(f"  {'oneDNN':18s} {onednn.reason()}  (fast convolutions on CPU)")
+        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
 

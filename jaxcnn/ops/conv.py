@@ -200,7 +200,8 @@ def conv(
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result and of the sums.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
-      method: `"lax"` (XLA's convolution), `"im2col"` (one matrix product), `"loops"` (explicit, slow), or `"auto"`.
+      method: `"lax"` (XLA's convolution), `"im2col"` (one matrix product), `"loops"` (explicit, slow), `"onednn"`
+        (oneDNN's, on CPU; compiled once, see `onednn`), or `"auto"`.
 
     Returns:
       `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
@@ -208,6 +209,7 @@ def conv(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+      RuntimeError: if oneDNN is asked for and cannot be had.
 
     Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
     """

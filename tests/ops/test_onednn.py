@@ -299,7 +299,7 @@ def test_several_builds_at_once_leave_one_file(elsewhere):
 
 def test_what_is_missing_is_told_in_one_sentence(elsewhere, monkeypatch):
     elsewhere("exit 1")
-    assert onednn.reason() == "oneDNN 1.0 is installed, its backend not yet built: jaxcnn doctor --build-onednn"
+    assert onednn.reason() == "onednn-cpu-gomp 1.0 is there, the backend not yet built: jaxcnn doctor --build-onednn."
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert onednn.reason().startswith("the oneDNN backend needs a C++ compiler, and 'no-such-compiler' does not run:")
     monkeypatch.undo()

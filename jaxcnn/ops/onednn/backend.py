@@ -50,10 +50,10 @@ def reason() -> str:
     try:
         parts = _parts()
         if _loaded(parts) is None:
-            return f"oneDNN {parts.version} is installed, its backend not yet built: jaxcnn doctor --build-onednn"
+            return f"onednn-cpu-gomp {parts.version} is there, the backend not yet built: jaxcnn doctor --build-onednn."
     except (OSError, RuntimeError) as error:
         return str(error)
-    return f"oneDNN {parts.version}, built with {parts.compiler_version}"
+    return f"built from onednn-cpu-gomp {parts.version} with {parts.compiler_version}."
 
 
 def build() -> Path:

@@ -201,7 +201,12 @@ def _sharding_rule(form: Form, mesh, operand_types, result_types):
     }
 
 
-_partitioned.def_partition(_partition, sharding_rule=_sharding_rule)
+def _infer(form: Form, mesh, operand_shapes, result_shape):
+    """The same, for the propagation of a JAX whose Shardy is switched off."""
+    return _partition(form, mesh, operand_shapes, result_shape)[2]
+
+
+_partitioned.def_partition(_partition, infer_sharding_from_operands=_infer, sharding_rule=_sharding_rule)
 
 
 def _shapes(first: jax.Array, second: jax.Array, form: Form) -> dict[Part, tuple[int, ...]]:
