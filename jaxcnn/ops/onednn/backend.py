@@ -28,13 +28,7 @@ class _Parts(NamedTuple):
     include: Path
     library: Path
     version: str
-
-    @property
-    def output(self) -> Path:
-        """Where the build lies; its name tells everything on which it depends."""
-        facts = (SOURCE.read_text(), *map(str, self), metadata.version("jaxlib"))
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "jaxcnn" / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    output: Path  # the build; its name tells everything on which it depends
 
 
 def available() -> bool:
@@ -144,7 +138,11 @@ def _parts_with(name: str) -> _Parts:
             f"the oneDNN backend needs a C++ compiler, and {name!r} does not run: apt-get install g++, or name another "
             "in CXX."
         ) from None
-    return _Parts(compiler, said.partition("\n")[0], header.parents[2], library, version)
+    said = said.partition("\n")[0]
+    facts = SOURCE.read_text(), name, said, str(library), version, metadata.version("jaxlib")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
+    output = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    return _Parts(compiler, said, header.parents[2], library, version, output)
 
 
 def _installed(distribution: str, name: str) -> tuple[Path, str]:

@@ -1,6 +1,6 @@
 // Convolution and its two gradients by oneDNN, as one XLA custom call for CPU.
 //
-// A call is described by one array of integers (`Call`), written by call.py. It is also the key under which the
+// A call is described by one array of integers (`Call`), written by form.py. It is also the key under which the
 // prepared primitive is kept.
 
 #include <omp.h>
@@ -10,10 +10,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <list>
-#include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -36,14 +37,14 @@ enum Part : int64_t { kInputs, kKernel, kOutputs };
 
 // The array that describes a call, field by field.
 struct Call {
-  int64_t wanted, operand_type, result_type, devices, bias, groups, batch, channels, outputs;
+  int64_t wanted, operand_type, result_type, devices, groups, batch, channels, outputs;
   memory::dims sizes, taps, results, strides, dilation, low, high;
 
   explicit Call(const Key& key) {
     const int64_t* field = key.data();
-    for (int64_t* target : {&wanted, &operand_type, &result_type, &devices, &bias, &groups, &batch, &channels, &outputs})
+    for (int64_t* target : {&wanted, &operand_type, &result_type, &devices, &groups, &batch, &channels, &outputs})
       *target = *field++;
-    const size_t rank = (key.size() - 9) / 7;
+    const size_t rank = (key.size() - 8) / 7;
     for (memory::dims* target : {&sizes, &taps, &results, &strides, &dilation, &low, &high}) {
       target->assign(field, field + rank);
       field += rank;
@@ -94,7 +95,7 @@ int Threads(int64_t devices) {
 // A primitive with the descriptions of its three arrays, and the kernel's reorder between XLA's layout and oneDNN's.
 struct Plan {
   dnnl::primitive conv, reorder;
-  memory::desc images, kernel, own_kernel, results, bias, scratch, reorder_scratch;
+  memory::desc images, kernel, own_kernel, results, scratch, reorder_scratch;
   std::string implementation;
   bool reordered = false;
 };
@@ -129,10 +130,9 @@ Plan MakePlan(const Call& call) {
                                                call.dilation, call.low, call.high);
   };
   if (call.wanted == kOutputs) {
-    plan.bias = call.bias ? memory::desc({call.outputs}, operand, memory::format_tag::x) : memory::desc();
     convolution_forward::primitive_desc found(Engine(), prop_kind::forward_training, algorithm, plan.images, any,
-                                              plan.bias, plan.results, call.strides, call.dilation, call.low,
-                                              call.high, attributes);
+                                              plan.results, call.strides, call.dilation, call.low, call.high,
+                                              attributes);
     Take(plan, found);
     plan.own_kernel = found.weights_desc();
     plan.conv = convolution_forward(found);
@@ -239,7 +239,7 @@ class Scratch {
 
 size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-void Execute(const Key& key, void* const* parts, void* bias) {
+void Execute(const Key& key, void* const* parts) {
   const int64_t wanted = key[0];
   const int threads = Threads(key[3]);
   omp_set_num_threads(threads);  // of this thread alone
@@ -263,21 +263,19 @@ void Execute(const Key& key, void* const* parts, void* bias) {
       {wanted == kOutputs ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, memory(plan->results, Engine(), parts[kOutputs])},
       {DNNL_ARG_SCRATCHPAD, memory(plan->scratch, Engine(), base + kernel_bytes)},
   };
-  if (key[4]) arguments.emplace(DNNL_ARG_BIAS, memory(plan->bias, Engine(), bias));
   plan->conv.execute(stream, arguments);
   if (plan->reordered && wanted == kKernel) reorder(own, theirs);
   stream.wait();
   scratch.Trim();
 }
 
-ffi::Error Handle(ffi::RemainingArgs operands, ffi::Result<ffi::AnyBuffer> result, ffi::Span<const int64_t> call) {
+ffi::Error Handle(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi::AnyBuffer> result,
+                  ffi::Span<const int64_t> call) {
   try {
-    size_t next = 0;
-    const auto operand = [&] { return operands.get<ffi::AnyBuffer>(next++).value().untyped_data(); };
-    void* parts[3];
-    for (int64_t part : {kInputs, kKernel, kOutputs})
-      parts[part] = part == call[0] ? result->untyped_data() : operand();
-    Execute(Key(call.begin(), call.end()), parts, next < operands.size() ? operand() : nullptr);
+    void* parts[] = {first.untyped_data(), second.untyped_data(), nullptr};
+    for (int64_t part = kOutputs; part > call[0]; --part) std::swap(parts[part], parts[part - 1]);
+    parts[call[0]] = result->untyped_data();
+    Execute(Key(call.begin(), call.end()), parts);
     return ffi::Error::Success();
   } catch (const std::exception& error) {
     return ffi::Error(ffi::ErrorCode::kInternal, std::string("oneDNN: ") + error.what());
@@ -288,7 +286,8 @@ ffi::Error Handle(ffi::RemainingArgs operands, ffi::Result<ffi::AnyBuffer> resul
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_onednn_conv, Handle,
                               ffi::Ffi::Bind()
-                                  .RemainingArgs()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
                                   .Attr<ffi::Span<const int64_t>>("call"));
 

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.onednn import backend, call
-from jaxcnn.ops.onednn.call import DTYPES, Form
+from jaxcnn.ops.onednn.form import DTYPES, Form, implementation, operands
 
 # The rule. A convolution y = F(x, w) is linear in x and in w, so with an error e like y it is one trilinear form,
 #
@@ -34,11 +34,11 @@ def _product_fwd(first: jax.Array, second: jax.Array, form: Form):
 
 def _product_bwd(form: Form, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     wide = arrays.wider(error.dtype, residuals[0].dtype)
-    names = call.operands(form.wanted)
+    names = operands(form.wanted)
     values = {**dict(zip(names, residuals, strict=True)), form.wanted: error}
     gradients = []
     for name, primal in zip(names, residuals, strict=True):
-        first, second = (values[other].astype(wide) for other in call.operands(name))
+        first, second = (values[other].astype(wide) for other in operands(name))
         gradient = _product(first, second, form._replace(wanted=name, dtype=wide))
         sharding = arrays.explicit_sharding(primal, error)
         gradient = gradient if sharding is None else jax.sharding.reshard(gradient, sharding)
@@ -71,7 +71,7 @@ def conv(
 
 
 def _expect_fast(first: jax.Array, second: jax.Array, form: Form) -> None:
-    found = call.implementation(first, second, form)
+    found = implementation(first, second, form)
     if not found or found.startswith("ref"):
         raise ValueError(
             f"oneDNN must have a fast implementation of the {form.wanted} of a convolution in {first.dtype}, here with "
