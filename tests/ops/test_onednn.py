@@ -151,20 +151,21 @@ def test_mapped_over_either_argument(built, random, axes, groups):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
-    ("x_spec", "w_spec", "gathers"),
+    ("x_spec", "w_spec", "groups", "gathers"),
     [
-        (P("data"), P(), 0),
-        (P("data"), P(None, None, None, "model"), 0),
-        (P("data", None, None, "model"), P(None, None, "model"), 0),
-        (P(("data", "model")), P(), 0),
-        (P("data", "model"), P(), 1),
+        (P("data"), P(), 1, 0),
+        (P("data"), P(), 2, 0),
+        (P("data"), P(None, None, None, "model"), 1, 0),
+        (P("data", None, None, "model"), P(None, None, "model"), 1, 0),
+        (P("data", None, None, "model"), P(None, None, "model"), 2, 1),
+        (P(("data", "model")), P(), 1, 0),
+        (P("data", "model"), P(), 1, 1),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
-def test_sharded_over_a_mesh(built, random, kind, x_spec, w_spec, gathers, groups):
+def test_sharded_over_a_mesh(built, random, kind, x_spec, w_spec, groups, gathers):
     x, w = arrays(random, (6, 5), 3, groups=groups, batch=4)
     expected = value_and_gradients("lax", x, w, feature_group_count=groups)
     mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"), axis_types=(kind,) * 2)
@@ -177,13 +178,25 @@ def test_sharded_over_a_mesh(built, random, kind, x_spec, w_spec, gathers, group
         placed = jax.device_put(x, NamedSharding(mesh, x_spec)), jax.device_put(w, NamedSharding(mesh, w_spec))
         compiled = jax.jit(run).lower(*placed).compile()
         found = compiled(*placed)
-    if groups == 1:
-        assert ("all-gather" in compiled.as_text()) == bool(gathers)
-    elif "model" not in w_spec:
-        assert found[0].sharding.shard_shape(found[0].shape)[0] < 4, "the batch stays spread"
+    assert ("all-gather" in compiled.as_text()) == bool(gathers)
+    assert found[0].sharding.shard_shape(found[0].shape)[0] < 4, "the batch stays spread"
     back = jax.jit(lambda x, w: jax.vjp(lambda x, w: ops.conv(x, w, feature_group_count=groups), x, w)[1](expected[0]))
     for a, b in zip(found, (expected[0], *back(x, w)), strict=True):
         np.testing.assert_allclose(np.asarray(a), b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_shard_map_over_a_part_of_the_mesh_is_refused(built, random):
+    x, w = arrays(random, (6, 5), 3, batch=4)
+    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    some = jax.shard_map(
+        lambda x, w: ops.conv(x, w, method="onednn"),
+        mesh=mesh,
+        in_specs=(P("data"), P()),
+        out_specs=P("data"),
+        axis_names={"data"},
+    )
+    with pytest.raises(ValueError, match=r"needs a `shard_map` over every axis .*got \('data',\) without \['model'\]"):
+        jax.jit(some)(x, w)
 
 
 def test_many_threads_and_devices_at_once(built, random):

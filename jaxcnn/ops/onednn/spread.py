@@ -120,8 +120,17 @@ def on_explicit_mesh(product: Any, first: jax.Array, second: jax.Array, form: Fo
 
 
 def on_this_device(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax.Array, jax.Array, Form]:
-    """The operands and the form of a call inside `shard_map`, where several devices make it; the same elsewhere."""
+    """The operands and the form of a call inside `shard_map`, where several devices make it; the same elsewhere.
+
+    Raises:
+      ValueError: if the `shard_map` leaves axes of the mesh to the compiler.
+    """
     mesh = jax.sharding.get_abstract_mesh()
+    left = [name for name, size in mesh.shape.items() if size > 1 and name not in mesh.manual_axes]
+    if mesh.manual_axes and left:  # the compiler does not ask there
+        raise ValueError(
+            f"`method='onednn'` needs a `shard_map` over every axis of the mesh; got {mesh.manual_axes} without {left}."
+        )
     count = _at_once(math.prod(mesh.shape[name] for name in mesh.manual_axes))
     return arrays.varying_like(first, second), arrays.varying_like(second, first), form._replace(devices=count)
 
