@@ -156,7 +156,7 @@ def _whole_cases() -> Iterator[Case]:
         kinds=(*AT_A_PLACE, "dtypes", "transformations"),
         **bilinear,
     )
-    if ops.onednn.available():
+    if ops.onednn.available() and jax.default_backend() == "cpu":
         yield from _onednn_cases()
     yield _case(
         "conv_general_dilated",
