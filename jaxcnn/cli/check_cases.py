@@ -156,6 +156,8 @@ def _whole_cases() -> Iterator[Case]:
         kinds=(*AT_A_PLACE, "dtypes", "transformations"),
         **bilinear,
     )
+    if ops.onednn.available() and jax.default_backend() == "cpu":
+        yield from _onednn_cases()
     yield _case(
         "conv_general_dilated",
         {"window_strides": (2, 1), "padding": ((1, 0), (0, 1))},
@@ -229,6 +231,27 @@ def _whole_cases() -> Iterator[Case]:
         function=ops.softmax_cross_entropy,
         batched=(0, 1),
     )
+
+
+def _onednn_cases() -> Iterator[Case]:
+    """oneDNN computes in float32 alone: whole numbers are exact there, so that proofs in float64 hold all the same."""
+
+    def single(x, w, **options):
+        return ops.conv(x.astype(jnp.float32), w.astype(jnp.float32), **options).astype(x.dtype)
+
+    for options in ({"strides": 2, "flip_kernel": True}, {"feature_group_count": 2, "padding": "LECTURE"}):
+        groups = options.get("feature_group_count", 1)
+        args = (_random.integers(-4, 5, (4, 5, 4, 4)), _random.integers(-4, 5, (3, 2, 4 // groups, 6)))
+        yield _case(
+            "conv",
+            {"method": "onednn", **options},
+            tuple(a.astype(np.float32) for a in args),
+            function=partial(single, method="onednn", **options),
+            reference=partial(ops.conv, rule="autodiff", **options),
+            kinds=("reference", "adjoint", "value", "dtypes", "transformations", "devices"),
+            batched=(0,),
+            multilinear=(0, 1),
+        )
 
 
 def _inference(x, scale, bias, mean, variance, rule: Literal["hand", "autodiff"] = "hand"):

@@ -15,7 +15,13 @@ _OPTIONAL = {
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Tell what is installed, which devices there are, and how to add what is missing."""
+    """Tell what is installed, which devices there are, and how to add what is missing.
+
+    Args:
+      build_onednn: first compile the oneDNN backend of convolution on CPU, unless that has been done.
+    """
+
+    build_onednn: bool = False
 
     def __call__(self) -> None:
         """Prints the findings."""
@@ -23,6 +29,10 @@ class Doctor:
 
         import jax
 
+        from jaxcnn.ops import onednn
+
+        if self.build_onednn:
+            onednn.build()
         print(f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
         for name in _REQUIRED:
             print(f"  {name:18s} {_version(name) or 'missing: pip install ' + name}")
@@ -33,6 +43,7 @@ class Doctor:
         for name, (extra, use) in _OPTIONAL.items():
             found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
             print(f"  {name:18s} {found}  ({use})")
+        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
 

@@ -1,6 +1,6 @@
 """Pure functions on arrays, each with its hand-written gradient."""
 
-from jaxcnn.ops import filters
+from jaxcnn.ops import filters, onednn
 from jaxcnn.ops.activations import (
     dropout,
     leaky_relu,
@@ -46,6 +46,7 @@ __all__ = [
     "max_pool_with_switches",
     "max_unpool",
     "mean_squared_error",
+    "onednn",
     "prelu",
     "relu",
     "scaled_tanh",

@@ -9,11 +9,11 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays, reference
+from jaxcnn.ops import arrays, onednn, reference
 from jaxcnn.ops.forms import Spec, convolve, correlate
 
 Rule = Literal["hand", "autodiff"]
-Method = Literal["auto", "lax", "im2col", "loops"]
+Method = Literal["auto", "lax", "im2col", "loops", "onednn"]
 METHODS = get_args(Method)
 
 
@@ -50,7 +50,7 @@ def _conv_fwd(inputs: jax.Array, kernel: jax.Array, spec: Spec):
     return _conv(inputs, kernel, spec), (inputs, kernel)
 
 
-def conv_cotangents(spec: Spec, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+def _conv_bwd(spec: Spec, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     inputs, kernel = residuals
     if error.size == 0:  # no output, no gradient; XLA has no convolution with an empty kernel
         return tuple(arrays.match_cotangent(jnp.zeros_like(array), array) for array in residuals)
@@ -61,7 +61,7 @@ def conv_cotangents(spec: Spec, residuals: tuple[jax.Array, jax.Array], error: j
     return arrays.match_cotangent(input_gradient, inputs), arrays.match_cotangent(kernel_gradient, kernel)
 
 
-_conv.defvjp(_conv_fwd, conv_cotangents)
+_conv.defvjp(_conv_fwd, _conv_bwd)
 
 
 def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec: Spec) -> jax.Array:
@@ -170,7 +170,8 @@ def conv(
       preferred_element_type: dtype of the result and of the sums.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
       method: `"auto"`, the fastest form known for this device, see `ops.forms`; `"lax"`, XLA's convolution alone;
-        `"im2col"` (one matrix product); `"loops"` (explicit, slow).
+        `"onednn"` (oneDNN's, on CPU; compiled once, see `onednn`); `"im2col"` (one matrix product); `"loops"`
+        (explicit, slow).
 
     Returns:
       `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
@@ -178,6 +179,7 @@ def conv(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+      RuntimeError: if oneDNN is asked for and cannot be had.
 
     Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
     """
@@ -198,9 +200,20 @@ def conv(
     )
     if method in ("auto", "lax"):
         return (_conv if rule == "hand" else correlate)(inputs, kernel, spec._replace(method=method))
+    if method == "onednn":
+        return _by_onednn(inputs, kernel, spec, rule)
     slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
     kernel = jnp.flip(kernel, spec.dims.rhs_spec[2:]) if flip_kernel else kernel
     return slow(inputs, kernel, spec.window, feature_group_count, precision, spec.element_type, rule)
+
+
+def _by_onednn(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> jax.Array:
+    if rule != "hand":
+        raise ValueError(f"`method='onednn'` has the hand-written rule alone; got rule={rule!r}.")
+    if 0 in (inputs.size, kernel.size, *spec.window.output_shape(inputs.shape[1:-1])):
+        return _conv(inputs, kernel, spec)
+    kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
+    return onednn.conv(inputs, kernel, spec.window, spec.feature_groups, spec.element_type)
 
 
 def conv_spec(

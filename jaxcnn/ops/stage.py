@@ -10,8 +10,7 @@ from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.activations import relu
-from jaxcnn.ops.conv import Rule, conv, conv_cotangents, conv_spec
-from jaxcnn.ops.forms import Spec, convolve
+from jaxcnn.ops.conv import Rule, conv
 from jaxcnn.ops.switches import max_pool, route, winners
 
 # y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
@@ -24,27 +23,26 @@ from jaxcnn.ops.switches import max_pool, route, winners
 # and dz goes on by the rule of `conv`. Every e' is put in exactly one cell, which is why db needs no full-size sum.
 
 
-@arrays.custom_vjp(3, 4)
-def _stage(inputs: jax.Array, kernel: jax.Array, bias: jax.Array, spec: Spec, window: Window) -> jax.Array:
-    return _stage_fwd(inputs, kernel, bias, spec, window)[0]
+@arrays.custom_vjp(2, 3)
+def _rectified_pool(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
+    return _rectified_pool_fwd(maps, bias, sizes, window)[0]
 
 
-def _stage_fwd(inputs: jax.Array, kernel: jax.Array, bias: jax.Array, spec: Spec, window: Window):
-    pooled, switches = winners(convolve(inputs, kernel, spec) + bias, window)
+def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window):
+    del sizes
+    pooled, switches = winners(maps + bias, window)
     outputs = jnp.maximum(pooled, 0)
-    return outputs, (inputs, kernel, bias, outputs, switches)
+    return outputs, (bias, outputs, switches)
 
 
-def _stage_bwd(spec: Spec, window: Window, residuals: tuple, error: jax.Array):
-    inputs, kernel, bias, outputs, switches = residuals
+def _rectified_pool_bwd(sizes: tuple[int, ...], window: Window, residuals: tuple, error: jax.Array):
+    bias, outputs, switches = residuals
     passed = jnp.where(outputs > 0, error, 0)
-    sizes = spec.window.output_shape(inputs.shape[1:-1])
-    spread = route(passed, switches, sizes, window)
     bias_gradient = jnp.sum(passed, tuple(range(passed.ndim - 1)), dtype=arrays.wider(passed.dtype, jnp.float32))
-    return (*conv_cotangents(spec, (inputs, kernel), spread), arrays.match_cotangent(bias_gradient, bias))
+    return route(passed, switches, sizes, window), arrays.match_cotangent(bias_gradient, bias)
 
 
-_stage.defvjp(_stage_fwd, _stage_bwd)
+_rectified_pool.defvjp(_rectified_pool_fwd, _rectified_pool_bwd)
 
 
 def conv_relu_pool(
@@ -71,7 +69,7 @@ def conv_relu_pool(
       pool_strides: its steps; the default is the window.
       pool_padding: its padding.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
-      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision.
+      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`.
 
     Returns:
       `(N, *pooled, O)`.
@@ -87,7 +85,7 @@ def conv_relu_pool(
     if rule == "autodiff":
         outputs = relu(conv(inputs, kernel, rule=rule, **options) + bias, rule=rule)
         return max_pool(outputs, pool, strides=pool_strides, padding=pool_padding, rule=rule)
-    spec = conv_spec(inputs, kernel, **options)
-    shape = (inputs.shape[0], *spec.window.output_shape(inputs.shape[1:-1]), kernel.shape[-1])
-    window = geometry.pool_window(shape, pool, strides=pool_strides, padding=pool_padding)
-    return _stage(inputs, kernel, bias, spec, window)
+    maps = conv(inputs, kernel, **options)
+    maps = arrays.varying_like(maps.astype(arrays.wider(maps.dtype, bias.dtype)), bias)
+    window = geometry.pool_window(maps.shape, pool, strides=pool_strides, padding=pool_padding)
+    return _rectified_pool(maps, bias, maps.shape[1:-1], window)

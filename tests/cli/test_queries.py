@@ -11,6 +11,7 @@ from flax import nnx
 from PIL import Image
 
 from jaxcnn import data, models, training
+from jaxcnn.ops import onednn
 
 LINE = re.compile(r"(?P<path>.+): (?P<ranking>\S+ \d+\.\d %(, \S+ \d+\.\d %)*)(  \((?P<changes>.+)\))?")
 
@@ -141,6 +142,24 @@ def test_doctor_tells_what_is_missing_and_how_to_add_it(jaxcnn, monkeypatch):
 
     monkeypatch.setattr(metadata, "version", version)
     assert re.search(r"torch +missing: pip install 'jaxcnn\[peers\]'", jaxcnn("doctor").out)
+
+
+def test_doctor_tells_about_onednn_and_builds_it_when_asked(jaxcnn, monkeypatch):
+    assert f"  oneDNN             {onednn.reason().rstrip('.')}  (" in jaxcnn("doctor").out
+    calls = []
+    monkeypatch.setattr(onednn, "build", lambda: calls.append(True))
+    assert jaxcnn("doctor").status == 0 and not calls
+    assert jaxcnn("doctor", "--build-onednn").status == 0 and calls
+
+    def missing():
+        raise RuntimeError("the oneDNN backend needs onednn-cpu-gomp: pip install 'jaxcnn[onednn]'.")
+
+    monkeypatch.setattr(onednn, "build", missing)
+    outcome = jaxcnn("doctor", "--build-onednn")
+    assert (outcome.status, outcome.err) == (
+        2,
+        "jaxcnn: the oneDNN backend needs onednn-cpu-gomp: pip install 'jaxcnn[onednn]'.\n",
+    )
 
 
 def test_help_is_status_0_in_a_process_of_its_own(spawn, alone):

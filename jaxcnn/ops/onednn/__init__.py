@@ -1,0 +1,11 @@
+"""Convolution on CPU by oneDNN, where that is installed and built.
+
+`pip install 'jaxcnn[onednn]'` brings oneDNN; `jaxcnn doctor --build-onednn`, or the first `ops.conv(method="onednn")`,
+compiles what binds it to XLA, with the compiler that is there. float32 and bfloat16; every transformation of JAX but
+forward mode; batches and channels may be sharded.
+"""
+
+from jaxcnn.ops.onednn.backend import available, build, reason
+from jaxcnn.ops.onednn.conv import conv
+
+__all__ = ["available", "build", "conv", "reason"]

@@ -1,0 +1,159 @@
+"""Finds oneDNN and a compiler, and builds the backend once, into the user's cache."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+SOURCE = Path(__file__).with_name("conv.cc")
+TARGET = "jaxcnn_onednn_conv"
+_INSTALL = "pip install 'jaxcnn[onednn]'"
+
+
+class _Parts(NamedTuple):
+    """What a build is made of."""
+
+    compiler: tuple[str, ...]
+    compiler_version: str
+    include: Path
+    library: Path
+    version: str
+    output: Path  # the build; its name tells everything on which it depends
+
+
+def available() -> bool:
+    """Whether the backend is built and can be loaded; never builds."""
+    try:
+        return _loaded(_parts()) is not None
+    except (OSError, RuntimeError):
+        return False
+
+
+def reason() -> str:
+    """What is there, or what is missing and how to get it, in one sentence."""
+    try:
+        parts = _parts()
+        if _loaded(parts) is None:
+            return f"onednn-cpu-gomp {parts.version} is there, the backend not yet built: jaxcnn doctor --build-onednn."
+    except (OSError, RuntimeError) as error:
+        return str(error)
+    return f"built from onednn-cpu-gomp {parts.version} with {parts.compiler_version}."
+
+
+def build() -> Path:
+    """Builds the backend, unless it is built; several processes may do so at once.
+
+    Returns:
+      The library's path, in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`.
+
+    Raises:
+      RuntimeError: if oneDNN or a compiler is missing, or the compiler fails.
+    """
+    parts = _parts()
+    output = parts.output
+    if output.exists():
+        return output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(suffix=".so", prefix=f"{output.stem}-", dir=output.parent)
+    os.close(handle)
+    command = [
+        *parts.compiler,
+        *("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-shared", "-fopenmp"),
+        *(f"-I{parts.include}", f"-I{jax.ffi.include_dir()}", str(SOURCE), str(parts.library)),
+        *(f"-Wl,-rpath,{parts.library.parent}", "-o", unfinished),
+    ]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True)
+        if found.returncode:
+            log = output.with_suffix(".log")
+            log.write_text(f"{shlex.join(command)}\n{found.stdout}{found.stderr}")
+            lines = found.stderr.strip().splitlines() or [f"exit status {found.returncode}"]
+            first = next((line for line in lines if "error" in line), lines[0])
+            raise RuntimeError(f"the oneDNN backend does not compile: {first.rstrip('.')}; the log is {log}.")
+        os.chmod(unfinished, 0o755)
+        os.replace(unfinished, output)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+    return output
+
+
+def library() -> ctypes.CDLL:
+    """The backend, built and loaded if it is not yet; its FFI target is registered.
+
+    Raises:
+      RuntimeError: if it cannot be had, in the words of `reason`.
+    """
+    build()
+    try:
+        found = _loaded(_parts())
+    except OSError as error:
+        raise RuntimeError(f"the oneDNN backend does not load: {error}.") from None
+    assert found is not None
+    return found
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor does; elsewhere products of bfloat16 are faster, and as exact, in float32."""
+    return bool(library().jaxcnn_onednn_bfloat16())
+
+
+def _loaded(parts: _Parts) -> ctypes.CDLL | None:
+    path = parts.output
+    return _load(path) if path.exists() else None
+
+
+@functools.cache
+def _load(path: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path))
+    loaded.jaxcnn_onednn_implementation.restype = ctypes.c_char_p
+    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(loaded.jaxcnn_onednn_conv), platform="cpu")
+    return loaded
+
+
+def _parts() -> _Parts:
+    return _parts_with(os.environ.get("CXX") or "g++")
+
+
+@functools.cache
+def _parts_with(name: str) -> _Parts:
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise RuntimeError(f"the oneDNN backend needs Linux on x86_64; got {sys.platform} on {platform.machine()}.")
+    library, version = _installed("onednn-cpu-gomp", "libdnnl.so.3")
+    header, _ = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
+    compiler = tuple(shlex.split(name))
+    try:
+        said = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise RuntimeError(
+            f"the oneDNN backend needs a C++ compiler, and {name!r} does not run: apt-get install g++, or name another "
+            "in CXX."
+        ) from None
+    said = said.partition("\n")[0]
+    facts = SOURCE.read_text(), name, said, str(library), version, metadata.version("jaxlib")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
+    output = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    return _Parts(compiler, said, header.parents[2], library, version, output)
+
+
+def _installed(distribution: str, name: str) -> tuple[Path, str]:
+    """A file of an installed distribution, and the distribution's version."""
+    try:
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        raise RuntimeError(f"the oneDNN backend needs {distribution}: {_INSTALL}.") from None
+    for file in found.files or ():
+        if str(file).endswith(name):
+            path = Path(os.path.normpath(str(file.locate())))
+            if path.exists():
+                return path, found.version
+    raise RuntimeError(f"{distribution} {found.version} has lost its file {name}: {_INSTALL}.")
