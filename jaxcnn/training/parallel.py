@@ -154,7 +154,7 @@ class Layout:
 def _on_host(leaf: Any) -> Any:
     if not is_key(leaf):
         return np.asarray(leaf)
-    return jax.random.wrap_key_data(np.asarray(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    return jax.random.wrap_key_data(jnp.asarray(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
 
 
 def is_key(leaf: Any) -> bool:
