@@ -37,7 +37,7 @@ Form = Callable[[jax.Array, jax.Array, Spec], jax.Array]
 #   matrix product   a window of one cell; or one output cell, which is the kernel gradient of the former;
 #   group by group   channels in a few groups, which XLA unrolls into one convolution with mostly zeros;
 #   tap by tap       one channel in each group, or one in all: a sum of products of shifted arrays;
-#   cell by cell     the kernel gradient of the latter: for each tap one product, summed.
+#   cell by cell     its kernel gradient: for each tap one product, summed.
 #
 # Everywhere else, on other devices and in half precision XLA's own is taken.
 
@@ -63,9 +63,10 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
             return pointwise
         if set(outputs) == {1} and _plain(window):
             return whole_product
-    grouped = spec.feature_groups > 1 or inputs.shape[lhs[1]] == 1
-    if grouped and spec.batch_groups == 1 and kernel.shape[rhs[1]] == 1 and math.prod(window.shape) <= _MOST_TAPS:
-        return tap_by_tap if lhs[1] == out[1] == last and rhs[0] == last else None
+    own = kernel.shape[rhs[1]]  # channels of a group
+    few = own == 1 or (own <= 4 and spec.feature_groups > _MOST_GROUPS)
+    if few and spec.batch_groups == 1 and math.prod(window.shape) * own <= _MOST_TAPS and lhs[1] == out[1] == last:
+        return tap_by_tap
     if 1 < spec.batch_groups == inputs.shape[lhs[0]] and math.prod(outputs) <= _MOST_TAPS:
         return cell_by_cell if lhs[0] == rhs[0] == last and lhs[1] == rhs[1] == 0 else None
     return group_by_group if 1 < max(spec.feature_groups, spec.batch_groups) <= _MOST_GROUPS else None
@@ -164,15 +165,19 @@ def group_by_group(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Arra
 
 @_compiled
 def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """One channel in each group, channels last: the sum of shifted inputs, each times the kernel's tap."""
+    """Few channels in each group, channels last: the sum of shifted inputs, each times the kernel's tap."""
     lhs, rhs, _ = spec.dims
-    channels, maps = inputs.shape[-1], kernel.shape[-1]
+    groups, maps = spec.feature_groups, kernel.shape[rhs[0]]
     taps = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
-    taps = lax.transpose(taps, (*rhs[2:], rhs[1], rhs[0])).reshape(-1, channels, maps // channels)
+    taps = lax.transpose(taps, (*rhs[2:], rhs[1], rhs[0])).reshape(-1, kernel.shape[rhs[1]], groups, maps // groups)
     window = spec.window
     outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
     views = _views(_padded(inputs, spec), lhs[2:], window.shape, window.dilation, outputs, window.strides)
-    terms = (view[..., None] * tap for view, tap in zip(views, taps, strict=True))
+    terms = (
+        view.reshape(*view.shape[:-1], groups, -1)[..., channel, None] * tap[channel]
+        for view, tap in zip(views, taps, strict=True)
+        for channel in range(len(tap))
+    )
     total = functools.reduce(jnp.add, terms)
     return total.reshape(*total.shape[:-2], maps).astype(spec.element_type or total.dtype)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import sys
@@ -45,6 +46,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax reports every file; failures come as exceptions
+        _hush_what_was_given_up()
         self._ocp = ocp
         self._kept = _NewestAndBest(keep)
         self.folder = folder.absolute()
@@ -99,7 +101,6 @@ class Checkpoints:
             found, damage = self._read(number, like)
             if not any_process(damage is not None) and found is not None:
                 return found
-            _hush_given_up_reads()
             warnings.warn(f"checkpoint {number} in {self.folder} is damaged ({damage}).", RuntimeWarning, stacklevel=3)
             if aside:
                 self._set_aside(number)
@@ -187,8 +188,9 @@ class _NewestAndBest:
         return [place >= old or info.step == self.best for place, info in enumerate(checkpoints)]
 
 
-def _hush_given_up_reads() -> None:
-    """When a read fails, Orbax gives up the others; they end later, each with a page on standard error but for this."""
+@functools.cache
+def _hush_what_was_given_up() -> None:
+    """When an array fails, Orbax gives up the others; they end later, each with a page on standard error but for this."""
     before = sys.unraisablehook
 
     def hook(report: Any) -> None:

@@ -29,7 +29,10 @@ REFUSED = {
     "missing value": (["train", "--epochs"], "--epochs"),
     "unknown flag": (["train", "--speed", "3"], "Unrecognized options: --speed"),
     "misspelled flag": (["train", "--epoch", "3"], "Perhaps you meant: --epochs"),
-    "unknown command": (["trian"], "Available subcommands: train, eval, predict, models, recipes, check, doctor."),
+    "unknown command": (
+        ["trian"],
+        "Available subcommands: train, eval, predict, models, recipes, check, bench, doctor.",
+    ),
     "unknown flag first": (["--speed"], "--speed"),
     "too many words": (["models", "lenet5"], "lenet5"),
     "epochs of zero": (["train", "--epochs", "0"], "`epochs` must be positive; got 0."),

@@ -1,0 +1,110 @@
+"""The forms in which a convolution is fast on a CPU are the convolution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import ops
+from jaxcnn.ops import forms
+
+# (spatial sizes, channels, kernel, outputs, groups, options), and the forms of value, input and kernel gradient
+CASES = {
+    "1x1": ((5, 6), 3, (1, 1), 4, 1, {}, ("pointwise", "pointwise", "whole_product")),
+    "1x1, strides": ((6, 7), 3, (1, 1), 4, 1, {"strides": (2, 3)}, ("pointwise", "pointwise", "whole_product")),
+    "1x1, dilated inputs": ((4, 3), 3, (1, 1), 4, 1, {"input_dilation": 2}, ("pointwise", "pointwise", None)),
+    "1x1, padded": ((4, 3), 3, (1, 1), 4, 1, {"padding": ((1, -1), (0, 2))}, ("pointwise", "pointwise", None)),
+    "one output": ((5, 5), 3, (5, 5), 4, 1, {"padding": "VALID"}, ("whole_product", None, "pointwise")),
+    "one output, flipped": (
+        (5, 5),
+        2,
+        (2, 3),
+        4,
+        1,
+        {"padding": "VALID", "strides": 4, "kernel_dilation": 2, "flip_kernel": True},
+        ("whole_product", None, "pointwise"),
+    ),
+    "one channel": ((7, 6), 1, (3, 2), 4, 1, {}, ("tap_by_tap", None, None)),
+    "two groups": ((6, 5), 6, (3, 3), 4, 2, {"strides": 2}, ("group_by_group", "group_by_group", "group_by_group")),
+    "1x1 in groups": ((4, 5), 6, (1, 1), 4, 2, {}, ("group_by_group", "group_by_group", "group_by_group")),
+    "depthwise": ((6, 5), 4, (3, 3), 4, 4, {}, ("tap_by_tap", "tap_by_tap", "cell_by_cell")),
+    "depthwise x3, strided": (
+        (7, 8),
+        4,
+        (3, 2),
+        12,
+        4,
+        {"strides": (2, 3), "padding": ((0, 2), (1, -1)), "flip_kernel": True},
+        ("tap_by_tap", "group_by_group", "cell_by_cell"),
+    ),
+    "depthwise x2, many": ((4, 5), 20, (3, 3), 40, 20, {}, ("tap_by_tap", "tap_by_tap", "cell_by_cell")),
+    "depthwise, dilated": (
+        (8, 9),
+        3,
+        (2, 3),
+        3,
+        3,
+        {"kernel_dilation": (2, 1), "input_dilation": (1, 2)},
+        ("tap_by_tap", "tap_by_tap", "cell_by_cell"),
+    ),
+    "depthwise, one axis": ((9,), 4, (3,), 4, 4, {"padding": "LECTURE"}, ("tap_by_tap", "tap_by_tap", "cell_by_cell")),
+    "depthwise, three axes": ((4, 3, 4), 2, (2, 2, 2), 2, 2, {}, ("tap_by_tap", "tap_by_tap", "cell_by_cell")),
+}
+
+
+def arrays_of(case, dtype=np.float64):
+    sizes, channels, kernel, outputs, groups, options, _ = CASES[case]
+    random = np.random.default_rng(7)
+    inputs = random.normal(size=(2, *sizes, channels)).astype(dtype)
+    weights = random.normal(size=(*kernel, channels // groups, outputs)).astype(dtype)
+    return jnp.asarray(inputs), jnp.asarray(weights), {"feature_group_count": groups, **options}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_form_has_the_value_and_all_gradients_of_xlas(float64, case):
+    inputs, weights, options = arrays_of(case)
+
+    def results(method):
+        def value(x, w):
+            return ops.conv(x, w, method=method, **options)
+
+        def bent(x, w):
+            return jnp.sum(jnp.sin(value(x, w)))
+
+        first = jax.grad(bent, (0, 1))
+        second = jax.grad(lambda x, w: sum(jnp.sum(jnp.cos(g)) for g in first(x, w)), (0, 1))
+        return value(inputs, weights), first(inputs, weights), second(inputs, weights)
+
+    for found, expected in zip(jax.tree.leaves(results("auto")), jax.tree.leaves(results("lax")), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11, strict=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_form_is_the_one_that_is_meant(monkeypatch, case):
+    inputs, weights, options = arrays_of(case, np.float32)
+    taken, choose = [], forms.fast_form
+
+    def noted(x, w, spec):
+        form = choose(x, w, spec)
+        taken.append(form and form.__name__)
+        return None  # one form is noted for each product, and none of what it is made of
+
+    monkeypatch.setattr(forms, "fast_form", noted)
+    jax.eval_shape(jax.grad(lambda x, w: jnp.sum(ops.conv(x, w, **options)), (0, 1)), inputs, weights)
+    meant = CASES[case][-1]
+    assert tuple(taken) == (meant if len(taken) == 3 else meant[:2])  # in one axis the kernel gradient may have its own
+
+
+def test_elsewhere_xlas_form_is_taken(monkeypatch):
+    inputs, weights, options = arrays_of("1x1", np.float32)
+
+    def primitives(**more):
+        return str(jax.make_jaxpr(lambda x, w: ops.conv(x, w, **options, **more))(inputs, weights))
+
+    assert "conv_general_dilated" not in primitives()
+    assert "conv_general_dilated" in primitives(method="lax")
+    assert "conv_general_dilated" in primitives(rule="autodiff")
+    halves = inputs.astype(jnp.bfloat16), weights.astype(jnp.bfloat16)
+    assert "conv_general_dilated" in str(jax.make_jaxpr(ops.conv)(*halves))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "conv_general_dilated" in primitives()
