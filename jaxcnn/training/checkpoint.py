@@ -190,7 +190,7 @@ class _NewestAndBest:
 
 @functools.cache
 def _hush_what_was_given_up() -> None:
-    """When an array fails, Orbax gives up the others; they end later, each with a page on standard error but for this."""
+    """When an array fails, Orbax gives up the others, which end later; each would print a page."""
     before = sys.unraisablehook
 
     def hook(report: Any) -> None:
