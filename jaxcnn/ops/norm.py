@@ -79,8 +79,10 @@ def _batch_norm_fwd(x, mean, variance, scale, bias, epsilon: float, devices: tup
 def _batch_norm_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple, error: jax.Array):
     x, mean, variance, scale, bias = residuals
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-    inverse, centred = lax.rsqrt(variance + epsilon), x - mean
     bias_gradient = jnp.sum(error, axes)
+    # ties x - mean to the error: XLA would compute it in the forward pass, and keep it beside x
+    mean = jnp.where(jnp.isnan(bias_gradient), bias_gradient, mean)
+    inverse, centred = lax.rsqrt(variance + epsilon), x - mean
     scale_gradient = jnp.sum(error * centred, axes) * inverse
     # dx = a e - b - c (x - mean), three numbers a channel
     factor = scale * inverse
