@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAXCNN_ONEDNN"] = "off"  # what one test builds must not change what another computes
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the rows and who takes part")
     parser.add_argument("--report", nargs="+", type=Path, default=(), help="files to print and draw")
     parser.add_argument("--readme", action="store_true", help="write the README's table")
+    parser.add_argument("--choices", action="store_true", help="write the table by which `ops.conv` chooses")
     try:
         run(**vars(parser.parse_args()))
     except (ValueError, OSError) as error:

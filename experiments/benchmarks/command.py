@@ -19,6 +19,7 @@ def run(
     list: bool = False,
     report: Sequence[Path] = (),
     readme: bool = False,
+    choices: bool = False,
 ) -> None:
     """Measures, or lists, or reports.
 
@@ -33,10 +34,12 @@ def run(
       list: print the rows and who takes part.
       report: files to print, with their figures drawn beside them.
       readme: write the README's table.
+      choices: write the table by which `ops.conv(method="auto")` chooses.
 
     Raises:
       ValueError: if a row or peer is unknown, or a file is not of this machine and these versions.
     """
+    from experiments.benchmarks import choices as table
     from experiments.benchmarks import plots, results, tables
 
     if rounds < 1 or budget <= 0:
@@ -50,7 +53,9 @@ def run(
             print(f"\n{tables.row_table(document)}\n")
             for drawn in plots.write_plots(document, Path(path).with_suffix("").absolute()):
                 print(drawn)
-    if not (readme or report):
+    if choices:
+        table.write(results.all_documents())
+    if not (readme or report or choices):
         _measure(rows, peers, quick, rounds, budget, out, list)
 
 

@@ -76,10 +76,10 @@ class Flax:
 
 
 class Jaxcnn:
-    """The ops of jaxcnn."""
+    """The ops of jaxcnn; without oneDNN unless that is asked for."""
 
     def __init__(self, method: str | None = None):
-        self.options: dict[str, Any] = {}
+        self.options: dict[str, Any] = {"method": "jax"}
         if method is not None:
             from experiments.benchmarks.peers_jaxcnn import require
 

@@ -17,7 +17,9 @@ from experiments.benchmarks.rows import LAYOUTS, Row
 
 CONVS = {
     "lenet-conv1": Conv((128, 28, 28, 1), 5, 6),
+    "lenet-conv2": Conv((128, 14, 14, 6), 5, 16),
     "resnet20-stage1": Conv((128, 32, 32, 16), 3, 16),
+    "resnet20-strided": Conv((128, 32, 32, 16), 3, 32, 2),
     "resnet20-stage3": Conv((128, 8, 8, 64), 3, 64),
     "resnet50-stage1": Conv((8, 56, 56, 64), 3, 64),
     "resnet50-stage3": Conv((8, 14, 14, 256), 3, 256),

@@ -10,6 +10,7 @@ from experiments.benchmarks.contestants import LeftOut, Program
 from experiments.benchmarks.networks import Task
 from experiments.benchmarks.peers_flax import nnx_program
 from jaxcnn import layers, models, ops
+from jaxcnn.ops import choice
 
 
 def network(name: str, classes: int, dtype: str = "float32") -> nnx.Module:
@@ -18,12 +19,13 @@ def network(name: str, classes: int, dtype: str = "float32") -> nnx.Module:
 
 
 def program(task: Task, method: str | None = None) -> Program:
-    """A training step; with `method`, by that method in every convolution."""
-    if method is not None:
-        require(method)
+    """A training step, without oneDNN; with `method`, as everyone gets it where that method can be had."""
     model = network(task.network, task.classes, task.dtype)
-    if method is not None:
-        model.set_attributes(layers.Conv, method=method)
+    if method is None:
+        model.set_attributes(layers.Conv, method="jax")
+    else:
+        require(method)
+        choice.built.cache_clear()  # it may have been built just now
     return nnx_program(model, task)
 
 

@@ -29,6 +29,8 @@ class Bench:
     """Files to print as tables, and to draw beside them."""
     readme: bool = False
     """Write the README's table from experiments/results."""
+    choices: bool = False
+    """Write, from there too, the table by which `ops.conv(method="auto")` chooses."""
 
     def __call__(self) -> None:
         """Runs the benchmarks of the checkout."""

@@ -178,7 +178,9 @@ def _whole_cases() -> Iterator[Case]:
     yield _case("locally_connected", {"strides": 2}, (x, _normal(2, 1, 3, 3, 2, 2)), **bilinear)
     stage = {"pool": 2, "pool_strides": 1}
     yield _case("conv_relu_pool", stage, (_normal(4, 4, 4, 1), _normal(3, 3, 1, 2), _normal(2)), **batch)
-    yield _case("max_pool", {"window_shape": 3, "strides": 2, "padding": "SAME"}, (distinct,), **batch)
+    overlapping = {"window_shape": 3, "strides": 2, "padding": "SAME"}
+    yield _case("max_pool", overlapping, (distinct,), **batch)
+    yield _case("relu_max_pool", overlapping, (distinct,), **batch)
     yield _case(
         "max_pool_with_switches",
         {"window_shape": 2},

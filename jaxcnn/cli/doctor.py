@@ -46,6 +46,25 @@ class Doctor:
         print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
+            _print_choices()
+
+
+def _print_choices() -> None:
+    """How `ops.conv(method="auto")` computes each kind of convolution here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxcnn.ops import choice
+
+    table = Table("kind", *choice.PARTS.values(), title="convolution by method='auto' here; speed against XLA's own")
+    for kind in choice.KINDS:
+        cells = []
+        for part in choice.PARTS:
+            method = choice.fastest(kind, part, choice.built())
+            ratio = choice.ratios(kind, part).get(method)
+            cells.append(method if ratio is None else f"{method} {ratio:.2g}")
+        table.add_row(kind, *cells)
+    Console().print(table)
 
 
 def _version(name: str) -> str | None:

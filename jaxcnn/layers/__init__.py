@@ -4,7 +4,7 @@ from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.inception import Inception
 from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm
-from jaxcnn.layers.pool import AvgPool, MaxPool
+from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
 from jaxcnn.layers.table import TableConv
 from jaxcnn.layers.unit import ConvUnit
@@ -22,4 +22,5 @@ __all__ = [
     "PreActivationBlock",
     "ResidualBlock",
     "TableConv",
+    "activate_and_pool",
 ]

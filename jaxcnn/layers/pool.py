@@ -1,12 +1,14 @@
-"""Pooling as Flax NNX modules, without parameters."""
+"""Pooling as Flax NNX modules, without parameters; and after an activation, as one operation where there is one."""
 
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry, ops
+from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.pool import Rule
 
@@ -85,3 +87,21 @@ class AvgPool(_Pool):
             count_include_pad=self.count_include_pad,
             rule=self.rule,
         )
+
+
+def activate_and_pool(
+    inputs: ArrayLike, activation: Activation | None, pool: MaxPool | AvgPool
+) -> tuple[jax.Array, jax.Array]:
+    """The activations, and the same pooled.
+
+    ReLU and max-pool are one operation, which keeps pooled arrays alone for the gradient; the activations then cost
+    nothing where nobody asks for them.
+    """
+    activations = jnp.asarray(inputs) if activation is None else activation(inputs)
+    if activation is None or not isinstance(pool, MaxPool):
+        return activations, pool(activations)
+    if (activation.name, activation.rule, pool.rule) != ("relu", "hand", "hand"):
+        return activations, pool(activations)
+    return activations, ops.relu_max_pool(
+        inputs, pool.window_shape, strides=pool.strides, padding=pool.padding, window_dilation=pool.window_dilation
+    )

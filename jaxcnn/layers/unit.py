@@ -12,6 +12,7 @@ from jaxcnn import geometry
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.ops.conv import Rule
 
 HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps the errors' variance through ReLUs
@@ -75,6 +76,13 @@ class ConvUnit(nnx.Module):
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
-        x = self.conv(inputs)
-        x = x if self.norm is None else self.norm(x)
+        x = self._before_activation(inputs)
         return x if self.activation is None else self.activation(x)
+
+    def and_pool(self, inputs: ArrayLike, pool: MaxPool | AvgPool) -> tuple[jax.Array, jax.Array]:
+        """The same, and the same pooled; leaner than one after the other, see `activate_and_pool`."""
+        return activate_and_pool(self._before_activation(inputs), self.activation, pool)
+
+    def _before_activation(self, inputs: ArrayLike) -> jax.Array:
+        x = self.conv(inputs)
+        return x if self.norm is None else self.norm(x)

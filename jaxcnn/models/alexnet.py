@@ -102,6 +102,11 @@ class AlexNet(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         for number, conv in enumerate(self.convs, start=1):
+            if number in _POOLED and (number > 2 or self.norm is None):
+                maps, x = layers.activate_and_pool(conv(x), self.activation, self.pool)
+                yield f"conv{number}", maps
+                yield f"pool{number}", x
+                continue
             x = self.activation(conv(x))
             if number <= 2 and self.norm is not None:
                 x = self.norm(x)

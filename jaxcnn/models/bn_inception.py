@@ -76,10 +76,12 @@ class BNInception(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
-        yield "conv1", (x := self.conv1(x))
-        yield "pool1", (x := self.pool(x))
-        yield "conv2", (x := self.conv2(self.conv2_reduce(x)))
-        yield "pool2", (x := self.pool(x))
+        conv1, x = self.conv1.and_pool(x, self.pool)
+        yield "conv1", conv1
+        yield "pool1", x
+        conv2, x = self.conv2.and_pool(self.conv2_reduce(x), self.pool)
+        yield "conv2", conv2
+        yield "pool2", x
         for name in BLOCKS:
             yield f"inception{name}", (x := self.blocks[name](x))
         yield "mean", (x := ops.global_avg_pool(x))

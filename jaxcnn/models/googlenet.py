@@ -109,8 +109,9 @@ class GoogLeNet(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         normalise = self.norm or (lambda x: x)
-        yield "conv1", (x := self.conv1(x))
-        yield "pool1", (x := normalise(self.pool(x)))
+        conv1, x = self.conv1.and_pool(x, self.pool)
+        yield "conv1", conv1
+        yield "pool1", (x := normalise(x))
         yield "conv2", (x := normalise(self.conv2(self.conv2_reduce(x))))
         yield "pool2", (x := self.pool(x))
         for name in BLOCKS:

@@ -67,10 +67,12 @@ class LeNet5(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
-        yield "conv1", (x := self.activation(self.conv1(x)))
-        yield "pool1", (x := self.pool1(x))
-        yield "conv2", (x := self.activation(self.conv2(x)))
-        yield "pool2", (x := self.pool2(x))
+        conv1, x = layers.activate_and_pool(self.conv1(x), self.activation, self.pool1)
+        yield "conv1", conv1
+        yield "pool1", x
+        conv2, x = layers.activate_and_pool(self.conv2(x), self.activation, self.pool2)
+        yield "conv2", conv2
+        yield "pool2", x
         yield "dense1", (x := self.activation(self.dense1(x.reshape(x.shape[0], -1))))
         yield "dense2", (x := self.activation(self.dense2(x)))
         yield "head", self.head(x)

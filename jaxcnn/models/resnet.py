@@ -131,8 +131,9 @@ class ResNet(_Residual):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
-        yield "conv1", (x := self.conv1(x))
-        yield "pool1", (x := self.pool1(x))
+        conv1, x = self.conv1.and_pool(x, self.pool1)
+        yield "conv1", conv1
+        yield "pool1", x
         yield from self._after_stem(x)
 
 

@@ -83,9 +83,12 @@ class VGG(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         for number, block in enumerate(self.blocks, start=1):
-            for place, unit in enumerate(block, start=1):
+            *units, last = block
+            for place, unit in enumerate(units, start=1):
                 yield f"conv{number}_{place}", (x := unit(x))
-            yield f"pool{number}", (x := self.pool(x))
+            maps, x = last.and_pool(x, self.pool)
+            yield f"conv{number}_{len(block)}", maps
+            yield f"pool{number}", x
         x = x.reshape(x.shape[0], -1)
         yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
         yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))

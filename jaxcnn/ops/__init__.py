@@ -19,7 +19,7 @@ from jaxcnn.ops.local import conv_transpose, depthwise_conv, locally_connected, 
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from jaxcnn.ops.norm import batch_norm, local_response_norm
 from jaxcnn.ops.pool import avg_pool, lp_pool, subsample
-from jaxcnn.ops.stage import conv_relu_pool
+from jaxcnn.ops.stage import conv_relu_pool, relu_max_pool
 from jaxcnn.ops.switches import max_pool, max_pool_with_switches, max_unpool
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "onednn",
     "prelu",
     "relu",
+    "relu_max_pool",
     "scaled_tanh",
     "separable_conv",
     "sigmoid",

@@ -10,10 +10,11 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, onednn, reference
+from jaxcnn.ops.choice import by_onednn, choose
 from jaxcnn.ops.forms import Spec, convolve, correlate
 
 Rule = Literal["hand", "autodiff"]
-Method = Literal["auto", "lax", "im2col", "loops", "onednn"]
+Method = Literal["auto", "jax", "lax", "im2col", "loops", "onednn"]
 METHODS = get_args(Method)
 
 
@@ -43,7 +44,12 @@ METHODS = get_args(Method)
 # second and higher derivatives are again hand-written.
 
 
-_conv = arrays.custom_vjp(2)(convolve)
+@arrays.custom_vjp(2)
+def _conv(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    method = choose("outputs", inputs, kernel, spec, inputs)
+    if method == "onednn":
+        return by_onednn("outputs", inputs, kernel, spec, inputs)
+    return convolve(inputs, kernel, spec._replace(method=method))
 
 
 def _conv_fwd(inputs: jax.Array, kernel: jax.Array, spec: Spec):
@@ -65,6 +71,9 @@ _conv.defvjp(_conv_fwd, _conv_bwd)
 
 
 def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec: Spec) -> jax.Array:
+    method = choose("inputs", kernel, error, spec, inputs)
+    if method == "onednn":
+        return by_onednn("inputs", kernel, error, spec, inputs)
     lhs, rhs, out = spec.dims
     groups = max(spec.feature_groups, spec.batch_groups)
     gradient = _conv(
@@ -76,6 +85,7 @@ def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec
             feature_groups=groups,
             batch_groups=1,
             flip=not spec.flip,
+            method=method,
             element_type=None,
             out_sharding=arrays.explicit_sharding(inputs, error) if spec.batch_groups == 1 else None,
         ),
@@ -84,12 +94,15 @@ def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec
 
 
 def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    method = choose("kernel", inputs, error, spec, inputs)
+    if method == "onednn":
+        return by_onednn("kernel", inputs, error, spec, inputs)
     one_axis = len(spec.window.shape) == 1 and spec.window.input_dilation == (1,)
     sharding = arrays.explicit_sharding(kernel, error)
     if one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
         return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
-    if spec.method == "auto" and jax.default_backend() == "cpu":
+    if method != "lax" and jax.default_backend() == "cpu":
         # XLA transposes both, and would compute what made them inside the transpose, cell by cell
         inputs, error = lax.optimization_barrier((inputs, error))
     gradient = _conv(
@@ -101,6 +114,7 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
             feature_groups=spec.batch_groups,
             batch_groups=spec.feature_groups,
             flip=False,
+            method=method,
             element_type=None,
             out_sharding=sharding,
         ),
@@ -172,9 +186,9 @@ def conv(
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result and of the sums.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
-      method: `"auto"`, the fastest form known for this device, see `ops.forms`; `"lax"`, XLA's convolution alone;
-        `"onednn"` (oneDNN's, on CPU; compiled once, see `onednn`); `"im2col"` (one matrix product); `"loops"`
-        (explicit, slow).
+      method: `"auto"`, by the table of what was measured (`jaxcnn doctor` shows it); `"jax"`, the fastest form without
+        oneDNN, see `ops.forms`; `"lax"`, XLA's convolution alone; `"onednn"` (oneDNN's, on CPU; compiled once, see
+        `onednn`); `"im2col"` (one matrix product); `"loops"` (explicit, slow).
 
     Returns:
       `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
@@ -201,7 +215,7 @@ def conv(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    if method in ("auto", "lax"):
+    if method in ("auto", "jax", "lax"):
         return (_conv if rule == "hand" else correlate)(inputs, kernel, spec._replace(method=method))
     if method == "onednn":
         return _by_onednn(inputs, kernel, spec, rule)

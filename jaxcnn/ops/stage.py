@@ -1,4 +1,4 @@
-"""The lecture's stage, convolution, bias, ReLU, max-pool, as one operation with one rule."""
+"""ReLU and max-pool with one rule, and with convolution and bias the lecture's whole stage."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.activations import relu
 from jaxcnn.ops.conv import Rule, conv
-from jaxcnn.ops.switches import max_pool, route, winners
+from jaxcnn.ops.switches import max_pool, now, route, winners
 
 # y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
 # large as the stage's widest. As max(., 0) does not decrease, pool and ReLU may change places, y = max(pool(z + b), 0):
@@ -25,13 +25,14 @@ from jaxcnn.ops.switches import max_pool, route, winners
 
 @arrays.custom_vjp(2, 3)
 def _rectified_pool(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
-    return _rectified_pool_fwd(maps, bias, sizes, window)[0]
+    del sizes
+    return jnp.maximum(winners(maps + bias, window)[0], 0)
 
 
 def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window):
     del sizes
     pooled, switches = winners(maps + bias, window)
-    outputs = jnp.maximum(pooled, 0)
+    outputs = now(jnp.maximum(pooled, 0), switches)
     return outputs, (bias, outputs, switches)
 
 
@@ -43,6 +44,45 @@ def _rectified_pool_bwd(sizes: tuple[int, ...], window: Window, residuals: tuple
 
 
 _rectified_pool.defvjp(_rectified_pool_fwd, _rectified_pool_bwd)
+
+
+def relu_max_pool(
+    inputs: ArrayLike,
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Max-pools what is rectified, as one operation that keeps only pooled arrays.
+
+    Equal, in value and gradient, to `max_pool(relu(inputs), ...)`, but for one case: a window that holds padding alone
+    gives 0 here, -inf there.
+
+    Args:
+      inputs: `(N, *spatial, C)`, before the ReLU.
+      window_shape: as in `max_pool`, like everything else.
+      strides: steps of the window; the default is the window's shape.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+      rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
+
+    Returns:
+      `(N, *output, C)`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+    """
+    (inputs,) = arrays.floating(inputs=inputs)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
+    if rule == "autodiff":
+        return max_pool(relu(inputs, rule=rule), window_shape, rule=rule, **options)
+    window = geometry.pool_window(inputs.shape, window_shape, **options)
+    bias = arrays.varying_like(jnp.zeros(inputs.shape[-1:], inputs.dtype), inputs)
+    return _rectified_pool(inputs, bias, inputs.shape[1:-1], window)
 
 
 def conv_relu_pool(

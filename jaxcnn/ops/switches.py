@@ -89,6 +89,12 @@ def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
     return best, lax.rem(switches, jnp.full_like(switches, jnp.iinfo(dtype).max))
 
 
+def now(pooled: jax.Array, switches: jax.Array) -> jax.Array:
+    """The pooled values, once the switches are known; XLA would leave those for later, and keep the inputs."""
+    never = jnp.iinfo(switches.dtype).max
+    return jnp.where(switches == never, 0, pooled)
+
+
 @arrays.custom_vjp(2)
 def _pick(inputs: jax.Array, switches: jax.Array, window: Window) -> jax.Array:
     """(1): what the switches point to; 0 where there is no winner."""
@@ -155,7 +161,7 @@ def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window) -> tupl
 
 def _max_pool_fwd(inputs: jax.Array, sizes: tuple[int, ...], window: Window):
     pooled, switches = _max_pool(inputs, sizes, window)
-    return (pooled, switches), switches
+    return (now(pooled, switches), switches), switches
 
 
 def _max_pool_bwd(sizes: tuple[int, ...], window: Window, switches: jax.Array, errors: tuple):

@@ -181,6 +181,7 @@ RULES = {
         (X, normal(3, 3, 2, 2), normal(2)),
         (),
     ),
+    "relu_max_pool": (partial(ops.relu_max_pool, window_shape=3, strides=2, padding="SAME"), (X,), ()),
     "lp_pool": (partial(ops.lp_pool, window_shape=2, p=3.0, padding="SAME", strides=1), (X,), ()),
     "subsample": (partial(ops.subsample, strides=(2, 3)), (X,), (0,)),
     "global_avg_pool": (ops.global_avg_pool, (X,), (0,)),

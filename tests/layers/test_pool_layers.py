@@ -114,3 +114,35 @@ def test_what_does_not_fit_is_refused(kind, arguments, shape, message):
     with pytest.raises(ValueError) as caught:
         kind(*arguments)(jnp.zeros(shape))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("window", "strides", "padding"), [(2, None, "VALID"), (3, 2, "SAME"), (3, 1, 1)])
+@pytest.mark.parametrize("kind", [layers.MaxPool, layers.AvgPool])
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_activate_and_pool_equals_one_after_the_other(random, kind, name, window, strides, padding):
+    inputs = jnp.asarray(random.integers(-3, 3, (2, 7, 8, 3)), jnp.float32)
+    pool, activation = kind(window, strides, padding=padding), layers.Activation(name)
+
+    def apart(inputs):
+        activations = activation(inputs)
+        return activations, pool(activations)
+
+    found, back = jax.vjp(lambda x: layers.activate_and_pool(x, activation, pool), inputs)
+    expected, expected_back = jax.vjp(apart, inputs)
+    errors = jax.tree.map(lambda a: jnp.asarray(random.integers(1, 9, a.shape), a.dtype), expected)
+    for a, b in zip((*found, *back(errors)), (*expected, *expected_back(errors)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_activate_and_pool_keeps_nothing_as_large_as_its_input():
+    def kept(function):
+        jaxpr = jax.make_jaxpr(lambda x: jax.vjp(function, x)[1])(jnp.ones((2, 8, 8, 3)))
+        return max(variable.aval.size for variable in jaxpr.jaxpr.outvars)
+
+    pool = layers.MaxPool(2)
+    assert kept(lambda x: layers.activate_and_pool(x, layers.Activation("relu"), pool)[1]) == 2 * 4 * 4 * 3
+    # another rule is another function: it must not be passed over
+    guided = layers.Activation("relu", rule="guided")
+    x, error = jnp.array([[[[2.0], [1.0]], [[-1.0], [0.0]]]]), -jnp.ones((1, 1, 1, 1))
+    assert not jax.vjp(lambda x: layers.activate_and_pool(x, guided, pool)[1], x)[1](error)[0].any()
+    assert kept(lambda x: layers.activate_and_pool(x, guided, pool)[1]) == 2 * 8 * 8 * 3

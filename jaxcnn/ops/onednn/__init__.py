@@ -6,6 +6,7 @@ forward mode; batches and channels may be sharded.
 """
 
 from jaxcnn.ops.onednn.backend import available, build, reason
-from jaxcnn.ops.onednn.conv import conv
+from jaxcnn.ops.onednn.conv import conv, product
+from jaxcnn.ops.onednn.spread import partly_mapped
 
-__all__ = ["available", "build", "conv", "reason"]
+__all__ = ["available", "build", "conv", "partly_mapped", "product", "reason"]

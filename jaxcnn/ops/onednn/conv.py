@@ -20,16 +20,17 @@ from jaxcnn.ops.onednn.form import DTYPES, Form, implementation, operands
 
 
 @arrays.custom_vjp(2)
-def _product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
+def product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
+    """The array `form.wanted` of a convolution, computed from the two others."""
     if first.dtype == jnp.bfloat16 and not backend.multiplies_bfloat16():
-        wide = _product(first.astype(jnp.float32), second.astype(jnp.float32), form._replace(dtype=DTYPES[0]))
+        wide = product(first.astype(jnp.float32), second.astype(jnp.float32), form._replace(dtype=DTYPES[0]))
         return wide.astype(form.dtype)
     _expect_fast(first, second, form)
     return call.product(first, second, form)
 
 
 def _product_fwd(first: jax.Array, second: jax.Array, form: Form):
-    return _product(first, second, form), (first, second)
+    return product(first, second, form), (first, second)
 
 
 def _product_bwd(form: Form, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
@@ -39,14 +40,14 @@ def _product_bwd(form: Form, residuals: tuple[jax.Array, jax.Array], error: jax.
     gradients = []
     for name, primal in zip(names, residuals, strict=True):
         first, second = (values[other].astype(wide) for other in operands(name))
-        gradient = _product(first, second, form._replace(wanted=name, dtype=wide))
+        gradient = product(first, second, form._replace(wanted=name, dtype=wide))
         sharding = arrays.explicit_sharding(primal, error)
         gradient = gradient if sharding is None else jax.sharding.reshard(gradient, sharding)
         gradients.append(arrays.match_cotangent(gradient, primal))
     return tuple(gradients)
 
 
-_product.defvjp(_product_fwd, _product_bwd)
+product.defvjp(_product_fwd, _product_bwd)
 
 
 def conv(
@@ -67,7 +68,7 @@ def conv(
         raise ValueError(f"`method='onednn'` needs `input_dilation` 1; got {window.input_dilation}.")
     if any(amount < 0 for pair in window.padding for amount in pair):
         raise ValueError(f"`method='onednn'` needs a padding of 0 or more; got {window.padding}.")
-    return _product(inputs, kernel, Form(window, inputs.shape[1:-1], groups, "outputs", dtype))
+    return product(inputs, kernel, Form(window, inputs.shape[1:-1], groups, "outputs", dtype))
 
 
 def _expect_fast(first: jax.Array, second: jax.Array, form: Form) -> None:

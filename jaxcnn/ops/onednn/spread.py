@@ -119,6 +119,16 @@ def on_explicit_mesh(product: Any, first: jax.Array, second: jax.Array, form: Fo
     return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=divided.spec(form.wanted))(*placed)
 
 
+def _left_to_compiler(mesh: Any) -> list[str]:
+    return [name for name, size in mesh.shape.items() if size > 1 and name not in mesh.manual_axes]
+
+
+def partly_mapped() -> bool:
+    """Whether this is inside a `shard_map` over some axes of the mesh alone, where there can be no call."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return bool(mesh.manual_axes and _left_to_compiler(mesh))
+
+
 def on_this_device(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax.Array, jax.Array, Form]:
     """The operands and the form of a call inside `shard_map`, where several devices make it; the same elsewhere.
 
@@ -126,7 +136,7 @@ def on_this_device(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax
       ValueError: if the `shard_map` leaves axes of the mesh to the compiler.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    left = [name for name, size in mesh.shape.items() if size > 1 and name not in mesh.manual_axes]
+    left = _left_to_compiler(mesh)
     if mesh.manual_axes and left:  # the compiler does not ask there
         raise ValueError(
             f"`method='onednn'` needs a `shard_map` over every axis of the mesh; got {mesh.manual_axes} without {left}."

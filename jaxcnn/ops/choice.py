@@ -1,0 +1,102 @@
+"""Which method of convolution is fastest on a CPU: the table that `jaxcnn bench --choices` writes."""
+
+import functools
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays, onednn
+from jaxcnn.ops.forms import Spec
+from jaxcnn.ops.onednn.form import Form, Part
+
+TABLE = Path(__file__).with_name("choices.json")
+PARTS: dict[Part, str] = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gradient"}
+
+# Convolutions are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
+KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "narrow", "strided", "dense")
+
+
+def kind(window: Window, channels: int, groups: int) -> str:
+    """The kind of a convolution of `channels` input channels."""
+    if groups > 1:
+        return "depthwise" if groups == channels else "grouped"
+    if math.prod(window.shape) == 1:
+        return "pointwise"
+    if channels <= 4:
+        return "one channel" if channels == 1 else "few channels"
+    if set(window.strides) != {1}:
+        return "strided"
+    return "narrow" if channels < 16 else "dense"
+
+
+@functools.cache
+def table() -> dict[str, Any]:
+    """Speed against XLA's own convolution, by version of jax, kind, part and method."""
+    return json.loads(TABLE.read_text())
+
+
+def ratios(kind: str, part: str) -> dict[str, float]:
+    """The table's entry for this version of jax, or the nearest one; empty where nothing was measured."""
+    found = [version for version, kinds in table().items() if part in kinds.get(kind, {})]
+    if not found:
+        return {}
+    minor = _minor(jax.__version__)
+    version = min(found, key=lambda name: abs(_minor(name)[1] - minor[1]))
+    return table()[version][kind][part]
+
+
+@functools.cache
+def fastest(kind: str, part: str, with_onednn: bool) -> str:
+    """`"onednn"`, `"jax"` (the forms of `ops.forms`) or `"lax"`."""
+    known = {"lax": 1.0, "jax": 1.0, **ratios(kind, part)}
+    if not with_onednn:
+        known.pop("onednn", None)
+    return max(known, key=lambda method: (known[method], method == "jax"))
+
+
+@functools.cache
+def built() -> bool:
+    """Whether oneDNN can be chosen, the same for as long as the process lives; `JAXCNN_ONEDNN=off` forbids it."""
+    return os.environ.get("JAXCNN_ONEDNN", "on") != "off" and onednn.available()
+
+
+def _minor(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def choose(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> str:
+    """The method that computes the wanted part of a convolution of `inputs`, out of the two others."""
+    if spec.method != "auto":
+        return spec.method
+    if jax.default_backend() != "cpu" or len(spec.window.shape) != 2 or spec.batch_groups > 1:
+        return "jax"
+    found = kind(spec.window, inputs.shape[spec.dims[0][1]], spec.feature_groups)
+    return fastest(found, wanted, built() and _onednn_can(first, second, spec, inputs))
+
+
+def _onednn_can(first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> bool:
+    window, last = spec.window, inputs.ndim - 1
+    channels_last = (0, last, *range(1, last))
+    if spec.dims != (channels_last, (last, last - 1, *range(last - 1)), channels_last) or spec.flip:
+        return False
+    if set(window.input_dilation) != {1} or min(map(min, window.padding)) < 0:
+        return False
+    if {first.dtype, second.dtype, spec.element_type or first.dtype} != {jnp.dtype(jnp.float32)}:
+        return False
+    if 0 in (first.size, second.size, *window.output_shape(inputs.shape[1:-1])):
+        return False
+    return spec.out_sharding is None and arrays.explicit_sharding(first, second) is None and not onednn.partly_mapped()
+
+
+def by_onednn(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> jax.Array:
+    """That part by oneDNN."""
+    return onednn.product(
+        first, second, Form(spec.window, inputs.shape[1:-1], spec.feature_groups, wanted, first.dtype)
+    )

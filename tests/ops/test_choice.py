@@ -1,0 +1,101 @@
+"""How `method="auto"` chooses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import geometry, ops
+from jaxcnn.ops import choice, onednn
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """Puts another table in the place of the measured one."""
+
+    def put(kinds: dict, built: bool = True) -> None:
+        version = ".".join(jax.__version__.split(".")[:2])
+        monkeypatch.setattr(choice, "table", lambda: {version: kinds})
+        monkeypatch.setattr(choice, "built", lambda: built)
+        choice.fastest.cache_clear()
+
+    yield put
+    choice.fastest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "window", "strides", "kind"),
+    [
+        (8, 8, 3, 1, "depthwise"),
+        (8, 2, 3, 1, "grouped"),
+        (8, 1, 1, 2, "pointwise"),
+        (1, 1, 5, 1, "one channel"),
+        (3, 1, 7, 2, "few channels"),
+        (6, 1, 5, 1, "narrow"),
+        (16, 1, 3, 2, "strided"),
+        (16, 1, 3, 1, "dense"),
+    ],
+)
+def test_kinds(channels, groups, window, strides, kind):
+    window = geometry.resolve_window((16, 16), (window, window), strides=strides, padding="SAME")
+    assert choice.kind(window, channels, groups) == kind
+
+
+def test_the_table_that_comes_with_the_library_is_whole():
+    for kinds in choice.table().values():
+        for kind, parts in kinds.items():
+            assert kind in choice.KINDS
+            for part, methods in parts.items():
+                assert part in choice.PARTS
+                assert methods and all(method in ("jax", "onednn") and ratio > 0 for method, ratio in methods.items())
+
+
+def test_the_fastest_that_can_be_had(table):
+    kinds = {"dense": {"kernel": {"jax": 1.1, "onednn": 1.5}, "inputs": {"jax": 0.5, "onednn": 0.8}}}
+    table(kinds)
+    assert choice.fastest("dense", "kernel", True) == "onednn"
+    assert choice.fastest("dense", "kernel", False) == "jax"
+    assert choice.fastest("dense", "inputs", True) == "lax"
+    assert choice.fastest("dense", "outputs", True) == "jax"  # was not measured
+
+
+def test_the_nearest_version_speaks_for_one_that_was_not_measured(monkeypatch):
+    kinds = {"dense": {"kernel": {"jax": 2.0}}}
+    monkeypatch.setattr(choice, "table", lambda: {"0.1": {}, "0.3": {"dense": {}}, "0.7": kinds})
+    assert choice.ratios("dense", "kernel") == {"jax": 2.0}
+    assert choice.ratios("dense", "inputs") == {}
+
+
+def _calls(function, *arrays) -> int:
+    return str(jax.make_jaxpr(function)(*arrays)).count("ffi_call")
+
+
+@pytest.mark.skipif(not onednn.available(), reason=onednn.reason())
+def test_onednn_takes_the_parts_for_which_it_is_fastest(table, random):
+    x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((2, 8, 8, 16), (3, 3, 16, 4)))
+    both = {"jax": 1.0, "onednn": 2.0}
+
+    def loss(x, w, method):
+        return jnp.sum(jnp.sin(ops.conv(x, w, method=method)))
+
+    expected = jax.value_and_grad(loss, (0, 1))(x, w, "lax")
+    for parts in ({"outputs": both}, {"inputs": both}, {"kernel": both}, dict.fromkeys(choice.PARTS, both)):
+        table({"dense": parts})
+        gradient = jax.value_and_grad(lambda x, w: loss(x, w, "auto"), (0, 1))
+        assert _calls(gradient, x, w) == len(parts)
+        for ours, theirs in zip(jax.tree.leaves(gradient(x, w)), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4)
+    assert _calls(jax.grad(lambda x, w: loss(x, w, "jax")), x, w) == 0
+
+
+@pytest.mark.skipif(not onednn.available(), reason=onednn.reason())
+def test_auto_leaves_alone_what_onednn_cannot_do(table):
+    both = {"jax": 1.0, "onednn": 2.0}
+    table({kind: dict.fromkeys(choice.PARTS, both) for kind in choice.KINDS})
+    x, w = jnp.ones((1, 8, 8, 16)), jnp.ones((3, 3, 16, 4))
+    assert _calls(ops.conv, x, w) == 1
+    assert _calls(lambda x, w: ops.conv(x, w, flip_kernel=True), x, w) == 0
+    assert _calls(lambda x, w: ops.conv(x, w, input_dilation=2), x, w) == 0
+    assert _calls(lambda x, w: ops.conv(x, w, padding=-1), x, w) == 0
+    assert _calls(lambda x, w: ops.conv(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)), x, w) == 0
+    assert _calls(ops.conv, x[:0], w) == 0
