@@ -229,7 +229,7 @@ def compiled(plan: Plan, train: Pictures, test: Pictures) -> Run:
         gradient, rest = jax.grad(loss_of, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         fast, done = (optax.apply_updates(state.params, updates), rest), state.step + 1
-        # every few steps the slow copy comes nearer, less and less, and the fast one starts from it, at last ends with it
+        # every few steps the slow copy moves towards the fast one, each time less, which then starts from there
         share = 1 - 0.95**LOOK * (done / plan.steps) ** 3
         last = done == plan.steps
         looks = (done % LOOK == 0) | last
@@ -331,6 +331,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", type=float, default=0.94, help="accuracy on lossless pictures")
     parser.add_argument("--calibrate", action="store_true", help="find the target on these files by a peer; takes long")
     parser.add_argument("--calibrate-epochs", type=int, help="of the peer; by default those of He's recipe")
+    parser.add_argument("--compilation-cache", help="folder, auto or off; by default auto on a GPU")
     parser.add_argument("--quick", action="store_true", help="a small network and few pictures, one epoch, one trial")
     parser.add_argument("--out", type=Path, help="file of results; none with --quick unless given")
     arguments = parser.parse_args(words)
@@ -343,6 +344,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def speedrun(arguments: argparse.Namespace) -> int:
     """Does what the arguments ask for."""
+    training.keep_compiled(arguments.compilation_cache)
     quick = arguments.quick
     seeds = arguments.seeds or list(range(1 if quick else arguments.trials))
     batch = min(arguments.batch_size, 64) if quick else arguments.batch_size
