@@ -127,7 +127,7 @@ class Plan(NamedTuple):
 
     classes: int
     features: int
-    count: int
+    examples: int
     batch: int
     epochs: float
     width: float
@@ -142,7 +142,7 @@ class Plan(NamedTuple):
     @property
     def epoch_steps(self) -> int:
         """Whole batches in an epoch."""
-        return data.steps_per_epoch(self.count, self.batch)
+        return data.steps_per_epoch(self.examples, self.batch)
 
 
 def optimizer_of(plan: Plan) -> optax.GradientTransformation:
@@ -176,8 +176,9 @@ def optimizer_of(plan: Plan) -> optax.GradientTransformation:
             return "fixed"
         return "bias" if "bias" in name else "kernel" if leaf.ndim == 4 else "head"
 
-    groups = {"kernel": kernels, "head": sgd(), "bias": sgd(BIAS_FACTOR), "fixed": optax.set_to_zero()}
-    groups["early"] = sgd(until=BIAS_EPOCHS * plan.epoch_steps)
+    early = sgd(until=BIAS_EPOCHS * plan.epoch_steps)
+    fixed = optax.set_to_zero()
+    groups: Any = {"kernel": kernels, "head": sgd(), "bias": sgd(BIAS_FACTOR), "early": early, "fixed": fixed}
     return optax.partition(groups, lambda params: jax.tree_util.tree_map_with_path(kind, params))
 
 
@@ -210,7 +211,7 @@ def compiled(plan: Plan, train: Pictures, test: Pictures) -> Run:
         params["whiten"]["kernel"][...] = whitening_kernel(plan.scaling(train.images[:WHITENED_FROM]))
         keys = jax.random.split(shuffled, -(-plan.steps // plan.epoch_steps))
         used = plan.epoch_steps * plan.batch
-        order = jnp.concatenate([jax.random.permutation(key, plan.count)[:used] for key in keys]).astype(jnp.int32)
+        order = jnp.concatenate([jax.random.permutation(key, plan.examples)[:used] for key in keys]).astype(jnp.int32)
         slow = jax.tree.map(jnp.copy, (params, rest))
         return State(jnp.int32(0), augmented, params, rest, optimizer.init(params), slow), order
 
@@ -312,13 +313,16 @@ def loaded(arguments: argparse.Namespace, split: str, most: int | None) -> data.
 def on_device(examples: data.Dataset, multiple: int = 1) -> Pictures:
     """Examples as the device holds them, filled up to a multiple."""
     extra = -len(examples.labels) % multiple
-    images = np.pad(examples.images, ((0, extra), (0, 0), (0, 0), (0, 0)))
-    return jax.device_put(Pictures(images, np.pad(examples.labels, (0, extra), constant_values=-1)))
+    images = np.pad(np.asarray(examples.images), ((0, extra), (0, 0), (0, 0), (0, 0)))
+    labels = np.pad(examples.labels, (0, extra), constant_values=-1)
+    return Pictures(jax.device_put(images), jax.device_put(labels))
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the trials, prints and writes what they took."""
-    parser = argparse.ArgumentParser("python -m experiments.cifar_speedrun", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m experiments.cifar_speedrun", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--data", default="cifar10", help="cifar10, folder:PATH, npz:PATH")
     parser.add_argument("--data-dir", type=Path, help="folder of the data set's files")
     parser.add_argument("--trials", type=int, default=10, help="runs, with seeds from 0 on")
