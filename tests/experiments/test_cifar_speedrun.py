@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import cifar_speedrun
+from experiments.speedrun import network
 from jaxcnn import ops
 
 HEADINGS = ("Hypothesis", "Proxy", "Protocol", "Expected", "Result", "Command", "Cost")
@@ -21,14 +22,14 @@ def test_whitened_patches_are_uncorrelated_with_variance_one(random):
     rough = random.normal(size=(50, 33, 33, 3))
     smooth = jnp.asarray(rough[:, :-1, :-1] + rough[:, 1:, :-1] + rough[:, :-1, 1:], jnp.float32)
     smooth = smooth.at[..., 1].add(smooth[..., 0])
-    kernel = cifar_speedrun.whitening_kernel(smooth)
+    kernel = network.whitening_kernel(smooth)
     whitened = np.asarray(ops.conv(smooth, kernel, padding="VALID")).reshape(-1, 24)
     np.testing.assert_allclose(whitened[:, :12].T @ whitened[:, :12] / len(whitened), np.eye(12), atol=0.01)
     np.testing.assert_array_equal(whitened[:, 12:], -whitened[:, :12])
 
 
 def test_a_kernel_passes_its_inputs_on_first(random):
-    kernel = cifar_speedrun.identity_first(jax.random.key(0), (3, 3, 4, 6))
+    kernel = network.identity_first(jax.random.key(0), (3, 3, 4, 6))
     x = jnp.asarray(random.normal(size=(2, 5, 5, 4)), jnp.float32)
     outputs = ops.conv(x, kernel)
     np.testing.assert_array_equal(outputs[..., :4], x)
