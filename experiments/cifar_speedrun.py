@@ -11,7 +11,8 @@ Protocol: the network and the schedule of Jordan 2024 (arXiv:2404.00498), airben
   copying and compiling. Pictures that went through JPEG are harder: `--calibrate` trains a peer, stock Flax's ResNet-20
   by He's recipe (published error 8.75 %), on the same files, and the allowed error of 6 % grows as the peer's has.
 Expected: 94.0 % in 3 to 4 s on an A100 (airbench94, 3.83 s; with Muon 2.59 s, n = 1000); on JPEG files about 92 %.
-Result: it stands ready and has not been run on a GPU.
+Result: it stands ready and has not been run on a GPU. On a CPU, 6,000 pictures from JPEG files, a quarter of the width,
+  batch 128 and 8 epochs lead to 67.75 % (one run, seed 0, to see that it learns).
 Command: python -m experiments.cifar_speedrun --data folder:PATH --trials 100 --calibrate
 Cost: on a GPU, minutes for the calibration, seconds for a trial; on a CPU, `--quick` takes half a minute.
 """
