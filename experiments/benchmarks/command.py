@@ -82,6 +82,7 @@ def _measure(
         return
     import jax
 
+    jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first start
     about = measure.about()
     out = Path(out) if out else None if quick else results.path_for(about)
     document = results.opened(out, about)

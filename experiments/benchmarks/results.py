@@ -15,8 +15,12 @@ Document = dict[str, Any]
 
 def path_for(about: Mapping[str, Any]) -> Path:
     """Where the figures of a device and a version of jax belong."""
-    device = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
-    return RESULTS / f"benchmarks-{device}-jax{about['versions']['jax']}.json"
+    return RESULTS / f"benchmarks-{slug(about['device'])}-jax{about['versions']['jax']}.json"
+
+
+def slug(device: str) -> str:
+    """A device's name as files have it."""
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def opened(path: Path | None, about: dict[str, Any]) -> Document:

@@ -66,11 +66,15 @@ class Train:
     """Where else the log goes, beside metrics.jsonl."""
     profile: int | None = None
     """Write a trace of so many steps to profile/ in the run folder."""
+    compilation_cache: str | None = None
+    """Folder that keeps what was compiled for later starts, auto for one in the user's cache, or off; default auto on
+    accelerators, off on CPU."""
     config: TrainConfig = TrainConfig()
 
     def __call__(self) -> int:
         """Trains, evaluates on the test split, writes the report."""
         training.initialize(self.coordinator, self.processes, self.process)
+        training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
         train, held_out, test = self._examples()
         options = self._options()

@@ -99,10 +99,11 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
         return by_onednn("kernel", inputs, error, spec, inputs)
     one_axis = len(spec.window.shape) == 1 and spec.window.input_dilation == (1,)
     sharding = arrays.explicit_sharding(kernel, error)
-    if one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
+    on_cpu = jax.default_backend() == "cpu"
+    if on_cpu and one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
         return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
-    if method != "lax" and jax.default_backend() == "cpu":
+    if on_cpu and method != "lax":
         # XLA transposes both, and would compute what made them inside the transpose, cell by cell
         inputs, error = lax.optimization_barrier((inputs, error))
     gradient = _conv(

@@ -49,20 +49,23 @@ def _over_devices(means: Any, devices: tuple[str, ...]) -> Any:
     return lax.pmean(means, devices) if devices else means
 
 
-def _plain_deviation(x: jax.Array, mean: jax.Array) -> jax.Array:
-    return _local_mean(jnp.square(x - mean))
+def _plain_deviation(x: jax.Array, mean: jax.Array, one_pass: bool) -> jax.Array:
+    if not one_pass:
+        return _local_mean(jnp.square(x - mean))
+    # the same multiplied out: no sum waits for the mean, so that one reading of x serves all
+    return jnp.maximum(_local_mean(jnp.square(x)) - mean * (2 * _local_mean(x) - mean), 0)
 
 
-_deviation = arrays.custom_vjp()(_plain_deviation)
+_deviation = arrays.custom_vjp(2)(_plain_deviation)
 
 
-def _deviation_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+def _deviation_bwd(one_pass: bool, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     x, mean = residuals
     count = x.size // x.shape[-1]
     return arrays.match_cotangent(error * (2 / count) * (x - mean), x), None
 
 
-_deviation.defvjp(lambda x, mean: (_deviation(x, mean), (x, mean)), _deviation_bwd)
+_deviation.defvjp(lambda x, mean, one_pass: (_deviation(x, mean, one_pass), (x, mean)), _deviation_bwd)
 
 
 def _plain_batch_norm(x, mean, variance, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
@@ -80,8 +83,9 @@ def _batch_norm_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple, 
     x, mean, variance, scale, bias = residuals
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
     bias_gradient = jnp.sum(error, axes)
-    # ties x - mean to the error: XLA would compute it in the forward pass, and keep it beside x
-    mean = jnp.where(jnp.isnan(bias_gradient), bias_gradient, mean)
+    if jax.default_backend() == "cpu":
+        # ties x - mean to the error: XLA would compute it in the forward pass, and keep it beside x
+        mean = jnp.where(jnp.isnan(bias_gradient), bias_gradient, mean)
     inverse, centred = lax.rsqrt(variance + epsilon), x - mean
     scale_gradient = jnp.sum(error * centred, axes) * inverse
     # dx = a e - b - c (x - mean), three numbers a channel
@@ -181,7 +185,8 @@ def batch_norm(
         devices, x_wide = _mapped_axes(axis_name), x.astype(wide)
         normalise, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
         used_mean = _over_devices(_local_mean(x_wide), devices)
-        used_variance = _over_devices(deviation(x_wide, used_mean), devices)
+        one_pass = x.dtype.itemsize < 4  # what it cancels, x in halves has already lost by rounding
+        used_variance = _over_devices(deviation(x_wide, used_mean, one_pass), devices)
         y = normalise(x_wide, used_mean, used_variance, statistics["scale"], statistics["bias"], epsilon, devices)
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]

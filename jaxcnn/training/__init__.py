@@ -1,6 +1,7 @@
 """Configuration, steps, the loop, and run folders."""
 
 from jaxcnn.training.checkpoint import CheckpointError
+from jaxcnn.training.compilation import keep_compiled
 from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.evaluation import Evaluation, Views, evaluate, predict
 from jaxcnn.training.loop import TrainResult, fit, make_augmentation, print_epoch
@@ -23,6 +24,7 @@ __all__ = [
     "fit",
     "initialize",
     "is_first",
+    "keep_compiled",
     "leave",
     "make_augmentation",
     "predict",

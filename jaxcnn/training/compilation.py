@@ -1,0 +1,50 @@
+"""What was compiled, kept for later starts."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+_LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialisation is many short ones
+
+
+def keep_compiled(where: str | Path | None = None) -> Path | None:
+    """Lets JAX keep what it compiles in a folder, where later processes find it.
+
+    Programs are found again by their text, the version of JAX, the options and the device. Those for CPUs hold
+    instructions of one kind of processor, and so `"auto"` has one folder for each kind: homes may be shared.
+
+    Args:
+      where: a folder; `"auto"` for one in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`; `"off"`; by default `"auto"`
+        on accelerators and `"off"` on CPU, but for what `$JAX_COMPILATION_CACHE_DIR` says.
+
+    Returns:
+      The folder, or None.
+    """
+    if where is None:
+        given = jax.config.values["jax_compilation_cache_dir"]
+        if given is not None:
+            return Path(given)
+        where = "off" if jax.default_backend() == "cpu" else "auto"
+    folder = None if str(where) == "off" else _own_folder() if str(where) == "auto" else Path(where)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)  # where this fails JAX would only warn, at every compilation
+    jax.config.update("jax_compilation_cache_dir", None if folder is None else str(folder.absolute()))
+    if folder is not None:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    compilation_cache.reset_cache()  # it does not look again once something was compiled
+    return folder
+
+
+def _own_folder() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [f"flags {platform.processor()}"]
+    features = {line for line in lines if line.lower().startswith(("flags", "features", "model name"))}
+    kind = hashlib.sha256(repr(sorted(features)).encode()).hexdigest()[:8]
+    return cache / f"compiled-{platform.machine()}-{kind}"

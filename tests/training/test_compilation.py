@@ -1,0 +1,65 @@
+"""What was compiled is kept where one says, and found again."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxcnn import training
+from jaxcnn.training import compilation
+
+OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch):
+    """Nothing is kept before a test, nor after it; in between, however short it took."""
+    monkeypatch.setattr(compilation, "_LEAST_SECONDS", 0.0)
+    before = {name: jax.config.values[name] for name in OPTIONS}
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation.compilation_cache.reset_cache()
+
+
+def compiled_anew(constant: float) -> None:
+    jax.clear_caches()
+    jax.jit(lambda x: x * constant).lower(jnp.ones(3)).compile()
+
+
+def test_what_is_compiled_twice_is_kept_once(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    assert training.keep_compiled(folder) == folder
+    compiled_anew(1.5)
+    kept = sorted(folder.iterdir())
+    assert kept
+    compiled_anew(1.5)
+    assert sorted(folder.iterdir()) == kept
+    compiled_anew(2.5)
+    more = len(list(folder.iterdir()))
+    assert more > len(kept)
+    assert training.keep_compiled("off") is None
+    compiled_anew(3.5)
+    assert len(list(folder.iterdir())) == more
+
+
+def test_by_default_only_accelerators_keep(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert training.keep_compiled() is None
+    automatic = training.keep_compiled("auto")
+    assert automatic is not None and automatic.parent == tmp_path / "jaxcnn" and automatic.is_dir()
+    training.keep_compiled("off")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert training.keep_compiled() == automatic
+
+
+def test_jaxs_own_setting_stays(tmp_path):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
+    assert training.keep_compiled() == tmp_path / "own"
+    assert jax.config.values["jax_compilation_cache_dir"] == str(tmp_path / "own")
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        training.keep_compiled(tmp_path / "file" / "folder")
