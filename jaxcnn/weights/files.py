@@ -66,7 +66,7 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
     path = Path(path)
     suffix = known_suffix(path)
     draft = path.with_name(f"{path.name}.draft{suffix}")
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
     text = None if config is None else json.dumps(config)
     try:
         if suffix == ".safetensors":
@@ -77,7 +77,7 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
             np.savez(draft, **whole, **({} if text is None else {_IN_NPZ: np.array(text)}))
         else:
             torch = import_torch(path)
-            torch.save({name: torch.from_numpy(array.copy()) for name, array in whole.items()}, draft)
+            torch.save({name: torch.from_numpy(array) for name, array in whole.items()}, draft)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

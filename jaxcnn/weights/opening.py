@@ -11,7 +11,7 @@ from flax import nnx
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.weights.files import Stored
 from jaxcnn.weights.loading import put
-from jaxcnn.weights.runs import build_from, read_any
+from jaxcnn.weights.runs import empty, read_any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -46,7 +46,7 @@ def open_stored(
     """As `open_model`, of a file that has been read, and perhaps known to be of a network."""
     config = config or stored.config or recognise(stored)
     try:
-        model = build_from(config, nnx.Rngs(0) if rngs is None else rngs)
+        model = empty(config, nnx.Rngs(0) if rngs is None else rngs)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{stored.path} must tell of a network that can be built; {error}") from None
     put(model, stored)

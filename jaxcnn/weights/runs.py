@@ -115,4 +115,19 @@ def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ..
 
 def abstract(config: dict[str, Any]) -> models.Network:
     """The same without numbers, for its names and shapes alone."""
-    return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(jax.random.key(0))))
+    return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(0)))
+
+
+def empty(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
+    """The same with zeros for what is learned; drawing what a file then replaces would take most of the time."""
+    model = abstract(config)
+
+    def fill(path: Any, leaf: nnx.Variable) -> nnx.Variable:
+        del path
+        shape = leaf.get_value()
+        if isinstance(leaf, nnx.RngKey):
+            return leaf.replace(jax.random.split(rngs.dropout(), shape.shape) if shape.shape else rngs.dropout())
+        return leaf.replace(jax.device_put(np.zeros(shape.shape, shape.dtype)))
+
+    nnx.update(model, nnx.map_state(fill, nnx.state(model)))
+    return model
