@@ -74,7 +74,8 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
 
             save_file(whole, draft, {"format": kind} | ({} if text is None else {CONFIG: text}))
         elif suffix == ".npz":
-            np.savez(draft, **whole, **({} if text is None else {_IN_NPZ: np.array(text)}))
+            told = {} if text is None else {_IN_NPZ: np.array(text)}
+            np.savez(draft, allow_pickle=False, **whole, **told)
         else:
             torch = import_torch(path)
             torch.save({name: torch.from_numpy(array) for name, array in whole.items()}, draft)

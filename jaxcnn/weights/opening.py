@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.weights.files import Stored
-from jaxcnn.weights.loading import put
+from jaxcnn.weights.loading import Report, put
 from jaxcnn.weights.runs import empty, read_any
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -37,21 +37,22 @@ def open_model(file: str | Path, *, rngs: nnx.Rngs | None = None) -> tuple[nnx.M
       ValueError: if it is damaged, or of no network that is known.
       ImportError: if it needs PyTorch, which is not installed.
     """
-    return open_stored(read_any(file), rngs)
+    model, config, _ = open_stored(read_any(file), rngs)
+    return model, config
 
 
 def open_stored(
     stored: Stored, rngs: nnx.Rngs | None = None, config: dict[str, Any] | None = None
-) -> tuple[nnx.Module, dict[str, Any]]:
-    """As `open_model`, of a file that has been read, and perhaps known to be of a network."""
+) -> tuple[nnx.Module, dict[str, Any], Report]:
+    """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
     config = config or stored.config or recognise(stored)
     try:
         model = empty(config, nnx.Rngs(0) if rngs is None else rngs)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{stored.path} must tell of a network that can be built; {error}") from None
-    put(model, stored)
+    report = put(model, stored)
     model.eval()
-    return model, config
+    return model, config, report
 
 
 def recognise(stored: Stored) -> dict[str, Any]:

@@ -104,8 +104,8 @@ def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError(f"`config` must have the `name` and the `options` of a network; got {str(config)[:60]}.")
     dtypes = {key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)}
-    sizes = {key: config.get(key) for key in ("num_classes", "in_features")}
-    return models.create(name, rngs=rngs, **sizes, **(options | dtypes))
+    classes, features = config.get("num_classes"), config.get("in_features")
+    return models.create(name, num_classes=classes, in_features=features, rngs=rngs, **(options | dtypes))
 
 
 def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
