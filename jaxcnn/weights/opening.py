@@ -113,7 +113,7 @@ def _residual(shapes: Shapes) -> dict[str, Any] | None:
     bottleneck = "layer1.0.conv3.weight" in shapes
     head = next(shapes[name] for name in ("fc.weight", "linear.weight") if name in shapes)
     projected = any(".downsample." in name or ".shortcut." in name for name in shapes)
-    return _by_depth(counts, bottleneck, head[0], shapes["conv1.weight"][1], shapes["conv1.weight"][-1], projected)
+    return _by_depth(counts, bottleneck, head[0], shapes["conv1.weight"], projected)
 
 
 def _flax(shapes: Shapes) -> dict[str, Any] | None:
@@ -123,19 +123,24 @@ def _flax(shapes: Shapes) -> dict[str, Any] | None:
     widths = Counter(shapes[name][-1] for name in blocks)
     counts = tuple(count for _, count in sorted(widths.items()))
     kernel, classes = shapes["params.conv_init.kernel"], shapes["params.Dense_0.kernel"][1]
-    config = _by_depth(counts, "Bottleneck" in blocks[0], classes, kernel[2], kernel[0], True)
+    config = _by_depth(counts, "Bottleneck" in blocks[0], classes, kernel[::-1], True)
     return None if config is None else config | {"options": config["options"] | {"padding": "same"}}
 
 
 def _by_depth(
-    counts: tuple[int, ...], bottleneck: bool, classes: int, channels: int, stem: int, projected: bool
+    counts: tuple[int, ...], bottleneck: bool, classes: int, stem: tuple[int, ...], projected: bool
 ) -> dict[str, Any] | None:
-    """The residual network with so many blocks in its stages."""
+    """The residual network with so many blocks in its stages, and a first kernel (O, I, height, width)."""
+    width, channels, _, window = stem
     for depth, plan in IMAGENET.items():
-        if plan == (counts, bottleneck) and stem == 7:
-            options = {} if projected else {"shortcut": "A"}
+        if plan == (counts, bottleneck) and window == 7:
+            options = _widths(width, 64, 4) | ({} if projected else {"shortcut": "A"})
             return _config(f"resnet{depth}", classes, channels, 224, _IMAGENET_SCALING, **options)
     if len(counts) == 3 and len(set(counts)) == 1 and not bottleneck:
-        depth, options = 6 * counts[0] + 2, {"shortcut": "B" if projected else "A"}
-        return _config(f"resnet{depth}", classes, channels, 32, None, **options)
+        options = _widths(width, 16, 3) | {"shortcut": "B" if projected else "A"}
+        return _config(f"resnet{6 * counts[0] + 2}", classes, channels, 32, None, **options)
     return None
+
+
+def _widths(first: int, usual: int, stages: int) -> dict[str, Any]:
+    return {} if first == usual else {"widths": [first * 2**stage for stage in range(stages)]}
