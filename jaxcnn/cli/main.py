@@ -43,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
         return _fail(named)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
         message = str(error).partition("\n-----")[0]  # JAX appends notes on its tracebacks

@@ -107,7 +107,9 @@ def import_torch(path: Path) -> Any:
     try:
         import torch
     except ImportError:
-        raise ImportError(f"{path} needs PyTorch: pip install 'jaxcnn[torch]', or convert it elsewhere.") from None
+        raise ModuleNotFoundError(
+            f"{path} needs PyTorch: pip install 'jaxcnn[torch]', or convert it elsewhere."
+        ) from None
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
         raise ImportError(f"{path} needs PyTorch 2.6, whose reader runs nothing; got {torch.__version__}.")
     return torch

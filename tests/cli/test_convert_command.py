@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from jaxcnn import models, training, weights
+from jaxcnn.weights.runs import empty
 
 
 def test_a_run_becomes_a_file_that_tells_what_it_is_of(jaxcnn, trained, alone):
@@ -39,7 +40,8 @@ def test_the_way_to_pytorch_and_back_changes_nothing(jaxcnn, trained, alone):
 
 def test_a_resnet_goes_out_under_torchvision_s_names(jaxcnn, alone):
     options = {"widths": [2, 2, 4], "shortcut": "B"}
-    model = models.create("resnet20", num_classes=3, rngs=nnx.Rngs(0), **options)
+    model = empty({"name": "resnet20", "num_classes": 3, "options": options}, nnx.Rngs(0))
+    model.blocks[1][0].shortcut.conv.kernel[...] = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
     weights.save(model, "ours.npz")
     words = ("--model", "resnet20", "--model-options", "num_classes=3", "widths=(2,2,4)", "shortcut=B")
     outcome = jaxcnn("convert", "ours.npz", "theirs.safetensors", "--to", "torchvision", *words)

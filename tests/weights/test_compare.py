@@ -37,7 +37,7 @@ def test_the_first_stage_that_parts_is_named(lenet, reference):
     assert [row.stage for row in found.rows if row.parts] == ["conv2", "head"]
     assert "dense1" not in str(found)
     lines = str(found).splitlines()
-    assert lines[3].startswith("conv2  (2, 10, 10, 16)") and lines[3].endswith("parts first")
+    assert lines[3].startswith("conv2   (2, 10, 10, 16)") and lines[3].endswith("parts first")
     assert lines[-1].endswith("the first to part is conv2")
     assert weights.compare(lenet, reference, tolerance=1e9).first is None
 
