@@ -11,7 +11,7 @@ from flax import nnx
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.weights.files import Stored
 from jaxcnn.weights.loading import Report, put
-from jaxcnn.weights.runs import empty, read_any
+from jaxcnn.weights.runs import abstract, fill, read_any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -47,10 +47,12 @@ def open_stored(
     """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
     config = config or stored.config or recognise(stored)
     try:
-        model = empty(config, nnx.Rngs(0) if rngs is None else rngs)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{stored.path} must tell of a network that can be built; {error}") from None
-    report = put(model, stored)
+        model = abstract(config)
+    except Exception as error:  # whatever a constructor makes of values that nobody checked
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ValueError(f"{stored.path} must tell of a network that can be built; {reason}.") from None
+    report = put(model, stored)  # before anything as large as the network is allocated
+    fill(model, nnx.Rngs(0) if rngs is None else rngs)
     model.eval()
     return model, config, report
 
@@ -66,7 +68,7 @@ def recognise(stored: Stored) -> dict[str, Any]:
         for reader in (_inception, _plain, _residual, _flax):
             if (config := reader(shapes)) is not None:
                 return config
-    except (KeyError, IndexError):  # names of the kind, but not all
+    except (KeyError, IndexError, ValueError, StopIteration):  # names of the kind, but not all, or of other shapes
         pass
     raise ValueError(
         f"{stored.path} must tell of its network, or be of one that is known by its names; "

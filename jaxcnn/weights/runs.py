@@ -118,16 +118,22 @@ def abstract(config: dict[str, Any]) -> models.Network:
     return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(0)))
 
 
-def empty(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
-    """The same with zeros for what is learned; drawing what a file then replaces would take most of the time."""
-    model = abstract(config)
+def fill(model: nnx.Module, rngs: nnx.Rngs) -> None:
+    """Gives an abstract network its random streams, and zeros for what nothing has been loaded into."""
 
-    def fill(path: Any, leaf: nnx.Variable) -> nnx.Variable:
-        del path
-        shape = leaf.get_value()
+    def number(leaf: nnx.Variable) -> nnx.Variable:
+        value = leaf.get_value()
+        if not isinstance(value, jax.ShapeDtypeStruct):
+            return leaf
         if isinstance(leaf, nnx.RngKey):
-            return leaf.replace(jax.random.split(rngs.dropout(), shape.shape) if shape.shape else rngs.dropout())
-        return leaf.replace(jax.device_put(np.zeros(shape.shape, shape.dtype)))
+            return leaf.replace(jax.random.split(rngs.dropout(), value.shape) if value.shape else rngs.dropout())
+        return leaf.replace(jax.device_put(np.zeros(value.shape, value.dtype)))
 
-    nnx.update(model, nnx.map_state(fill, nnx.state(model)))
+    nnx.update(model, nnx.map_state(lambda _, leaf: number(leaf), nnx.state(model)))
+
+
+def empty(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
+    """The same with zeros for what is learned; drawing what is then replaced would take most of the time."""
+    model = abstract(config)
+    fill(model, rngs)
     return model

@@ -129,12 +129,37 @@ def test_a_configuration_that_is_no_json_object_is_refused(mlp, tmp_path, text):
         ({"name": "lenet6"}, "`name` must be"),
         ({"name": "mlp", "options": {"depth": 3}}, "got depth"),
         ({"name": "mlp", "options": {"hidden": "x"}}, "hidden"),
+        ({"name": "mlp", "num_classes": "x"}, ""),
+        ({"name": "mlp", "options": {"rngs": 3}}, "rngs"),
     ],
 )
 def test_a_configuration_of_no_network_is_refused(mlp, tmp_path, config, part):
     np.savez(tmp_path / "w.npz", **weights.to_torch(mlp, "jaxcnn"), __jaxcnn__=np.array(json.dumps(config)))
     with pytest.raises(ValueError, match=f"w.npz must tell of a network that can be built; .*{part}"):
         weights.open_model(tmp_path / "w.npz")
+
+
+def test_a_configuration_of_a_giant_is_refused_before_it_is_built(mlp, tmp_path):
+    config = {"name": "mlp", "num_classes": 3, "options": {"image_size": [2, 2], "hidden": [10**9]}}
+    np.savez(tmp_path / "w.npz", **weights.to_torch(mlp, "jaxcnn"), __jaxcnn__=np.array(json.dumps(config)))
+    with pytest.raises(ValueError, match="w.npz must match the MLP in every weight"):
+        weights.open_model(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"layer1.0.conv1.weight": (3,)},
+        {"layer1.0.conv1.weight": (3, 3, 3, 3), "fc.weight": (2, 3), "conv1.weight": (3,)},
+        {"features.0.weight": (3,), "classifier.6.weight": (2, 3)},
+        {"inception3a.branch1.conv.weight": (1, 1)},
+        {"params/ResNetBlock_0/Conv_0/kernel": (3, 3, 4, 4)},
+    ],
+    ids=str,
+)
+def test_names_of_a_known_network_with_other_shapes_are_refused(mlp, tmp_path, shapes):
+    np.savez(tmp_path / "w.npz", **{name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+    refused(mlp, tmp_path / "w.npz", "must hold weights of a MLP")
 
 
 def test_weights_without_a_configuration_must_be_of_a_known_network(mlp, tmp_path):
