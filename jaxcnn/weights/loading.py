@@ -52,8 +52,8 @@ class Report:
 
     def counts(self) -> str:
         """How many of each kind, in words."""
-        kinds = {"missing": self.missing, "unexpected": self.unexpected, "of wrong shape": self.wrong_shape}
-        return ", ".join([f"{len(self.matched)} matched", *(f"{len(n)} {kind}" for kind, n in kinds.items() if n)])
+        problems = [f"{len(names)} {kind}" for kind, names in self.problems().items()]
+        return ", ".join([f"{len(self.matched)} matched", *problems])
 
 
 def load(model: nnx.Module, file: str | Path, *, strict: bool = True) -> Report:
@@ -147,8 +147,7 @@ def _canonical(name: str) -> str:
 
 
 def _ignored(name: str) -> bool:
-    first, _, last = name.partition(".")[0], None, name.rpartition(".")[2]
-    return last in _IGNORED or first in _IGNORED_GROUPS
+    return name.rpartition(".")[2] in _IGNORED or name.partition(".")[0] in _IGNORED_GROUPS
 
 
 def _like(array: np.ndarray, leaf: jax.Array) -> jax.Array:

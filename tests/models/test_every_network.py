@@ -37,7 +37,16 @@ for _name in models.MODELS:
 REDUCED["alexnet_single"] = REDUCED["alexnet"]
 # compile for half a minute and more; their shallow siblings have the same blocks
 DEEP = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (34, 44, 50, 56, 101, 110, 152)}
-DEEP |= {"bn_inception", "googlenet_torchvision", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn"}
+DEEP |= {
+    "alexnet_torchvision",
+    "bn_inception",
+    "googlenet_torchvision",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg19",
+    "vgg19_bn",
+}
 DEEP -= {"resnet50"}
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in sorted(models.MODELS)]
 
@@ -140,7 +149,10 @@ VARIANTS = [
     ("resnet50", {"version": 2}),
     ("resnet50", {"stride_on": "first", "zero_last": True}),
     ("plain20", {"version": 2}),
+    ("resnet18", {"padding": "same"}),
     ("vgg11", {"pool": "average"}),
+    ("vgg11", {"grid": (2, 3)}),
+    ("alexnet", {"grid": (2, 2), "border": (2, 2)}),
     ("googlenet", {"batch_norm": True, "auxiliary": False}),
     ("alexnet", {"local_response": False, "groups": 1}),
     ("lecun1989", {"output": "linear", "activation": "relu"}),
