@@ -28,8 +28,8 @@ class Models:
         table = Table(
             Column("name", no_wrap=True),
             Column("input", no_wrap=True),
-            Column("parameters", justify="right"),
-            Column("multiply-adds", justify="right"),
+            Column("parameters", justify="right", no_wrap=True),
+            Column("multiply-adds", justify="right", no_wrap=True),
             "paper",
             "published",
             box=None,
