@@ -1,0 +1,69 @@
+"""Whether a figure can be read: nothing cut off, nothing over something else, nothing blank."""
+
+import itertools
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+
+def whole(figure: Figure, dpi: float = 96) -> Figure:
+    """Draws a figure as saving would, and asserts that it can be read.
+
+    Every text and every panel lies on the canvas, no two texts and no two panels' frames overlap, no panel is without
+    content, and there is more than one colour. Returns the figure.
+    """
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    assert len(np.unique(np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3), axis=0)) > 2, "blank"
+    texts = [(text.get_text(), _box(text, renderer)) for text in figure.findobj(Text) if _seen(text)]
+    panels = [axes for axes in figure.findobj(Axes) if axes.get_visible() and axes.axison]
+    for name, box in [*texts, *((f"panel {axes.get_title()}", axes.get_window_extent(renderer)) for axes in panels)]:
+        inside = box.x0 >= -0.5 and box.y0 >= -0.5
+        inside = inside and box.x1 <= figure.bbox.x1 + 0.5 and box.y1 <= figure.bbox.y1 + 0.5
+        assert inside, f"{name!r} is cut off: {box.extents.round()} of {figure.bbox.extents.round()}"
+    for (name, box), (other, its) in itertools.combinations(texts, 2):
+        assert not _overlap(box, its), f"{name!r} at {box.extents.round()} lies over {other!r} at {its.extents.round()}"
+    for one, other in itertools.combinations(panels, 2):
+        lying = _overlap(one.get_window_extent(renderer), other.get_window_extent(renderer))
+        assert not lying or other in one.child_axes or one in other.child_axes, "a panel lies over another"
+    for axes in panels:
+        assert axes.has_data() or axes.texts or axes.patches or axes.child_axes, "a panel without content"
+    return figure
+
+
+def _seen(text: Text) -> bool:
+    if not (text.get_text().strip() and text.get_visible()):
+        return False
+    axes = text.axes
+    return axes is None or (axes.get_visible() and _on_axis(text))
+
+
+def _on_axis(text: Text) -> bool:
+    """Whether the axis that a label belongs to, if any, draws it: ticks outside the view are not drawn."""
+    axes = text.axes
+    assert axes is not None
+    for axis in (axes.xaxis, axes.yaxis):
+        every = [label for tick in (*axis.majorTicks, *axis.minorTicks) for label in (tick.label1, tick.label2)]
+        if any(text is label for label in every):
+            drawn = [label for tick in axis._update_ticks() for label in (tick.label1, tick.label2)]
+            return axes.axison and any(text is label for label in drawn)
+        if text in (axis.label, axis.offsetText):
+            return axes.axison
+    return True
+
+
+def _box(text: Text, renderer) -> Bbox:
+    return text.get_window_extent(renderer)
+
+
+def _overlap(one: Bbox, other: Bbox) -> bool:
+    """By more than a pixel each way: neighbours may touch."""
+    wide = min(one.x1, other.x1) - max(one.x0, other.x0)
+    high = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return wide > 1 and high > 1
