@@ -21,7 +21,7 @@ def whole(figure: Figure, dpi: float = 96) -> Figure:
     canvas.draw()
     renderer = canvas.get_renderer()
     assert len(np.unique(np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3), axis=0)) > 2, "blank"
-    texts = [(text.get_text(), _box(text, renderer)) for text in figure.findobj(Text) if _seen(text)]
+    texts = [(text.get_text(), text.get_window_extent(renderer)) for text in _texts(figure)]
     panels = [axes for axes in figure.findobj(Axes) if axes.get_visible() and axes.axison]
     for name, box in [*texts, *((f"panel {axes.get_title()}", axes.get_window_extent(renderer)) for axes in panels)]:
         inside = box.x0 >= -0.5 and box.y0 >= -0.5
@@ -37,29 +37,17 @@ def whole(figure: Figure, dpi: float = 96) -> Figure:
     return figure
 
 
-def _seen(text: Text) -> bool:
-    if not (text.get_text().strip() and text.get_visible()):
-        return False
-    axes = text.axes
-    return axes is None or (axes.get_visible() and _on_axis(text))
-
-
-def _on_axis(text: Text) -> bool:
-    """Whether the axis that a label belongs to, if any, draws it: ticks outside the view are not drawn."""
-    axes = text.axes
-    assert axes is not None
-    for axis in (axes.xaxis, axes.yaxis):
-        every = [label for tick in (*axis.majorTicks, *axis.minorTicks) for label in (tick.label1, tick.label2)]
-        if any(text is label for label in every):
-            drawn = [label for tick in axis._update_ticks() for label in (tick.label1, tick.label2)]
-            return axes.axison and any(text is label for label in drawn)
-        if text in (axis.label, axis.offsetText):
-            return axes.axison
-    return True
-
-
-def _box(text: Text, renderer) -> Bbox:
-    return text.get_window_extent(renderer)
+def _texts(figure: Figure) -> list[Text]:
+    """The texts that are drawn: not those of hidden axes, nor of ticks outside the view."""
+    hidden = set()
+    for axes in figure.findobj(Axes):
+        for axis in (axes.xaxis, axes.yaxis):
+            drawn = axis._update_ticks() if axes.get_visible() and axes.axison else []
+            ticks = [tick for tick in (*axis.majorTicks, *axis.minorTicks) if tick not in drawn]
+            hidden |= {id(text) for tick in ticks for text in (tick.label1, tick.label2)}
+            if not (axes.get_visible() and axes.axison):
+                hidden |= {id(axis.label), id(axis.offsetText)}
+    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and id(t) not in hidden]
 
 
 def _overlap(one: Bbox, other: Bbox) -> bool:

@@ -54,17 +54,19 @@ class Animation(NamedTuple):
         return f'<img alt="animation" src="data:image/gif;base64,{data}">'
 
 
-def canvas(width: float, height: float, title: str = "") -> Figure:
+def canvas(width: float, height: float, title: str = "", *, layout: Any = "constrained") -> Figure:
     """An empty figure.
 
     Args:
       width: in inches, of 96 pixels on a page.
       height: in inches, that of the title included.
       title: what is seen, over everything, broken into lines where it is too long.
+      layout: matplotlib's layout engine; None for panels that are placed by hand.
     """
-    figure = Drawing(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    figure = Drawing(figsize=(width, height), layout=layout, facecolor=PAPER)
     if title:
-        figure.suptitle(fitted(title, width - 0.2), x=0.008, ha="left", **TEXT | {"fontsize": 9})
+        options = TEXT | {"fontsize": 9}
+        figure.suptitle(fitted(title, width - 0.2), x=0.05 / width, y=1 - 0.05 / height, ha="left", va="top", **options)
     return figure
 
 
@@ -187,28 +189,38 @@ def tiles(
     images = [np.asarray(image) for image in images]
     count = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
-    captions = [*captions, *[""] * (len(images) - len(captions))]
     lines = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
-    margin = max((len(name) for name in rows), default=0) * 7 * _CHARACTER / 72 + 0.1 if rows else 0.0
-    width = max(columns * (size + 0.06) + margin, 2.4 if title else 0.8)
-    tall = max((image.shape[0] / image.shape[1] for image in images if image.shape[1]), default=1.0)
-    row = size * min(tall, 1.6) + 0.08 + 0.13 * lines
-    figure = canvas(width, count * row + title_height(title, width) + 0.08, title)
-    if levels is None:
-        top = reach(images)
-        finite = [image[np.isfinite(image)] for image in images]
-        low = min((part.min() for part in finite if part.size), default=0.0)
-        high = max((part.max() for part in finite if part.size), default=1.0)
-        levels = (-top, top) if signed else (float(low), float(high))
-    grid = figure.subplots(count, columns, squeeze=False)
-    for axes in grid.flat[len(images) :]:
-        axes.axis("off")
-    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+    margin = 0.1 + max((len(name) for name in rows), default=0) * 7 * _CHARACTER / 72 if rows else 0.04
+    tall = size * min(max((image.shape[0] / max(image.shape[1], 1) for image in images), default=1.0), 1.6)
+    step, gap = size + 0.06, 0.06 + 0.14 * lines
+    width = max(margin + columns * step, 2.4 if title else 0.8)
+    head = title_height(title, width)
+    height = head + count * (tall + gap) + 0.06
+    figure = canvas(width, height, title, layout=None)  # placed by hand: a layout engine takes seconds for many tiles
+    levels = levels or _levels(images, signed)
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        bottom = height - head - (row + 1) * (tall + gap)
+        box = ((margin + column * step) / width, bottom / height, size / width, tall / height)
+        axes = figure.add_axes(box)
         show(axes, image, signed=signed, levels=levels, cmap=cmap)
-        axes.set_title("\n".join(shortened(part, size) for part in caption.split("\n")), pad=2, **SMALL)
-    for axes, name in zip(grid[:, 0], rows, strict=False):
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", **SMALL)
+        if place < len(captions):
+            parts = captions[place].split("\n")
+            axes.set_title("\n".join(shortened(part, step - 0.04) for part in parts), pad=2, **SMALL)
+        if rows and not column:
+            axes.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=4, **SMALL)
     return figure
+
+
+def _levels(images: Sequence[np.ndarray], signed: bool) -> tuple[float, float]:
+    """The ends of one scale for all."""
+    if signed:
+        return -reach(images), reach(images)
+    finite = [image[np.isfinite(image)] for image in images]
+    return (
+        float(min((part.min() for part in finite if part.size), default=0.0)),
+        float(max((part.max() for part in finite if part.size), default=1.0)),
+    )
 
 
 def colorbar(figure: Figure, image: AxesImage, axes: Any, label: str = "") -> None:
