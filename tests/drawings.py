@@ -20,7 +20,8 @@ def whole(figure: Figure, dpi: float = 96) -> Figure:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    assert len(np.unique(np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3), axis=0)) > 2, "blank"
+    pixels = np.asarray(canvas.buffer_rgba()).view(np.uint32)
+    assert len(np.unique(pixels)) > 2, "blank"
     texts = [(text.get_text(), text.get_window_extent(renderer)) for text in _texts(figure)]
     panels = [axes for axes in figure.findobj(Axes) if axes.get_visible() and axes.axison]
     for name, box in [*texts, *((f"panel {axes.get_title()}", axes.get_window_extent(renderer)) for axes in panels)]:
