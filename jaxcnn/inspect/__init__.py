@@ -2,6 +2,7 @@
 
 from jaxcnn.inspect.counts import Cost, Shared, costs, shared_counts
 from jaxcnn.inspect.filtering import Filtered, apply_filters, classic_filters, sample_picture
+from jaxcnn.inspect.image_page import write_image_page
 from jaxcnn.inspect.matrices import convolution_matrix, im2col, pool_matrix
 from jaxcnn.inspect.report import write_report
 from jaxcnn.inspect.sliding import Slide, slide
@@ -26,5 +27,6 @@ __all__ = [
     "sample_picture",
     "shared_counts",
     "slide",
+    "write_image_page",
     "write_report",
 ]

@@ -39,10 +39,10 @@ def sample_picture(name: str = "camera") -> np.ndarray:
         else:
             if name.startswith("_") or name not in pictures.__all__:
                 raise ValueError(f"`name` must be that of a picture in skimage.data; got {name!r}.")
-            return _grey(getattr(pictures, name)())
+            return grey(getattr(pictures, name)())
     from sklearn.datasets import load_sample_image
 
-    return _grey(load_sample_image(f"{name}.jpg"))
+    return grey(load_sample_image(f"{name}.jpg"))
 
 
 def classic_filters() -> dict[str, np.ndarray]:
@@ -89,6 +89,9 @@ def apply_filters(
     return found
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
+def grey(picture: np.ndarray) -> np.ndarray:
+    """A picture of bytes, `(H, W)` or `(H, W, C)`, in grey from 0 to 1."""
     picture = np.asarray(picture, np.float32) / 255
-    return picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.ndim == 3 else picture
+    if picture.ndim == 3:
+        picture = picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.shape[-1] == 3 else picture[..., 0]
+    return picture

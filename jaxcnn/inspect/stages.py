@@ -83,7 +83,8 @@ def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str,
     copy: Any = evaluating(model)
     dtype = getattr(model, "input_dtype", jnp.float32)
     shape = jax.ShapeDtypeStruct((1, *input_shape), dtype)
-    names = list(jax.eval_shape(lambda images: copy(images, capture=True)[1], shape))
+    names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
+    jax.eval_shape(lambda images: names.extend(copy(images, capture=True)[1]), shape)
     marked = _Marked(copy, names)
     marked.input_dtype = dtype
     rows = models.summary(marked, (1, *input_shape)).rows

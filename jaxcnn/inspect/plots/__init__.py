@@ -9,7 +9,7 @@ from jaxcnn.inspect.plots.filters import filters
 from jaxcnn.inspect.plots.learning import learning_curves
 from jaxcnn.inspect.plots.maps import feature_maps
 from jaxcnn.inspect.plots.matrices import convolution_as_matrix, pool_as_matrix
-from jaxcnn.inspect.plots.pictures import augmented, labelled_images
+from jaxcnn.inspect.plots.pictures import augmented, labelled_images, prediction
 from jaxcnn.inspect.plots.sliding import sliding_animation, sliding_steps, sliding_window
 from jaxcnn.inspect.plots.style import Animation, save
 
@@ -28,6 +28,7 @@ __all__ = [
     "labelled_images",
     "learning_curves",
     "pool_as_matrix",
+    "prediction",
     "receptive_fields",
     "save",
     "shared_counts",

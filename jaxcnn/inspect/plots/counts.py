@@ -41,11 +41,12 @@ def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
 
     Args:
       found: of `inspect.shared_counts`.
-      most: how many convolutions are shown; the first ones.
+      most: how many convolutions are shown; the first of each size.
     """
-    shown = found[:most]
-    more = f", the first {most} of {len(found)}" if len(found) > most else ""
-    title = f"parameters if every output had its own weights, or every input too{more}; each line is ten times more"
+    sizes = {each[1:]: each for each in reversed(found)}
+    shown = [each for each in found if sizes[each[1:]] is each][:most]
+    more = f" ({len(shown)} of {len(found)} convolutions)" if len(found) > len(shown) else ""
+    title = f"parameters if weights were not shared, or every input were seen too{more}; each line is ten times more"
     figure = style.canvas(8, 0.42 * len(shown) + 1.0, title)
     axes = figure.subplots()
     places = np.arange(len(shown))[::-1]

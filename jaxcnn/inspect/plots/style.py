@@ -66,8 +66,9 @@ def canvas(width: float, height: float, title: str = "", *, layout: Any = "const
     """
     figure = Drawing(figsize=(width, height), layout=layout, facecolor=PAPER)
     if title:
-        options = TEXT | {"fontsize": 9}
-        figure.suptitle(fitted(title, width - 0.2), x=0.1 / width, y=1 - 0.06 / height, ha="left", va="top", **options)
+        options = TEXT | {"fontsize": 9, "ha": "left", "va": "top"}
+        place = {} if layout else {"y": 1 - 0.06 / height}  # an engine makes room only for titles that it places
+        figure.suptitle(fitted(title, width - 0.2), x=0.1 / width, **place, **options)
     return figure
 
 
