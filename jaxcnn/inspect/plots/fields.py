@@ -1,5 +1,6 @@
 """Receptive fields: what a unit could see, and what it does see."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,8 +28,8 @@ def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> 
     seen, bars = figure.subplots(1, 2, width_ratios=(1, 1.6))
     style.show(seen, image)
     names = list(fields)
+    middle = (height - 1) / 2, (width - 1) / 2
     for number, field in enumerate(fields.values()):
-        middle = (height - 1) / 2, (width - 1) / 2
         _outline(seen, middle, field.size, number)
     style.heading(seen, "in the middle of an image")
     sizes = [max(field.size) for field in fields.values()]
@@ -49,11 +50,12 @@ def effective_fields(fields: Mapping[str, EffectiveField], *, columns: int = 5) 
 
     Args:
       fields: by stage, of `inspect.effective_fields`.
-      columns: stages in a row.
+      columns: stages in a row, at most.
     """
     captions = [f"{name}\ncould: {max(each.field.size)}, does: {each.width:.0f}" for name, each in fields.items()]
     title = "effective receptive fields: mean magnitude of the middle unit's gradient; outlined, all that it could see"
     strengths = [each.strength for each in fields.values()]
+    columns = math.ceil(len(captions) / math.ceil(len(captions) / columns))
     figure = style.tiles(
         strengths, captions, columns=columns, size=1.55, levels=(0, 1), cmap=style.SEQUENTIAL, title=title
     )

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 INK, FAINT, PAPER = "#30343b", "#a6abb3", "#ffffff"
 ACCENT = "#b3541e"  # a red-brown that stays apart from the ink in print
@@ -211,6 +212,51 @@ def tiles(
             axes.set_title("\n".join(shortened(part, step - 0.04) for part in parts), pad=2, **SMALL)
         if rows and not column:
             axes.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=4, **SMALL)
+    return figure
+
+
+def mosaic(
+    images: Sequence[Any],
+    *,
+    columns: int = 8,
+    size: float = 0.7,
+    signed: bool = False,
+    levels: tuple[float, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Pictures in a grid on one panel, without captions: many of them are drawn ten times faster than by `tiles`.
+
+    Args:
+      images: of one shape, as `show` draws them.
+      columns: pictures in a row.
+      size: of a picture, in inches.
+      signed: as in `tiles`.
+      levels: as in `tiles`.
+      title: what is seen.
+    """
+    images = [np.asarray(image) for image in images]
+    rows = math.ceil(len(images) / columns)
+    tall = size * images[0].shape[0] / images[0].shape[1]
+    across, down = size + 0.06, tall + 0.06
+    width = max(min(columns, len(images)) * across + 0.14, 2.4 if title else 0.8)
+    height = title_height(title, width) + rows * down + 0.06
+    figure = canvas(width, height, title, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    low, high = levels or _levels(images, signed)
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        left, bottom = 0.1 + column * across, (rows - row - 1) * down + 0.06
+        axes.imshow(
+            image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image,
+            cmap=SIGNED if signed else GREY,
+            vmin=low,
+            vmax=high,
+            interpolation="nearest",
+            extent=(left, left + size, bottom, bottom + tall),
+        )
+        axes.add_patch(Rectangle((left, bottom), size, tall, fill=False, ec=FAINT, lw=0.5))
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     return figure
 
 
