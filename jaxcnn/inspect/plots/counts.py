@@ -46,8 +46,8 @@ def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
     sizes = {each[1:]: each for each in reversed(found)}
     shown = [each for each in found if sizes[each[1:]] is each][:most]
     more = f" ({len(shown)} of {len(found)} convolutions)" if len(found) > len(shown) else ""
-    title = f"parameters if weights were not shared, or every input were seen too{more}; each line is ten times more"
-    figure = style.canvas(8, 0.42 * len(shown) + 1.0, title)
+    title = f"parameters, if weights were not shared, and if every output saw every input{more}"
+    figure = style.canvas(8, 0.42 * len(shown) + 1.2, title)
     axes = figure.subplots()
     places = np.arange(len(shown))[::-1]
     kinds = (
@@ -66,7 +66,7 @@ def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
     axes.set_xscale("log")
     top = max(each.dense for each in shown)
     axes.set_xlim(max(1, min(each.convolution for each in shown) / 3), top * 8)
-    style.plain(axes)
+    style.plain(axes, "each line is ten times more")
     axes.xaxis.grid(True, color="#e4e5e7", lw=0.6)
     axes.set_axisbelow(True)
     axes.minorticks_off()

@@ -36,9 +36,10 @@ def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> 
     places = np.arange(len(names))[::-1]
     bars.barh(places, sizes, 0.7, color=[_color(number) for number in range(len(names))])
     side = max(height, width)
+    behind = {"fc": style.PAPER, "ec": "none", "pad": 0.5}  # over the dotted line
     bars.axvline(side, color=style.INK, lw=0.8, ls=":")
     for place, size in zip(places, sizes, strict=True):
-        bars.text(size + 0.01 * max(*sizes, side), place, f" {size}", va="center", **style.SMALL)
+        bars.text(size + 0.01 * max(*sizes, side), place, f" {size}", va="center", bbox=behind, **style.SMALL)
     style.plain(bars, f"cells across; dotted: the image, {side}")
     bars.set_yticks(places, names, fontsize=7, parse_math=False)
     bars.set_xlim(0, 1.12 * max(*sizes, side))

@@ -55,8 +55,9 @@ def sliding_animation(slide: Slide, *, rate: float = 1.5) -> style.Animation:
     figure, (row,) = _sheet(slide, 1)
 
     def draw(step: int) -> None:
-        for axes in row:
-            axes.clear()
+        for axes in row:  # `axes.clear` would make all ticks anew
+            for artist in (*axes.images, *axes.patches, *axes.lines, *axes.texts):
+                artist.remove()
         _draw(row, slide, step)
 
     draw(0)
@@ -90,7 +91,7 @@ def _draw(row: list[Axes], slide: Slide, step: int) -> None:
     lowest = min(axes.get_position().y0 for axes in row)
     x, y = left.get_position().x0, lowest - 0.1 / figure.get_figheight()
     text = style.shortened(_sum(slide, step, reads), figure.get_figwidth() - 0.2, 8)
-    left.text(x, y, text, va="top", transform=figure.transFigure, **style.TEXT)  # goes when the panel is cleared
+    left.text(x, y, text, va="top", transform=figure.transFigure, **style.TEXT)  # goes with the panel's other texts
 
 
 def _sum(slide: Slide, step: int, reads: np.ndarray) -> str:
