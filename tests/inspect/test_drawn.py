@@ -103,8 +103,8 @@ def test_the_matrix_that_is_drawn_is_the_convolution(random):
     np.testing.assert_array_equal(back, weights.T)
     np.testing.assert_allclose(back @ g, dx)
     np.testing.assert_array_equal(taps.ravel(), kernel.ravel())
-    np.testing.assert_allclose(windows @ taps, again)
-    np.testing.assert_allclose(again, y, rtol=1e-5)
+    np.testing.assert_allclose(windows @ taps, again, atol=1e-5)
+    np.testing.assert_allclose(again, y, atol=1e-5)
     assert figure.axes[0].images[0].get_array().mask.any(), "structural zeros stay blank"
 
 
@@ -185,7 +185,7 @@ def test_fields_of_the_stages_and_what_is_used_of_them(lenet):
 
 
 def test_the_first_kernel_is_that_of_the_layer_that_is_called_first():
-    model = models.create("resnet20", rngs=nnx.Rngs(0), depth=8, widths=(4, 4, 4))
+    model = models.create("resnet20", rngs=nnx.Rngs(0), widths=(4, 4, 4))
     np.testing.assert_array_equal(inspect.first_kernel(model, (32, 32, 3)), model.conv1.conv.kernel[...])
     assert inspect.first_kernel(models.create("mlp", hidden=(4,), rngs=nnx.Rngs(0)), (28, 28, 1)) is None
 
@@ -213,7 +213,7 @@ def test_counts_of_lenet():
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("lenet5", (28, 28, 1)), ("resnet56", (32, 32, 3)), ("alexnet", (224, 224, 3)), ("mlp", (28, 28, 1))],
+    [("lenet5", (28, 28, 1)), ("resnet32", (32, 32, 3)), ("alexnet", (224, 224, 3)), ("mlp", (28, 28, 1))],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_networks_are_drawn_whole(name, shape):

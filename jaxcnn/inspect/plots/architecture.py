@@ -60,9 +60,9 @@ def kind_of(row: LayerRow) -> str:
     name = row.kind.lower()
     if "pool" in name or name == "subsample":
         return "pool"
-    if "conv" in name or "local" in name:
-        return "conv"
-    return "dense" if row.multiply_adds else ""
+    if not row.multiply_adds:
+        return ""
+    return "conv" if len(row.output_shape) > 2 else "dense"
 
 
 def _block(axes: Axes, x: float, y: float, tall: float, wide: float, kind: str) -> None:
