@@ -285,3 +285,8 @@ def test_everything_of_plots_is_public_and_documented():
     assert list(plots.__all__) == sorted(plots.__all__)
     for name in plots.__all__:
         assert (getattr(plots, name).__doc__ or "").strip().splitlines()[0].endswith(".")
+
+
+def test_numbers_are_as_long_as_their_cells():
+    assert [style.written(value) for value in (-0.0, 3, 0.0625, -1234567.0)] == ["0", "3", "0.0625", "-1234567"]
+    assert [style.written(value, 4) for value in (0.0625, -0.62, 12.34)] == ["0.1", "-0.6", "12.3"]

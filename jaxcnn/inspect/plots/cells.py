@@ -96,7 +96,8 @@ def draw(
             axes.add_patch(box)
     side = axes.get_position().width * axes.figure.get_figwidth() / width
     if side >= _READABLE:
-        style.numbers(axes, values, size=7 if side > 0.3 else 6)
+        size = 7 if side > 0.3 else 6
+        style.numbers(axes, values, size=size, most=int(72 * side / (0.64 * size)))  # a digit is 0.64 as wide
     if side > 0.08:
         for edge in range(1, width):
             axes.axvline(edge - 0.5, color=style.FAINT, lw=0.5, zorder=2)

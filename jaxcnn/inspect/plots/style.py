@@ -140,7 +140,7 @@ def show(
     return axes.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest", interpolation_stage="data")
 
 
-def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: float = 7, form: str = "{:.3g}") -> None:
+def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: float = 7, most: int = 6) -> None:
     """Writes an array's values into its cells; NaN, and what is masked, stays empty.
 
     Args:
@@ -148,14 +148,20 @@ def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: fl
       values: `(H, W)`.
       image: what `show` gave, so that the ink stands out from each cell.
       size: of the letters, in points.
-      form: of a number.
+      most: characters that fit into a cell.
     """
     for (row, column), value in np.ndenumerate(np.ma.filled(np.ma.asarray(values, float), np.nan)):
         if np.isnan(value):
             continue
         ink = INK if image is None else ink_on(image.cmap(image.norm(value)))
-        text = form.format(value + 0.0)  # no negative zero
-        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink, parse_math=False)
+        told = written(value, most)
+        axes.text(column, row, told, ha="center", va="center", fontsize=size, color=ink, parse_math=False)
+
+
+def written(value: float, most: int = 6) -> str:
+    """A number in at most so many characters, with three digits where there is room for them."""
+    tried = [form.format(value + 0.0) for form in ("{:.3g}", "{:.2g}", "{:.1f}", "{:.0f}")]  # no negative zero
+    return next((text for text in tried if len(text) <= most), tried[-1])
 
 
 def ink_on(color: Any) -> str:
