@@ -82,6 +82,7 @@ class _Marked(nnx.Module):
     def __init__(self, model: Any, names: Sequence[str]):
         self.model = model
         self.ends = nnx.List([_End() for _ in names])
+        self.input_dtype = getattr(model, "input_dtype", jnp.float32)
 
     def __call__(self, images: jax.Array) -> list[jax.Array]:
         _, stages = self.model(images, capture=True)
@@ -105,9 +106,7 @@ def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str,
     shape = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
     jax.eval_shape(lambda images: names.extend(copy(images, capture=True)[1]), shape)
-    marked = _Marked(copy, names)
-    marked.input_dtype = dtype
-    rows = models.summary(marked, (1, *input_shape)).rows
+    rows = models.summary(_Marked(copy, names), (1, *input_shape)).rows
     ends = [row for row in rows if row.kind == _End.__name__]
     return {name: row.field for name, row in zip(names, ends, strict=True) if row.field is not None}
 

@@ -1,6 +1,7 @@
 """The sliding window with the numbers in the cells: one step, several, or all as an animation."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def _draw(row: list[Axes], slide: Slide, step: int) -> None:
     written = np.full(slide.output.shape, np.nan)
     written.flat[: step + 1] = slide.output.flat[: step + 1]
     cells.draw(right, written, "output", marked=[slide.place(step)])
-    figure = left.figure
+    figure: Any = left.figure
     lowest = min(axes.get_position().y0 for axes in row)
     x, y = left.get_position().x0, lowest - 0.1 / figure.get_figheight()
     text = style.shortened(_sum(slide, step, reads), figure.get_figwidth() - 0.2, 8)
@@ -97,7 +98,7 @@ def _draw(row: list[Axes], slide: Slide, step: int) -> None:
 def _sum(slide: Slide, step: int, reads: np.ndarray) -> str:
     """The sum of products that a step computes; products with padding are left out."""
     pairs = [
-        (slide.padded[tuple(cell)], weight)
+        (float(slide.padded[tuple(cell)]), float(weight))
         for cell, weight in zip(reads, slide.kernel.flat, strict=True)
         if slide.real[tuple(cell)]
     ]

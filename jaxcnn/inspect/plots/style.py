@@ -299,7 +299,9 @@ def save(figure: Figure | Animation, path: str | Path) -> Path:
       ValueError: if the ending is none of these, or not for this.
     """
     path = Path(path)
-    kinds = {".gif": as_gif} if isinstance(figure, Animation) else {".png": as_png, ".svg": as_svg}
+    kinds: dict[str, Callable[[Any], bytes]] = {".png": as_png, ".svg": as_svg}
+    if isinstance(figure, Animation):
+        kinds = {".gif": as_gif}
     if path.suffix not in kinds:
         raise ValueError(f"`path` must end in {' or '.join(kinds)} here; got {path}.")
     path.write_bytes(kinds[path.suffix](figure))
