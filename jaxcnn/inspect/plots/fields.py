@@ -69,7 +69,7 @@ def effective_fields(fields: Mapping[str, EffectiveField], *, columns: int = 5) 
 def _outline(axes: Axes, center: tuple[float, ...], size: tuple[int, ...], number: int) -> None:
     low, left = (c - n / 2 for c, n in zip(center, size, strict=True))
     box: dict[str, Any] = {"fill": False, "lw": 1.3, "clip_on": True}
-    under = box | {"lw": 2.4}
+    under: dict[str, Any] = box | {"lw": 2.4}
     axes.add_patch(Rectangle((left, low), size[1], size[0], ec="white", **under))
     axes.add_patch(Rectangle((left, low), size[1], size[0], ec=_color(number), **box))
 
