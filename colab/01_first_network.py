@@ -31,11 +31,11 @@ if importlib.util.find_spec("jaxcnn") is None:
 
 # %%
 from jaxcnn import data
-from jaxcnn.inspect import figures
+from jaxcnn.inspect import plots
 
 train, validation, test = (data.load("digits", split) for split in ("train", "validation", "test"))
 print(len(train.labels), "to learn from,", len(validation.labels), "to watch,", len(test.labels), "for the end")
-figures.labelled_images(train.images[:16], [train.classes[label] for label in train.labels[:16]])
+plots.labelled_images(train.images[:16], [train.classes[label] for label in train.labels[:16]])
 
 # %% [markdown]
 # ## The network
@@ -69,27 +69,27 @@ run = training.fit(model, train, validation, training.TrainConfig(epochs=epochs)
 training.evaluate(model, test, run.scaling)
 
 # %%
-figures.learning_curves(run.history)
+plots.learning_curves(run.history)
 
 # %% [markdown]
 # The training loss keeps falling while the validation loss levels off: from there on the network learns its examples by heart.
 #
 # ## Look
 #
-# The six kernels of the first layer (blue below zero, red above), and what they make of one digit.
+# The six kernels of the first layer (dark blue below zero, light orange above), and what they make of one digit.
 
 # %%
 import numpy as np
 
-figures.filters(np.asarray(model.conv1.kernel[...]))
+plots.filters(np.asarray(model.conv1.kernel[...]))
 
 # %%
 logits, stages = model(run.scaling(test.images[:1]), capture=True)
-figures.feature_maps("conv1", np.asarray(stages["conv1"][0]))
+plots.feature_maps("conv1", np.asarray(stages["conv1"][0]))
 
 # %%
 predictions = training.predict(model, test.images, run.scaling).argmax(-1)
-figures.confusion_matrix(test.labels, predictions, test.classes)
+plots.confusion_matrix(test.labels, predictions, test.classes)
 
 # %% [markdown]
 # ## The gradient behind it

@@ -93,11 +93,11 @@ def write_report(
 
 
 def _curves(rows: list[dict[str, Any]]) -> list[str]:
-    from jaxcnn.inspect import figures
+    from jaxcnn.inspect import plots
 
     if not rows:
         return ['<p class="note">No epoch was finished.</p>']
-    curves = _image(figures.learning_curves(rows), "Loss and error by epoch")
+    curves = _image(plots.learning_curves(rows), "Loss and error by epoch")
     return ["<h2>Learning curves</h2>", curves, *_speed(rows)]
 
 
@@ -111,14 +111,14 @@ def _speed(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _confusion(test: Dataset, predictions: np.ndarray) -> list[str]:
-    from jaxcnn.inspect import figures
+    from jaxcnn.inspect import plots
 
-    figure = figures.confusion_matrix(test.labels, predictions, test.classes)
+    figure = plots.confusion_matrix(test.labels, predictions, test.classes)
     return ["<h2>Confusion matrix</h2>", _image(figure, "Counts of true against predicted class")]
 
 
 def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
-    from jaxcnn.inspect import figures
+    from jaxcnn.inspect import plots
 
     predictions = probabilities.argmax(-1)
     wrong = np.flatnonzero(predictions != test.labels)
@@ -136,7 +136,7 @@ def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
     return [
         "<h2>Worst mistakes</h2>",
         note,
-        _image(figures.labelled_images(_pictures(test, worst), captions), "Mistakes"),
+        _image(plots.labelled_images(_pictures(test, worst), captions), "Mistakes"),
     ]
 
 
@@ -156,17 +156,15 @@ def _pictures(test: Dataset, places: Any) -> np.ndarray:
 
 
 def _filters(model: nnx.Module) -> list[str]:
-    from jaxcnn.inspect import figures
+    from jaxcnn.inspect import plots
 
     first = next(
         (m for _, m in nnx.iter_modules(model) if isinstance(m, layers.Conv) and len(m.kernel_size) == 2), None
     )
     if first is None:
         return []
-    note = (
-        "Weights below zero blue, above zero red." if first.kernel.shape[2] != 3 else "Weights as colours, zero grey."
-    )
-    figure = figures.filters(np.asarray(first.kernel[...], np.float32))
+    note = f"Weights {plots.style.SIGNED_SAYS}." if first.kernel.shape[2] != 3 else "Weights as colours, zero grey."
+    figure = plots.filters(np.asarray(first.kernel[...], np.float32))
     return ["<h2>First-layer filters</h2>", f'<p class="note">{note}</p>', _image(figure, "Filters")]
 
 
@@ -177,7 +175,7 @@ def _fed(test: Dataset, augmentation: Augmentation | None) -> np.ndarray:
 
 
 def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
-    from jaxcnn.inspect import figures
+    from jaxcnn.inspect import plots
 
     if augmentation is None:
         return []
@@ -185,7 +183,7 @@ def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
     shares = np.eye(len(test.classes), dtype=np.float32)[test.labels[:_CHANGED]]
     ids = np.arange(len(before), dtype=np.int32)
     after = np.asarray(augmentation(jax.random.key(0), 0, ids, before, shares)[0])
-    figure = figures.augmented(before, after, [""] * len(before))
+    figure = plots.augmented(before, after, [""] * len(before))
     note = (
         f'<p class="note">{_text(", ".join(augmentation.specs))}: {_text(test.split)} pictures, before and after.</p>'
     )
@@ -199,7 +197,7 @@ def _feature_maps(
     probabilities: np.ndarray,
     augmentation: Augmentation | None,
 ) -> list[str]:
-    from jaxcnn.inspect import figures
+    from jaxcnn.inspect import plots
 
     if "capture" not in inspect.signature(type(model).__call__).parameters:
         return []  # a network of one's own need not name its stages
@@ -209,9 +207,9 @@ def _feature_maps(
         return []
     label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]
     caption = f"{label}, {100 * share:.1f} %"
-    figure = figures.labelled_images(_pictures(test, slice(1)), [caption])
+    figure = plots.labelled_images(_pictures(test, slice(1)), [caption])
     note = f'<p class="note">The first {_text(test.split)} image, and the probability of its true class.</p>'
-    images = [_image(figures.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
+    images = [_image(plots.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
     return ["<h2>Feature maps of one example</h2>", note, _image(figure, "The example"), *images]
 
 

@@ -26,6 +26,8 @@ class LayerRow(NamedTuple):
     parameters: int
     multiply_adds: int  # for the whole batch
     receptive_field: tuple[int, ...] | None = None  # input cells that one unit sees, per spatial axis; None: all
+    input_shape: tuple[int, ...] | None = None  # of the layer's first argument
+    field: geometry.ReceptiveField | None = None  # the receptive field with its place
 
 
 class Summary(NamedTuple):
@@ -104,7 +106,8 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
             work = cells * kernel[...].size if isinstance(kernel, nnx.Param) else 0
             own = 0 if name in seen else _parameter_count(module)
             seen.add(name)
-            rows.append(LayerRow(name, type(module).__name__, tuple(output.shape), own, work))
+            read = tuple(inputs.shape) if hasattr(inputs, "shape") else None
+            rows.append(LayerRow(name, type(module).__name__, tuple(output.shape), own, work, input_shape=read))
             slide: Any = getattr(module, "window", None)
             windows.append(slide(inputs.shape[1:-1]) if slide and inputs.ndim > 2 else None)
             return checkpoint_name(output, f"{_MARK}{len(rows) - 1}")  # found again in the jaxpr
@@ -115,17 +118,20 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
     dtype = getattr(model, "input_dtype", jnp.float32)
     jaxpr = jax.make_jaxpr(call)(state, jax.ShapeDtypeStruct(tuple(input_shape), dtype))
     fields = _receptive_fields(jaxpr.jaxpr, windows)
-    told = [row._replace(receptive_field=field) for row, field in zip(rows, fields, strict=True)]
+    told = [
+        row._replace(receptive_field=field.size if field else None, field=field)
+        for row, field in zip(rows, fields, strict=True)
+    ]
     return Summary(tuple(told), _parameter_count(model), sum(row.multiply_adds for row in rows))
 
 
-def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list[tuple[int, ...] | None]:
+def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list[geometry.ReceptiveField | None]:
     """What a unit of each marked layer sees of the input, the jaxpr's last argument.
 
     Equations outside the layers are taken to work cell by cell, as sums, activations and concatenations do; so are
     those inside, until the layer's mark adds its window.
     """
-    found: list[tuple[int, ...] | None] = [None] * len(windows)
+    found: list[geometry.ReceptiveField | None] = [None] * len(windows)
     rank = next((len(window.shape) for window in windows if window), 0)
     fields: dict[Any, geometry.ReceptiveField] = {jaxpr.invars[-1]: geometry.receptive_field([], rank)}
     for equation in jaxpr.eqns:
@@ -140,7 +146,7 @@ def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list
             if window and any(b != 1 for b in window.input_dilation):
                 continue  # has no single jump: nothing after it is told
             field = field.through(window) if window else field
-            found[number] = field.size if rank and equation.outvars[0].aval.ndim == rank + 2 else None
+            found[number] = field if rank and equation.outvars[0].aval.ndim == rank + 2 else None
         fields |= dict.fromkeys(equation.outvars, field)
     return found
 

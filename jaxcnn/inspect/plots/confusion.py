@@ -1,0 +1,36 @@
+"""Which classes are taken for which."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxcnn.inspect.plots import style
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> Figure:
+    """How often each class (row) was taken for each (column).
+
+    Args:
+      labels: `(N,)` true classes.
+      predictions: `(N,)` predicted classes.
+      classes: their names.
+    """
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (labels, predictions), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = max(3.2, 0.42 * len(classes))
+    figure = style.canvas(side, side)
+    axes = figure.subplots()
+    axes.imshow(np.sqrt(shares), cmap=style.SEQUENTIAL, vmin=0, vmax=1)  # the root lets single mistakes be seen
+    turned = 90 if max(map(len, classes)) > 4 else 0
+    axes.set_xticks(range(len(classes)), classes, fontsize=8, parse_math=False, rotation=turned)
+    axes.set_yticks(range(len(classes)), classes, fontsize=8, parse_math=False)
+    axes.set_xlabel("predicted", **style.TEXT)
+    axes.set_ylabel("true", **style.TEXT)
+    if len(classes) <= 20:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                ink = "white" if shares[row, column] > 0.3 else style.INK
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=ink)
+    return figure

@@ -1,0 +1,27 @@
+"""The kernels that a network has learned."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxcnn.inspect.plots import style
+
+
+def filters(kernel: np.ndarray, *, columns: int | None = None, title: str = "") -> Figure:
+    """The filters of a first layer, one tile each; signed values with zero in the middle, colours as they are.
+
+    Args:
+      kernel: `(kh, kw, C, O)`; C = 3 is shown as colour, zero grey, each filter reaching as far as it can; anything
+        else as one signed tile for each input channel, all on one scale.
+      columns: tiles in a row; by default 8, or 16 for more than 64.
+      title: what is seen.
+
+    Source: Krizhevsky et al. 2012, figure 3.
+    """
+    kernel = np.asarray(kernel)
+    if kernel.shape[2] == 3:
+        images = [each / (2 * style.reach([each])) + 0.5 for each in np.moveaxis(kernel, -1, 0)]
+    else:
+        images = list(np.moveaxis(kernel.reshape(*kernel.shape[:2], -1), -1, 0))
+    columns = columns or (16 if len(images) > 64 else 8)
+    signed = kernel.shape[2] != 3
+    return style.tiles(images, columns=columns, signed=signed, levels=None if signed else (0, 1), title=title)

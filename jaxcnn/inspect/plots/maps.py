@@ -1,0 +1,22 @@
+"""What the stages of a network make of one example."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxcnn.inspect.plots import style
+
+_SHOWN = 32
+
+
+def feature_maps(name: str, maps: np.ndarray) -> Figure:
+    """The maps of one stage for one example.
+
+    Args:
+      name: of the stage.
+      maps: `(H, W, C)` activations.
+    """
+    every = list(np.moveaxis(maps, -1, 0))
+    shown = every[:_SHOWN]
+    more = f", the first {len(shown)} of {len(every)}" if len(every) > len(shown) else ""
+    title = f"{name}: {maps.shape[0]}x{maps.shape[1]}x{maps.shape[2]}{more}"
+    return style.tiles(shown, columns=16, signed=bool((maps < 0).any()), size=0.55, title=title)
