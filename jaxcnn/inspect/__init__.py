@@ -1,11 +1,58 @@
 """What a trained network holds and does."""
 
+from jaxcnn.inspect.class_maps import class_activation_map, grad_cam
+from jaxcnn.inspect.exciting import Exciting, maximise, most_exciting
+from jaxcnn.inspect.gradients import (
+    by_cell,
+    completeness,
+    deconvnet,
+    gradient,
+    guided_backprop,
+    integrated_gradients,
+    saliency,
+    smooth_grad,
+)
+from jaxcnn.inspect.likeness import Components, Neighbours, nearest, principal_components
 from jaxcnn.inspect.matrices import convolution_matrix, im2col, pool_matrix
+from jaxcnn.inspect.occluding import occlusion, spread_windows
+from jaxcnn.inspect.randomising import Randomisation, randomisation_check
 from jaxcnn.inspect.report import write_report
+from jaxcnn.inspect.rules import with_rules
+from jaxcnn.inspect.shifting import ShiftCurve, shift_consistency, shift_curve, shifted
+from jaxcnn.inspect.trusting import Calibration, calibration, misclassified
 
 __all__ = [
+    "Calibration",
+    "Components",
+    "Exciting",
+    "Neighbours",
+    "Randomisation",
+    "ShiftCurve",
+    "by_cell",
+    "calibration",
+    "class_activation_map",
+    "completeness",
     "convolution_matrix",
+    "deconvnet",
+    "grad_cam",
+    "gradient",
+    "guided_backprop",
     "im2col",
+    "integrated_gradients",
+    "maximise",
+    "misclassified",
+    "most_exciting",
+    "nearest",
+    "occlusion",
     "pool_matrix",
+    "principal_components",
+    "randomisation_check",
+    "saliency",
+    "shift_consistency",
+    "shift_curve",
+    "shifted",
+    "smooth_grad",
+    "spread_windows",
+    "with_rules",
     "write_report",
 ]

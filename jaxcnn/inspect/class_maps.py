@@ -13,8 +13,8 @@ from jaxcnn.inspect.stages import expect_stage, last_maps, stage_and_gradient, s
 #
 #     a_k = 1/n sum_q dS / dA_k(q),      L(q) = max(sum_k a_k A_k(q), 0).
 #
-# Where S = sum_k w_k mean_q A_k(q) + b, a mean over space and one dense layer, dS / dA_k(q) = w_k / n: then a_k = w_k / n
-# and n L is the positive part of the class activation map, sum_k w_k A_k(q).
+# Where S = sum_k w_k mean_q A_k(q) + b, a mean over space and one dense layer, dS / dA_k(q) = w_k / n. Then also
+# a_k = w_k / n, and n L is the positive part of the class activation map, sum_k w_k A_k(q).
 
 
 def grad_cam(

@@ -41,7 +41,7 @@ def occlusion(
 
     Returns:
       `(N, rows, columns)`, the score of the image less that of the covered one, for every place of the window that
-      lies within the image; positive where the class was seen. `spread` brings it to the image's size.
+      lies within the image; positive where the class was seen. `spread_windows` brings it to the image's size.
 
     Raises:
       ValueError: if images are no pictures, the window does not fit, or an option is unknown; and as in `gradient`.
@@ -83,7 +83,7 @@ def _covered_scores(
     return _scores(graph, state, place(corners), jnp.broadcast_to(target, len(corners)), of)
 
 
-def spread(
+def spread_windows(
     grids: ArrayLike, shape: tuple[int, int], window: int | tuple[int, int] = 5, strides: int | tuple[int, int] = 2
 ) -> np.ndarray:
     """Gives every cell the mean of the windows that cover it.
