@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn.inspect.scores import taken_apart
-from jaxcnn.inspect.stages import expect_stage, features_at, stage_of
+from jaxcnn.inspect.inner import expect_stage, features_at, stage_of
 
 
 class Exciting(NamedTuple):

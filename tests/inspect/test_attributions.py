@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxcnn import inspect, layers, models
 from jaxcnn.inspect.scores import taken_apart
-from jaxcnn.inspect.stages import stage_and_gradient
+from jaxcnn.inspect.inner import stage_and_gradient
 
 
 class Plane(nnx.Module):
