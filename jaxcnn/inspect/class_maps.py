@@ -6,8 +6,8 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.scores import expected, logits_of, taken_apart
 from jaxcnn.inspect.inner import expect_stage, last_maps, stage_and_gradient, stage_of
+from jaxcnn.inspect.scores import expected, logits_of, taken_apart
 
 # With maps A_k over n cells and the score S of a class, Grad-CAM weighs the maps by their mean gradients,
 #

@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxcnn.inspect.scores import taken_apart
 from jaxcnn.inspect.inner import expect_stage, features_at, stage_of
+from jaxcnn.inspect.scores import taken_apart
 
 
 class Exciting(NamedTuple):

@@ -1,6 +1,5 @@
 """What the stages of a network compute, and the gradient of a score by a stage."""
 
-import inspect
 from functools import partial
 from typing import Any
 
@@ -12,11 +11,7 @@ from jax.extend import core
 from jax.typing import ArrayLike
 
 from jaxcnn.inspect.scores import chosen, taken_apart
-
-
-def names_stages(model: nnx.Module) -> bool:
-    """Whether a network tells what its stages compute, as those of `models` do."""
-    return "capture" in inspect.signature(type(model).__call__).parameters
+from jaxcnn.inspect.stages import names_stages
 
 
 def stage_shapes(model: nnx.Module, images: ArrayLike) -> dict[str, tuple[int, ...]]:

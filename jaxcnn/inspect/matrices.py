@@ -3,7 +3,6 @@
 A matrix says in one picture what a rule says in one line: the layer is `y = W x`, its gradient `W^T g`.
 """
 
-import itertools
 import math
 from typing import TYPE_CHECKING, Literal
 
@@ -203,6 +202,7 @@ def im2col(
     return columns.reshape(math.prod(columns.shape[:-2]), -1)
 
 
-def cell_names(shape: Shape) -> list[str]:
-    """The indices of an array's cells in row-major order, as labels for rows and columns."""
-    return [",".join(map(str, index)) for index in itertools.product(*map(range, shape))]
+def pooled_shape(input_shape: Shape, window_shape: int | tuple[int, ...], **options) -> Shape:
+    """The spatial shape after a pooling of a map; options and errors as in `pool_matrix`."""
+    given = {"strides": None, "padding": "VALID"} | options
+    return geometry.pool_window((1, *input_shape, 1), window_shape, **given).output_shape(input_shape)

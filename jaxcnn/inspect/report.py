@@ -1,34 +1,17 @@
 """One self-contained page about a trained network."""
 
-import base64
-import html
-import inspect
-import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from jaxcnn import layers, models, training
+from jaxcnn import models, training
 from jaxcnn.data import Augmentation, Dataset, Scaling
+from jaxcnn.inspect import page, stages
 from jaxcnn.training.lines import rate, told
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #30343b; max-width: 58rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
-img { max-width: 100%; display: block; margin: .3rem 0; }
-table { border-collapse: collapse; font-size: .85rem; } th { text-align: left; border-bottom: 1px solid #999; }
-td, th { padding: .15rem .9rem .15rem 0; }
-th:nth-child(n+4), td:nth-child(n+4) { text-align: right; }
-pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
-.note { color: #6b7078; font-size: .85rem; margin: .2rem 0; } .big { font-size: 1.3rem; }
-"""
 
 _MISTAKES = 24
 _CHANGED = 16  # pictures shown before and after their random changes
@@ -68,8 +51,8 @@ def write_report(
     right = int((predictions == test.labels).sum())
     name = description.get("model", {}).get("name", type(model).__name__)
     parts = [
-        f"<h1>{_text(name)} on {_text(test.name)}</h1>",
-        f'<p class="big">{100 * right / len(test.labels):.2f} % of the {len(test.labels):,} {_text(test.split)} '
+        f"<h1>{page.text(name)} on {page.text(test.name)}</h1>",
+        f'<p class="big">{100 * right / len(test.labels):.2f} % of the {len(test.labels):,} {page.text(test.split)} '
         f"examples classified correctly, {len(test.labels) - right:,} wrong</p>",
         *_curves(rows),
         *_confusion(test, predictions),
@@ -81,14 +64,8 @@ def write_report(
         models.summary(model, (1, *_fed(test, augmentation).shape[1:]))._repr_html_(),
         *_how(description),
     ]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(name)} on {_text(test.name)}</title><style>{_STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>\n"
-    )
     path = folder / "report.html"
-    training.write_atomically(path, page)
+    training.write_atomically(path, page.page(f"{name} on {test.name}", parts))
     return path
 
 
@@ -97,7 +74,7 @@ def _curves(rows: list[dict[str, Any]]) -> list[str]:
 
     if not rows:
         return ['<p class="note">No epoch was finished.</p>']
-    curves = _image(plots.learning_curves(rows), "Loss and error by epoch")
+    curves = page.image(plots.learning_curves(rows), "Loss and error by epoch")
     return ["<h2>Learning curves</h2>", curves, *_speed(rows)]
 
 
@@ -114,7 +91,7 @@ def _confusion(test: Dataset, predictions: np.ndarray) -> list[str]:
     from jaxcnn.inspect import plots
 
     figure = plots.confusion_matrix(test.labels, predictions, test.classes)
-    return ["<h2>Confusion matrix</h2>", _image(figure, "Counts of true against predicted class")]
+    return ["<h2>Confusion matrix</h2>", page.image(figure, "Counts of true against predicted class")]
 
 
 def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
@@ -131,12 +108,14 @@ def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
     ]
     note = f'<p class="note">True class, predicted class, its probability; {len(worst)} of {len(wrong)}.</p>'
     if test.vocabulary:
-        lines = [f"<li>{_text(c)}: {_text(_sentence(test, i))}</li>" for c, i in zip(captions, worst, strict=True)]
+        lines = [
+            f"<li>{page.text(c)}: {page.text(_sentence(test, i))}</li>" for c, i in zip(captions, worst, strict=True)
+        ]
         return ["<h2>Worst mistakes</h2>", note, f"<ul>{''.join(lines)}</ul>"]
     return [
         "<h2>Worst mistakes</h2>",
         note,
-        _image(plots.labelled_images(_pictures(test, worst), captions), "Mistakes"),
+        page.image(plots.labelled_images(_pictures(test, worst), captions), "Mistakes"),
     ]
 
 
@@ -158,14 +137,11 @@ def _pictures(test: Dataset, places: Any) -> np.ndarray:
 def _filters(model: nnx.Module) -> list[str]:
     from jaxcnn.inspect import plots
 
-    first = next(
-        (m for _, m in nnx.iter_modules(model) if isinstance(m, layers.Conv) and len(m.kernel_size) == 2), None
-    )
-    if first is None:
+    kernel = stages.first_kernel(model)
+    if kernel is None:
         return []
-    note = f"Weights {plots.style.SIGNED_SAYS}." if first.kernel.shape[2] != 3 else "Weights as colours, zero grey."
-    figure = plots.filters(np.asarray(first.kernel[...], np.float32))
-    return ["<h2>First-layer filters</h2>", f'<p class="note">{note}</p>', _image(figure, "Filters")]
+    note = "Weights as colours, zero grey." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
+    return page.section("First-layer filters", note, (plots.filters(kernel), "Filters"))
 
 
 def _fed(test: Dataset, augmentation: Augmentation | None) -> np.ndarray:
@@ -184,10 +160,8 @@ def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
     ids = np.arange(len(before), dtype=np.int32)
     after = np.asarray(augmentation(jax.random.key(0), 0, ids, before, shares)[0])
     figure = plots.augmented(before, after, [""] * len(before))
-    note = (
-        f'<p class="note">{_text(", ".join(augmentation.specs))}: {_text(test.split)} pictures, before and after.</p>'
-    )
-    return ["<h2>Random changes in training</h2>", note, _image(figure, "Pictures before and after")]
+    note = f"{', '.join(augmentation.specs)}: {test.split} pictures, before and after."
+    return page.section("Random changes in training", note, (figure, "Pictures before and after"))
 
 
 def _feature_maps(
@@ -199,18 +173,16 @@ def _feature_maps(
 ) -> list[str]:
     from jaxcnn.inspect import plots
 
-    if "capture" not in inspect.signature(type(model).__call__).parameters:
-        return []  # a network of one's own need not name its stages
-    _, stages = model(scaling(_fed(test, augmentation)), capture=True)
-    maps = {name: np.asarray(a[0], np.float32) for name, a in stages.items() if a.ndim == 4}
+    found = stages.activations(model, scaling(_fed(test, augmentation)))
+    maps = {name: array[0] for name, array in found.items() if array.ndim == 4}
     if not maps:
         return []
     label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]
     caption = f"{label}, {100 * share:.1f} %"
     figure = plots.labelled_images(_pictures(test, slice(1)), [caption])
-    note = f'<p class="note">The first {_text(test.split)} image, and the probability of its true class.</p>'
-    images = [_image(plots.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
-    return ["<h2>Feature maps of one example</h2>", note, _image(figure, "The example"), *images]
+    note = f'<p class="note">The first {page.text(test.split)} image, and the probability of its true class.</p>'
+    images = [page.image(plots.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
+    return ["<h2>Feature maps of one example</h2>", note, page.image(figure, "The example"), *images]
 
 
 def _how(description: dict[str, Any]) -> list[str]:
@@ -221,17 +193,5 @@ def _how(description: dict[str, Any]) -> list[str]:
         if isinstance(part, dict)
         for key, value in part.items()
     ]
-    parts = [f"<h2>Reproduce it</h2><pre>{_text(command)}</pre>"] if command else []
-    return [*parts, f"<h2>Configuration</h2><pre>{_text(chr(10).join(told))}</pre>"]
-
-
-def _image(figure: "Figure", description: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=192)
-    width = round(figure.get_figwidth() * 96)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img width="{width}" alt="{_text(description)}" src="data:image/png;base64,{data}">'
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
+    parts = [f"<h2>Reproduce it</h2><pre>{page.text(command)}</pre>"] if command else []
+    return [*parts, f"<h2>Configuration</h2><pre>{page.text(chr(10).join(told))}</pre>"]

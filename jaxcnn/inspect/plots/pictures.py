@@ -30,3 +30,29 @@ def augmented(before: np.ndarray, after: np.ndarray, captions: Sequence[str]) ->
     images = [np.rint(np.clip(image, 0, 255)).astype(np.uint8) for image in (*before[:shown], *after[:shown])]
     size = 0.8 if shown < 12 else 0.6
     return style.tiles(images, captions[:shown], columns=shown, size=size, levels=(0, 255), rows=("before", "after"))
+
+
+def prediction(picture: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, top: int = 5) -> Figure:
+    """An image beside its likeliest classes.
+
+    Args:
+      picture: `(H, W, C)` uint8, C = 1 or 3.
+      probabilities: `(classes,)`.
+      classes: their names.
+      top: how many are shown.
+    """
+    ranked = np.argsort(-probabilities, kind="stable")[:top]
+    figure = style.canvas(6.4, 2.3)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    style.show(left, picture, levels=(0, 255))
+    places = np.arange(len(ranked))[::-1]
+    shares = 100 * probabilities[ranked]
+    right.barh(places, shares, 0.7, color=[style.ACCENT, *[style.FAINT] * (len(ranked) - 1)])
+    for place, share in zip(places, shares, strict=True):
+        right.text(share + 1.5, place, f"{share:.1f} %", va="center", **style.SMALL)
+    style.plain(right)
+    right.set_yticks(places, [style.shortened(classes[i], 1.4) for i in ranked], fontsize=8, parse_math=False)
+    right.set_xlim(0, 118)
+    right.set_xticks([0, 25, 50, 75, 100])
+    style.heading(right, "probability (%)")
+    return figure

@@ -25,6 +25,7 @@ SEQUENTIAL = "Greys"  # of counts and shares: 0 is the paper
 
 # zero is a middle grey, and the lightness grows all the way: in print, dark is negative and light positive
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#07265c", "#4a6fa5", "#898989", "#dfa458", "#ffe9b5"])
+PALE = LinearSegmentedColormap.from_list("pale", ["#9db3d6", "#ffffff", "#f0c48a"])  # under numbers
 SIGNED_SAYS = "below zero dark blue, zero grey, above zero light orange"
 
 TEXT: dict[str, Any] = {"fontsize": 8, "color": INK, "parse_math": False}  # a dollar in a name is a dollar
@@ -65,8 +66,9 @@ def canvas(width: float, height: float, title: str = "", *, layout: Any = "const
     """
     figure = Drawing(figsize=(width, height), layout=layout, facecolor=PAPER)
     if title:
-        options = TEXT | {"fontsize": 9}
-        figure.suptitle(fitted(title, width - 0.2), x=0.05 / width, y=1 - 0.05 / height, ha="left", va="top", **options)
+        options = TEXT | {"fontsize": 9, "ha": "left", "va": "top"}
+        place = {} if layout else {"y": 1 - 0.06 / height}  # an engine makes room only for titles that it places
+        figure.suptitle(fitted(title, width - 0.2), x=0.1 / width, **place, **options)
     return figure
 
 
@@ -190,10 +192,10 @@ def tiles(
     count = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
     lines = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
-    margin = 0.1 + max((len(name) for name in rows), default=0) * 7 * _CHARACTER / 72 if rows else 0.04
+    margin = 0.1 + max((len(name) for name in rows), default=0) * 7 * _CHARACTER / 72 if rows else 0.1
     tall = size * min(max((image.shape[0] / max(image.shape[1], 1) for image in images), default=1.0), 1.6)
     step, gap = size + 0.06, 0.06 + 0.14 * lines
-    width = max(margin + columns * step, 2.4 if title else 0.8)
+    width = max(margin + columns * step + 0.04, 2.4 if title else 0.8)
     head = title_height(title, width)
     height = head + count * (tall + gap) + 0.06
     figure = canvas(width, height, title, layout=None)  # placed by hand: a layout engine takes seconds for many tiles

@@ -1,0 +1,59 @@
+"""`jaxcnn inspect`."""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from jaxcnn import data, inspect
+from jaxcnn.cli.runs import Run, open_run
+from jaxcnn.data import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Show what a run's network does with a picture, in one page."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    picture: tyro.conf.Positional[Path]
+    """Picture file."""
+    out: Path | None = None
+    """File of the page; default inspect-PICTURE.html in the run folder."""
+    invert: bool = False
+    """Exchange light and dark, as for dark digits on white paper."""
+    data_dir: Path | None = None
+    """Folder of the data set's files, for examples to compare with; default $JAXCNN_DATA_DIR."""
+
+    def __call__(self) -> None:
+        """Writes the page."""
+        run = open_run(self.run)
+        if len(run.image_shape) != 3:
+            name = run.description["data"].get("name")
+            raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
+        read = data.read_picture(self.picture, run.image_shape, invert=self.invert)
+        pixels = read.pixels if run.augmentation is None else run.augmentation.center(read.pixels[None])[0]
+        path = inspect.write_image_page(
+            self.out or run.folder / f"inspect-{self.picture.stem}.html",
+            run.model,
+            pixels,
+            run.scaling,
+            run.classes,
+            name=run.description["model"]["name"],
+            image=self.picture.name,
+            examples=self._examples(run),
+        )
+        changes = f" ({'; '.join(read.changes)})" if read.changes else ""
+        print(f"{self.picture}{changes}: page {path}")
+
+    def _examples(self, run: Run) -> Dataset | None:
+        """The run's test or validation examples, or none where its data set is not at hand."""
+        name = run.description["data"].get("name")
+        try:
+            splits = data.splits(name, self.data_dir)
+            split = next(split for split in ("test", "validation", *splits) if split in splits)
+            size = run.image_shape[0] if name.startswith("folder:") else None
+            return data.load(name, split, self.data_dir, image_size=size)
+        except (OSError, ValueError, ImportError) as error:
+            print(f"without examples of {name} to compare with: {error}")
+            return None

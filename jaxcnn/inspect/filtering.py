@@ -1,0 +1,97 @@
+"""The classic filters, applied to a picture."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxcnn import ops
+from jaxcnn.ops import filters
+
+
+class Filtered(NamedTuple):
+    """A filter and what it makes of a picture."""
+
+    name: str
+    kernel: np.ndarray  # `(kh, kw)`
+    result: np.ndarray  # `(H, W)`
+
+
+def sample_picture(name: str = "camera") -> np.ndarray:
+    """A photograph to try filters on, in grey.
+
+    Args:
+      name: of a picture of scikit-image (`"camera"`, `"coins"`, `"text"`, ...) or scikit-learn (`"china"`, `"flower"`);
+        where scikit-image is not installed, the latter's `"china"` stands in for the former's.
+
+    Returns:
+      `(H, W)` float32, from 0 to 1.
+
+    Raises:
+      ValueError: if there is no such picture.
+    """
+    if name not in ("china", "flower"):
+        try:
+            from skimage import data as pictures
+        except ImportError:
+            name = "china"
+        else:
+            if name.startswith("_") or name not in pictures.__all__:
+                raise ValueError(f"`name` must be that of a picture in skimage.data; got {name!r}.")
+            return grey(getattr(pictures, name)())
+    from sklearn.datasets import load_sample_image
+
+    return grey(load_sample_image(f"{name}.jpg"))
+
+
+def classic_filters() -> dict[str, np.ndarray]:
+    """The filters of the course by name, `(h, w)` each."""
+    return {
+        "identity": filters.identity(),
+        "box blur": filters.box(5),
+        "Gaussian blur": filters.gaussian(7),
+        "sharpen": filters.sharpen(),
+        "horizontal edges": filters.edges("horizontal"),
+        "vertical edges": filters.edges("vertical"),
+        "all edges": filters.edges("all"),
+        "Sobel, down": filters.sobel(0),
+        "Sobel, right": filters.sobel(1),
+        "Gabor, 45 degrees": filters.gabor_bank(9, 4)[1],
+    }
+
+
+def apply_filters(
+    picture: ArrayLike, kernels: dict[str, np.ndarray] | None = None, *, flip_kernel: bool = False
+) -> list[Filtered]:
+    """Convolves a picture with filters; its edge is continued outwards, so that no border is seen.
+
+    Args:
+      picture: `(H, W)`.
+      kernels: by name, with an odd number of taps along each axis; by default the classic ones.
+      flip_kernel: convolve as in signal processing; by default correlate, as networks do.
+
+    Raises:
+      ValueError: if the picture or a kernel has another rank.
+    """
+    kernels = classic_filters() if kernels is None else kernels
+    picture = np.asarray(picture, np.float32)
+    found = []
+    for name, kernel in kernels.items():
+        kernel = np.asarray(kernel)
+        if picture.ndim != 2 or kernel.ndim != 2:
+            raise ValueError(f"`picture` and kernels must be (H, W); got {picture.shape} and {kernel.shape}.")
+        borders = [((k - 1) // 2, k // 2) for k in kernel.shape]
+        padded = jnp.asarray(np.pad(picture, borders, mode="edge"))[None, ..., None]
+        taps = jnp.asarray(kernel, jnp.float32)[..., None, None]
+        result = ops.conv(padded, taps, padding="VALID", flip_kernel=flip_kernel)
+        found.append(Filtered(name, kernel, np.asarray(result)[0, ..., 0]))
+    return found
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """A picture of bytes, `(H, W)` or `(H, W, C)`, in grey from 0 to 1."""
+    picture = np.asarray(picture, np.float32) / 255
+    if picture.ndim == 3:
+        picture = picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.shape[-1] == 3 else picture[..., 0]
+    return picture

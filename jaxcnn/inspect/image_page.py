@@ -1,0 +1,69 @@
+"""One self-contained page about one image in one network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+
+from jaxcnn import training
+from jaxcnn.data import Dataset, Scaling
+from jaxcnn.inspect import page, sections
+from jaxcnn.inspect.subject import Subject
+
+SECTIONS: tuple[Callable[[Subject], list[str]], ...] = (
+    sections.prediction,
+    sections.feature_maps,
+    sections.first_filters,
+    sections.receptive_fields,
+    sections.architecture,
+    sections.costs,
+    sections.convolution,
+)
+
+
+def write_image_page(
+    path: str | Path,
+    model: nnx.Module,
+    picture: np.ndarray,
+    scaling: Scaling,
+    classes: tuple[str, ...],
+    *,
+    name: str = "",
+    image: str = "an image",
+    examples: Dataset | None = None,
+) -> Path:
+    """Writes a page that shows what a network does with one image.
+
+    The likeliest classes, the maps of every stage, filters, receptive fields, the architecture, its parameters and
+    work, and what a convolution does; pictures inside the file.
+
+    Args:
+      path: of the file.
+      model: the trained network; left as it was.
+      picture: `(H, W, C)` uint8, in the size that the network is fed.
+      scaling: that of the training.
+      classes: names of the classes.
+      name: of the network; by default that of its class.
+      image: what the page calls the picture.
+      examples: a data set's examples, for the sections that compare with others.
+
+    Returns:
+      The path.
+
+    Raises:
+      ValueError: if the picture is not `(H, W, C)` of bytes.
+    """
+    picture = np.asarray(picture)
+    if picture.ndim != 3 or picture.dtype != np.uint8:
+        raise ValueError(f"`picture` must be (H, W, C) uint8; got {picture.dtype} of shape {picture.shape}.")
+    subject = Subject(name or type(model).__name__, model, picture, scaling, tuple(classes), examples)
+    share = 100 * subject.probabilities[subject.predicted]
+    parts = [
+        f"<h1>{page.text(image)} in {page.text(subject.name)}</h1>",
+        f'<p class="big">{page.text(subject.classes[subject.predicted])}, {share:.1f} %</p>',
+    ]
+    for section in SECTIONS:
+        parts += section(subject)
+    training.write_atomically(Path(path), page.page(f"{image} in {subject.name}", parts))
+    return Path(path)

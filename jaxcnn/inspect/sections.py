@@ -1,0 +1,121 @@
+"""The sections of a page about one image: what the network holds, and what a convolution does.
+
+Each takes a `Subject` and gives markup, none where it does not apply.
+"""
+
+import numpy as np
+
+from jaxcnn.inspect import counts, filtering, stages
+from jaxcnn.inspect.page import section
+from jaxcnn.inspect.sliding import slide
+from jaxcnn.inspect.subject import Subject
+from jaxcnn.ops import filters
+
+_STAGES = 5  # whose effective fields are measured
+
+
+def prediction(subject: Subject) -> list[str]:
+    """The image and the likeliest classes."""
+    from jaxcnn.inspect import plots
+
+    figure = plots.prediction(subject.picture, subject.probabilities, subject.classes)
+    return section("The image", "As the network gets it, and the likeliest classes.", (figure, "Image and classes"))
+
+
+def architecture(subject: Subject) -> list[str]:
+    """The network drawn, and its layers as a table."""
+    from jaxcnn.inspect import plots
+
+    parts = section("The network", "", (plots.architecture(subject.summary), "The network's layers as blocks"))
+    return [*parts, "<details><summary>All layers</summary>", subject.summary._repr_html_(), "</details>"]
+
+
+def costs(subject: Subject) -> list[str]:
+    """Parameters and multiply-adds, and what sharing saves."""
+    from jaxcnn.inspect import plots
+
+    bars = plots.costs(counts.costs(subject.summary))
+    parts = section("Parameters and work", "", (bars, "Parameters and multiply-adds by layer"))
+    shared = counts.shared_counts(subject.summary)
+    if shared:
+        figure = plots.shared_counts(shared)
+        parts += section("What sharing weights saves", "", (figure, "Convolutions against fully connected layers"))
+    return parts
+
+
+def first_filters(subject: Subject) -> list[str]:
+    """The kernels of the first layer."""
+    from jaxcnn.inspect import plots
+
+    kernel = stages.first_kernel(subject.model)
+    if kernel is None:
+        return []
+    note = "Weights as colours, zero grey." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
+    return section("First-layer filters", note, (plots.filters(kernel), "First-layer filters"))
+
+
+def feature_maps(subject: Subject) -> list[str]:
+    """The maps of every stage."""
+    from jaxcnn.inspect import plots
+
+    maps = {name: array[0] for name, array in subject.activations.items() if array.ndim == 4}
+    figures = [(plots.feature_maps(name, array), f"Feature maps of {name}") for name, array in maps.items()]
+    return section("Feature maps", "What each stage makes of the image.", *figures) if figures else []
+
+
+def receptive_fields(subject: Subject) -> list[str]:
+    """What a unit of each stage could see, and what it does see."""
+    from jaxcnn.inspect import plots
+
+    shape = subject.picture.shape
+    fields = stages.receptive_fields(subject.model, shape)
+    if not fields:
+        return []
+    figure = plots.receptive_fields(subject.picture, fields)
+    parts = section("Receptive fields", "", (figure, "Receptive fields by stage"))
+    names = list(fields)
+    chosen = [names[i] for i in sorted({round(i) for i in np.linspace(0, len(names) - 1, min(_STAGES, len(names)))})]
+    effective = stages.effective_fields(subject.model, shape, chosen, trials=8)
+    note = "In units of input cells; a unit's gradient is strongest in the middle of its field (Luo et al. 2016)."
+    return [*parts, *section("Effective receptive fields", note, (plots.effective_fields(effective), "Gradients"))]
+
+
+def convolution(subject: Subject) -> list[str]:
+    """What a convolution does, shown on this image."""
+    from jaxcnn.inspect import plots
+
+    grey = filtering.grey(subject.picture)
+    small = np.rint(9 * _shrunk(grey, 6))
+    kernel = filters.sobel(1)
+    steps = plots.sliding_animation(slide(small, kernel, strides=1, padding="VALID"))
+    tiny = np.rint(9 * _shrunk(grey, 4))
+    return [
+        *section(
+            "The sliding window",
+            "The image in 6x6 cells, from 0 to 9, and a kernel that answers to edges; an output is a sum of products.",
+            (steps, "A window that slides over numbers"),
+        ),
+        *section(
+            "Convolution as a matrix",
+            "The same operation as one sparse matrix, here on 4x4 cells: its transpose carries the errors back.",
+            (plots.convolution_as_matrix(tiny, kernel, padding="VALID"), "Sparse matrix, its transpose, im2col"),
+        ),
+        *section(
+            "Max-pooling as routing",
+            "Each error goes to the one cell that won; G changes with the image.",
+            (plots.pool_as_matrix(tiny, 2), "Winners of pooling and their matrix"),
+        ),
+        *section(
+            "Classic filters",
+            "The image under filters of image processing, such as a first layer often learns.",
+            (plots.filtered_pictures(filtering.apply_filters(grey)), "The image under ten filters"),
+            (plots.correlation_and_convolution(grey, kernel), "Correlation beside convolution"),
+        ),
+    ]
+
+
+def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:
+    """The means of `side` by `side` blocks, stretched to reach from 0 to 1."""
+    rows = np.array_split(grey, min(side, len(grey)))
+    small = np.array([[block.mean() for block in np.array_split(row, min(side, row.shape[1]), 1)] for row in rows])
+    return (small - small.min()) / (np.ptp(small) or 1.0)

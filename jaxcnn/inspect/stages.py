@@ -1,0 +1,167 @@
+"""What a network holds and does, stage by stage."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry, layers, models
+
+
+def names_stages(model: nnx.Module) -> bool:
+    """Whether a network tells of its stages, `model(images, capture=True)`; one of one's own need not."""
+    return "capture" in inspect.signature(type(model).__call__).parameters
+
+
+def activations(model: nnx.Module, images: ArrayLike) -> dict[str, np.ndarray]:
+    """What every stage computes for images, in evaluation mode.
+
+    Args:
+      model: a network that names its stages; left as it was.
+      images: `(N, *input_shape)`, scaled.
+
+    Returns:
+      By stage, in the order of the call; none for a network that does not name them.
+    """
+    if not names_stages(model):
+        return {}
+    _, stages = evaluating(model)(jnp.asarray(images), capture=True)
+    return {name: np.asarray(array, np.float32) for name, array in stages.items()}
+
+
+def evaluating(model: nnx.Module) -> Any:
+    """A copy of a network in evaluation mode."""
+    copy = nnx.clone(model)
+    copy.eval()
+    return copy
+
+
+def first_kernel(model: nnx.Module) -> np.ndarray | None:
+    """The kernel `(kh, kw, C, O)` of the first convolution over two axes, or None."""
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, layers.Conv | nnx.Conv) and len(module.kernel_size) == 2:
+            return np.asarray(module.kernel[...], np.float32)
+    return None
+
+
+class _End(nnx.Module):
+    """Returns what it gets; seen by `models.summary`, it marks where a stage ends."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
+
+
+class _Marked(nnx.Module):
+    """A network with a mark at the end of every stage."""
+
+    def __init__(self, model: Any, names: Sequence[str]):
+        self.model = model
+        self.ends = nnx.List([_End() for _ in names])
+
+    def __call__(self, images: jax.Array) -> list[jax.Array]:
+        _, stages = self.model(images, capture=True)
+        return [end(stage) for end, stage in zip(self.ends, stages.values(), strict=True)]
+
+
+def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str, geometry.ReceptiveField]:
+    """What one unit of each stage sees of the input, by the arithmetic of its windows.
+
+    Args:
+      model: a network that names its stages.
+      input_shape: that of one example, `(*spatial, C)`.
+
+    Returns:
+      By stage; without those for which space is gone.
+    """
+    if not names_stages(model):
+        return {}
+    copy: Any = evaluating(model)
+    dtype = getattr(model, "input_dtype", jnp.float32)
+    shape = jax.ShapeDtypeStruct((1, *input_shape), dtype)
+    names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
+    jax.eval_shape(lambda images: names.extend(copy(images, capture=True)[1]), shape)
+    marked = _Marked(copy, names)
+    marked.input_dtype = dtype
+    rows = models.summary(marked, (1, *input_shape)).rows
+    ends = [row for row in rows if row.kind == _End.__name__]
+    return {name: row.field for name, row in zip(names, ends, strict=True) if row.field is not None}
+
+
+class EffectiveField(NamedTuple):
+    """How strongly the middle unit of a stage depends on each input cell, and what it could see at most."""
+
+    strength: np.ndarray  # `(H, W)`, the mean magnitude of its gradient; the largest is 1
+    center: tuple[float, ...]  # of the unit's receptive field, in input cells
+    field: geometry.ReceptiveField
+
+    @property
+    def width(self) -> float:
+        """The side of a square as large as the cells with over 4.55 % of the largest strength.
+
+        Source: Luo et al. 2016, section 4.
+        """
+        return float(np.sqrt((self.strength > 1 - 0.9545).sum()))
+
+
+def effective_fields(
+    model: nnx.Module,
+    input_shape: Sequence[int],
+    stages: Sequence[str] | None = None,
+    *,
+    trials: int = 16,
+    seed: int = 0,
+) -> dict[str, EffectiveField]:
+    """The part of its receptive field that a stage's middle unit really uses, measured by gradients.
+
+    The input is noise, the gradient that of the unit's sum over channels, its magnitude averaged over trials.
+
+    Args:
+      model: a network that names its stages.
+      input_shape: that of one example, `(H, W, C)`.
+      stages: their names; by default all for which space is left.
+      trials: number of random inputs.
+      seed: of the noise.
+
+    Returns:
+      By stage.
+
+    Source: Luo, Li, Urtasun & Zemel 2016.
+    """
+    fields = receptive_fields(model, input_shape) if len(input_shape) == 3 else {}
+    chosen = [name for name in fields if stages is None or name in stages]
+    if not chosen:
+        return {}
+    copy = evaluating(model)
+    graph, state = nnx.split(copy)
+    noise = jax.random.normal(jax.random.key(seed), (trials, *input_shape), getattr(model, "input_dtype", jnp.float32))
+
+    @jax.jit
+    def gradients(state: Any, noise: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        def units(noise: jax.Array) -> dict[str, jax.Array]:
+            captured: Any = nnx.merge(graph, state)(noise, capture=True)[1]
+            return {name: captured[name][:, *_middle(captured[name].shape)].sum() for name in chosen}
+
+        values, pull = jax.vjp(units, noise)
+        zeros = jax.tree.map(jnp.zeros_like, values)
+        found = {name: pull(zeros | {name: jnp.ones_like(values[name])})[0] for name in chosen}
+        return {name: jnp.abs(array).sum(-1).mean(0) for name, array in found.items()}, values
+
+    shapes = jax.eval_shape(lambda x: copy(x, capture=True)[1], noise)
+    strengths, _ = gradients(state, noise)
+    measured = {}
+    for name in chosen:
+        strength = np.asarray(strengths[name], np.float32)
+        field = fields[name]
+        unit = _middle(shapes[name].shape)
+        center = tuple(c + u * j for c, u, j in zip(field.start, unit, field.jump, strict=True))
+        measured[name] = EffectiveField(strength / (strength.max() or 1.0), center, field)
+    return measured
+
+
+def _middle(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n // 2 for n in shape[1:-1])
