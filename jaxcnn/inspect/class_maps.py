@@ -1,7 +1,7 @@
 """Where a class is seen: Grad-CAM, and the class activation maps that it generalises."""
 
-import jax
-import jax.numpy as jnp
+from typing import Any
+
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
@@ -19,7 +19,7 @@ from jaxcnn.inspect.scores import expected, logits_of, taken_apart
 
 def grad_cam(
     model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None, *, at: str | None = None
-) -> jax.Array:
+) -> np.ndarray:
     """Where the maps of a stage speak for a class.
 
     Args:
@@ -41,12 +41,12 @@ def grad_cam(
     shape = expect_stage(model, x, at)
     if len(shape) != x.ndim:
         raise ValueError(f"`at` must be a stage with maps over space; got {at!r} of shape {shape}.")
-    maps, slopes = stage_and_gradient(*taken_apart(model), x, classes, at)
+    maps, slopes = map(np.asarray, stage_and_gradient(*taken_apart(model), x, classes, at))
     weights = slopes.mean(tuple(range(1, x.ndim - 1)), keepdims=True)
-    return jnp.maximum((weights * maps).sum(-1), 0)
+    return np.maximum((weights * maps).sum(-1), 0)
 
 
-def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> jax.Array:
+def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """Each cell's share in a class's score; arguments as in `grad_cam`.
 
     Returns:
@@ -58,19 +58,19 @@ def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLik
     Source: Zhou et al. 2016.
     """
     x, classes = expected(model, images, targets)
-    apart = taken_apart(model)
-    maps = stage_of(*apart, x, last_maps(model, x))
-    logits = logits_of(*apart, x)
-    head = getattr(model, "head", None)
-    scores = maps
+    at, head = last_maps(model, x), getattr(model, "head", None)
+    bias: Any = 0.0
+    kernel = np.eye(expect_stage(model, x, at)[-1], dtype=np.float32)  # of a network that ends with the mean
     if isinstance(head, nnx.Linear):
-        kernel = head.kernel[...]
-        scores = maps @ kernel.astype(maps.dtype) if kernel.shape[0] == maps.shape[-1] else None
-    if scores is not None and scores.shape[-1] == logits.shape[-1]:
-        bias = head.bias[...] if isinstance(head, nnx.Linear) and head.bias is not None else 0.0
-        explained = np.asarray(scores.mean(tuple(range(1, x.ndim - 1))) + bias, np.float32)
-        if np.allclose(explained, logits, rtol=1e-2, atol=1e-2 * float(jnp.abs(logits).max())):
-            return jnp.take_along_axis(scores, classes.reshape(-1, *[1] * (x.ndim - 1)), -1)[..., 0]
+        bias = 0.0 if head.bias is None else np.asarray(head.bias[...])
+        kernel = np.asarray(head.kernel[...])
+    if kernel.shape == (expect_stage(model, x, at)[-1], expect_stage(model, x, "head")[-1]):
+        apart = taken_apart(model)
+        shares = np.asarray(stage_of(*apart, x, at)) @ kernel
+        logits = np.asarray(logits_of(*apart, x))
+        explained = np.asarray(shares.mean(tuple(range(1, x.ndim - 1))) + bias, np.float32)
+        if np.allclose(explained, logits, rtol=1e-2, atol=1e-2 * float(np.abs(logits).max())):
+            return np.take_along_axis(shares, classes.reshape(-1, *[1] * (x.ndim - 1)), -1)[..., 0]
     raise ValueError(
         f"`model` must end with a mean over space and one dense layer, or the mean alone; got {type(model).__name__}."
     )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from jaxcnn.inspect.inner import expect_stage, features_at, stage_of
 from jaxcnn.inspect.scores import taken_apart
@@ -23,7 +23,7 @@ class Exciting(NamedTuple):
 
 
 def most_exciting(
-    model: nnx.Module, images: np.ndarray, at: str, unit: int, count: int = 9, *, batch_size: int = 256
+    model: nnx.Module, images: np.ndarray, at: str, unit: int, count: int = 9, *, batch_size: int = 64
 ) -> Exciting:
     """Finds the examples that excite a unit most, and what it looks at in them.
 
@@ -49,7 +49,7 @@ def most_exciting(
     indices = np.argsort(-flat.max(1), kind="stable")[:count]
     places = flat[indices].argmax(1)
     cells = np.stack(np.unravel_index(places, maps.shape[1:]), -1) if maps.ndim > 1 else np.zeros((count, 0), int)
-    slopes = _place_gradient(*taken_apart(model), jnp.asarray(images[indices]), at, unit, places)
+    slopes = _place_gradient(*taken_apart(model), images[indices], at, unit, places)
     return Exciting(indices, flat[indices, places], cells, _boxes(np.asarray(slopes)))
 
 
@@ -122,26 +122,27 @@ def maximise(
     if len(shape) != 3:
         raise ValueError(f"`shape` must be a picture's, (H, W, C); got {shape}.")
     asked = np.atleast_1d(np.asarray(units))
-    dtype = jnp.float32
-    channels = expect_stage(model, jnp.zeros((1, *shape), dtype), at)[-1]
+    dtype = np.float32
+    channels = expect_stage(model, np.zeros((1, *shape), dtype), at)[-1]
     for unit in asked.tolist():
         _expect_unit(unit, channels)
     graph, state = taken_apart(model)
-    low, high = (jnp.asarray(bound, dtype) for bound in bounds)
-    noise, moves = jax.random.split(jax.random.key(seed))
-    images = (low + high) / 2 + 0.05 * (high - low) * jax.random.normal(noise, (len(asked), *shape), dtype)
-    shifts = jax.random.randint(moves, (steps, 2), -jitter, jitter + 1)
+    low, high = (np.asarray(bound, dtype) for bound in bounds)
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((len(asked), *shape)).astype(dtype)
+    images = (low + high) / 2 + 0.05 * (high - low) * noise
     blurs = [_blur(size, smoothing, dtype) for size in shape[:2]]
-    for shift in shifts:
-        images = _ascend(graph, state, images, at, asked, shift, rate * (high - low), 1 - decay, blurs, low, high)
-    return np.asarray(images), np.asarray(_unit_values(graph, state, images, at, asked))
+    for shift in random.integers(-jitter, jitter + 1, (steps, 2)):
+        found = _ascend(graph, state, images, at, asked, shift, rate * (high - low), dtype(1 - decay), blurs, low, high)
+        images = np.asarray(found)
+    return images, np.asarray(_unit_values(graph, state, images, at, asked))
 
 
-def _blur(size: int, deviation: float, dtype: DTypeLike) -> jax.Array:
+def _blur(size: int, deviation: float, dtype: Any) -> np.ndarray:
     """The matrix that blurs an axis of this size; rows sum to 1."""
     places = np.arange(size)
     weights = np.exp(-((places[:, None] - places) ** 2) / (2 * max(deviation, 1e-3) ** 2))
-    return jnp.asarray(weights / weights.sum(1, keepdims=True), dtype)
+    return (weights / weights.sum(1, keepdims=True)).astype(dtype)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
@@ -156,7 +157,7 @@ def _ascend(graph, state, images, at, units, shift, length, kept, blurs, low, hi
     moved = jnp.roll(images, shift, (1, 2))
     slope = jax.grad(lambda x: _unit_values(graph, state, x, at, units).sum())(moved)
     size = jnp.sqrt(jnp.mean(slope**2, (1, 2, 3), keepdims=True))
-    moved = jnp.asarray(kept, moved.dtype) * (moved + length * slope / jnp.maximum(size, 1e-12))
+    moved = kept * (moved + length * slope / jnp.maximum(size, 1e-12))
     down, right = blurs
     moved = jnp.einsum("hH,nHWc,wW->nhwc", down, moved, right)
     return jnp.roll(jnp.clip(moved, low, high), -shift, (1, 2))

@@ -5,15 +5,15 @@ ones; scores are logits. Maps are signed and as large as the images; `by_cell` m
 """
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn.inspect.rules import with_rules
-from jaxcnn.inspect.scores import chosen, expected, logits_of, score_gradient, taken_apart
+from jaxcnn.inspect.scores import expected, logits_of, score_gradient, taken_apart
 
 
-def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> jax.Array:
+def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """How the score of a class grows with every pixel.
 
     Args:
@@ -29,15 +29,15 @@ def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = N
       ValueError: if a target is no class, or there are not as many as images.
     """
     x, classes = expected(model, images, targets)
-    return score_gradient(*taken_apart(model), x, classes)
+    return np.asarray(score_gradient(*taken_apart(model), x, classes))
 
 
-def by_cell(maps: ArrayLike) -> jax.Array:
+def by_cell(maps: ArrayLike) -> np.ndarray:
     """The largest magnitude among the channels of every cell, `(N, *spatial)`."""
-    return jnp.abs(jnp.asarray(maps)).max(-1)
+    return np.abs(np.asarray(maps)).max(-1)
 
 
-def saliency(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> jax.Array:
+def saliency(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """How much the score depends on every cell; arguments as in `gradient`.
 
     Returns:
@@ -56,7 +56,7 @@ def smooth_grad(
     samples: int = 25,
     noise: float = 0.15,
     seed: int = 0,
-) -> jax.Array:
+) -> np.ndarray:
     """The mean gradient over noisy copies of each image.
 
     Args:
@@ -79,11 +79,12 @@ def smooth_grad(
         raise ValueError(f"`samples` must be positive and `noise` not negative; got {samples} and {noise}.")
     x, classes = expected(model, images, targets)
     apart = taken_apart(model)
-    axes = tuple(range(1, x.ndim))
-    spread = noise * (x.max(axes, keepdims=True) - x.min(axes, keepdims=True))
-    total = jnp.zeros_like(x)
-    for key in jax.random.split(jax.random.key(seed), samples):
-        total += score_gradient(*apart, x + spread * jax.random.normal(key, x.shape, x.dtype), classes)
+    clean, random = np.asarray(x), np.random.default_rng(seed)
+    spread = noise * np.ptp(clean, tuple(range(1, x.ndim)), keepdims=True)
+    total = np.zeros_like(clean)
+    for _ in range(samples):
+        noisy = clean + (spread * random.standard_normal(x.shape)).astype(x.dtype)
+        total += np.asarray(score_gradient(*apart, noisy, classes))
     return total / samples
 
 
@@ -101,7 +102,7 @@ def integrated_gradients(
     *,
     baseline: ArrayLike = 0.0,
     steps: int = 50,
-) -> jax.Array:
+) -> np.ndarray:
     """Shares of the pixels in the score's difference from a baseline.
 
     Args:
@@ -124,11 +125,18 @@ def integrated_gradients(
         raise ValueError(f"`steps` must be positive; got {steps}.")
     x, classes = expected(model, images, targets)
     apart = taken_apart(model)
-    start = jnp.broadcast_to(jnp.asarray(baseline, x.dtype), x.shape)
-    total = jnp.zeros_like(x)
+    start, way = _line(x, baseline)
+    total = np.zeros_like(way)
     for step in range(steps):
-        total += score_gradient(*apart, start + (step + 0.5) / steps * (x - start), classes)
-    return (x - start) * total / steps
+        total += np.asarray(score_gradient(*apart, start + (step + 0.5) / steps * way, classes))
+    return way * total / steps
+
+
+def _line(images: jax.Array, baseline: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The baseline as large as the images, and what leads from it to them."""
+    end = np.asarray(images)
+    start = np.broadcast_to(np.asarray(baseline, end.dtype), end.shape)
+    return start, end - start
 
 
 def completeness(
@@ -138,7 +146,7 @@ def completeness(
     targets: ArrayLike | None = None,
     *,
     baseline: ArrayLike = 0.0,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The sum of each image's map, and the difference of scores.
 
     Args:
@@ -153,12 +161,14 @@ def completeness(
     """
     x, classes = expected(model, images, targets)
     apart = taken_apart(model)
-    start = jnp.broadcast_to(jnp.asarray(baseline, x.dtype), x.shape)
-    difference = chosen(logits_of(*apart, x), classes) - chosen(logits_of(*apart, start), classes)
-    return jnp.asarray(maps).sum(tuple(range(1, x.ndim))), difference
+    scores = [
+        np.take_along_axis(np.asarray(logits_of(*apart, images)), classes[:, None], 1)[:, 0]
+        for images in (x, _line(x, baseline)[0])
+    ]
+    return np.asarray(maps).sum(tuple(range(1, x.ndim))), scores[0] - scores[1]
 
 
-def guided_backprop(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> jax.Array:
+def guided_backprop(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """The gradient under the guided rule; arguments as in `gradient`.
 
     It draws sharp edges and largely ignores the weights (`randomisation_check`): a picture of the image more than of
@@ -169,7 +179,7 @@ def guided_backprop(model: nnx.Module, images: ArrayLike, targets: ArrayLike | N
     return gradient(with_rules(model, relu="guided"), images, targets)
 
 
-def deconvnet(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> jax.Array:
+def deconvnet(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """The class's score sent back through a deconvnet; arguments as in `gradient`.
 
     Kernels are transposed, maxima go back to where their switches point, and what comes back is rectified; errors pass

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.extend import core
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.scores import chosen, taken_apart
+from jaxcnn.inspect.scores import chosen, in_batches, taken_apart
 from jaxcnn.inspect.stages import names_stages
 
 
@@ -58,17 +58,11 @@ def stage_of(graph: Any, state: nnx.State, images: jax.Array, at: str) -> jax.Ar
     return nnx.merge(graph, state)(images, capture=True)[1][at]
 
 
-def features_at(model: nnx.Module, images: np.ndarray, at: str, batch_size: int = 256) -> np.ndarray:
+def features_at(model: nnx.Module, images: np.ndarray, at: str, batch_size: int = 64) -> np.ndarray:
     """Activations of one stage, `(N, *stage)`, in batches."""
     expect_stage(model, images[:1], at)
     apart = taken_apart(model)
-    size = min(batch_size, len(images))
-    parts = []
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (images.ndim - 1)])
-        parts.append(np.asarray(stage_of(*apart, filled, at), np.float32)[: len(part)])
-    return np.concatenate(parts)
+    return in_batches(lambda part: stage_of(*apart, part, at).astype(jnp.float32), images, batch_size)
 
 
 # The gradient by an activation A inside a network: its trace, the list of primitive operations that one call is, has a

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry
-from jaxcnn.inspect.scores import chosen, expected, logits_of, taken_apart
+from jaxcnn.inspect.scores import expected, logits_of, probabilities_of, taken_apart
 from jaxcnn.ops.arrays import choice
 
 Score = Literal["probability", "logit"]
@@ -57,30 +57,23 @@ def occlusion(
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
     size = min(batch_size, len(corners))
     padded = np.pad(corners, ((0, -len(corners) % size), (0, 0)), "edge").reshape(-1, size, 2)
-    cover = jnp.broadcast_to(jnp.asarray(fill, x.dtype), (*covered.shape, x.shape[-1]))
+    cover = np.broadcast_to(np.asarray(fill, x.dtype), (*covered.shape, x.shape[-1]))
     graph, state = taken_apart(model)
-    whole = _scores(graph, state, x, classes, of)
+    scores = np.asarray if of == "logit" else probabilities_of
+    whole = scores(logits_of(graph, state, x))
     drops = []
-    for image, target, score in zip(x, classes, whole, strict=True):
-        left = [_covered_scores(graph, state, image, target, part, cover, of) for part in padded]
-        drops.append(float(score) - np.concatenate(left)[: len(corners)].reshape(len(rows), len(columns)))
+    for image, target, row in zip(np.asarray(x), classes, whole, strict=True):
+        left = [scores(_covered_logits(graph, state, image, part, cover))[:, target] for part in padded]
+        drops.append(row[target] - np.concatenate(left)[: len(corners)].reshape(len(rows), len(columns)))
     return np.stack(drops)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
-def _scores(graph: Any, state: nnx.State, images: jax.Array, targets: jax.Array, of: Score) -> jax.Array:
-    logits = logits_of(graph, state, images)
-    return chosen(logits if of == "logit" else jax.nn.softmax(logits), targets)
-
-
-@partial(jax.jit, static_argnums=(0, 6))
-def _covered_scores(
-    graph: Any, state: nnx.State, image: jax.Array, target: jax.Array, corners: jax.Array, cover: jax.Array, of: Score
-) -> jax.Array:
-    """The scores of one image, covered at each of these corners."""
+@partial(jax.jit, static_argnums=0)
+def _covered_logits(graph: Any, state: nnx.State, image: jax.Array, corners: jax.Array, cover: jax.Array) -> jax.Array:
+    """The logits of one image, covered at each of these corners."""
     zero = jnp.zeros((), corners.dtype)
     place = jax.vmap(lambda corner: jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1], zero)))
-    return _scores(graph, state, place(corners), jnp.broadcast_to(target, len(corners)), of)
+    return logits_of(graph, state, place(corners))
 
 
 def spread_windows(

@@ -15,7 +15,7 @@ from jaxcnn.inspect.gradients import by_cell, deconvnet, gradient, guided_backpr
 from jaxcnn.inspect.scores import expected
 from jaxcnn.ops.arrays import choice
 
-Method = Callable[[nnx.Module, jax.Array, jax.Array], Any]
+Method = Callable[[nnx.Module, Any, Any], Any]
 
 
 def edges(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
@@ -110,12 +110,12 @@ def randomisation_check(
     return Randomisation(("none", *(part[-1] for part in parts)), order, rank, ssim, maps)
 
 
-def _applicable(model: nnx.Module, images: jax.Array, classes: jax.Array) -> dict[str, Method]:
+def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> dict[str, Method]:
     """The methods that do not refuse the network."""
     found = {}
     for name, method in METHODS.items():
         try:
-            method(model, images[:1], classes[:1])
+            method(model, images, classes)
         except ValueError:
             continue
         found[name] = method
@@ -128,16 +128,26 @@ def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -
     for path, variable in flat.items():
         inside = any(".".join(map(str, path)).startswith(f"{name}.") for name in names)
         if inside and isinstance(variable, nnx.Param):
-            values = np.asarray(variable[...])
-            flat[path] = variable.replace(jnp.asarray(random.permutation(values.reshape(-1)).reshape(values.shape)))
+            before = variable[...]
+            values = random.permutation(np.asarray(before).reshape(-1)).reshape(before.shape)
+            # placed as it was, so that what was compiled for the network serves its twins
+            after = jax.device_put(values, before.sharding) if before.committed else jnp.asarray(values)
+            flat[path] = variable.replace(after)
     return nnx.from_flat_state(flat)
 
 
 def _magnitudes(maps: Any, shape: tuple[int, int]) -> np.ndarray:
     """Magnitudes `(N, H, W)`, each map's largest 1."""
-    found = by_cell(maps) if jnp.ndim(maps) == 4 else jnp.abs(jnp.asarray(maps))
-    found = np.asarray(jax.image.resize(found, (len(found), *shape), "linear"), np.float64)
+    found = np.asarray(by_cell(maps) if np.ndim(maps) == 4 else np.abs(maps), np.float64)
+    down, right = map(_stretch, found.shape[1:], shape)
+    found = down @ found @ right.T
     return found / np.maximum(found.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _stretch(size: int, wanted: int) -> np.ndarray:
+    """The matrix `(wanted, size)` that stretches an axis by linear interpolation between its cells' centres."""
+    places = (np.arange(wanted) + 0.5) * size / wanted - 0.5
+    return np.stack([np.interp(places, np.arange(size), row) for row in np.eye(size)], -1)
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

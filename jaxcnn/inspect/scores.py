@@ -1,5 +1,6 @@
 """A network's scores, and their gradients, in evaluation mode."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,14 +35,32 @@ def chosen(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0]
 
 
+def in_batches(function: Callable[[np.ndarray], jax.Array], images: ArrayLike, size: int = 64) -> np.ndarray:
+    """A compiled function of images, over all of them; the last batch is filled up with zeros, and cut."""
+    every = np.asarray(images)
+    parts = []
+    for start in range(0, len(every), size):
+        part = every[start : start + size]
+        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (every.ndim - 1)])
+        parts.append(np.asarray(function(filled))[: len(part)])
+    return np.concatenate(parts)
+
+
+def probabilities_of(logits: ArrayLike) -> np.ndarray:
+    """The softmax of logits that are at hand."""
+    values = np.asarray(logits)
+    shares = np.exp(values - values.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
 @partial(jax.jit, static_argnums=0)
 def score_gradient(graph: Any, state: nnx.State, images: jax.Array, targets: jax.Array) -> jax.Array:
     """The gradient of every image's target logit, as large as the images."""
     return jax.grad(lambda x: chosen(logits_of(graph, state, x), targets).sum())(images)
 
 
-def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
-    """Images and the classes to explain, as arrays; by default the classes that the network predicts.
+def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) -> tuple[jax.Array, np.ndarray]:
+    """Images and the classes to explain; by default those that the network predicts.
 
     Raises:
       TypeError: if images are not real floating.
@@ -50,11 +69,11 @@ def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) ->
     (x,) = floating(images=images)
     graph, state = taken_apart(model)
     if targets is None:
-        return x, logits_of(graph, state, x).argmax(-1)
+        return x, np.asarray(logits_of(graph, state, x)).argmax(-1).astype(np.int32)
     count = jax.eval_shape(partial(logits_of, graph), state, x).shape[-1]
     classes = np.asarray(targets)
     if classes.shape not in ((), (len(x),)):
         raise ValueError(f"`targets` must be one class, or one for each of {len(x)} images; got {classes.shape}.")
     if not ((0 <= classes) & (classes < count)).all():
         raise ValueError(f"`targets` must be from 0 to {count - 1}; got {classes.min()} to {classes.max()}.")
-    return x, jnp.asarray(np.broadcast_to(classes, len(x)), jnp.int32)
+    return x, np.broadcast_to(classes, len(x)).astype(np.int32)

@@ -1,13 +1,13 @@
 """What becomes of the answer when the image is shifted."""
 
+from functools import partial
 from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.scores import expected, logits_of, taken_apart
+from jaxcnn.inspect.scores import expected, in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.ops.arrays import choice
 
 Border = Literal["wrap", "edge", "reflect"]
@@ -55,6 +55,7 @@ def shift_curve(
     reach: int = 8,
     axis: Literal["down", "right"] = "right",
     border: Border = "wrap",
+    batch_size: int = 64,
 ) -> ShiftCurve:
     """The probability of a class while the image is moved along an axis.
 
@@ -65,6 +66,7 @@ def shift_curve(
       reach: largest offset on either side, in cells.
       axis: along which the images are moved.
       border: as in `shifted`.
+      batch_size: images per call.
 
     Raises:
       ValueError: if images are no pictures, or an option is unknown; and as in `gradient`.
@@ -77,8 +79,10 @@ def shift_curve(
     apart = taken_apart(model)
     offsets = np.arange(-reach, reach + 1)
     moves = [(int(d), 0) if axis == "down" else (0, int(d)) for d in offsets]
-    shares = np.stack([np.asarray(jax.nn.softmax(logits_of(*apart, shifted(x, m, border)))) for m in moves], 1)
-    held = np.take_along_axis(shares, np.asarray(classes)[:, None, None], 2)[..., 0]
+    everywhere = np.stack([shifted(x, move, border) for move in moves], 1)
+    logits = in_batches(partial(logits_of, *apart), everywhere.reshape(-1, *x.shape[1:]), batch_size)
+    shares = probabilities_of(logits).reshape(len(x), len(moves), -1)
+    held = np.take_along_axis(shares, classes[:, None, None], 2)[..., 0]
     return ShiftCurve(offsets, held, shares.argmax(-1))
 
 
@@ -89,7 +93,7 @@ def shift_consistency(
     reach: int = 8,
     pairs: int = 8,
     border: Border = "wrap",
-    batch_size: int = 256,
+    batch_size: int = 64,
     seed: int = 0,
 ) -> float:
     """How often a network gives two shifts of one image the same class.
@@ -118,14 +122,10 @@ def shift_consistency(
         raise ValueError(f"`pairs` must be positive; got {pairs}.")
     x = np.asarray(images)
     _expect_pictures(x)
-    apart = taken_apart(model)
-    size = min(batch_size, len(x))
+    answer = partial(logits_of, *taken_apart(model))
 
     def answers(offset: np.ndarray) -> np.ndarray:
-        moved = shifted(x, (int(offset[0]), int(offset[1])), border)
-        filled = np.pad(moved, [(0, -len(x) % size), (0, 0), (0, 0), (0, 0)])
-        parts = [logits_of(*apart, filled[at : at + size]).argmax(-1) for at in range(0, len(x), size)]
-        return np.concatenate(parts)[: len(x)]
+        return in_batches(answer, shifted(x, (int(offset[0]), int(offset[1])), border), batch_size).argmax(-1)
 
     moves = np.random.default_rng(seed).integers(-reach, reach + 1, (pairs, 2, 2))
     return float(np.mean([answers(first) == answers(second) for first, second in moves]))

@@ -58,11 +58,13 @@ def randomisation_curves(found: Randomisation) -> Figure:
     Args:
       found: of `inspect.randomisation_check`.
     """
-    how = "from the head down to" if found.order == "cascading" else "alone:"
-    figure = style.canvas(8.4, 3.4, f"likeness of the maps to those of the trained network, layers shuffled {how}")
+    how = "from the head down to each" if found.order == "cascading" else "each alone"
+    figure = style.canvas(8.4, 3.6, f"likeness of the maps to those of the trained network, layers shuffled {how}")
     panels = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(found.layers))
-    for axes, name, rows in zip(panels, ("rank correlation", "structural similarity"), (found.rank, found.ssim)):  # noqa: B905
+    for axes, name, rows in zip(
+        panels, ("rank correlation", "structural similarity"), (found.rank, found.ssim), strict=True
+    ):
         for number, (method, values) in enumerate(rows.items()):
             axes.plot(places, values, label=method, marker="osD^vPX"[number % 7], ms=4, lw=1.2, **_line(number))
         style.plain(axes)

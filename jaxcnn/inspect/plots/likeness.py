@@ -19,6 +19,7 @@ def neighbours(
     query_classes: Sequence[str],
     classes: Sequence[Sequence[str]],
     *,
+    rows: Sequence[str] = (),
     title: str = "each query, and the examples whose features are nearest; other classes than its own are framed",
 ) -> Figure:
     """Each query in a row with its neighbours, the nearest first.
@@ -28,17 +29,19 @@ def neighbours(
       found: `(Q, count, H, W, C)` uint8, the neighbours.
       query_classes: a class for each query, its true or its predicted one.
       classes: for each query, the classes of its neighbours; those that differ are framed.
+      rows: what each row is of; by default queries.
       title: what is seen.
     """
-    rows = np.asarray(found)
+    near_all = np.asarray(found)
     images, captions, differs = [], [], []
-    for query, near, own, names in zip(np.asarray(queries), rows, query_classes, classes, strict=True):
+    for query, near, own, others in zip(np.asarray(queries), near_all, query_classes, classes, strict=True):
         images += [colored(query), *map(colored, near)]
-        captions += [own, *names]
-        differs += [False, *(name != own for name in names)]
-    columns = rows.shape[1] + 1
+        captions += [own, *others]
+        differs += [False, *(name != own for name in others)]
+    columns = near_all.shape[1] + 1
     size = min(0.9, 8.6 / columns)
-    figure = style.tiles(images, captions, columns=columns, size=size, title=title, rows=["query"] * len(rows))
+    names = list(rows) or ["query"] * len(near_all)
+    figure = style.tiles(images, captions, columns=columns, size=size, title=title, rows=names)
     for place, (axes, other) in enumerate(zip(figure.axes, differs, strict=True)):
         if other or not place % columns:
             width, color = (2.5, style.ACCENT) if other else (2.0, style.INK)
@@ -68,7 +71,7 @@ def components(
         if len(mine):
             color = style.SERIES[label % len(style.SERIES)]
             marker = _MARKERS[label % len(_MARKERS)]
-            axes.scatter(mine[:, 0], mine[:, 1], s=14, alpha=0.7, color=color, marker=marker, lw=0, label=name)
+            axes.scatter(mine[:, 0], mine[:, 1], s=20, alpha=0.8, color=color, marker=marker, lw=0, label=name)
     if marked is not None:
         across, up = np.asarray(marked)[:2]
         axes.plot(across, up, marker="*", ms=17, mfc="none", mec=style.INK, mew=1.5, ls="", label="this picture")
