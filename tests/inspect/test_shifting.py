@@ -27,6 +27,12 @@ class Round(nnx.Module):
         return self.head(ops.global_avg_pool(ops.relu(self.conv2(x))))
 
 
+def torn(model, pictures):
+    """Moves the untrained network's answers apart: by its initial weights it says the same of everything."""
+    model.head.bias[...] = model.head.bias[...] - model(pictures).mean(0)
+    return model
+
+
 @pytest.fixture
 def pictures(random):
     return random.normal(size=(40, 12, 10, 1)).astype(np.float32)
@@ -34,15 +40,14 @@ def pictures(random):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_round_borders_stride_1_and_the_mean_are_exactly_consistent_before_training(pictures, seed):
-    model = Round(seed=seed)
-    answers = np.asarray(model(pictures)).argmax(-1)
-    assert len(set(answers.tolist())) > 1, "not one answer for all"
+    model = torn(Round(seed=seed), pictures)
+    assert len(set(np.asarray(model(pictures)).argmax(-1).tolist())) > 4
     assert inspect.shift_consistency(model, pictures, reach=12, pairs=6, batch_size=40) == 1.0
 
 
 @pytest.mark.parametrize("changes", [{"pool": "subsample"}, {"pool": "max"}, {"padding": "SAME"}], ids=str)
 def test_strides_and_borders_of_zeros_are_not(pictures, changes):
-    assert inspect.shift_consistency(Round(**changes), pictures, reach=5, pairs=4, batch_size=40) < 1
+    assert inspect.shift_consistency(torn(Round(**changes), pictures), pictures, reach=5, pairs=4, batch_size=40) < 1
 
 
 def test_consistency_is_the_share_of_equal_answers(pictures):
