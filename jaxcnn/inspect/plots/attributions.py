@@ -88,8 +88,6 @@ def randomisation_maps(found: Randomisation) -> Figure:
     """
     images = [each for maps in found.maps.values() for each in maps]
     names = [("trained" if layer == "none" else layer).replace(".", "\n", 1) for layer in found.layers]
-    how = (
-        "from the head down to the layer" if found.order == "cascading" else "of one group at a time, named by its last"
-    )
-    title = f"magnitudes of the maps for one image, weights shuffled {how}"
+    how = "from the head down to each" if found.order == "cascading" else "each alone"
+    title = f"magnitudes of the maps for one image, layers shuffled {how}"
     return style.tiles(images, names, columns=len(names), size=0.8, levels=(0, 1), title=title, rows=list(found.maps))

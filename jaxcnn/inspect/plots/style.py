@@ -193,7 +193,7 @@ def tiles(
     columns = min(columns, len(images))
     above = [captions[row * columns : (row + 1) * columns] for row in range(count)]
     gaps = [0.06 + 0.14 * max((c.count("\n") + 1 for c in part if c), default=0) for part in above]
-    margin = 0.15 + max((len(name) for name in rows), default=0) * 7 * _CHARACTER / 72 if rows else 0.1
+    margin = 0.15 + max((len(name) for name in rows), default=0) * 7 * 0.6 / 72 if rows else 0.1
     tall = size * min(max((image.shape[0] / max(image.shape[1], 1) for image in images), default=1.0), 1.6)
     step = size + 0.06
     width = max(margin + columns * step + 0.04, 2.4 if title else 0.8)
