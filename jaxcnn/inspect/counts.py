@@ -24,8 +24,9 @@ def costs(summary: Summary, most: int = 24) -> list[Cost]:
       most: how many there may be.
     """
     rows = [row for row in summary.rows if row.parameters or row.multiply_adds]
+    groups: dict[str, list[LayerRow]] = {}
     for depth in range(max((row.name.count(".") for row in rows), default=0) + 1, 0, -1):
-        groups: dict[str, list[LayerRow]] = {}
+        groups = {}
         for row in rows:
             groups.setdefault(".".join(row.name.split(".")[:depth]), []).append(row)
         if len(groups) <= most:

@@ -68,7 +68,7 @@ def apply_filters(
 
     Args:
       picture: `(H, W)`.
-      kernels: by name, with an odd number of taps along each axis; by default the classic ones.
+      kernels: by name, one or several; by default the classic ones.
       flip_kernel: convolve as in signal processing; by default correlate, as networks do.
 
     Raises:
@@ -76,17 +76,19 @@ def apply_filters(
     """
     kernels = classic_filters() if kernels is None else kernels
     picture = np.asarray(picture, np.float32)
-    found = []
-    for name, kernel in kernels.items():
-        kernel = np.asarray(kernel)
-        if picture.ndim != 2 or kernel.ndim != 2:
-            raise ValueError(f"`picture` and kernels must be (H, W); got {picture.shape} and {kernel.shape}.")
-        borders = [((k - 1) // 2, k // 2) for k in kernel.shape]
-        padded = jnp.asarray(np.pad(picture, borders, mode="edge"))[None, ..., None]
-        taps = jnp.asarray(kernel, jnp.float32)[..., None, None]
-        result = ops.conv(padded, taps, padding="VALID", flip_kernel=flip_kernel)
-        found.append(Filtered(name, kernel, np.asarray(result)[0, ..., 0]))
-    return found
+    if picture.ndim != 2 or any(np.ndim(kernel) != 2 for kernel in kernels.values()):
+        shapes = [np.shape(kernel) for kernel in kernels.values()]
+        raise ValueError(f"`picture` and kernels must be (H, W); got {picture.shape} and {shapes}.")
+    size = [max(np.shape(kernel)[axis] for kernel in kernels.values()) for axis in (0, 1)]
+    bank = np.zeros((*size, 1, len(kernels)), np.float32)  # one convolution for all, each in the middle of zeros
+    for number, kernel in enumerate(kernels.values()):
+        top, left = ((n - 1) // 2 - (k - 1) // 2 for n, k in zip(size, np.shape(kernel), strict=True))
+        height, width = np.shape(kernel)
+        bank[top : top + height, left : left + width, 0, number] = np.flip(kernel) if flip_kernel else kernel
+    borders = [((n - 1) // 2, n // 2) for n in size]
+    padded = jnp.asarray(np.pad(picture, borders, mode="edge"))[None, ..., None]
+    results = np.asarray(ops.conv(padded, jnp.asarray(bank), padding="VALID"))[0]
+    return [Filtered(name, np.asarray(kernels[name]), results[..., number]) for number, name in enumerate(kernels)]
 
 
 def grey(picture: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def convolution_matrix(
     )
     *spatial, channels = input_shape
     own, maps = kernel.shape[-2:]
-    taps = np.flip(kernel, range(len(spatial))) if flip_kernel else kernel
+    taps = np.flip(kernel, tuple(range(len(spatial)))) if flip_kernel else kernel
     taps = taps.reshape(-1, own, maps)
     read = cells_read(window, tuple(spatial))
     outputs, tap = np.nonzero(read >= 0)

@@ -57,7 +57,7 @@ def write_report(
         *_curves(rows),
         *_confusion(test, predictions),
         *_mistakes(test, probabilities),
-        *_filters(model),
+        *_filters(model, _fed(test, augmentation).shape[1:]),
         *_feature_maps(model, test, scaling, probabilities, augmentation),
         *_augmented(test, augmentation),
         "<h2>Layers</h2>",
@@ -134,10 +134,10 @@ def _pictures(test: Dataset, places: Any) -> np.ndarray:
     return grey.astype(np.uint8).transpose(0, 2, 1)[:, ::-1, :, None]
 
 
-def _filters(model: nnx.Module) -> list[str]:
+def _filters(model: nnx.Module, shape: tuple[int, ...]) -> list[str]:
     from jaxcnn.inspect import plots
 
-    kernel = stages.first_kernel(model)
+    kernel = stages.first_kernel(model, shape)
     if kernel is None:
         return []
     note = "Weights as colours, zero grey." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."

@@ -47,7 +47,7 @@ def first_filters(subject: Subject) -> list[str]:
     """The kernels of the first layer."""
     from jaxcnn.inspect import plots
 
-    kernel = stages.first_kernel(subject.model)
+    kernel = stages.first_kernel(subject.model, subject.picture.shape)
     if kernel is None:
         return []
     note = "Weights as colours, zero grey." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
@@ -85,20 +85,20 @@ def convolution(subject: Subject) -> list[str]:
     from jaxcnn.inspect import plots
 
     grey = filtering.grey(subject.picture)
-    small = np.rint(9 * _shrunk(grey, 6))
+    small = np.rint(9 * _shrunk(grey, 5))
     kernel = filters.sobel(1)
     steps = plots.sliding_animation(slide(small, kernel, strides=1, padding="VALID"))
-    tiny = np.rint(9 * _shrunk(grey, 4))
+    tiny, edge = np.rint(9 * _shrunk(grey, 4)), np.array([[-1, 1], [-1, 1]])
     return [
         *section(
             "The sliding window",
-            "The image in 6x6 cells, from 0 to 9, and a kernel that answers to edges; an output is a sum of products.",
+            "The image in 5x5 cells, from 0 to 9, and a kernel that answers to edges; an output is a sum of products.",
             (steps, "A window that slides over numbers"),
         ),
         *section(
             "Convolution as a matrix",
             "The same operation as one sparse matrix, here on 4x4 cells: its transpose carries the errors back.",
-            (plots.convolution_as_matrix(tiny, kernel, padding="VALID"), "Sparse matrix, its transpose, im2col"),
+            (plots.convolution_as_matrix(tiny, edge, padding="VALID"), "Sparse matrix, its transpose, im2col"),
         ),
         *section(
             "Max-pooling as routing",

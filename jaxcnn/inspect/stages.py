@@ -30,8 +30,17 @@ def activations(model: nnx.Module, images: ArrayLike) -> dict[str, np.ndarray]:
     """
     if not names_stages(model):
         return {}
-    _, stages = evaluating(model)(jnp.asarray(images), capture=True)
-    return {name: np.asarray(array, np.float32) for name, array in stages.items()}
+    graph, state = nnx.split(evaluating(model))
+    names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
+
+    @jax.jit
+    def run(state: Any, images: jax.Array) -> list[jax.Array]:
+        _, stages = nnx.merge(graph, state)(images, capture=True)
+        names.extend(stages)
+        return list(stages.values())
+
+    found = run(state, jnp.asarray(images))
+    return {name: np.asarray(array, np.float32) for name, array in zip(names, found, strict=True)}
 
 
 def evaluating(model: nnx.Module) -> Any:
@@ -41,12 +50,23 @@ def evaluating(model: nnx.Module) -> Any:
     return copy
 
 
-def first_kernel(model: nnx.Module) -> np.ndarray | None:
-    """The kernel `(kh, kw, C, O)` of the first convolution over two axes, or None."""
-    for _, module in nnx.iter_modules(model):
-        if isinstance(module, layers.Conv | nnx.Conv) and len(module.kernel_size) == 2:
-            return np.asarray(module.kernel[...], np.float32)
-    return None
+def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | None:
+    """The kernel `(kh, kw, C, O)` of the first convolution over two axes, or None.
+
+    Args:
+      model: the network.
+      input_shape: that of one example.
+    """
+    kernels = {
+        ".".join(map(str, path)): module.kernel
+        for path, module in nnx.iter_modules(model)
+        if isinstance(module, layers.Conv | nnx.Conv) and len(module.kernel_size) == 2
+    }
+    if not kernels:
+        return None
+    rows = models.summary(model, (1, *input_shape)).rows  # in the order of the call, which attributes are not in
+    first = next((row.name for row in rows if row.name in kernels), None)
+    return None if first is None else np.asarray(kernels[first][...], np.float32)
 
 
 class _End(nnx.Module):
@@ -62,6 +82,7 @@ class _Marked(nnx.Module):
     def __init__(self, model: Any, names: Sequence[str]):
         self.model = model
         self.ends = nnx.List([_End() for _ in names])
+        self.input_dtype = getattr(model, "input_dtype", jnp.float32)
 
     def __call__(self, images: jax.Array) -> list[jax.Array]:
         _, stages = self.model(images, capture=True)
@@ -85,9 +106,7 @@ def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str,
     shape = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
     jax.eval_shape(lambda images: names.extend(copy(images, capture=True)[1]), shape)
-    marked = _Marked(copy, names)
-    marked.input_dtype = dtype
-    rows = models.summary(marked, (1, *input_shape)).rows
+    rows = models.summary(_Marked(copy, names), (1, *input_shape)).rows
     ends = [row for row in rows if row.kind == _End.__name__]
     return {name: row.field for name, row in zip(names, ends, strict=True) if row.field is not None}
 
@@ -141,21 +160,19 @@ def effective_fields(
     noise = jax.random.normal(jax.random.key(seed), (trials, *input_shape), getattr(model, "input_dtype", jnp.float32))
 
     @jax.jit
-    def gradients(state: Any, noise: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        def units(noise: jax.Array) -> dict[str, jax.Array]:
+    def gradients(state: Any, noise: jax.Array) -> jax.Array:
+        def units(noise: jax.Array) -> list[jax.Array]:
             captured: Any = nnx.merge(graph, state)(noise, capture=True)[1]
-            return {name: captured[name][:, *_middle(captured[name].shape)].sum() for name in chosen}
+            return [captured[name][:, *_middle(captured[name].shape)].sum() for name in chosen]
 
         values, pull = jax.vjp(units, noise)
-        zeros = jax.tree.map(jnp.zeros_like, values)
-        found = {name: pull(zeros | {name: jnp.ones_like(values[name])})[0] for name in chosen}
-        return {name: jnp.abs(array).sum(-1).mean(0) for name, array in found.items()}, values
+        one_hot = list(jnp.eye(len(chosen), dtype=values[0].dtype))  # a row for each stage, and compiled once for all
+        (found,) = jax.vmap(pull)(one_hot)
+        return jnp.abs(found).sum(-1).mean(1)
 
     shapes = jax.eval_shape(lambda x: copy(x, capture=True)[1], noise)
-    strengths, _ = gradients(state, noise)
     measured = {}
-    for name in chosen:
-        strength = np.asarray(strengths[name], np.float32)
+    for name, strength in zip(chosen, np.asarray(gradients(state, noise), np.float32), strict=True):
         field = fields[name]
         unit = _middle(shapes[name].shape)
         center = tuple(c + u * j for c, u, j in zip(field.start, unit, field.jump, strict=True))

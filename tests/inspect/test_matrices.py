@@ -39,7 +39,7 @@ def test_the_matrix_is_the_convolution_and_its_transpose_the_rule(random, float6
     np.testing.assert_allclose(matrix.T @ g.ravel(), np.ravel(pull(jnp.asarray(g))[0]), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name not in ("groups", "depthwise", "flipped")])
+@pytest.mark.parametrize("name", ["plain", "everything", "cropped", "one axis"])
 def test_im2col_times_the_kernel_is_the_matrix_times_the_input(random, float64, name):
     shape, window, options = CONVOLUTIONS[name]
     x, kernel = random.normal(size=shape), random.normal(size=window)

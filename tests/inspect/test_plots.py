@@ -58,7 +58,7 @@ def test_one_epoch_is_a_point():
 
 
 def images(figure):
-    return [axes.images[0] for axes in figure.axes if axes.images]
+    return [image for axes in figure.axes for image in axes.images]
 
 
 @pytest.mark.parametrize(("shape", "tiles"), [((5, 5, 1, 6), 6), ((3, 3, 2, 5), 10), ((3, 3, 3, 9), 9)], ids=str)

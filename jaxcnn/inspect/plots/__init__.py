@@ -1,5 +1,6 @@
 """Figures of what a network computes and has learned; each function returns a matplotlib figure."""
 
+from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.architecture import architecture
 from jaxcnn.inspect.plots.attributions import attributions, randomisation_curves, randomisation_maps
 from jaxcnn.inspect.plots.confusion import confusion_matrix
@@ -51,4 +52,5 @@ __all__ = [
     "sliding_animation",
     "sliding_steps",
     "sliding_window",
+    "style",
 ]

@@ -1,6 +1,7 @@
 """A network drawn from its summary."""
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,17 +41,19 @@ def architecture(summary: Summary) -> Figure:
     axes.set_ylim(0, height)
     axes.axis("off")
     sides = [_side(row) for row in rows]
-    widest = max((row.output_shape[-1] for row in rows), default=1)
+    widths = [list(row.output_shape)[-1] for row in rows]
+    options: dict[str, Any] = {"ha": "center", "va": "top", "linespacing": 1.15, **style.SMALL, "fontsize": 6.5}
     for place, (row, side, label) in enumerate(zip(rows, sides, labels, strict=True)):
         line, column = divmod(place, columns)
         x = 0.1 + (column + 0.5) * _STEP
         base = height - head - line * tallest - 0.12 - _TALL
-        tall = _TALL * math.sqrt(side / max(sides)) if len(row.output_shape) > 2 else _TALL * 0.9
-        wide = 0.06 + 0.3 * math.sqrt(row.output_shape[-1] / widest)
-        if len(row.output_shape) <= 2:
-            tall, wide = 0.1 + 0.7 * _TALL * math.sqrt(row.output_shape[-1] / widest), 0.09
+        share = math.sqrt(widths[place] / max(widths))
+        if len(row.output_shape) > 2:
+            tall, wide = _TALL * math.sqrt(side / max(sides)), 0.06 + 0.3 * share
+        else:
+            tall, wide = 0.1 + 0.7 * _TALL * share, 0.09
         _block(axes, x, base + (_TALL - tall) / 2, max(tall, 0.06), wide, kind_of(row))
-        axes.text(x, base - 0.06, label, ha="center", va="top", linespacing=1.15, **style.SMALL | {"fontsize": 6.5})
+        axes.text(x, base - 0.06, label, **options)
     _legend(axes, {kind_of(row) for row in rows})
     return figure
 
@@ -60,9 +63,9 @@ def kind_of(row: LayerRow) -> str:
     name = row.kind.lower()
     if "pool" in name or name == "subsample":
         return "pool"
-    if "conv" in name or "local" in name:
-        return "conv"
-    return "dense" if row.multiply_adds else ""
+    if not row.multiply_adds:
+        return ""
+    return "conv" if len(row.output_shape) > 2 else "dense"
 
 
 def _block(axes: Axes, x: float, y: float, tall: float, wide: float, kind: str) -> None:

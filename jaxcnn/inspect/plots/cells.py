@@ -54,7 +54,7 @@ def arrange(
         middle, left, placed = top - tall[number] / 2, _MARGIN, []
         for item in row:
             if isinstance(item, str):
-                options = style.TEXT | {"fontsize": 11}
+                options: dict[str, Any] = style.TEXT | {"fontsize": 11}
                 figure.text((left + 0.1) / width, middle / height, item, ha="center", va="center", **options)
             else:
                 high = item[0] * cell
@@ -87,6 +87,7 @@ def draw(
     """
     values = np.asarray(values, float)
     height, width = values.shape
+    figure: Any = axes.figure
     tint = np.ma.masked_invalid(values if real is None else np.where(real, values, np.nan))
     reach = style.reach([tint.compressed()])
     style.show(axes, tint, levels=(-reach, reach), cmap=style.PALE)
@@ -94,9 +95,10 @@ def draw(
         for y, x in np.argwhere(~real):
             box = Rectangle((x - 0.5, y - 0.5), 1, 1, fc="#f4f4f2", ec="#dcdedf", lw=0, hatch="///", zorder=1)
             axes.add_patch(box)
-    side = axes.get_position().width * axes.figure.get_figwidth() / width
+    side = axes.get_position().width * figure.get_figwidth() / width
     if side >= _READABLE:
-        style.numbers(axes, values, size=7 if side > 0.3 else 6)
+        size = 7 if side > 0.3 else 6
+        style.numbers(axes, values, size=size, most=int(72 * side / (0.64 * size)))  # a digit is 0.64 as wide
     if side > 0.08:
         for edge in range(1, width):
             axes.axvline(edge - 0.5, color=style.FAINT, lw=0.5, zorder=2)

@@ -1,6 +1,7 @@
 """Where parameters and work are, and what sharing weights saves."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,8 +47,8 @@ def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
     sizes = {each[1:]: each for each in reversed(found)}
     shown = [each for each in found if sizes[each[1:]] is each][:most]
     more = f" ({len(shown)} of {len(found)} convolutions)" if len(found) > len(shown) else ""
-    title = f"parameters if weights were not shared, or every input were seen too{more}; each line is ten times more"
-    figure = style.canvas(8, 0.42 * len(shown) + 1.0, title)
+    title = f"parameters, if weights were not shared, and if every output saw every input{more}"
+    figure = style.canvas(8, 0.42 * len(shown) + 1.2, title)
     axes = figure.subplots()
     places = np.arange(len(shown))[::-1]
     kinds = (
@@ -55,6 +56,7 @@ def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
         ("local", "not shared", style.FAINT, ""),
         ("dense", "fully connected", "#ecd3c3", "///"),
     )
+    tiny: dict[str, Any] = style.SMALL | {"fontsize": 6}
     for number, (kind, label, color, hatch) in enumerate(kinds):
         values = [getattr(each, kind) for each in shown]
         at = places + 0.27 * (1 - number)
@@ -62,11 +64,11 @@ def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
             at, values, 0.25, color=color, hatch=hatch, edgecolor=style.ACCENT if hatch else color, lw=0, label=label
         )
         for place, value in zip(at, values, strict=True):
-            axes.text(value * 1.15, place, short(value), va="center", **style.SMALL | {"fontsize": 6})
+            axes.text(value * 1.15, place, short(value), va="center", **tiny)
     axes.set_xscale("log")
     top = max(each.dense for each in shown)
     axes.set_xlim(max(1, min(each.convolution for each in shown) / 3), top * 8)
-    style.plain(axes)
+    style.plain(axes, "each line is ten times more")
     axes.xaxis.grid(True, color="#e4e5e7", lw=0.6)
     axes.set_axisbelow(True)
     axes.minorticks_off()

@@ -1,6 +1,8 @@
 """Receptive fields: what a unit could see, and what it does see."""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -27,17 +29,18 @@ def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> 
     seen, bars = figure.subplots(1, 2, width_ratios=(1, 1.6))
     style.show(seen, image)
     names = list(fields)
+    middle = (height - 1) / 2, (width - 1) / 2
     for number, field in enumerate(fields.values()):
-        middle = (height - 1) / 2, (width - 1) / 2
         _outline(seen, middle, field.size, number)
     style.heading(seen, "in the middle of an image")
     sizes = [max(field.size) for field in fields.values()]
     places = np.arange(len(names))[::-1]
     bars.barh(places, sizes, 0.7, color=[_color(number) for number in range(len(names))])
     side = max(height, width)
+    behind = {"fc": style.PAPER, "ec": "none", "pad": 0.5}  # over the dotted line
     bars.axvline(side, color=style.INK, lw=0.8, ls=":")
     for place, size in zip(places, sizes, strict=True):
-        bars.text(size + 0.01 * max(*sizes, side), place, f" {size}", va="center", **style.SMALL)
+        bars.text(size + 0.01 * max(*sizes, side), place, f" {size}", va="center", bbox=behind, **style.SMALL)
     style.plain(bars, f"cells across; dotted: the image, {side}")
     bars.set_yticks(places, names, fontsize=7, parse_math=False)
     bars.set_xlim(0, 1.12 * max(*sizes, side))
@@ -49,11 +52,12 @@ def effective_fields(fields: Mapping[str, EffectiveField], *, columns: int = 5) 
 
     Args:
       fields: by stage, of `inspect.effective_fields`.
-      columns: stages in a row.
+      columns: stages in a row, at most.
     """
     captions = [f"{name}\ncould: {max(each.field.size)}, does: {each.width:.0f}" for name, each in fields.items()]
     title = "effective receptive fields: mean magnitude of the middle unit's gradient; outlined, all that it could see"
     strengths = [each.strength for each in fields.values()]
+    columns = math.ceil(len(captions) / math.ceil(len(captions) / columns))
     figure = style.tiles(
         strengths, captions, columns=columns, size=1.55, levels=(0, 1), cmap=style.SEQUENTIAL, title=title
     )
@@ -64,8 +68,9 @@ def effective_fields(fields: Mapping[str, EffectiveField], *, columns: int = 5) 
 
 def _outline(axes: Axes, center: tuple[float, ...], size: tuple[int, ...], number: int) -> None:
     low, left = (c - n / 2 for c, n in zip(center, size, strict=True))
-    box = {"fill": False, "lw": 1.3, "clip_on": True}
-    axes.add_patch(Rectangle((left, low), size[1], size[0], ec="white", **box | {"lw": 2.4}))
+    box: dict[str, Any] = {"fill": False, "lw": 1.3, "clip_on": True}
+    under = box | {"lw": 2.4}
+    axes.add_patch(Rectangle((left, low), size[1], size[0], ec="white", **under))
     axes.add_patch(Rectangle((left, low), size[1], size[0], ec=_color(number), **box))
 
 

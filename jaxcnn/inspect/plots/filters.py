@@ -24,4 +24,7 @@ def filters(kernel: np.ndarray, *, columns: int | None = None, title: str = "") 
         images = list(np.moveaxis(kernel.reshape(*kernel.shape[:2], -1), -1, 0))
     columns = columns or (16 if len(images) > 64 else 8)
     signed = kernel.shape[2] != 3
-    return style.tiles(images, columns=columns, signed=signed, levels=None if signed else (0, 1), title=title)
+    size = min(0.7, 9 / columns - 0.06)
+    return style.mosaic(
+        images, columns=columns, size=size, signed=signed, levels=None if signed else (0, 1), title=title
+    )

@@ -19,4 +19,4 @@ def feature_maps(name: str, maps: np.ndarray) -> Figure:
     shown = every[:_SHOWN]
     more = f", the first {len(shown)} of {len(every)}" if len(every) > len(shown) else ""
     title = f"{name}: {maps.shape[0]}x{maps.shape[1]}x{maps.shape[2]}{more}"
-    return style.tiles(shown, columns=16, signed=bool((maps < 0).any()), size=0.55, title=title)
+    return style.mosaic(shown, columns=16, signed=bool((maps < 0).any()), size=0.5, title=title)

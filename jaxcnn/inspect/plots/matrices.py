@@ -79,7 +79,7 @@ def pool_as_matrix(
     ]
     told = "the winner of each window" if kind == "max" else "the mean of each window"
     heads = [f"forward: y = G x, {told}", "backward: Gᵀ g, the errors go where the values came from", "G"]
-    cell = min(0.36, _WIDEST / matrix.shape[1])
+    cell = min(0.36, _WIDEST / inputs.size)
     title = f"{kind}-pooling of {cells.size(inputs.shape)} to {cells.size(shape)}, as routing and as a matrix"
     figure, (forward, backward, (last,)) = cells.arrange(rows, title=title, cell=cell, headed=heads)
     cells.draw(forward[0], inputs, "x", marked=winners)

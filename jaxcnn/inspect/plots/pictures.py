@@ -51,7 +51,7 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, classes: Sequence
     for place, share in zip(places, shares, strict=True):
         right.text(share + 1.5, place, f"{share:.1f} %", va="center", **style.SMALL)
     style.plain(right)
-    right.set_yticks(places, [style.shortened(classes[i], 1.4) for i in ranked], fontsize=8, parse_math=False)
+    right.set_yticks(places, [style.shortened(classes[int(i)], 1.4) for i in ranked], fontsize=8, parse_math=False)
     right.set_xlim(0, 118)
     right.set_xticks([0, 25, 50, 75, 100])
     style.heading(right, "probability (%)")

@@ -1,6 +1,7 @@
 """The sliding window with the numbers in the cells: one step, several, or all as an animation."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,8 +56,9 @@ def sliding_animation(slide: Slide, *, rate: float = 1.5) -> style.Animation:
     figure, (row,) = _sheet(slide, 1)
 
     def draw(step: int) -> None:
-        for axes in row:
-            axes.clear()
+        for axes in row:  # `axes.clear` would make all ticks anew
+            for artist in (*axes.images, *axes.patches, *axes.lines, *axes.texts):
+                artist.remove()
         _draw(row, slide, step)
 
     draw(0)
@@ -86,17 +88,17 @@ def _draw(row: list[Axes], slide: Slide, step: int) -> None:
     written = np.full(slide.output.shape, np.nan)
     written.flat[: step + 1] = slide.output.flat[: step + 1]
     cells.draw(right, written, "output", marked=[slide.place(step)])
-    figure = left.figure
+    figure: Any = left.figure
     lowest = min(axes.get_position().y0 for axes in row)
     x, y = left.get_position().x0, lowest - 0.1 / figure.get_figheight()
     text = style.shortened(_sum(slide, step, reads), figure.get_figwidth() - 0.2, 8)
-    left.text(x, y, text, va="top", transform=figure.transFigure, **style.TEXT)  # goes when the panel is cleared
+    left.text(x, y, text, va="top", transform=figure.transFigure, **style.TEXT)  # goes with the panel's other texts
 
 
 def _sum(slide: Slide, step: int, reads: np.ndarray) -> str:
     """The sum of products that a step computes; products with padding are left out."""
     pairs = [
-        (slide.padded[tuple(cell)], weight)
+        (float(slide.padded[tuple(cell)]), float(weight))
         for cell, weight in zip(reads, slide.kernel.flat, strict=True)
         if slide.real[tuple(cell)]
     ]

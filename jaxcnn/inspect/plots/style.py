@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 INK, FAINT, PAPER = "#30343b", "#a6abb3", "#ffffff"
 ACCENT = "#b3541e"  # a red-brown that stays apart from the ink in print
@@ -139,7 +140,7 @@ def show(
     return axes.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest", interpolation_stage="data")
 
 
-def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: float = 7, form: str = "{:.3g}") -> None:
+def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: float = 7, most: int = 6) -> None:
     """Writes an array's values into its cells; NaN, and what is masked, stays empty.
 
     Args:
@@ -147,14 +148,20 @@ def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: fl
       values: `(H, W)`.
       image: what `show` gave, so that the ink stands out from each cell.
       size: of the letters, in points.
-      form: of a number.
+      most: characters that fit into a cell.
     """
     for (row, column), value in np.ndenumerate(np.ma.filled(np.ma.asarray(values, float), np.nan)):
         if np.isnan(value):
             continue
         ink = INK if image is None else ink_on(image.cmap(image.norm(value)))
-        text = form.format(value + 0.0)  # no negative zero
-        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink, parse_math=False)
+        told = written(value, most)
+        axes.text(column, row, told, ha="center", va="center", fontsize=size, color=ink, parse_math=False)
+
+
+def written(value: float, most: int = 6) -> str:
+    """A number in at most so many characters, with three digits where there is room for them."""
+    tried = [form.format(value + 0.0) for form in ("{:.3g}", "{:.2g}", "{:.1f}", "{:.0f}")]  # no negative zero
+    return next((text for text in tried if len(text) <= most), tried[-1])
 
 
 def ink_on(color: Any) -> str:
@@ -215,6 +222,51 @@ def tiles(
     return figure
 
 
+def mosaic(
+    images: Sequence[Any],
+    *,
+    columns: int = 8,
+    size: float = 0.7,
+    signed: bool = False,
+    levels: tuple[float, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Pictures in a grid on one panel, without captions: many of them are drawn ten times faster than by `tiles`.
+
+    Args:
+      images: of one shape, as `show` draws them.
+      columns: pictures in a row.
+      size: of a picture, in inches.
+      signed: as in `tiles`.
+      levels: as in `tiles`.
+      title: what is seen.
+    """
+    images = [np.asarray(image) for image in images]
+    rows = math.ceil(len(images) / columns)
+    tall = size * images[0].shape[0] / images[0].shape[1]
+    across, down = size + 0.06, tall + 0.06
+    width = max(min(columns, len(images)) * across + 0.14, 2.4 if title else 0.8)
+    height = title_height(title, width) + rows * down + 0.06
+    figure = canvas(width, height, title, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    low, high = levels or _levels(images, signed)
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        left, bottom = 0.1 + column * across, (rows - row - 1) * down + 0.06
+        axes.imshow(
+            image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image,
+            cmap=SIGNED if signed else GREY,
+            vmin=low,
+            vmax=high,
+            interpolation="nearest",
+            extent=(left, left + size, bottom, bottom + tall),
+        )
+        axes.add_patch(Rectangle((left, bottom), size, tall, fill=False, ec=FAINT, lw=0.5))
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
+    return figure
+
+
 def _levels(images: Sequence[np.ndarray], signed: bool) -> tuple[float, float]:
     """The ends of one scale for all."""
     if signed:
@@ -248,7 +300,9 @@ def save(figure: Figure | Animation, path: str | Path) -> Path:
       ValueError: if the ending is none of these, or not for this.
     """
     path = Path(path)
-    kinds = {".gif": as_gif} if isinstance(figure, Animation) else {".png": as_png, ".svg": as_svg}
+    kinds: dict[str, Callable[[Any], bytes]] = {".png": as_png, ".svg": as_svg}
+    if isinstance(figure, Animation):
+        kinds = {".gif": as_gif}
     if path.suffix not in kinds:
         raise ValueError(f"`path` must end in {' or '.join(kinds)} here; got {path}.")
     path.write_bytes(kinds[path.suffix](figure))
