@@ -136,7 +136,7 @@ def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -
     return nnx.from_flat_state(flat)
 
 
-def _magnitudes(maps: Any, shape: tuple[int, int]) -> np.ndarray:
+def _magnitudes(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Magnitudes `(N, H, W)`, each map's largest 1."""
     found = np.asarray(by_cell(maps) if np.ndim(maps) == 4 else np.abs(maps), np.float64)
     down, right = map(_stretch, found.shape[1:], shape)

@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from jaxcnn.data import Dataset
 from jaxcnn.inspect import exciting, inner, likeness, stages, trusting
-from jaxcnn.inspect.examples import some_examples
+from jaxcnn.inspect.examples import Examples, some_examples
 from jaxcnn.inspect.page import section
 from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.inspect.subject import Subject
@@ -26,7 +25,8 @@ def alike(subject: Subject) -> list[str]:
     some = some_examples(subject, _EXAMPLES)
     if some is None or not stages.names_stages(subject.model):
         return []
-    some = some.pick((np.asarray(some.images) != subject.picture).any((1, 2, 3)))  # not the picture itself
+    other = (some.images != subject.picture).any((1, 2, 3))  # not the picture itself
+    some = some._replace(images=some.images[other], labels=some.labels[other])
     at = [name for name in subject.activations if name != "head"][-1]
     features = inner.features_at(subject.model, subject.scaling(some.images), at)
     query = subject.activations[at]
@@ -35,8 +35,8 @@ def alike(subject: Subject) -> list[str]:
     indices = np.concatenate([by_feature.indices, by_pixel.indices])
     own = subject.classes[subject.predicted]
     pictures = plots.neighbours(
-        [subject.picture] * 2,
-        np.asarray(some.images)[indices],
+        np.stack([subject.picture] * 2),
+        some.images[indices],
         [own] * 2,
         [[some.classes[label] for label in some.labels[row]] for row in indices],
         rows=[f"by {at}", "by pixels"],
@@ -106,13 +106,13 @@ def trust(subject: Subject) -> list[str]:
             f"{some.classes[some.labels[i]]} as {some.classes[predictions[i]]}\n{100 * probabilities[i].max():.0f} %"
             for i in wrong
         ]
-        figures.append((plots.labelled_images(np.asarray(some.images)[wrong], captions), "Mistakes"))
+        figures.append((plots.labelled_images(some.images[wrong], captions), "Mistakes"))
     found = trusting.calibration(probabilities, some.labels)
     figures.append((plots.calibration(found), "Accuracy by confidence"))
     note += " Mistakes: true class, predicted class, its probability. Calibration: is it right as often as it is sure?"
     return section("Mistakes and trust", note, *figures)
 
 
-def _probabilities(subject: Subject, some: Dataset) -> np.ndarray:
+def _probabilities(subject: Subject, some: Examples) -> np.ndarray:
     answer = partial(logits_of, *taken_apart(subject.model))
     return probabilities_of(in_batches(answer, subject.scaling(some.images)))

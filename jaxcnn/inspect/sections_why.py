@@ -43,7 +43,7 @@ def why(subject: Subject) -> list[str]:
     maps["occlusion"] = occluding.spread_windows(covered, subject.picture.shape[:2], window, strides)
     shown = {name: np.asarray(found)[: len(likeliest)] for name, found in maps.items()}
     rows = [subject.classes[target] for target in likeliest]
-    figure = plots.attributions([subject.picture] * len(rows), shown, rows)
+    figure = plots.attributions(np.stack([subject.picture] * len(rows)), shown, rows)
     note = (
         "What speaks for each of the likeliest classes, one in each row. A map with a sign has grey for zero, light "
         "for the class and dark against it; one without has black for zero. The gradient is of the class's logit by "

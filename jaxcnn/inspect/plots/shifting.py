@@ -21,6 +21,7 @@ def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the ri
     """
     figure = style.canvas(7.0, 3.2, title or "probability of the class while the picture is shifted")
     axes = figure.subplots()
+    offsets = [offset for curve in found.values() for offset in curve.offsets]
     for number, (name, curve) in enumerate(found.items()):
         color, dashes = (many[number % len(many)] for many in (style.SERIES, style.DASHES))
         if len(curve.probabilities) > 1:
@@ -30,7 +31,7 @@ def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the ri
         axes.plot(curve.offsets, mean, color=color, ls=dashes, marker=".", ms=5, label=name)
     axes.set_ylim(-0.02, 1.04)
     axes.axvline(0, color=style.FAINT, lw=0.6)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(np.unique(np.rint(np.linspace(min(offsets), max(offsets), 9))))
     style.plain(axes, f"offset {direction}, in cells", "probability")
     legend = axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, handlelength=3)
     for text in legend.get_texts():
