@@ -55,10 +55,10 @@ def most_exciting(
 
 def _boxes(slopes: np.ndarray) -> np.ndarray:
     """First and last cell with a gradient, by axis; all cells where there is none."""
-    seen: np.ndarray = slopes.any(-1)
+    seen = np.asarray(slopes.any(-1))
     boxes = np.zeros((len(seen), seen.ndim - 1, 2), int)
     for axis in range(1, seen.ndim):
-        hit: np.ndarray = seen.any(tuple(other for other in range(1, seen.ndim) if other != axis))
+        hit = np.asarray(seen.any(tuple(other for other in range(1, seen.ndim) if other != axis)))
         hit[~hit.any(1)] = True
         boxes[:, axis - 1] = np.stack([hit.argmax(1), hit.shape[1] - 1 - hit[:, ::-1].argmax(1)], -1)
     return boxes

@@ -107,7 +107,8 @@ def randomisation_check(
         rank[name] = np.array([np.mean(list(map(_rank_correlation, found[0], other))) for other in found])
         ssim[name] = np.array([np.mean(list(map(structural_similarity, found[0], other))) for other in found])
         maps[name] = np.stack([each[0] for each in found])
-    return Randomisation(("none", *(part[-1] for part in parts)), order, rank, ssim, maps)
+    lowest = (part[-1].removesuffix(".conv").removesuffix(".norm") for part in parts)
+    return Randomisation(("none", *lowest), order, rank, ssim, maps)
 
 
 def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> dict[str, Method]:

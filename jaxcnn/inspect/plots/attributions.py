@@ -87,7 +87,7 @@ def randomisation_maps(found: Randomisation) -> Figure:
       found: of `inspect.randomisation_check`.
     """
     images = [each for maps in found.maps.values() for each in maps]
-    names = [("trained" if layer == "none" else layer).replace(".", "\n", 1) for layer in found.layers]
+    names = [("trained" if layer == "none" else layer).replace(".units", "\nunits") for layer in found.layers]
     how = "from the head down to each" if found.order == "cascading" else "each alone"
     title = f"magnitudes of the maps for one image, layers shuffled {how}"
     return style.tiles(images, names, columns=len(names), size=0.8, levels=(0, 1), title=title, rows=list(found.maps))
