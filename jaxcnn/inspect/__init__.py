@@ -1,32 +1,79 @@
 """What a trained network holds and does."""
 
+from jaxcnn.inspect.class_maps import class_activation_map, grad_cam
 from jaxcnn.inspect.counts import Cost, Shared, costs, shared_counts
+from jaxcnn.inspect.exciting import Exciting, maximise, most_exciting
 from jaxcnn.inspect.filtering import Filtered, apply_filters, classic_filters, sample_picture
+from jaxcnn.inspect.gradients import (
+    by_cell,
+    completeness,
+    deconvnet,
+    gradient,
+    guided_backprop,
+    integrated_gradients,
+    saliency,
+    smooth_grad,
+)
 from jaxcnn.inspect.image_page import write_image_page
+from jaxcnn.inspect.likeness import Components, Neighbours, nearest, principal_components
 from jaxcnn.inspect.matrices import convolution_matrix, im2col, pool_matrix
+from jaxcnn.inspect.occluding import occlusion, spread_windows
+from jaxcnn.inspect.randomising import Randomisation, randomisation_check
 from jaxcnn.inspect.report import write_report
+from jaxcnn.inspect.rules import with_rules
+from jaxcnn.inspect.shifting import ShiftCurve, shift_consistency, shift_curve, shifted
 from jaxcnn.inspect.sliding import Slide, slide
 from jaxcnn.inspect.stages import EffectiveField, activations, effective_fields, first_kernel, receptive_fields
+from jaxcnn.inspect.trusting import Calibration, calibration, misclassified
 
 __all__ = [
+    "Calibration",
+    "Components",
     "Cost",
     "EffectiveField",
+    "Exciting",
     "Filtered",
+    "Neighbours",
+    "Randomisation",
     "Shared",
+    "ShiftCurve",
     "Slide",
     "activations",
     "apply_filters",
+    "by_cell",
+    "calibration",
+    "class_activation_map",
     "classic_filters",
+    "completeness",
     "convolution_matrix",
     "costs",
+    "deconvnet",
     "effective_fields",
     "first_kernel",
+    "grad_cam",
+    "gradient",
+    "guided_backprop",
     "im2col",
+    "integrated_gradients",
+    "maximise",
+    "misclassified",
+    "most_exciting",
+    "nearest",
+    "occlusion",
     "pool_matrix",
+    "principal_components",
+    "randomisation_check",
     "receptive_fields",
+    "saliency",
     "sample_picture",
     "shared_counts",
+    "shift_consistency",
+    "shift_curve",
+    "shifted",
     "slide",
+    "smooth_grad",
+    "spread_windows",
+    "with_rules",
     "write_image_page",
     "write_report",
 ]

@@ -8,12 +8,18 @@ from flax import nnx
 
 from jaxcnn import training
 from jaxcnn.data import Dataset, Scaling
-from jaxcnn.inspect import page, sections
+from jaxcnn.inspect import page, sections, sections_seen, sections_why
 from jaxcnn.inspect.subject import Subject
 
 SECTIONS: tuple[Callable[[Subject], list[str]], ...] = (
     sections.prediction,
     sections.feature_maps,
+    sections_why.why,
+    sections_why.sanity,
+    sections_why.shifts,
+    sections_seen.alike,
+    sections_seen.excites,
+    sections_seen.trust,
     sections.first_filters,
     sections.receptive_fields,
     sections.architecture,
@@ -35,8 +41,9 @@ def write_image_page(
 ) -> Path:
     """Writes a page that shows what a network does with one image.
 
-    The likeliest classes, the maps of every stage, filters, receptive fields, the architecture, its parameters and
-    work, and what a convolution does; pictures inside the file.
+    The likeliest classes, the maps of every stage, why it decides, shifts, the nearest examples, what excites it,
+    mistakes, filters, receptive fields, the architecture, its parameters and work, and what a convolution does;
+    pictures inside the file.
 
     Args:
       path: of the file.

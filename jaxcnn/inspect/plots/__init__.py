@@ -2,22 +2,30 @@
 
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.architecture import architecture
+from jaxcnn.inspect.plots.attributions import attributions, randomisation_curves, randomisation_maps
 from jaxcnn.inspect.plots.confusion import confusion_matrix
 from jaxcnn.inspect.plots.counts import costs, shared_counts
+from jaxcnn.inspect.plots.exciting import maximised, most_exciting
 from jaxcnn.inspect.plots.fields import effective_fields, receptive_fields
 from jaxcnn.inspect.plots.filtering import correlation_and_convolution, filtered_pictures
 from jaxcnn.inspect.plots.filters import filters
 from jaxcnn.inspect.plots.learning import learning_curves
+from jaxcnn.inspect.plots.likeness import components, neighbours
 from jaxcnn.inspect.plots.maps import feature_maps
 from jaxcnn.inspect.plots.matrices import convolution_as_matrix, pool_as_matrix
 from jaxcnn.inspect.plots.pictures import augmented, labelled_images, prediction
+from jaxcnn.inspect.plots.shifting import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.sliding import sliding_animation, sliding_steps, sliding_window
 from jaxcnn.inspect.plots.style import Animation, save
+from jaxcnn.inspect.plots.trusting import calibration
 
 __all__ = [
     "Animation",
     "architecture",
+    "attributions",
     "augmented",
+    "calibration",
+    "components",
     "confusion_matrix",
     "convolution_as_matrix",
     "correlation_and_convolution",
@@ -28,11 +36,19 @@ __all__ = [
     "filters",
     "labelled_images",
     "learning_curves",
+    "maximised",
+    "most_exciting",
+    "neighbours",
     "pool_as_matrix",
     "prediction",
+    "randomisation_curves",
+    "randomisation_maps",
     "receptive_fields",
     "save",
     "shared_counts",
+    "shift_consistencies",
+    "shift_curves",
+    "shifted_pictures",
     "sliding_animation",
     "sliding_steps",
     "sliding_window",

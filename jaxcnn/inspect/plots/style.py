@@ -198,18 +198,19 @@ def tiles(
     images = [np.asarray(image) for image in images]
     count = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
-    lines = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
-    margin = 0.1 + max((len(name) for name in rows), default=0) * 7 * _CHARACTER / 72 if rows else 0.1
+    above = [captions[row * columns : (row + 1) * columns] for row in range(count)]
+    gaps = [0.06 + 0.14 * max((c.count("\n") + 1 for c in part if c), default=0) for part in above]
+    margin = 0.15 + max((len(name) for name in rows), default=0) * 7 * 0.6 / 72 if rows else 0.1
     tall = size * min(max((image.shape[0] / max(image.shape[1], 1) for image in images), default=1.0), 1.6)
-    step, gap = size + 0.06, 0.06 + 0.14 * lines
+    step = size + 0.06
     width = max(margin + columns * step + 0.04, 2.4 if title else 0.8)
     head = title_height(title, width)
-    height = head + count * (tall + gap) + 0.06
+    height = head + count * tall + sum(gaps) + 0.06
     figure = canvas(width, height, title, layout=None)  # placed by hand: a layout engine takes seconds for many tiles
     levels = levels or _levels(images, signed)
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
-        bottom = height - head - (row + 1) * (tall + gap)
+        bottom = height - head - (row + 1) * tall - sum(gaps[: row + 1])
         box = ((margin + column * step) / width, bottom / height, size / width, tall / height)
         axes = figure.add_axes(box)
         show(axes, image, signed=signed, levels=levels, cmap=cmap)

@@ -1,0 +1,163 @@
+"""What it sees: the images that excite a unit most, found among examples or made."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxcnn.inspect.inner import expect_stage, features_at, stage_of
+from jaxcnn.inspect.scores import taken_apart
+
+
+class Exciting(NamedTuple):
+    """The examples that excite a unit most, the strongest first."""
+
+    indices: np.ndarray  # (count,)
+    values: np.ndarray  # (count,) of the unit
+    cells: np.ndarray  # (count, spatial axes of the stage), where in its map
+    boxes: np.ndarray  # (count, spatial axes, 2), first and last cell of the image that the value depends on
+
+
+def most_exciting(
+    model: nnx.Module, images: np.ndarray, at: str, unit: int, count: int = 9, *, batch_size: int = 64
+) -> Exciting:
+    """Finds the examples that excite a unit most, and what it looks at in them.
+
+    Args:
+      model: a network that names its stages.
+      images: `(N, *spatial, C)`, scaled as the network is fed.
+      at: name of the stage.
+      unit: its channel; a map's value is its largest.
+      count: how many.
+      batch_size: images per call.
+
+    Raises:
+      ValueError: if there is no such stage or unit, or `count` is not from 1 to N.
+
+    Source: Zeiler & Fergus 2014, figure 2; Girshick et al. 2014, figure 3.
+    """
+    channels = expect_stage(model, images[:1], at)[-1]
+    _expect_unit(unit, channels)
+    if not 1 <= count <= len(images):
+        raise ValueError(f"`count` must be from 1 to {len(images)}, the number of images; got {count}.")
+    maps = features_at(model, images, at, batch_size)[..., unit]
+    flat = maps.reshape(len(maps), -1)
+    indices = np.argsort(-flat.max(1), kind="stable")[:count]
+    places = flat[indices].argmax(1)
+    cells = np.stack(np.unravel_index(places, maps.shape[1:]), -1) if maps.ndim > 1 else np.zeros((count, 0), int)
+    slopes = _place_gradient(*taken_apart(model), images[indices], at, unit, places)
+    return Exciting(indices, flat[indices, places], cells, _boxes(np.asarray(slopes)))
+
+
+def _boxes(slopes: np.ndarray) -> np.ndarray:
+    """First and last cell with a gradient, by axis; all cells where there is none."""
+    seen = np.asarray(slopes.any(-1))
+    boxes = np.zeros((len(seen), seen.ndim - 1, 2), int)
+    for axis in range(1, seen.ndim):
+        hit = np.asarray(seen.any(tuple(other for other in range(1, seen.ndim) if other != axis)))
+        hit[~hit.any(1)] = True
+        boxes[:, axis - 1] = np.stack([hit.argmax(1), hit.shape[1] - 1 - hit[:, ::-1].argmax(1)], -1)
+    return boxes
+
+
+def _expect_unit(unit: int, channels: int) -> None:
+    if not 0 <= unit < channels:
+        raise ValueError(f"`unit` must be from 0 to {channels - 1}; got {unit}.")
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _place_gradient(graph: Any, state: nnx.State, images: Any, at: str, unit: ArrayLike, places: ArrayLike) -> Any:
+    def total(images: jax.Array) -> jax.Array:
+        maps = stage_of(graph, state, images, at)
+        flat = maps.reshape(len(maps), -1, maps.shape[-1])
+        return flat[jnp.arange(len(flat)), jnp.asarray(places), jnp.asarray(unit)].sum()
+
+    return jax.grad(total)(images)
+
+
+def maximise(
+    model: nnx.Module,
+    units: ArrayLike,
+    shape: tuple[int, ...],
+    *,
+    at: str = "head",
+    steps: int = 200,
+    rate: float = 0.05,
+    jitter: int = 2,
+    decay: float = 0.01,
+    smoothing: float = 0.5,
+    bounds: tuple[ArrayLike, ArrayLike] = (-2.0, 2.0),
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Makes an image for each unit that excites it, by gradient ascent from noise.
+
+    In each step the image is moved at random by a few cells, goes along its gradient, is faded towards 0 and smoothed:
+    what excites the unit only as a pattern of single cells does not last.
+
+    Args:
+      model: a network that names its stages.
+      units: `(U,)` channels of the stage.
+      shape: of one image, `(H, W, C)`.
+      at: name of the stage; `"head"` has the classes' logits. A map counts by its mean.
+      steps: of the ascent.
+      rate: length of a step, per cell, as a share of the range of `bounds`.
+      jitter: cells, at most, that the image is moved by along each axis, round its borders; 0 is none.
+      decay: share by which the image fades in a step.
+      smoothing: standard deviation, in cells, of the blur after each step; 0 is none.
+      bounds: darkest and lightest value, in the network's scale; they broadcast against the image.
+      seed: of the noise and the moves.
+
+    Returns:
+      The images `(U, *shape)` and the units' values for them, `(U,)`.
+
+    Raises:
+      ValueError: if there is no such stage or unit, or the shape is no picture's.
+
+    Source: Erhan et al. 2009; Simonyan et al. 2014, section 2; jitter, Mordvintsev et al. 2015.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"`shape` must be a picture's, (H, W, C); got {shape}.")
+    asked = np.atleast_1d(np.asarray(units))
+    dtype = np.float32
+    channels = expect_stage(model, np.zeros((1, *shape), dtype), at)[-1]
+    for unit in asked.tolist():
+        _expect_unit(unit, channels)
+    graph, state = taken_apart(model)
+    low, high = (np.asarray(bound, dtype) for bound in bounds)
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((len(asked), *shape)).astype(dtype)
+    images = (low + high) / 2 + 0.05 * (high - low) * noise
+    blurs = [_blur(size, smoothing, dtype) for size in shape[:2]]
+    for shift in random.integers(-jitter, jitter + 1, (steps, 2)):
+        found = _ascend(graph, state, images, at, asked, shift, rate * (high - low), dtype(1 - decay), blurs, low, high)
+        images = np.asarray(found)
+    return images, np.asarray(_unit_values(graph, state, images, at, asked))
+
+
+def _blur(size: int, deviation: float, dtype: Any) -> np.ndarray:
+    """The matrix that blurs an axis of this size; rows sum to 1."""
+    places = np.arange(size)
+    weights = np.exp(-((places[:, None] - places) ** 2) / (2 * max(deviation, 1e-3) ** 2))
+    return (weights / weights.sum(1, keepdims=True)).astype(dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _unit_values(graph: Any, state: nnx.State, images: jax.Array, at: str, units: ArrayLike) -> jax.Array:
+    maps = stage_of(graph, state, images, at)
+    means = maps.reshape(len(maps), -1, maps.shape[-1]).mean(1)
+    return jnp.take_along_axis(means, jnp.asarray(units)[:, None], 1)[:, 0]
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _ascend(graph, state, images, at, units, shift, length, kept, blurs, low, high):
+    moved = jnp.roll(images, shift, (1, 2))
+    slope = jax.grad(lambda x: _unit_values(graph, state, x, at, units).sum())(moved)
+    size = jnp.sqrt(jnp.mean(slope**2, (1, 2, 3), keepdims=True))
+    moved = kept * (moved + length * slope / jnp.maximum(size, 1e-12))
+    down, right = blurs
+    moved = jnp.einsum("hH,nHWc,wW->nhwc", down, moved, right)
+    return jnp.roll(jnp.clip(moved, low, high), -shift, (1, 2))

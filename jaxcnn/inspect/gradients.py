@@ -1,0 +1,190 @@
+"""Why it decides: what the score of a class owes to every pixel.
+
+All of these take the images as the network is fed with them, scaled, and classes to explain, by default the predicted
+ones; scores are logits. Maps are signed and as large as the images; `by_cell` makes one value of the channels.
+"""
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxcnn.inspect.rules import with_rules
+from jaxcnn.inspect.scores import expected, logits_of, score_gradient, taken_apart
+
+
+def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+    """How the score of a class grows with every pixel.
+
+    Args:
+      model: the network.
+      images: `(N, *spatial, C)`, scaled as the network is fed.
+      targets: a class, or `(N,)` classes; by default the predicted ones.
+
+    Returns:
+      `(N, *spatial, C)`, the gradient of each image's target logit; by the network's own rules (`with_rules`).
+
+    Raises:
+      TypeError: if images are not real floating.
+      ValueError: if a target is no class, or there are not as many as images.
+    """
+    x, classes = expected(model, images, targets)
+    return np.asarray(score_gradient(*taken_apart(model), x, classes))
+
+
+def by_cell(maps: ArrayLike) -> np.ndarray:
+    """The largest magnitude among the channels of every cell, `(N, *spatial)`."""
+    return np.abs(np.asarray(maps)).max(-1)
+
+
+def saliency(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+    """How much the score depends on every cell; arguments as in `gradient`.
+
+    Returns:
+      `(N, *spatial)`, the largest magnitude of the gradient among the channels.
+
+    Source: Simonyan, Vedaldi & Zisserman 2014, section 3.1.
+    """
+    return by_cell(gradient(model, images, targets))
+
+
+def smooth_grad(
+    model: nnx.Module,
+    images: ArrayLike,
+    targets: ArrayLike | None = None,
+    *,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+) -> np.ndarray:
+    """The mean gradient over noisy copies of each image.
+
+    Args:
+      model: the network.
+      images: `(N, *spatial, C)`.
+      targets: as in `gradient`; predicted classes are those of the images without noise.
+      samples: copies of each image.
+      noise: standard deviation of the normal noise, as a share of each image's range.
+      seed: of the noise.
+
+    Returns:
+      `(N, *spatial, C)`.
+
+    Raises:
+      ValueError: if there is no sample or the noise is negative, and as in `gradient`.
+
+    Source: Smilkov et al. 2017.
+    """
+    if samples < 1 or noise < 0:
+        raise ValueError(f"`samples` must be positive and `noise` not negative; got {samples} and {noise}.")
+    x, classes = expected(model, images, targets)
+    apart = taken_apart(model)
+    clean, random = np.asarray(x), np.random.default_rng(seed)
+    spread = noise * np.ptp(clean, tuple(range(1, x.ndim)), keepdims=True)
+    total = np.zeros_like(clean)
+    for _ in range(samples):
+        noisy = clean + (spread * random.standard_normal(x.shape)).astype(x.dtype)
+        total += np.asarray(score_gradient(*apart, noisy, classes))
+    return total / samples
+
+
+# The score along the straight line from a baseline b to the image x changes, by the fundamental theorem, by
+#
+#     S(x) - S(b) = int_0^1 d/dt S(b + t (x - b)) dt = sum_i (x_i - b_i) int_0^1 dS/dx_i (b + t (x - b)) dt;
+#
+# each term of the sum is one pixel's share. The integral is a mean over midpoints t = (k + 1/2) / steps.
+
+
+def integrated_gradients(
+    model: nnx.Module,
+    images: ArrayLike,
+    targets: ArrayLike | None = None,
+    *,
+    baseline: ArrayLike = 0.0,
+    steps: int = 50,
+) -> np.ndarray:
+    """Shares of the pixels in the score's difference from a baseline.
+
+    Args:
+      model: the network.
+      images: `(N, *spatial, C)`.
+      targets: as in `gradient`.
+      baseline: what counts as absence, in the network's scale; it broadcasts against the images. 0 is the mean of the
+        training pictures; black is `scaling(zeros)`.
+      steps: points on the line from the baseline to the image.
+
+    Returns:
+      `(N, *spatial, C)`; it sums to the difference of the scores, as `completeness` tells.
+
+    Raises:
+      ValueError: if `steps` is not positive, and as in `gradient`.
+
+    Source: Sundararajan, Taly & Yan 2017.
+    """
+    if steps < 1:
+        raise ValueError(f"`steps` must be positive; got {steps}.")
+    x, classes = expected(model, images, targets)
+    apart = taken_apart(model)
+    start, way = _line(x, baseline)
+    total = np.zeros_like(way)
+    for step in range(steps):
+        total += np.asarray(score_gradient(*apart, start + (step + 0.5) / steps * way, classes))
+    return way * total / steps
+
+
+def _line(images: jax.Array, baseline: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The baseline as large as the images, and what leads from it to them."""
+    end = np.asarray(images)
+    start = np.broadcast_to(np.asarray(baseline, end.dtype), end.shape)
+    return start, end - start
+
+
+def completeness(
+    model: nnx.Module,
+    images: ArrayLike,
+    maps: ArrayLike,
+    targets: ArrayLike | None = None,
+    *,
+    baseline: ArrayLike = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of each image's map, and the difference of scores.
+
+    Args:
+      model: the network.
+      images: `(N, *spatial, C)`.
+      maps: of the same shape, of `integrated_gradients`.
+      targets: as there.
+      baseline: as there.
+
+    Returns:
+      Two arrays `(N,)`, nearly the same where the steps were many enough.
+    """
+    x, classes = expected(model, images, targets)
+    apart = taken_apart(model)
+    scores = [
+        np.take_along_axis(np.asarray(logits_of(*apart, images)), classes[:, None], 1)[:, 0]
+        for images in (x, _line(x, baseline)[0])
+    ]
+    return np.asarray(maps).sum(tuple(range(1, x.ndim))), scores[0] - scores[1]
+
+
+def guided_backprop(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+    """The gradient under the guided rule; arguments as in `gradient`.
+
+    It draws sharp edges and largely ignores the weights (`randomisation_check`): a picture of the image more than of
+    the decision.
+
+    Source: Springenberg, Dosovitskiy, Brox & Riedmiller 2015.
+    """
+    return gradient(with_rules(model, relu="guided"), images, targets)
+
+
+def deconvnet(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+    """The class's score sent back through a deconvnet; arguments as in `gradient`.
+
+    Kernels are transposed, maxima go back to where their switches point, and what comes back is rectified; errors pass
+    whatever the ReLU's input was.
+
+    Source: Zeiler & Fergus 2014.
+    """
+    return gradient(with_rules(model, relu="deconvnet"), images, targets)

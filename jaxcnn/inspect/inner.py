@@ -1,0 +1,99 @@
+"""What the stages of a network compute, and the gradient of a score by a stage."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.extend import core
+from jax.typing import ArrayLike
+
+from jaxcnn.inspect.scores import chosen, in_batches, taken_apart
+from jaxcnn.inspect.stages import names_stages
+
+
+def stage_shapes(model: nnx.Module, images: ArrayLike) -> dict[str, tuple[int, ...]]:
+    """Shape of each stage's activations, batch included, by name.
+
+    Raises:
+      ValueError: if the network does not name its stages.
+    """
+    if not names_stages(model):
+        raise ValueError(f"`model` must name its stages by `capture=True`; got {type(model).__name__}.")
+    graph, state = taken_apart(model)
+    captured = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x, capture=True)[1], state, jnp.asarray(images))
+    return {name: tuple(stage.shape) for name, stage in captured.items()}
+
+
+def expect_stage(model: nnx.Module, images: ArrayLike, at: str) -> tuple[int, ...]:
+    """The shape of a stage.
+
+    Raises:
+      ValueError: if there is no such stage.
+    """
+    shapes = stage_shapes(model, images)
+    if at not in shapes:
+        raise ValueError(f"`at` must be one of {', '.join(shapes)}; got {at!r}.")
+    return shapes[at]
+
+
+def last_maps(model: nnx.Module, images: ArrayLike) -> str:
+    """The name of the last stage with maps over space that is no pooling.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    rank = jnp.ndim(images)
+    found = [n for n, s in stage_shapes(model, images).items() if len(s) == rank and not n.startswith("pool")]
+    if not found or rank < 3:
+        raise ValueError(f"`model` must have a stage with maps over space; got {type(model).__name__}.")
+    return found[-1]
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def stage_of(graph: Any, state: nnx.State, images: jax.Array, at: str) -> jax.Array:
+    """The activations of one stage of a network that is taken apart."""
+    return nnx.merge(graph, state)(images, capture=True)[1][at]
+
+
+def features_at(model: nnx.Module, images: np.ndarray, at: str, batch_size: int = 64) -> np.ndarray:
+    """Activations of one stage, `(N, *stage)`, in batches."""
+    expect_stage(model, images[:1], at)
+    apart = taken_apart(model)
+    return in_batches(lambda part: stage_of(*apart, part, at).astype(jnp.float32), images, batch_size)
+
+
+# The gradient by an activation A inside a network: its trace, the list of primitive operations that one call is, has a
+# variable that is A. Where that variable is not computed but given, the trace is the scores as a function of A.
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def stage_and_gradient(
+    graph: Any, state: nnx.State, images: jax.Array, targets: jax.Array, at: str
+) -> tuple[jax.Array, jax.Array]:
+    """A stage's activations, and the gradient of each image's target logit by them."""
+
+    def call(state: nnx.State, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        logits, stages = nnx.merge(graph, state)(images, capture=True)
+        return stages[at], logits
+
+    inputs = jax.tree.leaves((state, images))
+    traced = jax.make_jaxpr(call)(state, images)
+    stage, _ = core.jaxpr_as_fun(traced)(*inputs)
+    after = core.jaxpr_as_fun(_from_first_output(traced))
+    return stage, jax.grad(lambda stage: chosen(after(*inputs, stage)[1], targets).sum())(stage)
+
+
+def _from_first_output(traced: core.ClosedJaxpr) -> core.ClosedJaxpr:
+    """The same trace with one more argument, which stands for its first output wherever that is read."""
+    jaxpr = traced.jaxpr
+    given = jaxpr.outvars[0]
+    unread = core.DropVar(given.aval)
+    equations = [e.replace(outvars=[unread if v is given else v for v in e.outvars]) for e in jaxpr.eqns]
+    names = jaxpr.debug_info.arg_names
+    told = jaxpr.debug_info if names is None else jaxpr.debug_info._replace(arg_names=(*names, "stage"))
+    return core.ClosedJaxpr(
+        jaxpr.replace(invars=[*jaxpr.invars, given], eqns=equations, debug_info=told), traced.consts
+    )

@@ -1,0 +1,100 @@
+"""Why it decides: what the score loses when a part of the image is covered."""
+
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.inspect.scores import expected, logits_of, probabilities_of, taken_apart
+from jaxcnn.ops.arrays import choice
+
+Score = Literal["probability", "logit"]
+
+
+def occlusion(
+    model: nnx.Module,
+    images: ArrayLike,
+    targets: ArrayLike | None = None,
+    *,
+    window: int | tuple[int, int] = 5,
+    strides: int | tuple[int, int] = 2,
+    fill: ArrayLike = 0.0,
+    of: Score = "probability",
+    batch_size: int = 128,
+) -> np.ndarray:
+    """What a class's score loses when a window covers the image.
+
+    Args:
+      model: the network.
+      images: `(N, H, W, C)`, scaled as the network is fed.
+      targets: a class, or `(N,)` classes; by default the predicted ones.
+      window: size of the covered part.
+      strides: steps of the window.
+      fill: what covers, in the network's scale, one value or one per channel; 0 is the mean of the training pictures.
+      of: `"probability"`, as in the paper, or `"logit"`.
+      batch_size: covered images per call.
+
+    Returns:
+      `(N, rows, columns)`, the score of the image less that of the covered one, for every place of the window that
+      lies within the image; positive where the class was seen. `spread_windows` brings it to the image's size.
+
+    Raises:
+      ValueError: if images are no pictures, the window does not fit, or an option is unknown; and as in `gradient`.
+
+    Source: Zeiler & Fergus 2014, section 4.2.
+    """
+    choice("of", of, ("probability", "logit"))
+    x, classes = expected(model, images, targets)
+    if x.ndim != 4:
+        raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")
+    covered = geometry.pool_window(x.shape, window, strides=strides, padding="VALID")
+    rows, columns = (np.arange(n) * s for n, s in zip(covered.output_shape(x.shape[1:3]), covered.strides, strict=True))
+    corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+    size = min(batch_size, len(corners))
+    padded = np.pad(corners, ((0, -len(corners) % size), (0, 0)), "edge").reshape(-1, size, 2)
+    cover = np.broadcast_to(np.asarray(fill, x.dtype), (*covered.shape, x.shape[-1]))
+    graph, state = taken_apart(model)
+    scores = np.asarray if of == "logit" else probabilities_of
+    whole = scores(logits_of(graph, state, x))
+    drops = []
+    for image, target, row in zip(np.asarray(x), classes, whole, strict=True):
+        left = [scores(_covered_logits(graph, state, image, part, cover))[:, target] for part in padded]
+        drops.append(row[target] - np.concatenate(left)[: len(corners)].reshape(len(rows), len(columns)))
+    return np.stack(drops)
+
+
+@partial(jax.jit, static_argnums=0)
+def _covered_logits(graph: Any, state: nnx.State, image: jax.Array, corners: jax.Array, cover: jax.Array) -> jax.Array:
+    """The logits of one image, covered at each of these corners."""
+    zero = jnp.zeros((), corners.dtype)
+    place = jax.vmap(lambda corner: jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1], zero)))
+    return logits_of(graph, state, place(corners))
+
+
+def spread_windows(
+    grids: ArrayLike, shape: tuple[int, int], window: int | tuple[int, int] = 5, strides: int | tuple[int, int] = 2
+) -> np.ndarray:
+    """Gives every cell the mean of the windows that cover it.
+
+    Args:
+      grids: `(N, rows, columns)`, one value for every place of the window.
+      shape: spatial sizes of the image.
+      window: size of the window.
+      strides: steps of the window.
+
+    Returns:
+      `(N, *shape)`; 0 where no window comes.
+    """
+    values = np.asarray(grids)
+    (height, width), (down, right) = (geometry.per_axis(v, 2, "window") for v in (window, strides))
+    total, count = np.zeros((len(values), *shape)), np.zeros(shape)
+    for row, column in np.ndindex(*values.shape[1:]):
+        cells = slice(row * down, row * down + height), slice(column * right, column * right + width)
+        total[:, *cells] += values[:, row, column, None, None]
+        count[cells] += 1
+    return total / np.maximum(count, 1)

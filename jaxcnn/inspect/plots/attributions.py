@@ -1,0 +1,93 @@
+"""Why it decides, and which pictures of it ignore the weights."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from jaxcnn.inspect.plots import style
+from jaxcnn.inspect.randomising import Randomisation
+
+
+def attributions(
+    pictures: ArrayLike, maps: Mapping[str, ArrayLike], rows: Sequence[str] = (), *, title: str = ""
+) -> Figure:
+    """Pictures, and beside each its maps.
+
+    Each map is on a scale of its own, which ends at the largest magnitude but for one cell in two hundred. Maps with
+    negative values have zero in the middle grey; others start with zero black.
+
+    Args:
+      pictures: `(N, H, W, C)` uint8, C = 1 or 3.
+      maps: by method, `(N, h, w)` or `(N, h, w, C)`; channels are summed.
+      rows: what each row is of.
+      title: what is seen.
+    """
+    shown = np.asarray(pictures)
+    images = []
+    for place, picture in enumerate(shown):
+        images.append(colored(picture))
+        images += [tinted(np.asarray(found)[place]) for found in maps.values()]
+    captions = ["picture", *(name.replace(" ", "\n", 1) for name in maps)]
+    size = min(1.0, 8.6 / len(captions))
+    return style.tiles(images, captions, columns=len(captions), size=size, title=title, rows=rows)
+
+
+def tinted(values: ArrayLike) -> np.ndarray:
+    """A map `(h, w)` or `(h, w, C)` as colours `(h, w, 3)`, on its own scale."""
+    found = np.asarray(values, np.float64)
+    found = found.sum(-1) if found.ndim == 3 else found
+    top = np.quantile(np.abs(found), 0.995) or np.abs(found).max() or 1.0
+    scaled = np.clip(found / top, -1, 1)
+    if (found < 0).any():
+        return style.SIGNED((scaled + 1) / 2)[..., :3]
+    return colormaps[style.GREY](scaled)[..., :3]
+
+
+def colored(picture: ArrayLike) -> np.ndarray:
+    """A picture `(H, W, C)` of bytes, grey or in colour, as colours from 0 to 1."""
+    found = np.clip(np.asarray(picture, np.float64) / 255, 0, 1)
+    return np.repeat(found, 3, -1) if found.shape[-1] == 1 else found
+
+
+def randomisation_curves(found: Randomisation) -> Figure:
+    """How like the network's maps those of its randomised twins are, layer by layer.
+
+    Args:
+      found: of `inspect.randomisation_check`.
+    """
+    how = "from the head down to each" if found.order == "cascading" else "each alone"
+    figure = style.canvas(8.4, 3.6, f"likeness of the maps to those of the trained network, layers shuffled {how}")
+    panels = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(found.layers))
+    for axes, name, rows in zip(
+        panels, ("rank correlation", "structural similarity"), (found.rank, found.ssim), strict=True
+    ):
+        for number, (method, values) in enumerate(rows.items()):
+            axes.plot(places, values, label=method, marker="osD^vPX"[number % 7], ms=4, lw=1.2, **_line(number))
+        style.plain(axes)
+        style.heading(axes, name)
+        axes.axhline(0, color=style.FAINT, lw=0.6)
+        turned = 90 if max(map(len, found.layers)) > 6 else 0
+        axes.set_xticks(places, found.layers, rotation=turned, fontsize=7, parse_math=False)
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, handlelength=3)
+    return figure
+
+
+def _line(number: int) -> dict:
+    return {"color": style.SERIES[number % len(style.SERIES)], "ls": style.DASHES[number % len(style.DASHES)]}
+
+
+def randomisation_maps(found: Randomisation) -> Figure:
+    """The maps of one image as layer after layer is shuffled.
+
+    Args:
+      found: of `inspect.randomisation_check`.
+    """
+    images = [each for maps in found.maps.values() for each in maps]
+    names = [("trained" if layer == "none" else layer).replace(".units", "\nunits") for layer in found.layers]
+    how = "from the head down to each" if found.order == "cascading" else "each alone"
+    title = f"magnitudes of the maps for one image, layers shuffled {how}"
+    return style.tiles(images, names, columns=len(names), size=0.8, levels=(0, 1), title=title, rows=list(found.maps))

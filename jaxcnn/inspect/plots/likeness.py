@@ -1,0 +1,83 @@
+"""Which examples a network finds alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.figure import Figure
+
+from jaxcnn.inspect.likeness import Components
+from jaxcnn.inspect.plots import style
+from jaxcnn.inspect.plots.attributions import colored
+
+_MARKERS = "os^DvPX<>*"
+
+
+def neighbours(
+    queries: ArrayLike,
+    found: ArrayLike,
+    query_classes: Sequence[str],
+    classes: Sequence[Sequence[str]],
+    *,
+    rows: Sequence[str] = (),
+    title: str = "each query, and the examples whose features are nearest; other classes than its own are framed",
+) -> Figure:
+    """Each query in a row with its neighbours, the nearest first.
+
+    Args:
+      queries: `(Q, H, W, C)` uint8.
+      found: `(Q, count, H, W, C)` uint8, the neighbours.
+      query_classes: a class for each query, its true or its predicted one.
+      classes: for each query, the classes of its neighbours; those that differ are framed.
+      rows: what each row is of; by default queries.
+      title: what is seen.
+    """
+    near_all = np.asarray(found)
+    images, captions, differs = [], [], []
+    for query, near, own, others in zip(np.asarray(queries), near_all, query_classes, classes, strict=True):
+        images += [colored(query), *map(colored, near)]
+        captions += [own, *others]
+        differs += [False, *(name != own for name in others)]
+    columns = near_all.shape[1] + 1
+    size = min(0.9, 8.6 / columns)
+    names = list(rows) or ["query"] * len(near_all)
+    figure = style.tiles(images, captions, columns=columns, size=size, title=title, rows=names)
+    for place, (axes, other) in enumerate(zip(figure.axes, differs, strict=True)):
+        if other or not place % columns:
+            width, color = (2.5, style.ACCENT) if other else (2.0, style.INK)
+            for spine in axes.spines.values():
+                spine.set(linewidth=width, color=color)
+    return figure
+
+
+def components(
+    found: Components, labels: ArrayLike, classes: Sequence[str], *, marked: ArrayLike | None = None, title: str = ""
+) -> Figure:
+    """Examples in their two principal components, by class.
+
+    Args:
+      found: of `inspect.principal_components`, of at least two.
+      labels: `(N,)` classes.
+      classes: their names.
+      marked: `(2,)` or more, a point to mark.
+      title: what is seen.
+    """
+    shares = 100 * found.shares[:2]
+    figure = style.canvas(6.4, 5.2, title or "features in the two directions in which they differ most")
+    axes = figure.subplots()
+    numbers = np.asarray(labels)
+    for label, name in enumerate(classes):
+        mine = found.projected[numbers == label]
+        if len(mine):
+            color = style.SERIES[label % len(style.SERIES)]
+            marker = _MARKERS[label % len(_MARKERS)]
+            axes.scatter(mine[:, 0], mine[:, 1], s=20, alpha=0.8, color=color, marker=marker, lw=0, label=name)
+    if marked is not None:
+        across, up = np.asarray(marked)[:2]
+        axes.plot(across, up, marker="*", ms=17, mfc="none", mec=style.INK, mew=1.5, ls="", label="this picture")
+    style.plain(axes, f"first component, {shares[0]:.0f} % of the variance", f"second component, {shares[1]:.0f} %")
+    if len(axes.get_legend_handles_labels()[0]) <= 24:
+        legend = axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure

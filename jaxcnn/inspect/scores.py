@@ -1,0 +1,79 @@
+"""A network's scores, and their gradients, in evaluation mode."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxcnn.ops.arrays import floating
+from jaxcnn.training.step import at_least_float32
+
+# Functions here are compiled once for each graph, which holds all that is static in a network, its rules included.
+
+
+def taken_apart(model: nnx.Module) -> tuple[Any, nnx.State]:
+    """What is static in a network, in evaluation mode, and its variables; the network is left as it was."""
+    twin = nnx.clone(model, variables=False)
+    twin.eval()
+    return nnx.split(twin)
+
+
+@partial(jax.jit, static_argnums=0)
+def logits_of(graph: Any, state: nnx.State, images: jax.Array) -> jax.Array:
+    """Logits `(N, classes)` of a network that is taken apart, in at least float32."""
+    logits = nnx.merge(graph, state)(images)
+    return at_least_float32(logits)
+
+
+def chosen(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Each row's entry of its target, `(N,)`."""
+    return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0]
+
+
+def in_batches(function: Callable[[np.ndarray], jax.Array], images: ArrayLike, size: int = 64) -> np.ndarray:
+    """A compiled function of images, over all of them; the last batch is filled up with zeros, and cut."""
+    every = np.asarray(images)
+    parts = []
+    for start in range(0, len(every), size):
+        part = every[start : start + size]
+        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (every.ndim - 1)])
+        parts.append(np.asarray(function(filled))[: len(part)])
+    return np.concatenate(parts)
+
+
+def probabilities_of(logits: ArrayLike) -> np.ndarray:
+    """The softmax of logits that are at hand."""
+    values = np.asarray(logits)
+    shares = np.exp(values - values.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+@partial(jax.jit, static_argnums=0)
+def score_gradient(graph: Any, state: nnx.State, images: jax.Array, targets: jax.Array) -> jax.Array:
+    """The gradient of every image's target logit, as large as the images."""
+    return jax.grad(lambda x: chosen(logits_of(graph, state, x), targets).sum())(images)
+
+
+def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) -> tuple[jax.Array, np.ndarray]:
+    """Images and the classes to explain; by default those that the network predicts.
+
+    Raises:
+      TypeError: if images are not real floating.
+      ValueError: if a target is no class, or there are not as many as images.
+    """
+    (x,) = floating(images=images)
+    graph, state = taken_apart(model)
+    if targets is None:
+        return x, np.asarray(logits_of(graph, state, x)).argmax(-1).astype(np.int32)
+    count = jax.eval_shape(partial(logits_of, graph), state, x).shape[-1]
+    classes = np.asarray(targets)
+    if classes.shape not in ((), (len(x),)):
+        raise ValueError(f"`targets` must be one class, or one for each of {len(x)} images; got {classes.shape}.")
+    if not ((0 <= classes) & (classes < count)).all():
+        raise ValueError(f"`targets` must be from 0 to {count - 1}; got {classes.min()} to {classes.max()}.")
+    return x, np.broadcast_to(classes, len(x)).astype(np.int32)

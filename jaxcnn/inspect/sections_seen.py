@@ -1,0 +1,118 @@
+"""The sections of a page about one image: what the network sees in it and in other examples.
+
+Each takes a `Subject` and gives markup, none where it does not apply.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from jaxcnn.inspect import exciting, inner, likeness, stages, trusting
+from jaxcnn.inspect.examples import Examples, some_examples
+from jaxcnn.inspect.page import section
+from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
+from jaxcnn.inspect.subject import Subject
+
+_EXAMPLES = 512
+_UNITS = 4
+_MISTAKES = 16
+
+
+def alike(subject: Subject) -> list[str]:
+    """The nearest examples in feature space, and all of them in two dimensions."""
+    from jaxcnn.inspect import plots
+
+    some = some_examples(subject, _EXAMPLES)
+    if some is None or not stages.names_stages(subject.model):
+        return []
+    other = (some.images != subject.picture).any((1, 2, 3))  # not the picture itself
+    some = some._replace(images=some.images[other], labels=some.labels[other])
+    at = [name for name in subject.activations if name != "head"][-1]
+    features = inner.features_at(subject.model, subject.scaling(some.images), at)
+    query = subject.activations[at]
+    by_feature = likeness.nearest(query, features, min(8, len(features)))
+    by_pixel = likeness.nearest(subject.picture[None], some.images, min(8, len(features)))
+    indices = np.concatenate([by_feature.indices, by_pixel.indices])
+    own = subject.classes[subject.predicted]
+    pictures = plots.neighbours(
+        np.stack([subject.picture] * 2),
+        some.images[indices],
+        [own] * 2,
+        [[some.classes[label] for label in some.labels[row]] for row in indices],
+        rows=[f"by {at}", "by pixels"],
+        title=f"the picture, taken for {own}, and the nearest examples; other classes are framed",
+    )
+    note = f"Nearest by the Euclidean distance of what {at} computes, and of the pixels; {len(features)} examples."
+    parts = section("Nearest examples", note, (pictures, "Nearest examples"))
+    if min(len(features), features[0].size) < 2:
+        return parts
+    found = likeness.principal_components(features)
+    marked = found.directions @ (query.reshape(-1) - found.mean)
+    figure = plots.components(
+        found, some.labels, some.classes, marked=marked, title=f"{at} of {len(features)} examples"
+    )
+    note = "Each point is an example, projected on the two directions in which the features differ most."
+    return [*parts, *section("Features in two dimensions", note, (figure, "Features in their principal components"))]
+
+
+def excites(subject: Subject) -> list[str]:
+    """Images made for the classes, and examples that excite the picture's strongest units."""
+    from jaxcnn.inspect import plots
+
+    if not stages.names_stages(subject.model):
+        return []
+    classes = np.argsort(-subject.probabilities, kind="stable")[:6]
+    shape = subject.picture.shape
+    bounds = subject.scaling(np.zeros(shape, np.uint8)), subject.scaling(np.full(shape, 255, np.uint8))
+    made, logits = exciting.maximise(subject.model, classes, shape, steps=64, bounds=bounds)
+    low, high = bounds
+    pictures = 255 * (made - low) / (high - low)
+    captions = [f"{subject.classes[c]}\n{value:.1f}" for c, value in zip(classes, logits, strict=True)]
+    figure = plots.maximised(pictures, captions, title="images made to excite each class most, and its logit for them")
+    parts = section(
+        "What a class looks like to the network",
+        "Gradient ascent on the logit from noise, moved at random in each step. It is what the network answers to, "
+        "not what the class looks like to us.",
+        (figure, "Images made to excite each class"),
+    )
+    some = some_examples(subject, _EXAMPLES)
+    spatial = [n for n, a in subject.activations.items() if a.ndim == 4 and not n.startswith("pool")]
+    if some is None or not spatial:
+        return parts
+    at = spatial[-1]
+    strongest = np.argsort(-subject.activations[at][0].max((0, 1)), kind="stable")[:_UNITS]
+    inputs, count = subject.scaling(some.images), min(8, len(some.images))
+    found = [exciting.most_exciting(subject.model, inputs, at, int(unit), count) for unit in strongest]
+    figure = plots.most_exciting(some.images, found, [f"unit {unit}" for unit in strongest])
+    note = f"The units of {at} that answer most strongly to this picture, and the examples that excite each most."
+    return [*parts, *section("What excites a unit", note, (figure, "Examples that excite units most"))]
+
+
+def trust(subject: Subject) -> list[str]:
+    """Confusion, mistakes and calibration over examples."""
+    from jaxcnn.inspect import plots
+
+    some = some_examples(subject, _EXAMPLES)
+    if some is None:
+        return []
+    probabilities = _probabilities(subject, some)
+    predictions = probabilities.argmax(-1)
+    right = int((predictions == some.labels).sum())
+    note = f"{right} of {len(some.labels)} examples of the {some.split} split are classified correctly."
+    figures = [(plots.confusion_matrix(some.labels, predictions, some.classes), "True against predicted classes")]
+    wrong = trusting.misclassified(probabilities, some.labels)[:_MISTAKES]
+    if len(wrong):
+        captions = [
+            f"{some.classes[some.labels[i]]} as {some.classes[predictions[i]]}\n{100 * probabilities[i].max():.0f} %"
+            for i in wrong
+        ]
+        figures.append((plots.labelled_images(some.images[wrong], captions), "Mistakes"))
+    found = trusting.calibration(probabilities, some.labels)
+    figures.append((plots.calibration(found), "Accuracy by confidence"))
+    note += " Mistakes: true class, predicted class, its probability. Calibration: is it right as often as it is sure?"
+    return section("Mistakes and trust", note, *figures)
+
+
+def _probabilities(subject: Subject, some: Examples) -> np.ndarray:
+    answer = partial(logits_of, *taken_apart(subject.model))
+    return probabilities_of(in_batches(answer, subject.scaling(some.images)))
