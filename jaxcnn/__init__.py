@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as _version
 
-from jaxcnn import check, data, geometry, inspect, layers, models, ops, training
+from jaxcnn import check, data, geometry, inspect, layers, models, ops, training, weights
 
 __version__ = _version("jaxcnn")
 
@@ -15,4 +15,5 @@ __all__ = [
     "models",
     "ops",
     "training",
+    "weights",
 ]

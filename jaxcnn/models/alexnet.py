@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from jaxcnn import geometry, layers
+from jaxcnn import geometry, layers, ops
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.conv import Rule
 
@@ -25,6 +25,9 @@ class AlexNet(Network):
     the maps of their own tower (60,965,224 parameters). With `groups=1` every map sees all (62,378,344). The image gets
     a border of 1 and 2 cells, so that 224 is what the paper's arithmetic needs, 227.
 
+    `alexnet_torchvision` is the network of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
+    networks", as torchvision has it (61,100,840): one tower, other widths, a border of 2 and 2, no normalisation.
+
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
@@ -33,6 +36,8 @@ class AlexNet(Network):
       widths: maps of the five convolutions.
       hidden: widths of the two dense layers.
       local_response: whether conv1 and conv2 are normalised.
+      border: cells round the image, before and after.
+      grid: cells to which the last maps are averaged, so that images may have any size; None leaves them as they are.
       dropout: share of units dropped before each hidden dense layer.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
@@ -54,6 +59,8 @@ class AlexNet(Network):
         widths: tuple[int, ...] = (96, 256, 384, 384, 256),
         hidden: tuple[int, int] = (4096, 4096),
         local_response: bool = True,
+        border: tuple[int, int] = (1, 2),
+        grid: tuple[int, int] | None = None,
         dropout: float = 0.5,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -61,12 +68,14 @@ class AlexNet(Network):
         rngs: nnx.Rngs,
     ):
         size = geometry.per_axis(image_size, 2, "image_size", minimum=64)
-        self.input_shape = (*size, in_features)
+        self.grid = None if grid is None else geometry.per_axis(grid, 2, "grid")
+        self.input_shape = (*(size if self.grid is None else (None, None)), in_features)
+        low, high = geometry.per_axis(border, 2, "border", minimum=0)
         numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=_NORMAL)
         widths = geometry.per_axis(widths, 5, "widths")
         #         kernel, stride, padding, groups, bias
         plan = (
-            (11, 4, ((1, 2), (1, 2)), 1, 0.0),
+            (11, 4, ((low, high), (low, high)), 1, 0.0),
             (5, 1, 2, groups, 1.0),
             (3, 1, 1, 1, 0.0),
             (3, 1, 1, groups, 1.0),
@@ -92,12 +101,14 @@ class AlexNet(Network):
             size = geometry.output_shape(size, (k, k), strides=s, padding=p)
             if number in _POOLED:
                 size = geometry.output_shape(size, (3, 3), strides=2)
+        self.last_shape = size = self.grid or size
         ones = nnx.initializers.ones_init()
         self.dense1 = nnx.Linear(size[0] * size[1] * widths[-1], hidden[0], bias_init=ones, **numbers)
         self.dense2 = nnx.Linear(hidden[0], hidden[1], bias_init=ones, **numbers)
         self.head = nnx.Linear(hidden[1], num_classes, **numbers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.activation = layers.Activation("relu", rule=rule)
+        self.rule: Rule = rule
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
@@ -108,6 +119,8 @@ class AlexNet(Network):
             yield f"conv{number}", x
             if number in _POOLED:
                 yield f"pool{number}", (x := self.pool(x))
+        if self.grid is not None:
+            yield "grid", (x := ops.adaptive_avg_pool(x, self.grid, rule=self.rule))
         x = x.reshape(x.shape[0], -1)
         yield "dense1", (x := self.activation(self.dense1(self.dropout(x))))
         yield "dense2", (x := self.activation(self.dense2(self.dropout(x))))

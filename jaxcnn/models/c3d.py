@@ -63,6 +63,7 @@ class C3D(Network):
             pools.append(layers.MaxPool(window, padding="SAME", rule=rule))
             size = geometry.output_shape(size, window, strides=window, padding="SAME")
         self.blocks, self.pools = nnx.List(stages), nnx.List(pools)
+        self.last_shape = size
         self.dense1 = nnx.Linear(size[0] * size[1] * size[2] * features, hidden, **numbers)
         self.dense2 = nnx.Linear(hidden, hidden, **numbers)
         self.head = nnx.Linear(hidden, num_classes, **numbers)

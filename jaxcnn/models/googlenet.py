@@ -1,7 +1,7 @@
 """GoogLeNet: Szegedy et al. 2015, "Going deeper with convolutions"."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
 from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
 # table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection
@@ -24,15 +25,16 @@ BLOCKS = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-POOL_BEFORE = ("4a", "5a")
 AUXILIARY_AFTER = {"4a": "aux1", "4d": "aux2"}
 
 
 class AuxiliaryHead(nnx.Module):
     """A classifier in the middle: mean over a grid of 4x4, 1x1 convolution, two dense layers with dropout."""
 
-    def __init__(self, in_features: int, num_classes: int, *, dropout: float, rule: Rule, **numbers: Any):
-        self.conv = layers.ConvUnit(in_features, 128, 1, batch_norm=False, rule=rule, **numbers)
+    def __init__(
+        self, in_features: int, num_classes: int, *, dropout: float, rule: Rule, norm: dict[str, Any], **numbers: Any
+    ):
+        self.conv = layers.ConvUnit(in_features, 128, 1, rule=rule, **norm, **numbers)
         self.dense = nnx.Linear(4 * 4 * 128, 1024, **numbers)
         self.head = nnx.Linear(1024, num_classes, **numbers)
         self.dropout = nnx.Dropout(dropout, rngs=numbers["rngs"])
@@ -55,6 +57,9 @@ class GoogLeNet(Network):
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
+      variant: `"paper"`, or `"torchvision"`: every convolution normalised, also in the auxiliary heads, with epsilon
+        1e-3; 3x3 kernels for the 5x5; 2x2 for the last pool (6,624,904 parameters without aids). Its trained weights
+        expect images in [-1, 1].
       batch_norm: whether to normalise every convolution, instead of the local responses of the stem.
       auxiliary: whether there are auxiliary heads.
       dropout: share of features dropped before the output.
@@ -73,6 +78,7 @@ class GoogLeNet(Network):
         num_classes: int = 1000,
         in_features: int = 3,
         *,
+        variant: Literal["paper", "torchvision"] = "paper",
         batch_norm: bool = False,
         auxiliary: bool = True,
         dropout: float = 0.4,
@@ -83,25 +89,35 @@ class GoogLeNet(Network):
         rngs: nnx.Rngs,
     ):
         plain = numbers_of(dtype, param_dtype, rngs)
-        numbers: dict[str, Any] = {**plain, "rule": rule, "batch_norm": batch_norm}
+        choice("variant", variant, ("paper", "torchvision"))
+        of_paper = variant == "paper"
+        batch_norm = batch_norm or not of_paper
+        large = 5 if of_paper else 3
+        options = {} if of_paper else {"norm_options": {"epsilon": 1e-3}}
+        numbers: dict[str, Any] = {**plain, "rule": rule, "batch_norm": batch_norm, **options}
         self.conv1 = layers.ConvUnit(in_features, 64, 7, 2, **numbers)
         self.conv2_reduce = layers.ConvUnit(64, 64, 1, **numbers)
         self.conv2 = layers.ConvUnit(64, 192, 3, **numbers)
         features, blocks = 192, {}
         heads = {}
         for name, (one, reduce3, three, reduce5, five, projection) in BLOCKS.items():
-            branches = [[(1, one)], [(1, reduce3), (3, three)], [(1, reduce5), (5, five)]]
+            branches = [[(1, one)], [(1, reduce3), (3, three)], [(1, reduce5), (large, five)]]
             blocks[name] = layers.Inception(features, branches, projection=projection, **numbers)
             features = blocks[name].out_features
             if auxiliary and name in AUXILIARY_AFTER:
+                norm = {"batch_norm": not of_paper, **options}
                 heads[AUXILIARY_AFTER[name]] = AuxiliaryHead(
-                    features, num_classes, dropout=auxiliary_dropout, rule=rule, **plain
+                    features, num_classes, dropout=auxiliary_dropout, rule=rule, norm=norm, **plain
                 )
         self.blocks = nnx.Dict(blocks)
         self.auxiliary_heads = nnx.Dict(heads)
         self.auxiliaries = dict.fromkeys(heads, 0.3)
         self.norm = nnx.data(None if batch_norm else layers.LocalResponseNorm(rule=rule))
-        self.pool = layers.MaxPool(3, 2, padding="SAME", rule=rule)
+        # torchvision rounds sizes up: one cell behind does that, and nothing where the window ends with the image
+        behind = [(0, 1), (0, 1)]
+        padding = "SAME" if of_paper else behind
+        self.pool = layers.MaxPool(3, 2, padding=padding, rule=rule)
+        self.last_pool = layers.MaxPool(3 if of_paper else 2, 2, padding=padding, rule=rule)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.head = nnx.Linear(features, num_classes, **plain)
         self.input_shape = (None, None, in_features)
@@ -118,7 +134,7 @@ class GoogLeNet(Network):
         yield "conv2", (x := normalise(self.conv2(self.conv2_reduce(x))))
         yield "pool2", (x := self.pool(x))
         for name in BLOCKS:
-            x = self.pool(x) if name in POOL_BEFORE else x
+            x = {"4a": self.pool, "5a": self.last_pool}.get(name, lambda x: x)(x)
             yield f"inception{name}", (x := self.blocks[name](x))
             if self.auxiliaries and name in AUXILIARY_AFTER and not self.dropout.deterministic:
                 yield AUXILIARY_AFTER[name], self.auxiliary_heads[AUXILIARY_AFTER[name]](x)

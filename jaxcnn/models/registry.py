@@ -82,9 +82,17 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
     "tdnn_wide": (WideTDNN, Card("Peddinti et al., A TDNN for long temporal contexts", 2015, (100, 40))),
     "alexnet": (AlexNet, Card(_KRIZHEVSKY, 2012, _COLOUR, _imagenet(40.7, "table 2"))),
     "alexnet_single": (partial(AlexNet, groups=1), Card(_KRIZHEVSKY, 2012, _COLOUR)),
+    "alexnet_torchvision": (
+        partial(AlexNet, groups=1, local_response=False, border=(2, 2), grid=(6, 6), widths=(64, 192, 384, 256, 256)),
+        Card("Krizhevsky, One weird trick for parallelizing convolutional neural networks", 2014, _COLOUR),
+    ),
     "googlenet": (
         GoogLeNet,
         Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOUR, "ImageNet top-5 error 7.89 %, table 3"),
+    ),
+    "googlenet_torchvision": (
+        partial(GoogLeNet, variant="torchvision"),
+        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOUR),
     ),
     "bn_inception": (
         BNInception,

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import geometry, layers, ops
 from jaxcnn.layers.residual import Shortcut
 from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
 # blocks in each stage, and whether they are bottlenecks, by depth: table 1
@@ -76,6 +77,7 @@ class ResNet(_Residual):
       stride_on: where a bottleneck strides: `"first"` (1x1, the paper) or `"middle"` (3x3, torchvision's, 0.5 % better
         for 5 % more work).
       zero_last: whether a block's last scale starts at 0 (Goyal et al. 2017).
+      padding: of what strides: `"symmetric"`, or `"same"` as in Flax's example, which pads an even size only behind.
       widths: of the four stages.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
@@ -97,6 +99,7 @@ class ResNet(_Residual):
         version: Literal[1, 2] = 1,
         stride_on: Literal["first", "middle"] = "middle",
         zero_last: bool = False,
+        padding: Literal["symmetric", "same"] = "symmetric",
         widths: tuple[int, ...] = (64, 128, 256, 512),
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -111,7 +114,10 @@ class ResNet(_Residual):
         # in version 2 the first block normalises by itself
         stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
         self.conv1 = layers.ConvUnit(in_features, widths[0], 7, 2, rule=rule, **stem, **numbers)
-        self.pool1 = layers.MaxPool(3, 2, padding=1, rule=rule)
+        choice("padding", padding, ("symmetric", "same"))
+        if (version, padding) == (2, "same"):
+            raise ValueError("`padding` must be 'symmetric' in version 2; got 'same'.")
+        self.pool1 = layers.MaxPool(3, 2, padding=1 if padding == "symmetric" else "SAME", rule=rule)
         self._build(
             counts,
             widths,
@@ -123,6 +129,7 @@ class ResNet(_Residual):
                 "shortcut": shortcut,
                 "stride_on": stride_on,
                 "zero_last": zero_last,
+                **({"padding": "SAME"} if padding == "same" else {}),
             },
             numbers=numbers,
             rule=rule,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from jaxcnn import geometry, layers
+from jaxcnn import geometry, layers, ops
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
@@ -30,6 +30,8 @@ class VGG(Network):
       widths: maps of the blocks.
       hidden: width of the two dense layers.
       pool: `"max"` or `"average"`.
+      grid: cells to which the last maps are averaged, so that images may have any size; torchvision's is 7x7. None
+        leaves them as they are.
       dropout: share of units dropped after each hidden dense layer.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
@@ -52,6 +54,7 @@ class VGG(Network):
         widths: tuple[int, ...] = (64, 128, 256, 512, 512),
         hidden: int = 4096,
         pool: Literal["max", "average"] = "max",
+        grid: tuple[int, int] | None = None,
         dropout: float = 0.5,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -73,12 +76,15 @@ class VGG(Network):
         self.blocks = nnx.List(blocks)
         self.pool = POOLS[pool](2, rule=rule)
         dense: dict[str, Any] = {**numbers, "kernel_init": nnx.initializers.normal(0.01)}
-        self.dense1 = nnx.Linear((height // 32) * (width // 32) * features, hidden, **dense)
+        self.grid = None if grid is None else geometry.per_axis(grid, 2, "grid")
+        self.last_shape = rows, columns = self.grid or (height // 32, width // 32)
+        self.dense1 = nnx.Linear(rows * columns * features, hidden, **dense)
         self.dense2 = nnx.Linear(hidden, hidden, **dense)
         self.head = nnx.Linear(hidden, num_classes, **dense)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.activation = layers.Activation("relu", rule=rule)
-        self.input_shape = (height, width, in_features)
+        self.rule: Rule = rule
+        self.input_shape = (*((height, width) if self.grid is None else (None, None)), in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
@@ -86,6 +92,8 @@ class VGG(Network):
             for place, unit in enumerate(block, start=1):
                 yield f"conv{number}_{place}", (x := unit(x))
             yield f"pool{number}", (x := self.pool(x))
+        if self.grid is not None:
+            yield "grid", (x := ops.adaptive_avg_pool(x, self.grid, rule=self.rule))
         x = x.reshape(x.shape[0], -1)
         yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
         yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))

@@ -1,0 +1,17 @@
+"""Weights in and out: files of other libraries, and our own."""
+
+from jaxcnn.weights.loading import Report, load
+from jaxcnn.weights.opening import open_model
+from jaxcnn.weights.runs import run_config
+from jaxcnn.weights.saving import save, to_torch
+from jaxcnn.weights.schemes import SCHEMES
+
+__all__ = [
+    "Report",
+    "SCHEMES",
+    "load",
+    "open_model",
+    "run_config",
+    "save",
+    "to_torch",
+]

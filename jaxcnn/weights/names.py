@@ -1,0 +1,107 @@
+"""What other libraries call the modules of our networks: one small table for each."""
+
+from collections.abc import Callable, Iterator
+
+from flax import nnx
+
+from jaxcnn import models
+
+Names = dict[str, str]  # from the path of a module of ours to its name in the other library
+
+
+def torchvision(model: nnx.Module) -> Names | None:
+    """torchvision's names, which are also timm's for its ResNets; None for a network that it has not."""
+    if isinstance(model, models.AlexNet):
+        places = {f"convs/{i}": f"features.{place}" for i, place in enumerate((0, 3, 6, 8, 10))}
+        return places | {"dense1": "classifier.1", "dense2": "classifier.4", "head": "classifier.6"}
+    if isinstance(model, models.VGG):
+        return dict(_vgg(model))
+    if isinstance(model, models.GoogLeNet):
+        return dict(_googlenet(model))
+    return residual(model, "fc", "downsample")
+
+
+def residual(model: nnx.Module, head: str, shortcut: str) -> Names | None:
+    """The names of residual networks in PyTorch, which agree but for head and shortcut."""
+    if not is_residual(model):
+        return None
+    names = {"conv1/conv": "conv1", "conv1/norm": "bn1", "head": head}
+    for path, stage, place, block in _blocks(model):
+        theirs = f"layer{stage + 1}.{place}"
+        for unit in range(len(block.units)):
+            names[f"{path}/units/{unit}/conv"] = f"{theirs}.conv{unit + 1}"
+            names[f"{path}/units/{unit}/norm"] = f"{theirs}.bn{unit + 1}"
+        names |= {f"{path}/shortcut/{ours}": f"{theirs}.{shortcut}.{i}" for i, ours in enumerate(("conv", "norm"))}
+    return names
+
+
+def flax(model: nnx.Module) -> Names | None:
+    """The names in Flax's ImageNet example, whose blocks are numbered through all stages."""
+    if not isinstance(model, models.ResNet) or not is_residual(model):
+        return None
+    names = {"conv1/conv": "conv_init", "conv1/norm": "bn_init", "head": "Dense_0"}
+    for number, (path, *_, block) in enumerate(_blocks(model)):
+        theirs = f"{'BottleneckResNetBlock' if len(block.units) == 3 else 'ResNetBlock'}_{number}"
+        for unit in range(len(block.units)):
+            names[f"{path}/units/{unit}/conv"] = f"{theirs}/Conv_{unit}"
+            names[f"{path}/units/{unit}/norm"] = f"{theirs}/BatchNorm_{unit}"
+        names |= {f"{path}/shortcut/conv": f"{theirs}/conv_proj", f"{path}/shortcut/norm": f"{theirs}/norm_proj"}
+    return names
+
+
+def is_residual(model: nnx.Module) -> bool:
+    """Whether it is a residual or plain network of version 1, as all libraries have it."""
+    return isinstance(model, models.ResNet | models.CifarResNet) and model.final_norm is None
+
+
+def _blocks(model: nnx.Module) -> Iterator[tuple[str, int, int, nnx.Module]]:
+    for stage, blocks in enumerate(model.blocks):
+        for place, block in enumerate(blocks):
+            yield f"blocks/{stage}/{place}", stage, place, block
+
+
+def _vgg(model: models.VGG) -> Iterator[tuple[str, str]]:
+    number = 0
+    for stage, block in enumerate(model.blocks):
+        for place, unit in enumerate(block):
+            path, normalised = f"blocks/{stage}/{place}", unit.norm is not None
+            yield f"{path}/conv", f"features.{number}"
+            yield f"{path}/norm", f"features.{number + 1}"
+            number += 2 + normalised  # and the activation
+        number += 1  # the pool
+    yield from {"dense1": "classifier.0", "dense2": "classifier.3", "head": "classifier.6"}.items()
+
+
+def _googlenet(model: models.GoogLeNet) -> Iterator[tuple[str, str]]:
+    units = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}
+    for block in model.blocks:
+        ours, theirs = f"blocks/{block}", f"inception{block}"
+        units |= {f"{ours}/branches/0/0": f"{theirs}.branch1", f"{ours}/projection": f"{theirs}.branch4.1"}
+        units |= {f"{ours}/branches/{i}/{j}": f"{theirs}.branch{i + 1}.{j}" for i in (1, 2) for j in (0, 1)}
+    for aid in model.auxiliary_heads:
+        units[f"auxiliary_heads/{aid}/conv"] = f"{aid}.conv"
+        yield f"auxiliary_heads/{aid}/dense", f"{aid}.fc1"
+        yield f"auxiliary_heads/{aid}/head", f"{aid}.fc2"
+    for ours, theirs in units.items():
+        yield f"{ours}/conv", f"{theirs}.conv"
+        yield f"{ours}/norm", f"{theirs}.bn"
+    yield "head", "fc"
+
+
+def by_path(model: nnx.Module) -> Names | None:
+    """Our own paths, with PyTorch's dots."""
+    if isinstance(model, models.PReLUNet):  # flattens a pyramid, whose order is no single layout's
+        return None
+    paths = ("/".join(map(str, path)) for path, _ in nnx.iter_modules(model))
+    return {path: path.replace("/", ".") for path in paths if path}
+
+
+MODULES: dict[str, Callable[[nnx.Module], Names | None]] = {
+    "torchvision": torchvision,
+    "timm": lambda model: residual(model, "fc", "downsample"),
+    "cifar": lambda model: residual(model, "linear", "shortcut"),
+    "cifar_fc": lambda model: residual(model, "fc", "shortcut"),
+    "cifar_linear": lambda model: residual(model, "linear", "downsample"),
+    "flax": flax,
+    "pytorch": by_path,
+}

@@ -1,0 +1,140 @@
+"""A file of weights as a network: which one it is, by what the file says or by its names and shapes."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from jaxcnn.models.resnet import IMAGENET
+from jaxcnn.weights.files import Stored
+from jaxcnn.weights.loading import put
+from jaxcnn.weights.runs import build_from, read_any
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# what torchvision's and Flax's networks for ImageNet were trained on, and what torchvision's GoogLeNet was
+_IMAGENET_SCALING = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "unit": 255.0}
+_HALF_SCALING = {"mean": [0.5] * 3, "std": [0.5] * 3, "unit": 255.0}
+
+
+def open_model(file: str | Path, *, rngs: nnx.Rngs | None = None) -> tuple[nnx.Module, dict[str, Any]]:
+    """Builds the network that a file of weights is of, and gives it these.
+
+    Args:
+      file: as in `load`. A file that `save` or a training wrote says what it is of; of others, the networks of
+        torchvision, timm's ResNets, ResNets for CIFAR and those of Flax's example are known by names and shapes.
+      rngs: random streams, for dropout in further training.
+
+    Returns:
+      The network, in evaluation mode, and its configuration: `name`, `num_classes`, `in_features` and `options`, as
+      `models.create` takes them, and whatever else the file tells, as `classes`, `image_shape` and `scaling`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is damaged, or of no network that is known.
+      ImportError: if it needs PyTorch, which is not installed.
+    """
+    return open_stored(read_any(file), rngs)
+
+
+def open_stored(
+    stored: Stored, rngs: nnx.Rngs | None = None, config: dict[str, Any] | None = None
+) -> tuple[nnx.Module, dict[str, Any]]:
+    """As `open_model`, of a file that has been read, and perhaps known to be of a network."""
+    config = config or stored.config or recognise(stored)
+    try:
+        model = build_from(config, nnx.Rngs(0) if rngs is None else rngs)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{stored.path} must tell of a network that can be built; {error}") from None
+    put(model, stored)
+    model.eval()
+    return model, config
+
+
+def recognise(stored: Stored) -> dict[str, Any]:
+    """The configuration of the network whose names and shapes a file has.
+
+    Raises:
+      ValueError: if it is none that is known.
+    """
+    shapes = {name.replace("/", "."): array.shape for name, array in stored.arrays.items()}
+    try:
+        for reader in (_inception, _plain, _residual, _flax):
+            if (config := reader(shapes)) is not None:
+                return config
+    except (KeyError, IndexError):  # names of the kind, but not all
+        pass
+    raise ValueError(
+        f"{stored.path} must tell of its network, or be of one that is known by its names; "
+        f"its names begin with {next(iter(stored.arrays))}."
+    )
+
+
+def _config(
+    name: str, classes: int, channels: int, image_size: int, scaling: Mapping[str, Any] | None, **options: Any
+) -> dict[str, Any]:
+    config = {"name": name, "num_classes": classes, "in_features": channels, "options": options}
+    config["image_shape"] = [image_size, image_size, channels]
+    return config if scaling is None or channels != 3 else config | {"scaling": dict(scaling)}
+
+
+def _inception(shapes: Shapes) -> dict[str, Any] | None:
+    if "inception3a.branch1.conv.weight" not in shapes:
+        return None
+    classes, channels = shapes["fc.weight"][0], shapes["conv1.conv.weight"][1]
+    aids = "aux1.fc1.weight" in shapes
+    return _config("googlenet_torchvision", classes, channels, 224, _HALF_SCALING, auxiliary=aids)
+
+
+def _plain(shapes: Shapes) -> dict[str, Any] | None:
+    """AlexNet and VGG, by their convolutions."""
+    if "features.0.weight" not in shapes or "classifier.6.weight" not in shapes:
+        return None
+    convs = sum(len(shape) == 4 for shape in shapes.values())
+    classes, channels = shapes["classifier.6.weight"][0], shapes["features.0.weight"][1]
+    common = classes, channels, 224, _IMAGENET_SCALING
+    if shapes["features.0.weight"][-1] == 11:
+        hidden = shapes["classifier.1.weight"][0], shapes["classifier.4.weight"][0]
+        return _config("alexnet_torchvision", *common, hidden=hidden)
+    normalised = "_bn" if any(name.endswith("running_mean") for name in shapes) else ""
+    hidden = shapes["classifier.0.weight"][0]
+    return _config(f"vgg{convs + 3}{normalised}", *common, grid=(7, 7), hidden=hidden)
+
+
+def _residual(shapes: Shapes) -> dict[str, Any] | None:
+    if "layer1.0.conv1.weight" not in shapes:
+        return None
+    blocks = {match[0] for name in shapes if (match := re.match(r"layer(\d+)\.\d+\.", name))}
+    counts = tuple(count for _, count in sorted(Counter(block.split(".")[0] for block in blocks).items()))
+    bottleneck = "layer1.0.conv3.weight" in shapes
+    head = next(shapes[name] for name in ("fc.weight", "linear.weight") if name in shapes)
+    projected = any(".downsample." in name or ".shortcut." in name for name in shapes)
+    return _by_depth(counts, bottleneck, head[0], shapes["conv1.weight"][1], shapes["conv1.weight"][-1], projected)
+
+
+def _flax(shapes: Shapes) -> dict[str, Any] | None:
+    blocks = [name for name in shapes if re.fullmatch(r"params\.\w*ResNetBlock_\d+\.Conv_0\.kernel", name)]
+    if not blocks:
+        return None
+    widths = Counter(shapes[name][-1] for name in blocks)
+    counts = tuple(count for _, count in sorted(widths.items()))
+    kernel, classes = shapes["params.conv_init.kernel"], shapes["params.Dense_0.kernel"][1]
+    config = _by_depth(counts, "Bottleneck" in blocks[0], classes, kernel[2], kernel[0], True)
+    return None if config is None else config | {"options": config["options"] | {"padding": "same"}}
+
+
+def _by_depth(
+    counts: tuple[int, ...], bottleneck: bool, classes: int, channels: int, stem: int, projected: bool
+) -> dict[str, Any] | None:
+    """The residual network with so many blocks in its stages."""
+    for depth, plan in IMAGENET.items():
+        if plan == (counts, bottleneck) and stem == 7:
+            options = {} if projected else {"shortcut": "A"}
+            return _config(f"resnet{depth}", classes, channels, 224, _IMAGENET_SCALING, **options)
+    if len(counts) == 3 and len(set(counts)) == 1 and not bottleneck:
+        depth, options = 6 * counts[0] + 2, {"shortcut": "B" if projected else "A"}
+        return _config(f"resnet{depth}", classes, channels, 32, None, **options)
+    return None

@@ -1,0 +1,118 @@
+"""Run folders as if they were files of weights, and networks by their configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxcnn import models, training
+from jaxcnn.data import Augmentation
+from jaxcnn.weights.files import Stored, read
+from jaxcnn.weights.schemes import leaves
+
+_DECIDED = ("num_classes", "in_features", "rngs")  # by data and seed
+_SIZED = {"image_size": 3, "clip_shape": 4}  # the options that an example's rank decides
+
+
+def read_any(path: str | Path) -> Stored:
+    """Reads a file of weights, or the newest parameters of a run folder, as arrays by name.
+
+    Raises:
+      FileNotFoundError: if there is neither.
+      ValueError: if it is damaged, of no known kind, or could only be read by running what it says.
+      ImportError: if it needs PyTorch, which is not installed.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return read(path)
+    config = run_config(path)
+    model = build_from(config, nnx.Rngs(0))
+    training.restore_model(model, path)
+    return Stored(path, {name: np.asarray(leaf) for name, leaf in leaves(model).items()}, config)
+
+
+def run_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run's network, in the form in which `save` keeps it.
+
+    Returns:
+      `name`, `num_classes`, `in_features` and `options`, as `models.create` takes them; and, for whoever shows it
+      examples, `classes`, `image_shape` (as the network is fed), `scaling`, `augment` and `loss`.
+
+    Raises:
+      FileNotFoundError: if the folder is none of a run.
+      ValueError: if its configuration is incomplete.
+    """
+    description = training.read_description(folder)
+    try:
+        network, shown = description["model"], description["data"]
+        shape, classes = tuple(shown["image_shape"]), list(shown["classes"])
+        config = training.TrainConfig(**description["training"])
+        fed = sized(config, shape)
+        return {
+            "name": network["name"],
+            "num_classes": len(classes),
+            "in_features": shown.get("features", shape[-1]),
+            "options": options_for(network["name"], fed, network["options"]),
+            "classes": classes,
+            "image_shape": list(fed),
+            "scaling": description["scaling"],
+            "augment": list(config.augment),
+            "loss": config.loss,
+        }
+    except KeyError as missing:
+        raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
+    except TypeError as error:
+        raise ValueError(f"{folder / 'config.json'} must describe this version's training; {error}.") from None
+
+
+def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """A network's options, with those that the shape of its examples decides.
+
+    Raises:
+      ValueError: if the name is unknown, or an option is one that data and seed decide.
+    """
+    decided = [name for name in options if name in _DECIDED]
+    if decided:
+        raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed decide.")
+    known = models.options_of(name)
+    return {key: shape[:-1] for key, rank in _SIZED.items() if key in known and len(shape) == rank} | options
+
+
+def build(
+    name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
+) -> nnx.Module:
+    """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
+
+    Raises:
+      ValueError: if the name or an option is unknown, or an option is one that data and seed decide.
+    """
+    options = options_for(name, shape, options)
+    config = {"name": name, "num_classes": num_classes, "in_features": in_features, "options": options}
+    return build_from(config, nnx.Rngs(seed))
+
+
+def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
+    """The network that a configuration tells of.
+
+    Raises:
+      ValueError: if it tells of none, or of options that the network has not.
+    """
+    name, options = config.get("name"), config.get("options", {})
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError(f"`config` must have the `name` and the `options` of a network; got {str(config)[:60]}.")
+    dtypes = {key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)}
+    sizes = {key: config.get(key) for key in ("num_classes", "in_features")}
+    return models.create(name, rngs=rngs, **sizes, **(options | dtypes))
+
+
+def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a network is fed, given that of the stored examples: crops make pictures smaller."""
+    return Augmentation(config.augment).resized(shape) if config.augment and len(shape) == 3 else shape
+
+
+def abstract(config: dict[str, Any]) -> models.Network:
+    """The same without numbers, for its names and shapes alone."""
+    return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(jax.random.key(0))))

@@ -1,0 +1,96 @@
+"""A network's weights out, under our names or another library's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from jaxcnn.weights.files import PYTORCH, known_suffix, write
+from jaxcnn.weights.runs import abstract
+from jaxcnn.weights.schemes import entries, leaves, objection
+
+
+def save(
+    model: nnx.Module,
+    file: str | Path,
+    *,
+    config: Mapping[str, Any] | None = None,
+    scheme: str | None = None,
+) -> Path:
+    """Writes a network's weights: parameters, statistics, fixed vectors.
+
+    Args:
+      model: the network.
+      file: `.safetensors` or `.npz`; with PyTorch installed also `.pt`, `.pth`, `.th`.
+      config: what `open_model` needs to build the network again: `name`, `num_classes`, `in_features` and `options`, as
+        `models.create` takes them. It goes into the metadata as JSON, with whatever else it has, as `classes` and
+        `scaling`; a PyTorch file has no place for it.
+      scheme: whose names and layouts, of `SCHEMES`; by default ours, and in a PyTorch file the first of torchvision's
+        and `"pytorch"` that has names for the network.
+
+    Returns:
+      The file.
+
+    Raises:
+      ValueError: if the suffix or the scheme is unknown, the scheme has no names for the network, or `config` is of
+        another network.
+    """
+    file = Path(file)
+    in_pytorch = known_suffix(file) in PYTORCH
+    if scheme is None:
+        scheme = "jaxcnn" if not in_pytorch else "pytorch" if _why_not(model, "torchvision") else "torchvision"
+    if config is not None:
+        config = dict(config)
+        _check_config(model, config)
+    kind = "flax" if scheme in ("jaxcnn", "flax") else "pt"
+    write(file, to_torch(model, scheme), None if in_pytorch else config, kind)
+    return file
+
+
+def to_torch(model: nnx.Module, scheme: str = "torchvision") -> dict[str, np.ndarray]:
+    """A network's weights under another library's names and in its layouts, the reverse of `load`.
+
+    Args:
+      model: the network.
+      scheme: `"torchvision"`, `"timm"`, `"cifar"` (`linear` and `shortcut`; `"cifar_fc"`, `"cifar_linear"` with one of
+        them), `"pytorch"` (our paths with dots, PyTorch's layouts, for a network of one's own), `"flax"`, `"jaxcnn"`.
+
+    Returns:
+      Arrays by name. `torch.from_numpy` makes tensors of them, which `load_state_dict` takes.
+
+    Raises:
+      ValueError: if the scheme is unknown, has no names for the network, or names one that computes something else.
+    """
+    reason = _why_not(model, scheme)
+    if reason is not None:
+        raise ValueError(f"`scheme` {scheme!r} must have names for the network; {reason}.")
+    ours, arrays = leaves(model), {}
+    for entry in entries(model, scheme) or []:
+        array = np.asarray(ours[entry.path])
+        arrays[entry.name] = np.ascontiguousarray(entry.layout.write(array))
+        if entry.less is not None:
+            arrays[entry.less] = np.zeros_like(array)
+        if entry.name.endswith(".running_mean"):  # PyTorch counts, and asks for the count
+            arrays[entry.name.removesuffix("running_mean") + "num_batches_tracked"] = np.array(0)
+    return arrays
+
+
+def _why_not(model: nnx.Module, scheme: str) -> str | None:
+    if entries(model, scheme) is None:
+        return f"it has none for a {type(model).__name__} with these options"
+    return objection(model, scheme)
+
+
+def _check_config(model: nnx.Module, config: dict[str, Any]) -> None:
+    """Refuses a configuration that builds another network than this one."""
+    wanted = {path: leaf.shape for path, leaf in leaves(model).items()}
+    built = {path: leaf.shape for path, leaf in leaves(abstract(config)).items()}
+    differ = sorted(path for path in wanted.keys() | built.keys() if wanted.get(path) != built.get(path))
+    if differ:
+        at = differ[0]
+        raise ValueError(
+            f"`config` must build the network that is saved; {at} is {wanted.get(at)} in it, "
+            f"{built.get(at)} by `config`."
+        )
