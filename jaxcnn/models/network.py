@@ -20,6 +20,7 @@ class Network(nnx.Module):
 
     input_shape: tuple[int | None, ...]
     input_dtype: DTypeLike = jnp.float32
+    head: Any  # the last layer, where one layer gives the logits
     auxiliaries: Mapping[str, float] = {}  # stages that are logits too, in training, and the weights of their losses
     max_norms: Mapping[str, float] = {}  # parameters whose columns training keeps below an L2 norm
 
