@@ -52,7 +52,7 @@ def measure(row: Row, names: Sequence[str], *, rounds: int, budget: float, say: 
         except LeftOut as reason:
             left_out[name] = str(reason)
             say(f"{row.name}: {name} is left out: {reason}")
-    result: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "commit": _commit()}
+    result: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "commit": commit()}
     if hasattr(os, "getloadavg"):
         result["load"] = round(os.getloadavg()[0], 2)
     calls = {name: contestant.call for name, contestant in contestants.items()}
@@ -113,7 +113,7 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Of the checkout, with a plus where files differ from it."""
     here = Path(__file__).parent
     try:

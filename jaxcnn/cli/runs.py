@@ -5,7 +5,7 @@ import json
 import sys
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,7 +22,7 @@ class Run(NamedTuple):
     """A trained network and what its folder says of it."""
 
     folder: Path
-    model: nnx.Module
+    model: models.Network
     scaling: Scaling
     image_shape: tuple[int, ...]  # of the stored examples
     classes: tuple[str, ...]
@@ -86,12 +86,13 @@ def _open_file(file: Path) -> Run:
         told = {"mean": [0.5] * shape[-1], "std": [0.5] * shape[-1]}
     scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
-    return Run(file, model, scaling, shape, tuple(classes), config.get("loss", "cross_entropy"), None, described)
+    network = cast(models.Network, model)
+    return Run(file, network, scaling, shape, tuple(classes), config.get("loss", "cross_entropy"), None, described)
 
 
 def build(
     name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
-) -> nnx.Module:
+) -> models.Network:
     """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
 
     Raises:

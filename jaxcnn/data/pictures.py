@@ -42,9 +42,8 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         with Image.open(path) as file:
             whole = file.size
             if cut:
-                file.draft(
-                    None, (max(height, width), max(height, width))
-                )  # JPEG decodes to halves and quarters at less cost
+                side = max(height, width)
+                file.draft(None, (side, side))  # as in `decode_picture`
             reduced = file.size
             image = ImageOps.exif_transpose(file)
             image.load()
