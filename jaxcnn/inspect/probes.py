@@ -1,6 +1,7 @@
 """Simple classifiers on features, which tell how much these say of the classes; all by scikit-learn."""
 
 import dataclasses
+import math
 import warnings
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -160,5 +161,5 @@ def as_rows(values: np.ndarray, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim < 2:
         raise ValueError(f"`{name}` must be rows, (N, D); got shape {values.shape}.")
-    rows = values.reshape(len(values), -1)
+    rows = values.reshape(len(values), math.prod(values.shape[1:]))
     return rows if np.issubdtype(rows.dtype, np.floating) else rows.astype(np.float32)
