@@ -56,10 +56,11 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         image = _flat_colours(image, channels, changes)
     except ValueError as error:
         raise ValueError(f"{path} must have colours that Pillow can convert; {error}.") from None
-    if image.size != (width, height):
-        shown = whole if image.size == reduced else whole[::-1]
+    shown = whole if image.size == reduced else whole[::-1]
+    if shown != (width, height):
         middle = ", the middle" if cut and shown[0] * height != shown[1] * width else ""
         changes.append(f"{shown[0]}x{shown[1]} resized to {width}x{height}{middle}")
+    if image.size != (width, height):
         image = _middle(image, width, height) if cut else image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image).reshape(height, width, channels)
     if invert:
