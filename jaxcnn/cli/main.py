@@ -43,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
         return _fail(named)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
         message = str(error).partition("\n-----")[0]  # JAX appends notes on its tracebacks
@@ -60,6 +60,7 @@ def _parse(args: list[str]):
 
     from jaxcnn.cli.bench import Bench
     from jaxcnn.cli.check import Check
+    from jaxcnn.cli.convert import Convert
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
     from jaxcnn.cli.features import Features
@@ -74,6 +75,7 @@ def _parse(args: list[str]):
         "eval": Eval,
         "predict": Predict,
         "features": Features,
+        "convert": Convert,
         "models": Models,
         "recipes": Recipes,
         "check": Check,

@@ -1,5 +1,6 @@
 """Between a run's folder and its network."""
 
+import ast
 import dataclasses
 import json
 import sys
@@ -7,15 +8,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-import jax.numpy as jnp
-from flax import nnx
-
-from jaxcnn import models, training
+from jaxcnn import models, training, weights
 from jaxcnn.data import Augmentation, Scaling
+from jaxcnn.weights.runs import build, sized
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
-
-_DECIDED = ("num_classes", "in_features", "rngs")  # by data and seed
 
 
 class Run(NamedTuple):
@@ -75,8 +72,6 @@ def open_run(folder: Path) -> Run:
 
 def _open_file(file: Path) -> Run:
     """The network of a file of weights, with what the file says of pictures and classes, or what is usual."""
-    from jaxcnn import weights
-
     model, config = weights.open_model(file)
     shape = tuple(config.get("image_shape") or models.CARDS[config["name"]].input_shape)
     classes = config.get("classes") or map(str, range(config["num_classes"]))
@@ -88,25 +83,6 @@ def _open_file(file: Path) -> Run:
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
     network = cast(models.Network, model)
     return Run(file, network, scaling, shape, tuple(classes), config.get("loss", "cross_entropy"), None, described)
-
-
-def build(
-    name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
-) -> models.Network:
-    """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
-
-    Raises:
-      ValueError: if the name or an option is unknown, or an option is one that data and seed decide.
-    """
-    decided = [name for name in options if name in _DECIDED]
-    if decided:
-        raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed decide.")
-    sized = {"image_size": 3, "clip_shape": 4}  # the options that an example's rank decides
-    given = {key: shape[:-1] for key, rank in sized.items() if key in models.options_of(name) and len(shape) == rank}
-    dtypes = {key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)}
-    return models.create(
-        name, num_classes=num_classes, in_features=in_features, rngs=nnx.Rngs(seed), **(given | options | dtypes)
-    )
 
 
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:
@@ -124,6 +100,16 @@ def told(found: training.Evaluation) -> str:
     return f"{accuracy}, error {100 - 100 * found.accuracy:.2f} %{top5}, loss {found.loss:.4f}"
 
 
-def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a network is fed, given that of the stored examples: crops make pictures smaller."""
-    return Augmentation(config.augment).resized(shape) if config.augment and len(shape) == 3 else shape
+def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`name=value` pairs, values read as Python literals where they are."""
+    options = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"`model_options` must be NAME=VALUE; got {pair!r}.")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        options[name.replace("-", "_")] = value
+    return options

@@ -1,6 +1,5 @@
 """`jaxcnn train`."""
 
-import ast
 import dataclasses
 import shlex
 import signal
@@ -13,7 +12,7 @@ import tyro
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.progress import observing
-from jaxcnn.cli.runs import ARGUMENTS, build, record_evaluation, sized, told
+from jaxcnn.cli.runs import ARGUMENTS, build, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
 from jaxcnn.training import TrainConfig
 
@@ -158,7 +157,7 @@ class Train:
         return train, test if held_out is None else held_out, test
 
     def _options(self) -> dict[str, Any]:
-        options = _parse_options(self.model_options)
+        options = parse_options(self.model_options)
         if self.dtype != "float32":
             if "dtype" not in models.options_of(self.model):
                 raise ValueError(f"`dtype` must be float32 for {self.model}; got {self.dtype}.")
@@ -185,21 +184,6 @@ def _nothing(*_: object) -> None:
 
 def _numbered(base: str, number: int) -> Path:
     return Path("runs") / (base if number == 1 else f"{base}-{number}")
-
-
-def _parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`name=value` pairs, values read as Python literals where they are."""
-    options = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"`model_options` must be NAME=VALUE; got {pair!r}.")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        options[name.replace("-", "_")] = value
-    return options
 
 
 def _resume_command(details: dict[str, Any], folder: Path) -> str:

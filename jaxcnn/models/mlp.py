@@ -43,7 +43,7 @@ class MLP(Network):
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
-        height, width = geometry.per_axis(image_size, 2, "image_size")
+        self.image_size = height, width = geometry.per_axis(image_size, 2, "image_size")
         self.input_shape = (height, width, in_features)
         widths = (height * width * in_features, *geometry.sizes(hidden, "hidden"))
         numbers = numbers_of(dtype, param_dtype, rngs)

@@ -66,7 +66,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
     path = Path(path)
     suffix = known_suffix(path)
     draft = path.with_name(f"{path.name}.draft{suffix}")
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
+    if suffix != ".safetensors":  # NumPy's files have no bfloat16, nor has the way from NumPy to PyTorch
+        whole = {name: x.astype(np.float32) if x.dtype == jnp.bfloat16 else x for name, x in whole.items()}
     text = None if config is None else json.dumps(config)
     try:
         if suffix == ".safetensors":
@@ -74,10 +76,11 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
 
             save_file(whole, draft, {"format": kind} | ({} if text is None else {CONFIG: text}))
         elif suffix == ".npz":
-            np.savez(draft, **whole, **({} if text is None else {_IN_NPZ: np.array(text)}))
+            told: dict[str, Any] = {} if text is None else {_IN_NPZ: np.array(text)}
+            np.savez(draft, **whole, **told)
         else:
             torch = import_torch(path)
-            torch.save({name: torch.from_numpy(array.copy()) for name, array in whole.items()}, draft)
+            torch.save({name: torch.from_numpy(array) for name, array in whole.items()}, draft)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -104,7 +107,9 @@ def import_torch(path: Path) -> Any:
     try:
         import torch
     except ImportError:
-        raise ImportError(f"{path} needs PyTorch: pip install 'jaxcnn[torch]', or convert it elsewhere.") from None
+        raise ModuleNotFoundError(
+            f"{path} needs PyTorch: pip install 'jaxcnn[torch]', or convert it elsewhere."
+        ) from None
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
         raise ImportError(f"{path} needs PyTorch 2.6, whose reader runs nothing; got {torch.__version__}.")
     return torch
@@ -143,6 +148,9 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]
     with _reading(path, "a whole NumPy archive without pickled objects"):
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+        strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+        if strange:
+            raise ValueError(f"{strange[0]} is no array")
     told = arrays.pop(_IN_NPZ, None)
     return arrays, _config(path, None if told is None else str(told))
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -154,7 +153,7 @@ def _ignored(name: str) -> bool:
 
 def _like(array: np.ndarray, leaf: jax.Array) -> jax.Array:
     """An array in dtype and place of the one that it replaces."""
-    return jax.device_put(jnp.asarray(array, leaf.dtype), leaf.sharding)
+    return jax.device_put(array.astype(leaf.dtype), leaf.sharding)
 
 
 def _update(model: nnx.Module, arrays: dict[str, jax.Array]) -> None:

@@ -1,10 +1,11 @@
 """What other libraries call the modules of our networks: one small table for each."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeGuard, cast
 
 from flax import nnx
 
-from jaxcnn import models
+from jaxcnn import layers, models
 
 Names = dict[str, str]  # from the path of a module of ours to its name in the other library
 
@@ -49,15 +50,15 @@ def flax(model: nnx.Module) -> Names | None:
     return names
 
 
-def is_residual(model: nnx.Module) -> bool:
+def is_residual(model: nnx.Module) -> TypeGuard[models.ResNet | models.CifarResNet]:
     """Whether it is a residual or plain network of version 1, as all libraries have it."""
     return isinstance(model, models.ResNet | models.CifarResNet) and model.final_norm is None
 
 
-def _blocks(model: nnx.Module) -> Iterator[tuple[str, int, int, nnx.Module]]:
+def _blocks(model: models.ResNet | models.CifarResNet) -> Iterator[tuple[str, int, int, layers.ResidualBlock]]:
     for stage, blocks in enumerate(model.blocks):
         for place, block in enumerate(blocks):
-            yield f"blocks/{stage}/{place}", stage, place, block
+            yield f"blocks/{stage}/{place}", stage, place, cast(layers.ResidualBlock, block)
 
 
 def _vgg(model: models.VGG) -> Iterator[tuple[str, str]]:

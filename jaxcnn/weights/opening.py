@@ -10,8 +10,8 @@ from flax import nnx
 
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.weights.files import Stored
-from jaxcnn.weights.loading import put
-from jaxcnn.weights.runs import build_from, read_any
+from jaxcnn.weights.loading import Report, put
+from jaxcnn.weights.runs import abstract, fill, read_any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -37,21 +37,24 @@ def open_model(file: str | Path, *, rngs: nnx.Rngs | None = None) -> tuple[nnx.M
       ValueError: if it is damaged, or of no network that is known.
       ImportError: if it needs PyTorch, which is not installed.
     """
-    return open_stored(read_any(file), rngs)
+    model, config, _ = open_stored(read_any(file), rngs)
+    return model, config
 
 
 def open_stored(
     stored: Stored, rngs: nnx.Rngs | None = None, config: dict[str, Any] | None = None
-) -> tuple[nnx.Module, dict[str, Any]]:
-    """As `open_model`, of a file that has been read, and perhaps known to be of a network."""
+) -> tuple[nnx.Module, dict[str, Any], Report]:
+    """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
     config = config or stored.config or recognise(stored)
     try:
-        model = build_from(config, nnx.Rngs(0) if rngs is None else rngs)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{stored.path} must tell of a network that can be built; {error}") from None
-    put(model, stored)
+        model = abstract(config)
+    except Exception as error:  # whatever a constructor makes of values that nobody checked
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ValueError(f"{stored.path} must tell of a network that can be built; {reason}.") from None
+    report = put(model, stored)  # before anything as large as the network is allocated
+    fill(model, nnx.Rngs(0) if rngs is None else rngs)
     model.eval()
-    return model, config
+    return model, config, report
 
 
 def recognise(stored: Stored) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def recognise(stored: Stored) -> dict[str, Any]:
         for reader in (_inception, _plain, _residual, _flax):
             if (config := reader(shapes)) is not None:
                 return config
-    except (KeyError, IndexError):  # names of the kind, but not all
+    except (KeyError, IndexError, ValueError, StopIteration):  # names of the kind, but not all, or of other shapes
         pass
     raise ValueError(
         f"{stored.path} must tell of its network, or be of one that is known by its names; "
@@ -112,7 +115,7 @@ def _residual(shapes: Shapes) -> dict[str, Any] | None:
     bottleneck = "layer1.0.conv3.weight" in shapes
     head = next(shapes[name] for name in ("fc.weight", "linear.weight") if name in shapes)
     projected = any(".downsample." in name or ".shortcut." in name for name in shapes)
-    return _by_depth(counts, bottleneck, head[0], shapes["conv1.weight"][1], shapes["conv1.weight"][-1], projected)
+    return _by_depth(counts, bottleneck, head[0], shapes["conv1.weight"], projected)
 
 
 def _flax(shapes: Shapes) -> dict[str, Any] | None:
@@ -122,19 +125,24 @@ def _flax(shapes: Shapes) -> dict[str, Any] | None:
     widths = Counter(shapes[name][-1] for name in blocks)
     counts = tuple(count for _, count in sorted(widths.items()))
     kernel, classes = shapes["params.conv_init.kernel"], shapes["params.Dense_0.kernel"][1]
-    config = _by_depth(counts, "Bottleneck" in blocks[0], classes, kernel[2], kernel[0], True)
+    config = _by_depth(counts, "Bottleneck" in blocks[0], classes, kernel[::-1], True)
     return None if config is None else config | {"options": config["options"] | {"padding": "same"}}
 
 
 def _by_depth(
-    counts: tuple[int, ...], bottleneck: bool, classes: int, channels: int, stem: int, projected: bool
+    counts: tuple[int, ...], bottleneck: bool, classes: int, stem: tuple[int, ...], projected: bool
 ) -> dict[str, Any] | None:
-    """The residual network with so many blocks in its stages."""
+    """The residual network with so many blocks in its stages, and a first kernel (O, I, height, width)."""
+    width, channels, _, window = stem
     for depth, plan in IMAGENET.items():
-        if plan == (counts, bottleneck) and stem == 7:
-            options = {} if projected else {"shortcut": "A"}
+        if plan == (counts, bottleneck) and window == 7:
+            options = _widths(width, 64, 4) | ({} if projected else {"shortcut": "A"})
             return _config(f"resnet{depth}", classes, channels, 224, _IMAGENET_SCALING, **options)
     if len(counts) == 3 and len(set(counts)) == 1 and not bottleneck:
-        depth, options = 6 * counts[0] + 2, {"shortcut": "B" if projected else "A"}
-        return _config(f"resnet{depth}", classes, channels, 32, None, **options)
+        options = _widths(width, 16, 3) | {"shortcut": "B" if projected else "A"}
+        return _config(f"resnet{6 * counts[0] + 2}", classes, channels, 32, None, **options)
     return None
+
+
+def _widths(first: int, usual: int, stages: int) -> dict[str, Any]:
+    return {} if first == usual else {"widths": [first * 2**stage for stage in range(stages)]}

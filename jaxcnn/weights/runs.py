@@ -83,7 +83,7 @@ def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> d
 
 def build(
     name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
-) -> nnx.Module:
+) -> models.Network:
     """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
 
     Raises:
@@ -104,8 +104,8 @@ def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError(f"`config` must have the `name` and the `options` of a network; got {str(config)[:60]}.")
     dtypes = {key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)}
-    sizes = {key: config.get(key) for key in ("num_classes", "in_features")}
-    return models.create(name, rngs=rngs, **sizes, **(options | dtypes))
+    classes, features = config.get("num_classes"), config.get("in_features")
+    return models.create(name, num_classes=classes, in_features=features, rngs=rngs, **(options | dtypes))
 
 
 def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -115,4 +115,25 @@ def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ..
 
 def abstract(config: dict[str, Any]) -> models.Network:
     """The same without numbers, for its names and shapes alone."""
-    return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(jax.random.key(0))))
+    return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(0)))
+
+
+def fill(model: nnx.Module, rngs: nnx.Rngs) -> None:
+    """Gives an abstract network its random streams, and zeros for what nothing has been loaded into."""
+
+    def number(leaf: nnx.Variable) -> nnx.Variable:
+        value = leaf.get_value()
+        if not isinstance(value, jax.ShapeDtypeStruct):
+            return leaf
+        if isinstance(leaf, nnx.RngKey):
+            return leaf.replace(jax.random.split(rngs.dropout(), value.shape) if value.shape else rngs.dropout())
+        return leaf.replace(jax.device_put(np.zeros(value.shape, value.dtype)))
+
+    nnx.update(model, nnx.map_state(lambda _, leaf: number(leaf), nnx.state(model)))
+
+
+def empty(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
+    """The same with zeros for what is learned; drawing what is then replaced would take most of the time."""
+    model = abstract(config)
+    fill(model, rngs)
+    return model

@@ -69,7 +69,7 @@ def to_torch(model: nnx.Module, scheme: str = "torchvision") -> dict[str, np.nda
     ours, arrays = leaves(model), {}
     for entry in entries(model, scheme) or []:
         array = np.asarray(ours[entry.path])
-        arrays[entry.name] = np.ascontiguousarray(entry.layout.write(array))
+        arrays[entry.name] = np.array(entry.layout.write(array), order="C")
         if entry.less is not None:
             arrays[entry.less] = np.zeros_like(array)
         if entry.name.endswith(".running_mean"):  # PyTorch counts, and asks for the count

@@ -103,7 +103,7 @@ def _flattened(model: nnx.Module) -> dict[str, tuple[int, ...]]:
     if isinstance(model, models.GoogLeNet):
         return {f"auxiliary_heads/{aid}/dense": (4, 4) for aid in model.auxiliary_heads}
     if isinstance(model, models.MLP):
-        return {"dense/0" if len(model.dense) else "head": model.input_shape[:-1]}
+        return {"dense/0" if len(model.dense) else "head": model.image_size}
     return {}
 
 

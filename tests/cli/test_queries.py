@@ -67,7 +67,7 @@ def test_doctor_tells_what_is_missing_and_how_to_add_it(jaxcnn, monkeypatch):
         return original(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    assert re.search(r"torch +missing: pip install 'jaxcnn\[peers\]'", jaxcnn("doctor").out)
+    assert re.search(r"torch +missing: pip install 'jaxcnn\[torch\]'", jaxcnn("doctor").out)
 
 
 def test_doctor_tells_about_onednn_and_builds_it_when_asked(jaxcnn, monkeypatch):

@@ -9,6 +9,7 @@ from jaxcnn import models
 PARAMETERS = {
     "alexnet": 60_965_224,
     "alexnet_single": 62_378_344,
+    "alexnet_torchvision": 61_100_840,
     "allcnn": 1_369_738,
     "bn_inception": 11_285_224,  # 11,295,240 where its convolutions also have the 10,016 biases that norms undo
     "lecun1989": 9_760,
@@ -62,6 +63,9 @@ def test_multiply_adds_are_the_published_ones(name):
     ("name", "options", "count"),
     [
         ("googlenet", {"auxiliary": False}, 6_998_552),
+        ("googlenet_torchvision", {"auxiliary": False}, 6_624_904),
+        ("googlenet_torchvision", {}, 13_004_888),
+        ("vgg16", {"grid": (7, 7), "image_size": (64, 64)}, 138_357_544),
         ("resnet50", {"stride_on": "first"}, 25_557_032),
         ("resnet18", {"shortcut": "A"}, 11_689_512 - (64 * 128 + 128 * 256 + 256 * 512 + 2 * (128 + 256 + 512))),
         ("resnet20", {"shortcut": "B"}, 269_722 + 16 * 32 + 32 * 64 + 2 * (32 + 64)),

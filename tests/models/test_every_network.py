@@ -16,7 +16,9 @@ REDUCED = {
     "allcnn": ((12, 12, 3), {"widths": (8, 16)}),
     "bn_inception": ((32, 32, 3), {}),
     "c3d": ((4, 16, 16, 3), {"clip_shape": (4, 16, 16), "widths": (4, 4, 8, 8, 8), "hidden": 16}),
+    "alexnet_torchvision": ((65, 70, 3), {"hidden": (16, 16)}),
     "googlenet": ((32, 32, 3), {}),
+    "googlenet_torchvision": ((32, 32, 3), {}),
     "lecun1989": ((16, 16, 1), {}),
     "lenet5": ((28, 28, 1), {}),
     "lenet5_1998": ((28, 28, 1), {}),
@@ -35,7 +37,7 @@ for _name in models.MODELS:
 REDUCED["alexnet_single"] = REDUCED["alexnet"]
 # compile for half a minute and more; their shallow siblings have the same blocks
 DEEP = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (34, 44, 50, 56, 101, 110, 152)}
-DEEP |= {"bn_inception", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn"}
+DEEP |= {"bn_inception", "googlenet_torchvision", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn"}
 DEEP -= {"resnet50"}
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in sorted(models.MODELS)]
 

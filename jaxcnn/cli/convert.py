@@ -1,0 +1,47 @@
+"""`jaxcnn convert`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from jaxcnn import weights
+from jaxcnn.cli.runs import parse_options
+from jaxcnn.weights.files import known_suffix
+from jaxcnn.weights.opening import open_stored
+from jaxcnn.weights.runs import read_any
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Convert weights: a run folder or file, from other libraries' names and layouts or to them."""
+
+    source: tyro.conf.Positional[Path]
+    """Run folder, or file: .safetensors, .npz, and with PyTorch .pt, .pth, .th."""
+    out: tyro.conf.Positional[Path]
+    """File to write; its suffix decides the format."""
+    to: Literal["jaxcnn", "torchvision", "timm", "cifar", "cifar_fc", "cifar_linear", "flax", "pytorch"] | None = None
+    """Whose names and layouts; default ours, and in a PyTorch file torchvision's where it has the network."""
+    model: str | None = None
+    """Network, by its name in `jaxcnn models`, where the source does not tell."""
+    model_options: tuple[str, ...] = ()
+    """Arguments of that network, as in: --model-options num_classes=7 shortcut=B."""
+
+    def __call__(self) -> None:
+        """Prints what was read and written."""
+        known_suffix(self.out)
+        if self.out.is_dir():
+            raise ValueError(f"`out` must be a file; {self.out} is a folder.")
+        if self.model_options and self.model is None:
+            raise ValueError("`model_options` need a `model`; got none.")
+        config = None
+        if self.model is not None:
+            options = parse_options(self.model_options)
+            sizes = {key: options.pop(key) for key in ("num_classes", "in_features") if key in options}
+            config = {"name": self.model, **sizes, "options": options}
+        model, config, report = open_stored(read_any(self.source), config=config)
+        weights.save(model, self.out, config=config, scheme=self.to)
+        print(f"read {self.source}: {config['name']}, {report.scheme} names, {report.counts()}")
+        written = weights.load(model, self.out)  # which proves the file
+        print(f"wrote {self.out}: {self.to or written.scheme} names, {len(written.matched)} arrays")
