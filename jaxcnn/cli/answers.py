@@ -72,7 +72,7 @@ class _Form:
     def ranked(self, answer: Answer) -> list[tuple[str, float]]:
         """The likeliest classes and their probabilities."""
         places = np.argsort(-answer.probabilities, kind="stable")[: self.top]
-        return [(self.classes[place], float(answer.probabilities[place])) for place in places.tolist()]
+        return [(self.classes[int(place)], float(answer.probabilities[place])) for place in places]
 
 
 class _Table(_Form):
