@@ -11,24 +11,26 @@ Proxy:
 Protocol:
   LeNet-5 learns digits 0 to 4 in 5 epochs. It gets a new head; then, with images scaled as before, either the dense
   layers alone learn digits 5 to 9 (frozen), or all of it does, at a tenth of the rate in the convolutions (fine-tuned);
-  beside them the same network from scratch. Each from 100, 500, 2,000 digits, as many of each class, drawn for every
-  seed, and from all 29,404; 5 epochs of all, and of fewer digits as many as make 300 steps, if that is more. AdamW
-  2e-3, cosine, batches of 64 or of a fifth of the digits. No choice was made on the test digits. Five neighbours by L2,
-  a linear SVM and logistic regression (C = 1, standardised) are fitted to the same digits: on the 400 values of the
-  second pooling, and on the 784 pixels. Test accuracy on all 4,861 test digits 5 to 9.
+  beside them the same network from scratch. Each from 100, 500, 2,000 digits, drawn for every seed with the shares of
+  the classes, and from all 29,404; 5 epochs of all, and of fewer digits as many as make 300 steps, if that is more.
+  AdamW 2e-3, cosine, batches of 64 or of a fifth of the digits. No choice was made on the test digits. Five neighbours
+  by L2, a linear SVM and logistic regression (C = 1, standardised) are fitted to the same digits, the linear ones up to
+  2,000: on the 400 values of the second pooling, and on the 784 pixels. Test accuracy on all 4,861 test digits 5 to 9.
 
 Expected:
   Frozen, all digits: at least 98.8 % (Keras's example reports 99.2 %). Frozen above scratch at 100 and 500 digits, the
   same or slightly below at all. Features above pixels for each classifier.
 
 Result:
-  RESULT
+  As expected, with one seed: frozen 93.7, 96.4, 98.0 and 99.26 % from 100, 500, 2,000 and all digits; fine-tuned 93.4,
+  96.4, 98.1, 99.32; from scratch 91.4, 95.4, 97.3, 99.16. Features are above pixels for each classifier, from 2,000
+  digits by 1.9 points (neighbours), 8.9 (SVM) and 6.1 (logistic regression, which equals the networks there).
 
 Command:
   python -m experiments.transfer_digits --seeds 0 1 2
 
 Cost:
-  COST
+  About 6 minutes of CPU time for a seed, on 2 cores.
 """
 
 import argparse
@@ -120,6 +122,8 @@ def one_seed(
         for kind in PROBES:
             for where in known:
                 row = f"{kind}, {where}"
+                if size == "all" and kind != "knn":  # liblinear takes many minutes for all pixels
+                    continue
                 if where == "pixels" and size == "all" and before:  # no seed has a part in it
                     found[row][size] = before[row][size]
                     continue
@@ -175,11 +179,13 @@ def table(document: dict[str, Any]) -> str:
     heads = [f"{int(size):,} digits" if size != "all" else "all" for size in sizes]
     lines = [f"| test accuracy, %, {seeds} seeds | {' | '.join(heads)} |", f"| --- |{' --- |' * len(sizes)}"]
     for row, name in NAMES.items():
-        lines.append(f"| {name} | {' | '.join(_cell(rows[row][size]) for size in sizes)} |")
+        lines.append(f"| {name} | {' | '.join(_cell(rows[row].get(size)) for size in sizes)} |")
     return "\n".join(lines)
 
 
-def _cell(found: dict[str, Any]) -> str:
+def _cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
     spread = found["standard_deviation"]
     return f"{found['mean']:.2f}" + ("" if not spread else f" ± {spread:.2f}")
 
