@@ -127,12 +127,11 @@ print("still alike after all layers were shuffled:", ", ".join(found.ignoring())
 # The layer before the head turns each digit into 84 numbers. Near means alike *to the network*. One row has the nearest neighbours by these features, the other by pixels.
 
 # %%
-_, stages = model(run.scaling(test.images), capture=True)
-features = np.asarray(stages["dense2"])
+features = inspect.features(model, test.images, "dense2", scaling=run.scaling)
 query = int(inspect.misclassified(training.predict(model, test.images, run.scaling), test.labels)[0])
 others = np.delete(np.arange(len(features)), query)
 near = np.concatenate([
-    others[inspect.nearest(space[[query]], space[others], 8).indices] for space in (features, test.images)
+    others[inspect.neighbours(space[others], space[[query]], 8).places] for space in (features, test.images)
 ])
 name = str(test.labels[query])
 plots.neighbours(
@@ -141,7 +140,7 @@ plots.neighbours(
 )
 
 # %%
-plots.components(inspect.principal_components(features), test.labels, test.classes)
+plots.components(inspect.pca(features), features, test.labels, test.classes)
 
 # %% [markdown]
 # ## What it wants to see

@@ -14,7 +14,7 @@ class Eval:
     """Evaluate a run's network over every example of a split."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder."""
+    """Run folder, or file of weights."""
     split: str = "test"
     """Split of the data set."""
     data: str | None = None
@@ -29,7 +29,7 @@ class Eval:
     def __call__(self) -> None:
         """Prints loss and accuracy."""
         run = open_run(self.run)
-        name = self.data or run.description["data"]["name"]
+        name = run.data_name(self.data)
         size = self.image_size or (run.image_shape[0] if name.startswith("folder:") else None)
         dataset = data.load(name, self.split, self.data_dir, image_size=size)
         found = training.evaluate(

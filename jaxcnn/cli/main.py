@@ -63,6 +63,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.convert import Convert
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
+    from jaxcnn.cli.features import Features
     from jaxcnn.cli.inspect import Inspect
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
@@ -74,6 +75,7 @@ def _parse(args: list[str]):
         "train": Train if name is None else functools.partial(Train, config=recipe(name).config),
         "eval": Eval,
         "predict": Predict,
+        "features": Features,
         "inspect": Inspect,
         "convert": Convert,
         "models": Models,

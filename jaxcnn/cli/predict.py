@@ -1,55 +1,139 @@
 """`jaxcnn predict`."""
 
+import collections
+import contextlib
 import dataclasses
+import glob
+import itertools
+import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tyro
 
 from jaxcnn import data, training
+from jaxcnn.cli.answers import Answer, Format, writing
 from jaxcnn.cli.runs import Run, open_run
+
+_PIECE = 16  # pictures that a thread reads at a time
+
+Read = tuple[Path, data.Picture]
 
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Classify picture files with a run's network."""
+    """Classify pictures with a trained network."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder."""
-    pictures: tyro.conf.Positional[tuple[Path, ...]]
-    """Picture files."""
+    """Run folder, or file of weights."""
+    pictures: tyro.conf.Positional[tuple[str, ...]]
+    """Picture files, folders of pictures, patterns as 'photos/**/*.jpg'."""
     top: int = 3
     """How many classes to name."""
     invert: bool = False
     """Exchange light and dark, as for dark digits on white paper."""
+    format: Format | None = None
+    """How to write the answers; default by the ending of the file, else a table."""
+    out: Path | None = None
+    """File for the answers; default the standard output."""
+    batch_size: int = 256
+    """Pictures that go through the network together."""
 
     def __call__(self) -> int:
-        """Prints a line for every picture; files that cannot be read get one on stderr."""
+        """Writes a row for every picture; files that cannot be read get a line on stderr."""
         if not self.pictures:
             raise ValueError("`pictures` must name at least one file; got none.")
-        if self.top < 1:
-            raise ValueError(f"`top` must be positive; got {self.top}.")
+        for name in ("top", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be positive; got {getattr(self, name)}.")
         run = open_run(self.run)
-        if len(run.image_shape) != 3:
-            name = run.description["data"].get("name")
-            raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
-        read: list[tuple[Path, data.Picture]] = []
-        for path in self.pictures:
-            try:
-                read.append((path, data.read_picture(path, run.image_shape, invert=self.invert)))
-            except (ValueError, OSError) as error:
-                print(f"jaxcnn: {error}", file=sys.stderr)
-        if read:
-            images = np.stack([picture.pixels for _, picture in read])
-            rows = training.predict(run.model, images, run.scaling, augmentation=run.augmentation)
-            for (path, picture), row in zip(read, rows, strict=True):
-                print(_line(path, picture, row, run, self.top))
-        return 0 if len(read) == len(self.pictures) else 2
+        if len(run.image_shape) != 3 or run.image_shape[-1] not in (1, 3):
+            raise ValueError(f"`run` must be of a network for pictures; got one for {run.about}.")
+        failed: list[str] = []
+
+        def say(problem: Exception) -> None:
+            failed.append(str(problem))
+            print(f"jaxcnn: {' '.join(str(problem).split())}", file=sys.stderr)
+
+        with writing(self.out, self._format(), run.classes, self.top) as write:
+            for answers in self._answers(run, say):
+                write(answers)
+        return 2 if failed else 0
+
+    def _format(self) -> Format:
+        ending = "" if self.out is None else self.out.suffix.lower()
+        endings: dict[str, Format] = {".json": "json", ".csv": "csv"}
+        return self.format or endings.get(ending, "table")
+
+    def _answers(self, run: Run, say) -> Iterator[list[Answer]]:
+        """What the network says of the pictures, a batch at a time; while one is computed, others are read."""
+
+        def read(piece: list[Path | Exception]) -> list[Read | Exception]:
+            return [self._read(path, run.image_shape) for path in piece]
+
+        pieces = _chunks(found(self.pictures), _PIECE)
+        ahead = 2 * -(-self.batch_size // _PIECE)
+        with contextlib.closing(data.mapped_ahead(read, pieces, ahead=ahead)) as pictures:
+            under_way: collections.deque[list[Read]] = collections.deque()
+
+            def batches() -> Iterator[np.ndarray]:
+                for batch in _chunks(_whole(pictures, say), self.batch_size):
+                    under_way.append(batch)
+                    yield np.stack([picture.pixels for _, picture in batch])
+
+            for rows in training.answers_to(run.model, batches(), run.scaling, augmentation=run.augmentation):
+                batch = under_way.popleft()
+                yield [Answer(str(path), row, seen.changes) for (path, seen), row in zip(batch, rows, strict=True)]
+
+    def _read(self, path: Path | Exception, shape: tuple[int, ...]) -> Read | Exception:
+        if isinstance(path, Exception):
+            return path
+        try:
+            # photographs are seen as in training, where the middle is cut out; of a drawing nothing is lost
+            return path, data.read_picture(path, shape, invert=self.invert, cut=shape[-1] == 3)
+        except (ValueError, OSError) as error:
+            return error
 
 
-def _line(path: Path, picture: data.Picture, probabilities: np.ndarray, run: Run, top: int) -> str:
-    ranked = np.argsort(-probabilities, kind="stable")[:top]
-    named = ", ".join(f"{run.classes[i]} {100 * probabilities[i]:.1f} %" for i in ranked)
-    changes = f"  ({'; '.join(picture.changes)})" if picture.changes else ""
-    return f"{path}: {named}{changes}"
+def found(names: Iterable[str]) -> Iterator[Path | Exception]:
+    """The files that names, folders and patterns mean, in order; an error in the place of what means nothing."""
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            files, missing = _below(path), f"{path} must hold pictures; it holds none."
+        elif glob.has_magic(name) and not path.exists():
+            matches = sorted(glob.iglob(name, recursive=True))
+            files = (Path(match) for match in matches if not os.path.isdir(match))
+            missing = f"{name} must match files; it matches none."
+        else:
+            files, missing = iter([path]), ""
+        first = next(files, None)
+        yield FileNotFoundError(missing) if first is None else first
+        yield from files
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The pictures in a folder and those below it, without hidden ones."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in data.SUFFIXES:
+                yield Path(place, name)
+
+
+def _chunks(items, size: int) -> Iterator[list]:
+    items = iter(items)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
+
+
+def _whole(pieces: Iterable[list[Read | Exception]], say) -> Iterator[Read]:
+    """The pictures that could be read; says what could not."""
+    for piece in pieces:
+        for picture in piece:
+            if isinstance(picture, Exception):
+                say(picture)
+            else:
+                yield picture

@@ -3,13 +3,12 @@
 import ast
 import dataclasses
 import json
+import sys
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
-from flax import nnx
-
-from jaxcnn import training
+from jaxcnn import models, training, weights
 from jaxcnn.data import Augmentation, Scaling
 from jaxcnn.weights.runs import build, sized
 
@@ -20,7 +19,7 @@ class Run(NamedTuple):
     """A trained network and what its folder says of it."""
 
     folder: Path
-    model: nnx.Module
+    model: models.Network
     scaling: Scaling
     image_shape: tuple[int, ...]  # of the stored examples
     classes: tuple[str, ...]
@@ -28,14 +27,33 @@ class Run(NamedTuple):
     augmentation: Augmentation | None
     description: dict[str, Any]
 
+    @property
+    def about(self) -> str:
+        """What the network was trained on, in words."""
+        name = self.description["data"].get("name")
+        return f"{name}, shape {self.image_shape}" if name else f"shape {self.image_shape}"
+
+    def data_name(self, given: str | None) -> str:
+        """The data set that was given, else that of the training.
+
+        Raises:
+          ValueError: if neither is known.
+        """
+        name = given or self.description["data"].get("name")
+        if name is None:
+            raise ValueError(f"`data` must be given with a file of weights; {self.folder} does not tell of any.")
+        return name
+
 
 def open_run(folder: Path) -> Run:
-    """Builds the network of a run and gives it its newest parameters.
+    """Builds the network of a run, or of a file of weights, and gives it its newest parameters.
 
     Raises:
       FileNotFoundError: if the folder is none of a run.
       ValueError: if it holds no checkpoint, or its configuration is incomplete.
     """
+    if folder.is_file():
+        return _open_file(folder)
     description = training.read_description(folder)
     try:
         network, shown = description["model"], description["data"]
@@ -50,6 +68,21 @@ def open_run(folder: Path) -> Run:
     augmentation = Augmentation(config.augment) if config.augment else None
     scaling = training.restore_model(model, folder)
     return Run(folder, model, scaling, shape, classes, config.loss, augmentation, description)
+
+
+def _open_file(file: Path) -> Run:
+    """The network of a file of weights, with what the file says of pictures and classes, or what is usual."""
+    model, config = weights.open_model(file)
+    shape = tuple(config.get("image_shape") or models.CARDS[config["name"]].input_shape)
+    classes = config.get("classes") or map(str, range(config["num_classes"]))
+    told: dict[str, Any] | None = config.get("scaling")
+    if told is None:
+        print(f"jaxcnn: {file} tells of no scaling; images are fed from -1 to 1.", file=sys.stderr)
+        told = {"mean": [0.5] * shape[-1], "std": [0.5] * shape[-1]}
+    scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
+    described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
+    network = cast(models.Network, model)
+    return Run(file, network, scaling, shape, tuple(classes), config.get("loss", "cross_entropy"), None, described)
 
 
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import tyro
 
 from jaxcnn import data, inspect, models, training
+from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.progress import observing
 from jaxcnn.cli.runs import ARGUMENTS, build, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
@@ -45,6 +46,9 @@ class Train:
     """Go on even if it was begun with another configuration."""
     recipe: str | None = None
     """Configuration to begin with, by its name in `jaxcnn recipes`; other options change it."""
+    init: Path | None = None
+    """Run folder or file of weights to begin with, whose network must be of this kind; other classes get a new head,
+    and images are fed as they were there."""
     model_options: tuple[str, ...] = ()
     """Arguments of the network, as in: --model-options pool=average activation=tanh."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -81,13 +85,17 @@ class Train:
         size = sized(self.config, train.images.shape[1:])
         model = build(self.model, len(train.classes), train.features, size, options, self.config.seed)
         models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
+        scaling, beginning = (None, "") if self.init is None else begin_with(self.init, model, train, self.config.seed)
         details = {
             "model": {"name": self.model, "options": options},
+            **({} if self.init is None else {"init": str(self.init)}),
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         say = print if training.is_first() else _nothing
         say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
+        if beginning:
+            say(beginning)
         total = self.config.epochs * data.steps_per_epoch(len(train.labels), self.config.batch_size)
         with _StopRequested() as stop, observing(total) as observer:
             result = training.fit(
@@ -105,6 +113,7 @@ class Train:
                 sinks=self.log,
                 profile=self.profile,
                 workers=self.workers,
+                scaling=scaling,
             )
         if result.interrupted:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")

@@ -4,7 +4,8 @@ from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.data.idx import read_idx
-from jaxcnn.data.pictures import Picture, read_picture
+from jaxcnn.data.pictures import SUFFIXES, Picture, read_picture
+from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.sources import SOURCES, load, splits
 from jaxcnn.data.streams import PictureFiles, Stream
 
@@ -16,11 +17,13 @@ __all__ = [
     "Picture",
     "PictureFiles",
     "SOURCES",
+    "SUFFIXES",
     "Scaling",
     "Stream",
     "batches_ahead",
     "eval_batches",
     "load",
+    "mapped_ahead",
     "measure_scaling",
     "read_idx",
     "read_picture",

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.pictures import SUFFIXES, decode_picture
 from jaxcnn.data.streams import PictureFiles, fitting, scan, to_stream
 
 SPLITS = ("train", "validation", "test")
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 _SHARES = (0.8, 0.1, 0.1)  # of the splits, where there are no folders for them
 
 
@@ -101,7 +100,7 @@ def _list(split: str, root: Path) -> tuple[tuple[str, ...], list[str], np.ndarra
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        found = sorted(path for path in (top / name).rglob("*") if path.suffix.lower() in _SUFFIXES)
+        found = sorted(path for path in (top / name).rglob("*") if path.suffix.lower() in SUFFIXES)
         found = found if has_splits else _share(found, split)
         files += [str(path.relative_to(root)) for path in found]
         labels += [label] * len(found)

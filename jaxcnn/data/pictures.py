@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
 
 class Picture(NamedTuple):
     """A picture in a network's shape, and in words what was changed to bring it there."""
@@ -15,13 +17,14 @@ class Picture(NamedTuple):
     changes: tuple[str, ...]
 
 
-def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False) -> Picture:
+def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False, cut: bool = False) -> Picture:
     """Reads a picture file, upright, without alpha, in a network's size and channels.
 
     Args:
       path: any format that Pillow reads; 16-bit greys are scaled to bytes, transparency lies on white.
       shape: `(H, W, C)` of the network, with 1 or 3 channels.
       invert: exchange light and dark.
+      cut: of a picture of other proportions take the middle, as data sets of photographs do, and not all of it.
 
     Returns:
       The picture and what was changed.
@@ -37,6 +40,11 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         raise FileNotFoundError(f"{path} does not exist.")
     try:
         with Image.open(path) as file:
+            whole = file.size
+            if cut:
+                side = max(height, width)
+                file.draft(None, (side, side))  # as in `decode_picture`
+            reduced = file.size
             image = ImageOps.exif_transpose(file)
             image.load()
     except Image.UnidentifiedImageError:
@@ -48,9 +56,12 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         image = _flat_colours(image, channels, changes)
     except ValueError as error:
         raise ValueError(f"{path} must have colours that Pillow can convert; {error}.") from None
+    shown = whole if image.size == reduced else whole[::-1]
+    if shown != (width, height):
+        middle = ", the middle" if cut and shown[0] * height != shown[1] * width else ""
+        changes.append(f"{shown[0]}x{shown[1]} resized to {width}x{height}{middle}")
     if image.size != (width, height):
-        changes.append(f"{image.width}x{image.height} resized to {width}x{height}")
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
+        image = _middle(image, width, height) if cut else image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image).reshape(height, width, channels)
     if invert:
         pixels = 255 - pixels
@@ -86,11 +97,20 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
     except Exception as error:  # Pillow's decoders let many kinds out
         raise ValueError(f"{name} must be a whole picture; reading it failed: {error}.") from None
     if image_size is not None and image.size != (image_size, image_size):
-        side = min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+        image = _middle(image, image_size, image_size)
     return np.asarray(image)
+
+
+def _middle(image, width: int, height: int):
+    """The largest part of these proportions around the middle, antialiased."""
+    from PIL import Image
+
+    wide = image.width * height > image.height * width
+    across = image.height * width / height if wide else image.width
+    down = image.height if wide else image.width * height / width
+    left, top = (image.width - across) / 2, (image.height - down) / 2
+    box = (left, top, left + across, top + down)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
 def _flat_colours(image, channels: int, changes: list[str]):

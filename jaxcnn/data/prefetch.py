@@ -9,7 +9,9 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy as np
 from jaxcnn.data.streams import Stream, cores
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 _PIECE = 32  # pictures that a thread decodes at a time
 _END = object()
 
@@ -59,6 +62,22 @@ def in_background(items: Generator[Item, None, None], ahead: int) -> Iterator[It
     finally:
         left.set()
         thread.join()
+
+
+def mapped_ahead(function: Callable[[Item], Made], items: Iterable[Item], *, ahead: int) -> Generator[Made, None, None]:
+    """`function` of every item in order, computed in threads while up to `ahead` results wait."""
+    with ThreadPoolExecutor(min(cores(), 16)) as pool:
+        coming: deque[Future[Made]] = deque()
+        try:
+            for item in items:
+                coming.append(pool.submit(function, item))
+                if len(coming) > ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for future in coming:
+                future.cancel()
 
 
 def decoded_ahead(

@@ -3,6 +3,7 @@
 from jaxcnn.inspect.class_maps import class_activation_map, grad_cam
 from jaxcnn.inspect.counts import Cost, Shared, costs, shared_counts
 from jaxcnn.inspect.exciting import Exciting, maximise, most_exciting
+from jaxcnn.inspect.extracting import Pool, features, stages_of
 from jaxcnn.inspect.filtering import Filtered, apply_filters, classic_filters, sample_picture
 from jaxcnn.inspect.gradients import (
     by_cell,
@@ -15,9 +16,9 @@ from jaxcnn.inspect.gradients import (
     smooth_grad,
 )
 from jaxcnn.inspect.image_page import write_image_page
-from jaxcnn.inspect.likeness import Components, Neighbours, nearest, principal_components
 from jaxcnn.inspect.matrices import convolution_matrix, im2col, pool_matrix
 from jaxcnn.inspect.occluding import occlusion, spread_windows
+from jaxcnn.inspect.probes import PCA, Neighbours, Probe, neighbours, pca, probe
 from jaxcnn.inspect.randomising import Randomisation, randomisation_check
 from jaxcnn.inspect.report import write_report
 from jaxcnn.inspect.rules import with_rules
@@ -28,12 +29,14 @@ from jaxcnn.inspect.trusting import Calibration, calibration, misclassified
 
 __all__ = [
     "Calibration",
-    "Components",
     "Cost",
     "EffectiveField",
     "Exciting",
     "Filtered",
     "Neighbours",
+    "PCA",
+    "Pool",
+    "Probe",
     "Randomisation",
     "Shared",
     "ShiftCurve",
@@ -49,6 +52,7 @@ __all__ = [
     "costs",
     "deconvnet",
     "effective_fields",
+    "features",
     "first_kernel",
     "grad_cam",
     "gradient",
@@ -58,10 +62,11 @@ __all__ = [
     "maximise",
     "misclassified",
     "most_exciting",
-    "nearest",
+    "neighbours",
     "occlusion",
+    "pca",
     "pool_matrix",
-    "principal_components",
+    "probe",
     "randomisation_check",
     "receptive_fields",
     "saliency",
@@ -73,6 +78,7 @@ __all__ = [
     "slide",
     "smooth_grad",
     "spread_windows",
+    "stages_of",
     "with_rules",
     "write_image_page",
     "write_report",

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxcnn.inspect import exciting, inner, likeness, stages, trusting
+from jaxcnn.inspect import exciting, inner, probes, stages, trusting
 from jaxcnn.inspect.examples import Examples, some_examples
 from jaxcnn.inspect.page import section
 from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
@@ -30,9 +30,9 @@ def alike(subject: Subject) -> list[str]:
     at = [name for name in subject.activations if name != "head"][-1]
     features = inner.features_at(subject.model, subject.scaling(some.images), at)
     query = subject.activations[at]
-    by_feature = likeness.nearest(query, features, min(8, len(features)))
-    by_pixel = likeness.nearest(subject.picture[None], some.images, min(8, len(features)))
-    indices = np.concatenate([by_feature.indices, by_pixel.indices])
+    by_feature = probes.neighbours(features, query, min(8, len(features)))
+    by_pixel = probes.neighbours(some.images, subject.picture[None], min(8, len(features)))
+    indices = np.concatenate([by_feature.places, by_pixel.places])
     own = subject.classes[subject.predicted]
     pictures = plots.neighbours(
         np.stack([subject.picture] * 2),
@@ -46,10 +46,13 @@ def alike(subject: Subject) -> list[str]:
     parts = section("Nearest examples", note, (pictures, "Nearest examples"))
     if min(len(features), features[0].size) < 2:
         return parts
-    found = likeness.principal_components(features)
-    marked = found.directions @ (query.reshape(-1) - found.mean)
     figure = plots.components(
-        found, some.labels, some.classes, marked=marked, title=f"{at} of {len(features)} examples"
+        probes.pca(features),
+        features,
+        some.labels,
+        some.classes,
+        marked=query,
+        title=f"{at} of {len(features)} examples",
     )
     note = "Each point is an example, projected on the two directions in which the features differ most."
     return [*parts, *section("Features in two dimensions", note, (figure, "Features in their principal components"))]

@@ -1,7 +1,7 @@
 """The all convolutional networks: Springenberg, Dosovitskiy, Brox & Riedmiller 2015, "Striving for simplicity"."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +85,10 @@ class AllCNN(Network):
         self.input_dropout = nnx.Dropout(input_dropout, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.input_shape = (None, None, in_features)
+
+    def head_layers(self) -> tuple[Any, ...]:
+        """The convolution whose maps are the classes."""
+        return (self.conv5.conv,)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""

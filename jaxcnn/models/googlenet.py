@@ -122,6 +122,10 @@ class GoogLeNet(Network):
         self.head = nnx.Linear(features, num_classes, **plain)
         self.input_shape = (None, None, in_features)
 
+    def head_layers(self) -> tuple[Any, ...]:
+        """The last layer, and those of the auxiliary heads."""
+        return (self.head, *(aid.head for aid in self.auxiliary_heads.values()))
+
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         normalise = self.norm or (lambda x: x)

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
+from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.lecun1989 import fan_in_uniform
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.conv import Rule
@@ -43,6 +44,11 @@ def glyphs() -> np.ndarray:
     """The ten bitmaps: `(10, 84)`, ink +1 and ground -1."""
     rows = np.array([[list(digit) for digit in line.split()] for line in _GLYPHS.split("\n") if line])
     return np.where(rows == "#", 1.0, -1.0).transpose(1, 0, 2).reshape(10, 84)
+
+
+def _check_classes(num_classes: int) -> None:
+    if num_classes > 10:
+        raise ValueError(f"`num_classes` must be at most 10, for which there are bitmaps; got {num_classes}.")
 
 
 class TrainableSubsample(nnx.Module):
@@ -90,8 +96,7 @@ class LeNet5Of1998(Network):
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
-        if num_classes > 10:
-            raise ValueError(f"`num_classes` must be at most 10, for which there are bitmaps; got {num_classes}.")
+        _check_classes(num_classes)
         numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=fan_in_uniform)
         small: dict[str, Any] = {"param_dtype": param_dtype, "rule": rule}
         self.c1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
@@ -103,6 +108,16 @@ class LeNet5Of1998(Network):
         self.num_classes = num_classes
         self.activation = layers.Activation("scaled_tanh", rule=rule)
         self.input_shape = (28, 28, in_features)
+
+    def head_layers(self) -> tuple[Any, ...]:
+        """None: what the outputs are compared with is fixed."""
+        return ()
+
+    def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
+        """Takes the first bitmaps for the classes; nothing else changes."""
+        _check_classes(num_classes)
+        super().replace_head(num_classes, rngs=rngs, kernel_init=kernel_init)
+        self.num_classes = num_classes
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""

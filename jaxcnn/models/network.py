@@ -9,6 +9,7 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry
+from jaxcnn.layers.conv import KERNEL_INIT
 
 
 class Network(nnx.Module):
@@ -19,6 +20,7 @@ class Network(nnx.Module):
 
     input_shape: tuple[int | None, ...]
     input_dtype: DTypeLike = jnp.float32
+    head: Any  # the last layer, where one layer gives the logits
     auxiliaries: Mapping[str, float] = {}  # stages that are logits too, in training, and the weights of their losses
     max_norms: Mapping[str, float] = {}  # parameters whose columns training keeps below an L2 norm
 
@@ -42,6 +44,30 @@ class Network(nnx.Module):
         geometry.expect_images(jnp.shape(images), self.input_shape, type(self).__name__)
         captured = dict(self.stages(jnp.asarray(images)))
         return (captured["head"], captured) if capture else captured["head"]
+
+    def head_layers(self) -> tuple[Any, ...]:
+        """The layers whose outputs are the classes: the last one, and those of auxiliary classifiers."""
+        return (self.head,)
+
+    def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
+        """Gives the network fresh outputs for other classes; all below stays.
+
+        Args:
+          num_classes: number of classes.
+          rngs: random streams, of which `params` is used.
+          kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in). Biases start at 0.
+
+        Raises:
+          ValueError: if the number is not positive, or more than the network can tell apart.
+        """
+        if num_classes < 1:
+            raise ValueError(f"`num_classes` must be positive; got {num_classes}.")
+        for layer in self.head_layers():
+            kernel = layer.kernel[...]
+            layer.kernel = nnx.Param(kernel_init(rngs.params(), (*kernel.shape[:-1], num_classes), kernel.dtype))
+            if layer.bias is not None:
+                layer.bias = nnx.Param(jnp.zeros(num_classes, layer.bias.dtype))
+            layer.out_features = num_classes
 
 
 def numbers_of(dtype: DTypeLike | None, param_dtype: DTypeLike, rngs: nnx.Rngs, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Time-delay networks: convolution in one axis, time."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
+from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.conv import Rule
 
@@ -51,6 +53,16 @@ class TDNN(Network):
         self.bias = nnx.Param(jnp.zeros(num_classes, param_dtype))
         self.activation = layers.Activation(activation, rule=rule)
         self.input_shape = (None, in_features)
+
+    def head_layers(self) -> tuple[Any, ...]:
+        """The layer with a unit for every class."""
+        return (self.hidden2,)
+
+    def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
+        """Gives the network fresh units, weights and biases for other classes; the first hidden layer stays."""
+        super().replace_head(num_classes, rngs=rngs, kernel_init=kernel_init)
+        self.weight = nnx.Param(jnp.ones(num_classes, self.weight.dtype))
+        self.bias = nnx.Param(jnp.zeros(num_classes, self.bias.dtype))
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""

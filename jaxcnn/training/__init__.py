@@ -3,7 +3,7 @@
 from jaxcnn.training.checkpoint import CheckpointError
 from jaxcnn.training.compilation import keep_compiled
 from jaxcnn.training.config import TrainConfig
-from jaxcnn.training.evaluation import Evaluation, Views, evaluate, predict
+from jaxcnn.training.evaluation import Evaluation, Views, answers_to, evaluate, in_batches, predict
 from jaxcnn.training.loop import TrainResult, fit, make_augmentation, print_epoch
 from jaxcnn.training.metrics import NonFiniteError, read_log, write_atomically
 from jaxcnn.training.parallel import Layout, initialize, is_first, leave
@@ -20,8 +20,10 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "Views",
+    "answers_to",
     "evaluate",
     "fit",
+    "in_batches",
     "initialize",
     "is_first",
     "keep_compiled",

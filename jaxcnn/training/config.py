@@ -59,6 +59,9 @@ class TrainConfig:
     freeze: tuple[str, ...] = ()
     """Patterns of parameters' paths that do not train, as in: conv1 'stage?/*/norm*'; batch normalisation that is
     frozen computes as in evaluation."""
+    layer_rates: tuple[str, ...] = ()
+    """Patterns as of `freeze`, and factors on the learning rate of these parameters, as in: 'conv*=0.1'; of several
+    that fit, the last."""
     ema_decay: float | None = None
     """Keep moving averages of the parameters, with this share staying in a step; they are evaluated beside the
     parameters, and are what the run ends with."""
@@ -83,8 +86,9 @@ class TrainConfig:
         Raises:
           ValueError: if a value is out of range.
         """
-        for name in ("milestones", "augment", "freeze"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
+        for name in ("milestones", "augment", "freeze", "layer_rates"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))  # JSON has lists only
         positive = ("epochs", "batch_size", "accumulate", "learning_rate")
         for name in (*positive, "log_every", "checkpoint_every", "keep_checkpoints"):
             if not getattr(self, name) > 0:
@@ -109,6 +113,7 @@ class TrainConfig:
         if self.batch_size % self.accumulate:
             raise ValueError(f"`accumulate` must divide the batch of {self.batch_size}; got {self.accumulate}.")
         Augmentation(self.augment)
+        _factors(self.layer_rates)
         for name in ("loss", "scaling", "optimizer", "schedule", "monitor"):
             options = get_args(get_type_hints(type(self))[name])
             if getattr(self, name) not in options:
@@ -148,13 +153,13 @@ def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str
     optimizer = _unclipped(config, make_schedule(config, total_steps))
     if config.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    if not frozen:
-        return optimizer
+    if frozen:
 
-    def labels(params):
-        return jax.tree_util.tree_map_with_path(lambda path, _: path_of(path) in frozen, params)
+        def labels(params):
+            return jax.tree_util.tree_map_with_path(lambda path, _: path_of(path) in frozen, params)
 
-    return optax.partition({False: optimizer, True: optax.set_to_zero()}, labels)
+        optimizer = optax.partition({False: optimizer, True: optax.set_to_zero()}, labels)
+    return optax.chain(optimizer, _scaled(config)) if config.layer_rates else optimizer
 
 
 def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
@@ -163,17 +168,70 @@ def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
     Raises:
       ValueError: if a pattern is that of no parameter, or nothing is left to train.
     """
-    paths = [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    frozen: set[str] = set()
-    for pattern in config.freeze:
-        found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
-        if not found:
-            names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
-            raise ValueError(f"`freeze` must name parameters, which begin with {names}; got {pattern!r}.")
-        frozen.update(found)
+    paths = _paths(params)
+    frozen = {path for pattern in config.freeze for path in _found("freeze", pattern, paths)}
     if frozen and len(frozen) == len(paths):
         raise ValueError(f"`freeze` must leave a parameter to train; got {', '.join(config.freeze)}.")
     return frozenset(frozen)
+
+
+def rates_by_path(config: TrainConfig, params: Any) -> dict[str, float]:
+    """The factors on the learning rate, of all parameters by their paths.
+
+    Raises:
+      ValueError: if a pattern is that of no parameter.
+    """
+    paths = _paths(params)
+    rates = dict.fromkeys(paths, 1.0)
+    for pattern, factor in _factors(config.layer_rates):
+        rates |= dict.fromkeys(_found("layer_rates", pattern, paths), factor)
+    return rates
+
+
+def _paths(params: Any) -> list[str]:
+    return [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+
+
+def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
+    """The parameters that a pattern names, alone or with the modules that hold them."""
+    found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
+    if not found:
+        names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
+        raise ValueError(f"`{field}` must name parameters, which begin with {names}; got {pattern!r}.")
+    return found
+
+
+def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
+    """Patterns and factors.
+
+    Raises:
+      ValueError: if a factor is missing, or is not positive and finite.
+    """
+    factors = []
+    for rate in rates:
+        pattern, _, text = rate.rpartition("=")
+        try:
+            factor = float(text)
+        except ValueError:
+            factor = math.nan
+        if not pattern or not 0 < factor < math.inf:
+            raise ValueError(f"`layer_rates` must be PATTERN=FACTOR with a positive factor; got {rate!r}.")
+        factors.append((pattern, factor))
+    return factors
+
+
+def _scaled(config: TrainConfig) -> optax.GradientTransformation:
+    """Takes the factors times the updates: every optimiser's are linear in the learning rate."""
+
+    def init(params):
+        rates_by_path(config, params)  # refuses patterns that name nothing, before anything is trained
+        return optax.EmptyState()
+
+    def update(updates, state, params=None):
+        rates = rates_by_path(config, updates)
+        return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * rates[path_of(path)], updates), state
+
+    return optax.GradientTransformation(init, update)
 
 
 def _unclipped(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:

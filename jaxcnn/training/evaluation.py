@@ -1,7 +1,7 @@
 """What a network answers: over a whole data set, and for given pictures."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import jax
@@ -12,6 +12,7 @@ from flax import nnx
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch, eval_batches
 from jaxcnn.data.dataset import Dataset, Scaling
+from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.parallel import Layout, local_devices
 from jaxcnn.training.step import Graphs, Metrics, Objective, at_least_float32, is_right, split
@@ -145,17 +146,59 @@ def predict(
     Returns:
       `(N, classes)` float32.
     """
-    graphs, params, rest = split(nnx.clone(model))
-
-    @jax.jit
-    def probabilities(params: nnx.State, rest: nnx.State, batch: jax.Array):
-        seen = batch if augmentation is None else augmentation.center(batch)
-        return jax.nn.softmax(nnx.merge(graphs.eval, params, rest, copy=True)(scaling(seen)).astype(jnp.float32))
-
     size = min(batch_size, max(1, len(images)))
-    parts = []
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (images.ndim - 1)])
-        parts.append(np.asarray(probabilities(params, rest, filled))[: len(part)])
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation))
+    return np.concatenate(answers) if answers else np.zeros((0, 0), np.float32)
+
+
+def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
+    """All images in order, `size` at a time; those of a stream are decoded ahead, in threads."""
+    starts = range(0, len(images), size)
+    if isinstance(images, Stream):
+        return mapped_ahead(lambda start: images[start : start + size], starts, ahead=2)
+    return (images[start : start + size] for start in starts)
+
+
+def probabilities(model: Any, inputs: jax.Array) -> jax.Array:
+    """A network's class probabilities, `(N, classes)` float32."""
+    return jax.nn.softmax(model(inputs).astype(jnp.float32))
+
+
+def answers_to(
+    model: nnx.Module,
+    batches: Iterable[np.ndarray],
+    scaling: Scaling,
+    *,
+    augmentation: Augmentation | None = None,
+    answer: Callable[[Any, jax.Array], jax.Array] = probabilities,
+) -> Iterator[np.ndarray]:
+    """What a network answers to batches of images, as they come; one is computed while the next is made.
+
+    Args:
+      model: the network; it is used in evaluation mode and left as it was.
+      batches: of images, none larger than the first; smaller ones are filled up, so that one program serves all.
+      scaling: the scaling that the network was trained with.
+      augmentation: that of the training, for the size that it brings pictures to.
+      answer: takes the network and its inputs to an array with a row for each of them.
+
+    Yields:
+      An array for every batch, with as many rows.
+    """
+    graphs, params, rest = split(nnx.clone(model))
+    layout = Layout(devices=local_devices())
+
+    def answered(batch: jax.Array, state: Any, _: None) -> jax.Array:
+        seen = batch if augmentation is None else augmentation.center(batch)
+        return answer(nnx.merge(graphs.eval, *state, copy=True), scaling(seen))
+
+    compute, state = layout.compile(answered), layout.place((params, rest))
+    size, waiting = 0, None
+    for batch in batches:
+        size = size or -(-len(batch) // layout.data_devices) * layout.data_devices
+        filled = np.pad(batch, [(0, size - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
+        started = compute(layout.put(filled), state, None), len(batch)
+        if waiting is not None:
+            yield np.asarray(waiting[0])[: waiting[1]]
+        waiting = started
+    if waiting is not None:
+        yield np.asarray(waiting[0])[: waiting[1]]

@@ -63,6 +63,8 @@ def fit(
     sinks: Sequence[str] = (),
     profile: int | None = None,
     workers: int | None = None,
+    freeze: str | Sequence[str] | None = None,
+    scaling: Scaling | None = None,
 ) -> TrainResult:
     """Trains a network in place.
 
@@ -85,6 +87,8 @@ def fit(
       sinks: where else the log goes, into the folder: `"csv"`, `"tensorboard"`, `"wandb"`.
       profile: write a JAX trace of so many steps to the folder.
       workers: processes that read examples that are not in memory; by default by the cores.
+      freeze: patterns of parameters that do not train, in place of the configuration's.
+      scaling: how images are fed, in place of the configuration's; for a network that was trained before, as it was.
 
     Returns:
       The history and how images were scaled.
@@ -95,6 +99,8 @@ def fit(
       ValueError: if the folder holds another run, or a configuration does not fit.
     """
     config, layout = config or TrainConfig(), layout or Layout()
+    if freeze is not None:
+        config = dataclasses.replace(config, freeze=freeze)
     if config.patience is not None and held_out is None:
         raise ValueError(f"`patience` needs held-out examples; got {config.patience} without any.")
     if profile is not None and folder is None:
@@ -102,7 +108,11 @@ def fit(
     layout.check_batch(config.batch_size, config.accumulate)
     per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
     total = per_epoch * config.epochs
-    scaling = measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
+    if scaling is None:
+        scaling = measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
+    elif len(scaling.mean) not in (0, train.images.shape[-1]):
+        channels = train.images.shape[-1]
+        raise ValueError(f"`scaling` must have an entry for each of the {channels} channels; got {len(scaling.mean)}.")
     augmentation = make_augmentation(config, train, scaling)
     schedule = make_schedule(config, total)
     frozen = frozen_paths(config, nnx.state(model, nnx.Param))

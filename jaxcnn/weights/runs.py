@@ -83,7 +83,7 @@ def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> d
 
 def build(
     name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
-) -> nnx.Module:
+) -> models.Network:
     """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
 
     Raises:

@@ -1,36 +1,14 @@
-"""`eval`, `predict`, `models`, `doctor` and the help: the answers of a run and of the installation."""
+"""`eval`, `models`, `doctor` and the help: the answers of a run and of the installation."""
 
 import json
 import re
 import shutil
 from importlib import metadata
 
-import numpy as np
 import pytest
-from flax import nnx
-from PIL import Image
 
-from jaxcnn import data, models, training
+from jaxcnn import models, training
 from jaxcnn.ops import onednn
-
-LINE = re.compile(r"(?P<path>.+): (?P<ranking>\S+ \d+\.\d %(, \S+ \d+\.\d %)*)(  \((?P<changes>.+)\))?")
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """Test digits as files: grey, coloured, large, and two that are none."""
-    folder = tmp_path_factory.mktemp("pictures")
-    images = data.load("digits", "test").images[..., 0]
-    Image.fromarray(images[0]).save(folder / "grey.png")
-    Image.fromarray(images[1]).convert("RGB").save(folder / "colour.png")
-    Image.fromarray(255 - images[2]).resize((56, 56)).save(folder / "large dark.png")
-    (folder / "text.png").write_text("no picture\n")
-    return folder
-
-
-def network(folder):
-    model = models.create("lenet5", rngs=nnx.Rngs(0))
-    return model, training.restore_model(model, folder)
 
 
 def test_eval_repeats_the_result_of_the_training(jaxcnn, trained):
@@ -61,58 +39,6 @@ def test_a_run_may_move_to_another_place_and_another_machine(spawn, alone, train
     found = json.loads((trained[0] / "evaluation.json").read_text())
     assert (process.returncode, err) == (0, "")
     assert out.startswith(f"digits test: accuracy {100 * found['accuracy']:.2f} % (")
-
-
-def test_predict_names_the_classes_that_the_network_gives(jaxcnn, trained, pictures):
-    model, scaling = network(trained[0])
-    expected = training.predict(model, data.load("digits", "test").images[:1], scaling)[0]
-    outcome = jaxcnn("predict", trained[0], pictures / "grey.png")
-    assert (outcome.status, outcome.err) == (0, "")
-    best = np.argsort(-expected)[:3]
-    ranking = ", ".join(f"{digit} {100 * expected[digit]:.1f} %" for digit in best)
-    assert outcome.out == f"{pictures / 'grey.png'}: {ranking}\n"
-
-
-def test_predict_tells_how_it_changed_a_picture(jaxcnn, trained, pictures):
-    outcome = jaxcnn("predict", trained[0], pictures / "colour.png", pictures / "large dark.png", "--invert")
-    first, second = (LINE.fullmatch(line) for line in outcome.out.splitlines())
-    assert first["changes"] == "colour made grey; inverted"
-    assert second["changes"] == "56x56 resized to 28x28; inverted"
-
-
-@pytest.mark.parametrize(("top", "named"), [(1, 1), (10, 10), (99, 10)])
-def test_predict_names_as_many_classes_as_asked(jaxcnn, trained, pictures, top, named):
-    outcome = jaxcnn("predict", trained[0], pictures / "grey.png", "--top", str(top))
-    assert outcome.out.count("%") == named
-
-
-def test_one_bad_file_does_not_stop_the_others(jaxcnn, trained, pictures):
-    files = [pictures / name for name in ("missing.png", "grey.png", "text.png", "colour.png")]
-    outcome = jaxcnn("predict", trained[0], *files)
-    assert outcome.status == 2
-    assert [LINE.fullmatch(line)["path"] for line in outcome.out.splitlines()] == [str(files[1]), str(files[3])]
-    missing, text = outcome.err.splitlines()
-    assert missing == f"jaxcnn: {files[0]} does not exist."
-    assert text == f"jaxcnn: {files[2]} must be a picture; Pillow recognises no format in it."
-
-
-def test_no_readable_file_at_all_is_status_2(jaxcnn, trained, pictures):
-    outcome = jaxcnn("predict", trained[0], pictures / "text.png", pictures)
-    assert (outcome.status, outcome.out) == (2, "")
-    assert len(outcome.err.splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "`pictures` must name at least one file; got none."),
-        (["x.png", "--top", "0"], "`top` must be positive; got 0."),
-    ],
-    ids=str,
-)
-def test_predict_refuses_what_makes_no_sense(jaxcnn, trained, arguments, message):
-    outcome = jaxcnn("predict", trained[0], *arguments)
-    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"jaxcnn: {message}\n")
 
 
 def test_models_lists_every_network_with_its_size(jaxcnn):
@@ -189,16 +115,3 @@ def test_the_help_of_train_tells_every_setting_and_its_default(capsys):
     out = capsys.readouterr().out
     for name, value in (("epochs", "20"), ("batch-size", "64"), ("seed", "0"), ("warmup-steps", "0")):
         assert re.search(rf"--{name} \S+[^-]*?\(default: {value}\)", out), name
-
-
-def test_predict_refuses_the_run_of_a_network_for_sounds(jaxcnn, tmp_path):
-    sounds = np.random.default_rng(0).normal(size=(8, 20, 12)).astype(np.float32)
-    train = data.Dataset(sounds, np.zeros(8, np.int32), ("no", "yes"), "sounds", "train")
-    options = {"widths": (4,), "dilations": (1,)}
-    model = models.create("tdnn_wide", num_classes=2, in_features=12, rngs=nnx.Rngs(0), **options)
-    details = {"model": {"name": "tdnn_wide", "options": options}}
-    config = training.TrainConfig(epochs=1, batch_size=4)
-    training.fit(model, train, config=config, folder=tmp_path / "run", details=details, observer=None)
-    outcome = jaxcnn("predict", tmp_path / "run", "some.png")
-    message = "`run` must be of a network for pictures; got one for sounds, shape (20, 12)."
-    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"jaxcnn: {message}\n")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.data import read_picture
+from jaxcnn.data.pictures import decode_picture
 
 GREY, COLOUR = (4, 6, 1), (4, 6, 3)
 
@@ -202,3 +203,31 @@ def test_a_damaged_picture_is_read_or_refused_by_name(position, change):
             assert read_picture(file, GREY).pixels.shape == GREY
         except ValueError as error:
             assert str(file) in str(error)
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (64, 64), (37, 53)], ids=str)
+def test_the_middle_is_what_data_sets_of_photographs_show(tmp_path, size):
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    file = saved(tmp_path, Image.fromarray(noise), "picture.jpg", quality=95)
+    found = read_picture(file, (16, 16, 3), cut=True)
+    np.testing.assert_array_equal(found.pixels, decode_picture(str(file), "it", 16))
+    middle = ", the middle" if size[0] != size[1] else ""
+    assert found.changes == (f"{size[0]}x{size[1]} resized to 16x16{middle}",)
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3), (4, 6, 3)], ids=str)
+def test_the_middle_keeps_the_proportions(tmp_path, shape):
+    """A square of two halves is cut at the top and bottom, or at the sides, and not squeezed."""
+    halves = np.zeros((120, 120, 3), np.uint8)
+    halves[:, 60:] = 200
+    halves[:18] = halves[-18:] = 90
+    found = read_picture(saved(tmp_path, Image.fromarray(halves)), shape, cut=True).pixels
+    assert (found[0, 0, 0] > 45) == (shape[0] > shape[1])
+    assert found[shape[0] // 2, 0, 0] < 20 and found[shape[0] // 2, -1, 0] > 180
+
+
+def test_a_turned_photograph_that_is_decoded_smaller_tells_its_own_size(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = saved(tmp_path, Image.fromarray(np.zeros((400, 600, 3), np.uint8)), "picture.jpg", exif=exif)
+    assert read_picture(file, (16, 16, 3), cut=True).changes == ("400x600 resized to 16x16, the middle",)

@@ -202,3 +202,35 @@ def test_a_killed_trainer_leaves_no_worker(script, pictures):
         for child in alive:
             child.kill()
         assert not alive
+
+
+def test_what_threads_compute_comes_in_order_and_not_far_ahead():
+    asked = []
+
+    def items():
+        for item in range(40):
+            asked.append(item)
+            yield item
+
+    def slow(item):
+        time.sleep(0.002 * (item % 3))
+        return 2 * item
+
+    found = data.mapped_ahead(slow, items(), ahead=4)
+    assert [next(found) for _ in range(3)] == [0, 2, 4]
+    assert len(asked) <= 3 + 4
+    assert list(found) == [2 * item for item in range(3, 40)]
+
+
+def test_an_error_in_a_thread_is_raised_where_its_result_is_missed():
+    found = data.mapped_ahead(lambda item: 1 // item, [2, 1, 0, 1], ahead=2)
+    assert [next(found), next(found)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+
+
+def test_nobody_waits_for_what_is_left_behind():
+    found = data.mapped_ahead(lambda item: item, range(10**9), ahead=3)
+    assert next(found) == 0
+    found.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]

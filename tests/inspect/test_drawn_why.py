@@ -53,13 +53,14 @@ def test_neighbours_of_another_class_are_framed(pictures):
 
 
 def test_components_are_points_by_class(random):
-    found = inspect.principal_components(random.normal(size=(30, 4)))
+    features = random.normal(size=(30, 4))
+    found, points = inspect.pca(features), inspect.pca(features)(features)
     labels = np.arange(30) % 3
-    (axes,) = whole(plots.components(found, labels, ("a", "$b", "c"), marked=found.projected[3])).axes
-    for label, points in enumerate(axes.collections):
-        np.testing.assert_allclose(points.get_offsets(), found.projected[labels == label])
-    assert f"{100 * found.shares[0]:.0f} %" in axes.get_xlabel()
-    whole(plots.components(found, np.arange(30), [f"class {i}" for i in range(30)]))
+    (axes,) = whole(plots.components(found, features, labels, ("a", "$b", "c"), marked=features[3:4])).axes
+    for label, drawn in enumerate(axes.collections):
+        np.testing.assert_allclose(drawn.get_offsets(), points[labels == label])
+    assert f"{100 * found.explained[0]:.0f} %" in axes.get_xlabel()
+    whole(plots.components(found, features, np.arange(30), [f"class {i}" for i in range(30)]))
 
 
 def test_exciting_examples_have_the_box_that_the_unit_sees(pictures):

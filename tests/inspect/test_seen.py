@@ -7,46 +7,6 @@ from jaxcnn import inspect
 from jaxcnn.inspect.inner import features_at
 
 
-@pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_neighbours_are_those_of_a_full_search(random, metric):
-    queries, features = random.normal(size=(4, 2, 3)), random.normal(size=(30, 2, 3))
-    found = inspect.nearest(queries, features, 5, metric=metric)
-    for query, indices, distances in zip(queries, *found, strict=True):
-        if metric == "l2":
-            every = [np.linalg.norm(query - each) for each in features]
-        else:
-            size = np.linalg.norm
-            every = [1 - np.vdot(query, each) / (size(query) * size(each)) for each in features]
-        np.testing.assert_array_equal(indices, np.argsort(every)[:5])
-        np.testing.assert_allclose(distances, np.sort(every)[:5], atol=1e-12)
-
-
-def test_an_example_is_nearest_to_itself(random):
-    features = random.normal(size=(9, 4))
-    found = inspect.nearest(features, features, 1)
-    np.testing.assert_array_equal(found.indices[:, 0], np.arange(9))
-    np.testing.assert_allclose(found.distances, 0, atol=1e-6)
-    with pytest.raises(ValueError, match="`count` must be from 1 to 9, .*; got 10"):
-        inspect.nearest(features, features, 10)
-
-
-@pytest.mark.parametrize("shape", [(40, 5), (6, 2, 4)], ids=str)
-def test_components_are_scikit_learn_s(random, shape):
-    from sklearn.decomposition import PCA
-
-    features = random.normal(size=shape) * np.arange(1, shape[-1] + 1)
-    found = inspect.principal_components(features, 3)
-    other = PCA(3).fit(features.reshape(len(features), -1))
-    np.testing.assert_allclose(found.shares, other.explained_variance_ratio_, rtol=1e-10)
-    np.testing.assert_allclose(np.abs(found.directions @ other.components_.T), np.eye(3), atol=1e-8)
-    flat = features.reshape(len(features), -1)
-    np.testing.assert_allclose(found.projected, (flat - found.mean) @ found.directions.T, atol=1e-8)
-    largest = np.take_along_axis(found.directions, np.abs(found.directions).argmax(1)[:, None], 1)
-    assert (largest > 0).all()
-    with pytest.raises(ValueError, match="`count` must be from 1 to"):
-        inspect.principal_components(features, 99)
-
-
 def test_features_come_in_batches_that_cut_what_fills_them(random, small):
     model, pictures = small(), random.normal(size=(7, 8, 8, 1)).astype(np.float32)
     expected = model(pictures, capture=True)[1]["conv2"]

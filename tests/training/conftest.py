@@ -48,8 +48,12 @@ def noise(count: int, split: str = "train") -> Dataset:
 
 def everything(model: nnx.Module) -> dict[tuple, np.ndarray]:
     """All arrays of a network by their path: parameters, statistics, random streams."""
-    flat = nnx.to_flat_state(nnx.state(model))
-    return {path: numbers(leaf[...]) for path, leaf in flat}
+    return everything_of(nnx.state(model))
+
+
+def everything_of(state: nnx.State) -> dict[tuple, np.ndarray]:
+    """The same of what a network holds, without the network."""
+    return {path: numbers(leaf[...]) for path, leaf in nnx.to_flat_state(state)}
 
 
 def numbers(array: Any) -> np.ndarray:
@@ -80,6 +84,7 @@ def small() -> SimpleNamespace:
         Convolutional=Convolutional,
         noise=noise,
         everything=everything,
+        everything_of=everything_of,
         assert_same_bits=assert_same_bits,
         timeless=timeless,
     )

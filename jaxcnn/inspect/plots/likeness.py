@@ -6,9 +6,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
-from jaxcnn.inspect.likeness import Components
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.attributions import colored
+from jaxcnn.inspect.probes import PCA
 
 _MARKERS = "os^DvPX<>*"
 
@@ -51,29 +51,36 @@ def neighbours(
 
 
 def components(
-    found: Components, labels: ArrayLike, classes: Sequence[str], *, marked: ArrayLike | None = None, title: str = ""
+    found: PCA,
+    features: np.ndarray,
+    labels: ArrayLike,
+    classes: Sequence[str],
+    *,
+    marked: np.ndarray | None = None,
+    title: str = "",
 ) -> Figure:
     """Examples in their two principal components, by class.
 
     Args:
-      found: of `inspect.principal_components`, of at least two.
+      found: of `inspect.pca`, two components or more.
+      features: `(N, D)`.
       labels: `(N,)` classes.
       classes: their names.
-      marked: `(2,)` or more, a point to mark.
+      marked: `(1, D)`, an example to mark.
       title: what is seen.
     """
-    shares = 100 * found.shares[:2]
+    shares, points = 100 * found.explained[:2], found(features)
     figure = style.canvas(6.4, 5.2, title or "features in the two directions in which they differ most")
     axes = figure.subplots()
     numbers = np.asarray(labels)
     for label, name in enumerate(classes):
-        mine = found.projected[numbers == label]
+        mine = points[numbers == label]
         if len(mine):
             color = style.SERIES[label % len(style.SERIES)]
             marker = _MARKERS[label % len(_MARKERS)]
             axes.scatter(mine[:, 0], mine[:, 1], s=20, alpha=0.8, color=color, marker=marker, lw=0, label=name)
     if marked is not None:
-        across, up = np.asarray(marked)[:2]
+        across, up = found(marked)[0, :2]
         axes.plot(across, up, marker="*", ms=17, mfc="none", mec=style.INK, mew=1.5, ls="", label="this picture")
     style.plain(axes, f"first component, {shares[0]:.0f} % of the variance", f"second component, {shares[1]:.0f} %")
     if len(axes.get_legend_handles_labels()[0]) <= 24:

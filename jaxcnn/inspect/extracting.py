@@ -1,0 +1,93 @@
+"""What a stage of a network makes of images, as rows of numbers."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxcnn import training
+from jaxcnn.data import Augmentation, Scaling, Stream
+
+Pool = Literal["mean", "max", "flatten"]
+
+
+def features(
+    model: nnx.Module,
+    images: np.ndarray | Stream,
+    at: str,
+    *,
+    scaling: Scaling,
+    pool: Pool = "mean",
+    batch_size: int = 256,
+    augmentation: Augmentation | None = None,
+) -> np.ndarray:
+    """A stage's activations for every image, in batches, in evaluation mode.
+
+    Args:
+      model: a network that names its stages.
+      images: `(N, *shape)`, as the network was trained on.
+      at: name of the stage.
+      scaling: the scaling that the network was trained with.
+      pool: what becomes of maps: their `"mean"` or `"max"` over space, or all their cells, `"flatten"`.
+      batch_size: images per call.
+      augmentation: that of the training, for the size that it brings pictures to.
+
+    Returns:
+      `(N, D)` float32.
+
+    Raises:
+      ValueError: if there is no such stage, `pool` is unknown, or the images have another shape than the network's.
+    """
+    if pool not in get_args(Pool):
+        raise ValueError(f"`pool` must be one of {', '.join(get_args(Pool))}; got {pool!r}.")
+    size = min(batch_size, max(1, len(images)))
+    first = np.zeros((1, *images.shape[1:]), images.dtype)
+    seen = first if augmentation is None else augmentation.center(first)
+    there = stages_of(model, scaling(seen))
+    if at not in there:
+        raise ValueError(f"`at` must be a stage of {type(model).__name__}: {', '.join(there)}; got {at!r}.")
+    shape = jax.eval_shape(lambda maps: _pooled(maps, pool), there[at]).shape
+    batches = training.in_batches(images, size)
+    rows = list(training.answers_to(model, batches, scaling, augmentation=augmentation, answer=_stage(at, pool)))
+    return np.concatenate(rows) if rows else np.zeros((0, shape[-1]), np.float32)
+
+
+def stages_of(model: nnx.Module, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """The stages of a network in evaluation, and their shapes for such inputs; nothing is computed.
+
+    Raises:
+      ValueError: if it does not name them, or refuses the inputs.
+    """
+    copy = nnx.clone(model)
+    copy.eval()
+    graph, state = nnx.split(copy)
+
+    def capture(state: Any, inputs: jax.Array) -> list[jax.Array]:
+        captured = nnx.merge(graph, state)(inputs, capture=True)[1]
+        names.extend(captured)  # a dictionary would come back in the order of its names
+        return list(captured.values())
+
+    names: list[str] = []
+    try:
+        shapes = jax.eval_shape(capture, state, jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
+    except TypeError as error:
+        if "capture" not in str(error):
+            raise
+        kind = type(model).__name__
+        raise ValueError(f"`model` must name its stages, as those of `jaxcnn.models` do; {kind} does not.") from None
+    return dict(zip(names, shapes, strict=True))
+
+
+def _stage(at: str, pool: Pool) -> Callable[[Any, jax.Array], jax.Array]:
+    return lambda model, inputs: _pooled(model(inputs, capture=True)[1][at], pool).astype(jnp.float32)
+
+
+def _pooled(maps: jax.Array, pool: Pool) -> jax.Array:
+    """`(N, *space, C)` as `(N, D)`."""
+    if pool == "flatten" or maps.ndim == 2:
+        return maps.reshape(maps.shape[0], -1)
+    space = tuple(range(1, maps.ndim - 1))
+    return maps.mean(space) if pool == "mean" else maps.max(space)
