@@ -16,7 +16,8 @@ ALLOWED = {
     "data": {"geometry"},
     "training": {"geometry", "ops", "layers", "data"},
     "inspect": {"geometry", "ops", "layers", "models", "data", "training"},
-    "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect", "check"},
+    "export": {"geometry", "ops", "layers", "models", "data", "training"},
+    "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect", "export", "check"},
 }
 
 
