@@ -62,6 +62,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.check import Check
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
+    from jaxcnn.cli.export import Export
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
     from jaxcnn.cli.recipes import Recipes, recipe
@@ -72,6 +73,7 @@ def _parse(args: list[str]):
         "train": Train if name is None else functools.partial(Train, config=recipe(name).config),
         "eval": Eval,
         "predict": Predict,
+        "export": Export,
         "models": Models,
         "recipes": Recipes,
         "check": Check,

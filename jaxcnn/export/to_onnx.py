@@ -1,15 +1,18 @@
 """To ONNX, which programs without JAX run."""
 
+import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.export import symbolic_shape
-from jax.extend.core import jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr
 
 from jaxcnn.data import Augmentation, Scaling
 from jaxcnn.export.inference import Final, Inference, Weights, inference
@@ -99,12 +102,32 @@ def _graph(leaving: Inference) -> Any:
     (batch,) = symbolic_shape("batch")
     like = jax.ShapeDtypeStruct((batch, *leaving.shape), leaving.dtype)
     traced = jax.make_jaxpr(leaving.call)(like)
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # warns of types that jax2onnx leaves out, which ONNX infers
     with own_windows():
         return jax2onnx.to_onnx(
-            lambda images: jaxpr_as_fun(traced)(images)[0],
+            lambda images: _evaluate(traced, images),
             [like],
             model_name="jaxcnn",
             opset=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
+
+
+def _evaluate(traced: ClosedJaxpr, images: jax.Array) -> Any:
+    """Runs what was traced; what depends on no image is computed now, except that bytes stay bytes."""
+    values: dict[Any, Any] = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
+    values[traced.jaxpr.invars[0]] = images
+
+    def read(variable: Any) -> Any:
+        return variable.val if hasattr(variable, "val") else values[variable]
+
+    for equation in traced.jaxpr.eqns:
+        given = [read(variable) for variable in equation.invars]
+        known = not any(isinstance(x, jax.core.Tracer) or jnp.result_type(x) == jnp.int8 for x in given)
+        functions, options = equation.primitive.get_bind_params(equation.params)
+        with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+            found = equation.primitive.bind(*functions, *given, **options)
+        found = found if equation.primitive.multiple_results else [found]
+        values |= dict(zip(equation.outvars, found, strict=True))
+    return read(traced.jaxpr.outvars[0])

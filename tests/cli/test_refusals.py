@@ -31,7 +31,7 @@ REFUSED = {
     "misspelled flag": (["train", "--epoch", "3"], "Perhaps you meant: --epochs"),
     "unknown command": (
         ["trian"],
-        "Available subcommands: train, eval, predict, models, recipes, check, bench, doctor.",
+        "Available subcommands: train, eval, predict, export, models, recipes, check, bench, doctor.",
     ),
     "unknown flag first": (["--speed"], "--speed"),
     "too many words": (["models", "lenet5"], "lenet5"),
