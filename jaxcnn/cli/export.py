@@ -52,8 +52,8 @@ class Export:
             fold_batch_norm=self.fold_batch_norm,
             weights=self.weights,
         )
-        kind = done.description["output"]["kind"]
-        print(f"{done.path}: {done.size:,} bytes, gives {kind}, differs from the network by at most {done.difference:.1e}")
+        told = f"{done.size:,} bytes, gives {done.description['output']['kind']}"
+        print(f"{done.path}: {told}, differs from the network by at most {done.difference:.1e}")
         if self.weights == "int8":
             print(self._accuracy_lost(run))
         given = done.description["input"]
@@ -70,4 +70,5 @@ class Export:
             for network in (run.model, export.quantise(run.model))
         ]
         before, after = (100 * share for share in shares)
-        return f"accuracy on {name} test: {before:.2f} % with float weights, {after:.2f} % with int8 ({after - before:+.2f})"
+        change = f"{after:.2f} % with int8 ({after - before:+.2f})"
+        return f"accuracy on {name} test: {before:.2f} % with float weights, {change}"

@@ -147,9 +147,7 @@ def _fold(layer: Any, norm: Any) -> None:
         layer.use_bias = True
 
 
-def example_shape(
-    model: nnx.Module, input_shape: Sequence[int] | None, any_size: int | None = None
-) -> tuple[int, ...]:
+def example_shape(model: nnx.Module, input_shape: Sequence[int] | None, any_size: int | None = None) -> tuple[int, ...]:
     """The shape of one example, as given or as the network says it.
 
     Raises:

@@ -1,6 +1,7 @@
-"""Pools and borders in ONNX's own words; jax2onnx 0.17 slides windows over batch and channels too, and knows no batch.
+"""Convolutions, pools and borders in ONNX's own words. Imported only where jax2onnx is.
 
-Imported only where jax2onnx is.
+The converters of jax2onnx 0.17 know no convolution in three axes, slide a pool over batch and channels too, which
+onnxruntime refuses, and fail on a border where the batch size is left open.
 """
 
 import contextlib
@@ -31,6 +32,39 @@ def _value(ctx: Any, variable: Any) -> Any:
     return ctx.get_value_for_var(variable, name_hint=ctx.fresh_name("value"))
 
 
+def _transposed(ctx: Any, x: Any, shape: Sequence[Any], order: Sequence[int]) -> Any:
+    return _add(ctx, "Transpose", [x], [shape[i] for i in order], x.type.dtype, perm=[int(i) for i in order])
+
+
+class _Conv(PrimitiveLeafPlugin):
+    """ONNX wants `(N, C, *spatial)` and kernels `(O, I, *spatial)`."""
+
+    def lower(self, ctx: Any, eqn: Any) -> None:
+        """Adds the nodes of one equation."""
+        (images, kernel), (output,), params = eqn.invars, eqn.outvars, eqn.params
+        padding = np.array(params["padding"])
+        if set(params["lhs_dilation"]) - {1} or params["batch_group_count"] != 1 or (padding < 0).any():
+            raise NotImplementedError("ONNX has no convolution with input dilation, groups of the batch, or crops.")
+        lhs, rhs, out = params["dimension_numbers"]
+        x, w = (
+            _transposed(ctx, _value(ctx, variable), variable.aval.shape, order)
+            for variable, order in ((images, lhs), (kernel, rhs))
+        )
+        shape = [output.aval.shape[axis] for axis in out]
+        y = _add(
+            ctx,
+            "Conv",
+            [x, w],
+            shape,
+            x.type.dtype,
+            strides=[int(n) for n in params["window_strides"]],
+            dilations=[int(n) for n in params["rhs_dilation"]],
+            pads=[int(n) for n in padding.T.ravel()],
+            group=int(params["feature_group_count"]),
+        )
+        ctx.bind_value_for_var(output, _transposed(ctx, y, shape, np.argsort(out)))
+
+
 class _Pool(PrimitiveLeafPlugin):
     """A window over the spatial axes of `(N, *spatial, C)`; ONNX wants `(N, C, *spatial)`."""
 
@@ -50,10 +84,9 @@ class _Pool(PrimitiveLeafPlugin):
             "dilations": [int(n) for n in params["window_dilation"][1:-1]],
             "pads": [int(n) for n in pads.T.ravel()],
         }
-        x = _add(ctx, "Transpose", [x], [operand.aval.shape[i] for i in first], dtype, perm=first)
-        pooled = self.pool(ctx, x, [output.aval.shape[i] for i in first], dtype, sizes)
-        found = _add(ctx, "Transpose", [pooled], output.aval.shape, dtype, perm=last)
-        ctx.bind_value_for_var(output, found)
+        shape = [output.aval.shape[i] for i in first]
+        pooled = self.pool(ctx, _transposed(ctx, x, operand.aval.shape, first), shape, dtype, sizes)
+        ctx.bind_value_for_var(output, _transposed(ctx, pooled, shape, last))
 
     def pool(self, ctx: Any, x: Any, shape: Sequence[Any], dtype: Any, sizes: dict[str, Any]) -> Any:
         """The pooled values, channels first."""
@@ -90,9 +123,14 @@ class _Pad(PrimitiveLeafPlugin):
 
 @contextlib.contextmanager
 def own_windows() -> Iterator[None]:
-    """While open, jax2onnx converts pools and borders as here."""
+    """While open, jax2onnx converts these as here."""
     import_all_plugins()
-    own = {"reduce_window_max": _MaxPool(), "reduce_window_sum": _SumPool(), "pad": _Pad()}
+    own: dict[str, PrimitiveLeafPlugin] = {
+        "conv_general_dilated": _Conv(),
+        "pad": _Pad(),
+        "reduce_window_max": _MaxPool(),
+        "reduce_window_sum": _SumPool(),
+    }
     before = {name: PLUGIN_REGISTRY[name] for name in own}
     try:
         PLUGIN_REGISTRY.update(own)

@@ -86,7 +86,7 @@ def pictures() -> Known:
 
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory) -> Callable[..., list[np.ndarray]]:
-    """`elsewhere("onnx", (file, images), ...)`: what files answer in a new process, which imports their runtime alone."""
+    """`elsewhere("onnx", (file, images), ...)`: what files answer in a process that imports their runtime alone."""
 
     def run(kind: str, *questions: tuple[Path, np.ndarray]) -> list[np.ndarray]:
         folder = tmp_path_factory.mktemp("elsewhere")

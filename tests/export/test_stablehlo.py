@@ -15,9 +15,7 @@ from jaxcnn import data, export, layers, models
 
 def test_another_process_gives_the_same_classes(digits, pictures, elsewhere, tmp_path):
     for name, known in {"digits": digits, "pictures": pictures}.items():
-        done = export.stablehlo(
-            known.model, tmp_path / name, scaling=known.scaling, input_shape=known.images.shape[1:]
-        )
+        done = export.stablehlo(known.model, tmp_path / name, scaling=known.scaling, input_shape=known.images.shape[1:])
         assert done.size == done.path.stat().st_size and done.difference < 1e-5
     found = elsewhere(
         "stablehlo",
@@ -55,9 +53,7 @@ def call(done, images):
 def test_classes_alone_folded_and_in_bytes(pictures, tmp_path):
     options = {"scaling": pictures.scaling, "input_shape": (16, 16, 3), "platforms": ["cpu"]}
     plain = export.stablehlo(pictures.model, tmp_path / "plain", **options)
-    classes = export.stablehlo(
-        pictures.model, tmp_path / "classes", classes_only=True, fold_batch_norm=True, **options
-    )
+    classes = export.stablehlo(pictures.model, tmp_path / "classes", classes_only=True, fold_batch_norm=True, **options)
     found = call(classes, pictures.images)
     assert found.dtype == np.int32 and found.shape == (200,) and classes.size < plain.size
     np.testing.assert_array_equal(found, pictures.probabilities().argmax(-1))
