@@ -25,7 +25,8 @@ class Inference(NamedTuple):
     """A network, ready to leave."""
 
     call: Callable[[jax.Array], jax.Array]  # to be exported: the weights are inside
-    logits: Callable[[np.ndarray], np.ndarray]  # the same network as it was, on the same examples
+    examples: np.ndarray  # random ones, to try it on
+    logits: np.ndarray  # what the network says of them as it was
     shape: tuple[int, ...]  # of one example
     dtype: DTypeLike
     final: Final
@@ -38,13 +39,7 @@ class Inference(NamedTuple):
         Raises:
           RuntimeError: if it is farther than `TOLERANCE`.
         """
-        draw = np.random.default_rng(0)
-        shape = (3, *self.shape)
-        if jnp.issubdtype(self.dtype, jnp.floating):
-            examples = draw.normal(size=shape).astype(self.dtype)
-        else:  # bytes; of words the first two are in every vocabulary
-            examples = draw.integers(0, 256 if self.dtype == jnp.uint8 else 2, shape).astype(self.dtype)
-        logits, found = self.logits(examples), np.asarray(run(examples))
+        logits, found = self.logits, np.asarray(run(self.examples))
         allowed = TOLERANCE * max(1.0, float(np.abs(logits).max(initial=0)))
         if not self.classes_only:
             distance = np.abs(found - np.asarray(_answer(jnp.asarray(logits), self.final, False)))
@@ -90,7 +85,9 @@ def inference(
         return network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
 
     rebuilt = _rebuild(inside, weights)
-    outputs = jax.eval_shape(lambda x: logits_of(rebuilt(), x), jax.ShapeDtypeStruct((1, *shape), dtype)).shape[-1]
+    examples = _examples((3, *shape), dtype)
+    logits = np.asarray(jax.jit(lambda images: logits_of(reference, images))(examples))
+    outputs = logits.shape[-1]
     if final == "softmax" and outputs < 2:
         raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, for which there is 'logistic'.")
     only = "bits" if final == "logistic" else "classes"
@@ -105,16 +102,24 @@ def inference(
         "batch_norm_folded": fold,
         "weights": weights,
     }
-    original = jax.jit(lambda x: logits_of(reference, x))
     return Inference(
         lambda images: _answer(logits_of(rebuilt(), images), final, classes_only),
-        lambda images: np.asarray(original(images)),
+        examples,
+        logits,
         shape,
         dtype,
         final,
         classes_only,
         details,
     )
+
+
+def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Random examples; of words only the first two, which are in every vocabulary."""
+    draw = np.random.default_rng(0)
+    if jnp.issubdtype(dtype, jnp.floating):
+        return draw.normal(size=shape).astype(dtype)
+    return draw.integers(0, 256 if dtype == jnp.uint8 else 2, shape).astype(dtype)
 
 
 def _seen(shape: tuple[int, ...], augmentation: Augmentation | None) -> tuple[int, ...]:

@@ -95,7 +95,7 @@ def elsewhere(tmp_path_factory) -> Callable[..., list[np.ndarray]]:
             np.save(folder / f"images{number}.npy", images)
             answers.append(folder / f"answers{number}.npy")
             arguments += [file, folder / f"images{number}.npy", answers[-1]]
-        check = f"assert not {ABSENT[kind]} & set(sys.modules)\n"
+        check = f"assert not {ABSENT[kind]} & set(sys.modules), sorted(sys.modules)\n"
         clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
         command = [sys.executable, "-c", ALONE[kind] + check, *map(str, arguments)]
         done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=120)

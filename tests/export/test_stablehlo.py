@@ -10,7 +10,7 @@ from flax import nnx
 from jax.export import deserialize
 
 import jaxcnn
-from jaxcnn import data, export, layers, models
+from jaxcnn import data, export, layers, models, training
 
 
 def test_another_process_gives_the_same_classes(digits, pictures, elsewhere, tmp_path):
@@ -126,3 +126,14 @@ def test_refusals(tmp_path, pictures, digits):
     with pytest.raises(RuntimeError, match="must be within 1.0e-04 of its network; it differs by "):
         export.stablehlo(Wrong(rngs=nnx.Rngs(0)), path, input_shape=(4,), final="none")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_all_of_mnist_in_another_process(real_data, elsewhere, tmp_path):
+    train, test = data.load("mnist", "train", real_data), data.load("mnist", "test", real_data)
+    model, scaling = models.create("lenet5", rngs=nnx.Rngs(0)), data.measure_scaling(train)
+    training.fit(model, train, config=training.TrainConfig(epochs=1, batch_size=128), observer=None)
+    done = export.stablehlo(model, tmp_path / "net", scaling=scaling, classes_only=True)
+    (found,) = elsewhere("stablehlo", (done.path, test.images))
+    np.testing.assert_array_equal(found, training.predict(model, test.images, scaling).argmax(-1))
+    assert (found == test.labels).mean() > 0.96
