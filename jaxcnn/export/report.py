@@ -1,5 +1,6 @@
 """What an export leaves and tells."""
 
+import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,4 +26,5 @@ def describe(format: str, libraries: Sequence[str], classes: Sequence[str], deta
     if classes and len(classes) != outputs:
         raise ValueError(f"`classes` must name all {outputs} outputs; got {len(classes)} names.")
     versions = {library: version(library) for library in ("jaxcnn", *libraries)}
-    return {"format": format, **details, "classes": list(classes), "versions": versions}
+    told = {"format": format, **details, "classes": list(classes), "versions": versions}
+    return json.loads(json.dumps(told))  # as its readers get it

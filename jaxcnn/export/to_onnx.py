@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.export import symbolic_shape
-from jax.extend.core import ClosedJaxpr
 
 from jaxcnn.data import Augmentation, Scaling
 from jaxcnn.export.inference import Final, Inference, Weights, inference
@@ -20,6 +19,7 @@ from jaxcnn.export.report import Exported, describe
 from jaxcnn.training import write_atomically
 
 INPUT, OUTPUT = "images", "answers"
+_CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 OPSET = 21  # the newest is known to fewer programs, and gives nothing here
 
 
@@ -105,7 +105,7 @@ def _graph(leaving: Inference) -> Any:
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # warns of types that jax2onnx leaves out, which ONNX infers
     with own_windows():
         return jax2onnx.to_onnx(
-            lambda images: _evaluate(traced, images),
+            lambda images: _evaluate(traced, images)[0],
             [like],
             model_name="jaxcnn",
             opset=OPSET,
@@ -114,20 +114,23 @@ def _graph(leaving: Inference) -> Any:
         )
 
 
-def _evaluate(traced: ClosedJaxpr, images: jax.Array) -> Any:
-    """Runs what was traced; what depends on no image is computed now, except that bytes stay bytes."""
-    values: dict[Any, Any] = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
-    values[traced.jaxpr.invars[0]] = images
+def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
+    """Runs what was traced, calls inlined; what depends on no image is computed now, except that bytes stay bytes."""
+    jaxpr = traced.jaxpr
+    values: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *inputs], strict=True))
 
     def read(variable: Any) -> Any:
         return variable.val if hasattr(variable, "val") else values[variable]
 
-    for equation in traced.jaxpr.eqns:
+    for equation in jaxpr.eqns:
+        primitive, options = equation.primitive, equation.params
         given = [read(variable) for variable in equation.invars]
         known = not any(isinstance(x, jax.core.Tracer) or jnp.result_type(x) == jnp.int8 for x in given)
-        functions, options = equation.primitive.get_bind_params(equation.params)
         with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
-            found = equation.primitive.bind(*functions, *given, **options)
-        found = found if equation.primitive.multiple_results else [found]
+            if primitive.name in _CALLS:
+                found = _evaluate(next(options[name] for name in ("jaxpr", "call_jaxpr") if name in options), *given)
+            else:
+                found = primitive.bind(*given, **primitive.get_bind_params(options))
+                found = found if primitive.multiple_results else [found]
         values |= dict(zip(equation.outvars, found, strict=True))
-    return read(traced.jaxpr.outvars[0])
+    return [read(variable) for variable in jaxpr.outvars]

@@ -98,7 +98,7 @@ def elsewhere(tmp_path_factory) -> Callable[..., list[np.ndarray]]:
         check = f"assert not {ABSENT[kind]} & set(sys.modules), sorted(sys.modules)\n"
         clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
         command = [sys.executable, "-c", ALONE[kind] + check, *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return [np.load(file) for file in answers]
 
