@@ -113,8 +113,10 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
     found = []
     for path, number in dict(seen).items():
         once = sum(path == other for other, _ in seen) == 1
-        own = number is not None and once and kernels.count(kernels[number]) == 1 and readers.get(number) == 1
-        found.append(_Call(".".join(map(str, path)), mine[path], mine[kernels[number]] if own else None))
+        kernel = None
+        if number is not None and once and kernels.count(kernels[number]) == 1 and readers.get(number) == 1:
+            kernel = mine[kernels[number]]
+        found.append(_Call(".".join(map(str, path)), mine[path], kernel))
     return found
 
 

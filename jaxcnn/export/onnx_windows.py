@@ -62,7 +62,7 @@ class _Conv(PrimitiveLeafPlugin):
             pads=[int(n) for n in padding.T.ravel()],
             group=int(params["feature_group_count"]),
         )
-        ctx.bind_value_for_var(output, _transposed(ctx, y, shape, np.argsort(out)))
+        ctx.bind_value_for_var(output, _transposed(ctx, y, shape, np.argsort(out).tolist()))
 
 
 class _Pool(PrimitiveLeafPlugin):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jax.export import symbolic_shape
 
 from jaxcnn.data import Augmentation, Scaling
@@ -125,7 +126,7 @@ def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
     for equation in jaxpr.eqns:
         primitive, options = equation.primitive, equation.params
         given = [read(variable) for variable in equation.invars]
-        known = not any(isinstance(x, jax.core.Tracer) or jnp.result_type(x) == jnp.int8 for x in given)
+        known = not any(isinstance(x, Tracer) or jnp.result_type(x) == jnp.int8 for x in given)
         with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
             if primitive.name in _CALLS:
                 found = _evaluate(next(options[name] for name in ("jaxpr", "call_jaxpr") if name in options), *given)
