@@ -8,8 +8,8 @@ import tyro
 from jaxcnn import data, export, training
 from jaxcnn.cli.runs import Run, open_run
 
-_STABLEHLO = """  from jax import export, numpy
-  network = export.deserialize(bytearray(open({path!r}, "rb").read()))
+_STABLEHLO = """  import pathlib, numpy, jax.export
+  network = jax.export.deserialize(bytearray(pathlib.Path({path!r}).read_bytes()))
   print(network.call(numpy.zeros({shape}, {dtype!r})))"""
 _ONNX = """  import numpy, onnxruntime
   network = onnxruntime.InferenceSession({path!r})

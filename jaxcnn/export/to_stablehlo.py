@@ -33,8 +33,8 @@ def stablehlo(
 ) -> Exported:
     """Writes a network as a compiled function that a process with JAX alone can run, with its weights inside.
 
-        from jax import export
-        network = export.deserialize(bytearray(open("lenet5.stablehlo", "rb").read()))
+        import pathlib, jax.export
+        network = jax.export.deserialize(bytearray(pathlib.Path("lenet5.stablehlo").read_bytes()))
         answers = network.call(images)
 
     Args:

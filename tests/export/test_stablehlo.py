@@ -88,7 +88,7 @@ def test_the_logistic_function_becomes_the_unit_step(tmp_path, random):
 
 def test_crops_of_the_training_are_made_inside(tmp_path):
     model = models.create("mlp", in_features=3, num_classes=2, image_size=(4, 4), hidden=(5,), rngs=nnx.Rngs(0))
-    crop = data.Augmentation(("crop:4",))
+    crop = data.Augmentation(("crop=4",))
     images = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3)).astype(np.uint8)
     scaling = data.Scaling((0.5,) * 3, (0.25,) * 3)
     done = export.stablehlo(model, tmp_path / "net", scaling=scaling, augmentation=crop, input_shape=(6, 6, 3))
