@@ -2,13 +2,14 @@
 
 from importlib.metadata import version as _version
 
-from jaxcnn import check, data, geometry, inspect, layers, models, ops, training, weights
+from jaxcnn import check, data, export, geometry, inspect, layers, models, ops, training, weights
 
 __version__ = _version("jaxcnn")
 
 __all__ = [
     "check",
     "data",
+    "export",
     "geometry",
     "inspect",
     "layers",

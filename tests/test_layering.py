@@ -17,7 +17,8 @@ ALLOWED = {
     "training": {"geometry", "ops", "layers", "data"},
     "inspect": {"geometry", "ops", "layers", "models", "data", "training"},
     "weights": {"geometry", "ops", "layers", "models", "data", "training"},
-    "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect", "weights", "check"},
+    "export": {"geometry", "ops", "layers", "models", "data", "training"},
+    "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect", "weights", "export", "check"},
 }
 
 

@@ -63,6 +63,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.convert import Convert
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
+    from jaxcnn.cli.export import Export
     from jaxcnn.cli.features import Features
     from jaxcnn.cli.inspect import Inspect
     from jaxcnn.cli.models import Models
@@ -78,6 +79,7 @@ def _parse(args: list[str]):
         "features": Features,
         "inspect": Inspect,
         "convert": Convert,
+        "export": Export,
         "models": Models,
         "recipes": Recipes,
         "check": Check,

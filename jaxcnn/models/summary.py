@@ -112,7 +112,7 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
             windows.append(slide(inputs.shape[1:-1]) if slide and inputs.ndim > 2 else None)
             return checkpoint_name(output, f"{_MARK}{len(rows) - 1}")  # found again in the jaxpr
 
-        with _calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):
+        with calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):
             return copy(inputs)
 
     dtype = getattr(model, "input_dtype", jnp.float32)
@@ -156,7 +156,7 @@ def _parameter_count(module: nnx.Module) -> int:
 
 
 @contextlib.contextmanager
-def _calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any, Any], Any]) -> Iterator[None]:
+def calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any, Any], Any]) -> Iterator[None]:
     """While open, every call of a module of these kinds returns `record(module, input, output)` instead, once."""
     lineages = [[c for c in kind.__mro__ if "__call__" in c.__dict__] for kind in kinds]
     owners = {lineage[0] for lineage in lineages if lineage}

@@ -83,6 +83,8 @@ def choose(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs
 
 def _onednn_can(first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> bool:
     window, last = spec.window, inputs.ndim - 1
+    if not all(isinstance(size, int) for size in (*first.shape, *second.shape)):
+        return False  # a size left open: this is traced for export, to any device
     channels_last = (0, last, *range(1, last))
     if spec.dims != (channels_last, (last, last - 1, *range(last - 1)), channels_last) or spec.flip:
         return False

@@ -53,6 +53,8 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
         return None
     if spec.out_sharding is not None or arrays.explicit_sharding(inputs, kernel) is not None:
         return None
+    if not all(isinstance(size, int) for size in inputs.shape):
+        return None  # a size left open: this is traced for export, to any device
     window, (lhs, rhs, out) = spec.window, spec.dims
     outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
     last = inputs.ndim - 1

@@ -77,8 +77,8 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
             return
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file in one step: a reader sees the old text or the new, whole."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces a file in one step: a reader sees the old content or the new, whole."""
     draft = path.with_name(path.name + ".draft")
-    draft.write_text(text)
+    draft.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(draft, path)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.export import symbolic_shape
 
 from jaxcnn import models
 
@@ -141,6 +142,17 @@ def test_what_does_not_fit_is_refused_with_what_is_expected(name):
             jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, jax.ShapeDtypeStruct(bad, model.input_dtype))
         told = str(caught.value)
         assert type(model).__name__ in told and f"got {bad}" in told and "\n" not in told
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_size_of_the_batch_may_be_left_open(name):
+    model = nnx.eval_shape(lambda: build(name))
+    model.eval()
+    graph, state = nnx.split(model)
+    (batch,) = symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *REDUCED[name][0]), model.input_dtype)
+    logits = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, images)
+    assert logits.shape == (batch, CLASSES)
 
 
 VARIANTS = [

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.export import symbolic_shape
 
 from jaxcnn import ops
 from jaxcnn.ops import forms
@@ -106,5 +107,8 @@ def test_elsewhere_xlas_form_is_taken(monkeypatch):
     assert "conv_general_dilated" in primitives(rule="autodiff")
     halves = inputs.astype(jnp.bfloat16), weights.astype(jnp.bfloat16)
     assert "conv_general_dilated" in str(jax.make_jaxpr(ops.conv)(*halves))
+    (batch,) = symbolic_shape("batch")  # left open for export, to any device
+    left_open = jax.ShapeDtypeStruct((batch, *inputs.shape[1:]), inputs.dtype)
+    assert "conv_general_dilated" in str(jax.make_jaxpr(ops.conv)(left_open, weights))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert "conv_general_dilated" in primitives()

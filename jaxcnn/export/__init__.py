@@ -1,0 +1,18 @@
+"""Networks that leave: as functions for other programs, smaller and simpler where asked."""
+
+from jaxcnn.export.fold import fold_batch_norm
+from jaxcnn.export.inference import Final, Weights
+from jaxcnn.export.quantise import quantise
+from jaxcnn.export.report import Exported
+from jaxcnn.export.to_onnx import onnx
+from jaxcnn.export.to_stablehlo import stablehlo
+
+__all__ = [
+    "Exported",
+    "Final",
+    "Weights",
+    "fold_batch_norm",
+    "onnx",
+    "quantise",
+    "stablehlo",
+]

@@ -1,0 +1,159 @@
+"""The function that is exported: from images as they are stored to answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from jaxcnn import ops
+from jaxcnn.data import Augmentation, Scaling
+from jaxcnn.export.fold import example_shape, fold_batch_norm
+from jaxcnn.export.quantise import is_kernel, quantise, quantised
+from jaxcnn.ops.arrays import choice
+
+Final = Literal["softmax", "logistic", "none"]
+Weights = Literal["float", "int8"]
+TOLERANCE = 1e-4  # of an exported function against its network, relative to the largest logit where that is above 1
+_OUTPUTS = {"softmax": "probabilities", "logistic": "probabilities", "none": "logits"}
+
+
+class Inference(NamedTuple):
+    """A network, ready to leave."""
+
+    call: Callable[[jax.Array], jax.Array]  # to be exported: the weights are inside
+    examples: np.ndarray  # random ones, to try it on
+    logits: np.ndarray  # what the network says of them as it was
+    shape: tuple[int, ...]  # of one example
+    dtype: DTypeLike
+    final: Final
+    classes_only: bool
+    details: dict[str, Any]  # for the file's description
+
+    def difference(self, run: Callable[[np.ndarray], np.ndarray]) -> float:
+        """How far the exported function is from its network, on a few random examples.
+
+        Raises:
+          RuntimeError: if it is farther than `TOLERANCE`.
+        """
+        logits, found = self.logits, np.asarray(run(self.examples))
+        allowed = TOLERANCE * max(1.0, float(np.abs(logits).max(initial=0)))
+        if not self.classes_only:
+            distance = np.abs(found - np.asarray(_answer(jnp.asarray(logits), self.final, False)))
+        elif self.final == "logistic":
+            distance = np.where(found == (logits >= 0), 0, np.abs(logits))
+        else:
+            distance = logits.max(-1) - np.take_along_axis(logits, found[:, None], -1)[:, 0]
+        difference = float(distance.max(initial=0))
+        if not difference <= allowed:
+            raise RuntimeError(
+                f"the exported function must be within {allowed:.1e} of its network; it differs by {difference:.1e}."
+            )
+        return difference
+
+
+def inference(
+    model: nnx.Module,
+    *,
+    scaling: Scaling | None,
+    augmentation: Augmentation | None,
+    input_shape: Sequence[int] | None,
+    final: Final,
+    classes_only: bool,
+    fold: bool,
+    weights: Weights,
+) -> Inference:
+    """The function of a network that `stablehlo` and `onnx` export; arguments and errors as there."""
+    choice("final", final, tuple(_OUTPUTS))
+    choice("weights", weights, ("float", "int8"))
+    shape = example_shape(model, input_shape)
+    inside = fold_batch_norm(model, _seen(shape, augmentation)) if fold else nnx.clone(model)
+    reference = nnx.clone(quantise(inside) if weights == "int8" else model)
+    for network in (inside, reference):
+        network.eval()
+    # the forms for a CPU and the rules for gradients are of no use elsewhere
+    inside.set_attributes(rule="autodiff", method="lax", raise_if_not_found=False)
+    scaled = scaling is not None and bool(scaling.mean)
+    is_bytes = scaled and scaling is not None and scaling.unit == 255
+    dtype = jnp.dtype(jnp.uint8 if is_bytes else getattr(model, "input_dtype", jnp.float32))
+
+    def logits_of(network: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+        seen = images if augmentation is None else augmentation.center(images)
+        return network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
+
+    rebuilt = _rebuild(inside, weights)
+    examples = _examples((3, *shape), dtype)
+    logits = np.asarray(jax.jit(lambda images: logits_of(reference, images))(examples))
+    outputs = logits.shape[-1]
+    if final == "softmax" and outputs < 2:
+        raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, for which there is 'logistic'.")
+    only = "bits" if final == "logistic" else "classes"
+    details = {
+        "network": type(model).__name__,
+        "input": {
+            "shape": ["batch", *shape],
+            "dtype": dtype.name,
+            "scaling": None if scaling is None or not scaled else scaling._asdict(),
+        },
+        "output": {"kind": only if classes_only else _OUTPUTS[final], "count": outputs},
+        "batch_norm_folded": fold,
+        "weights": weights,
+    }
+    return Inference(
+        lambda images: _answer(logits_of(rebuilt(), images), final, classes_only),
+        examples,
+        logits,
+        shape,
+        dtype,
+        final,
+        classes_only,
+        details,
+    )
+
+
+def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Random examples; of words only the first two, which are in every vocabulary."""
+    draw = np.random.default_rng(0)
+    if jnp.issubdtype(dtype, jnp.floating):
+        return draw.normal(size=shape).astype(dtype)
+    return draw.integers(0, 256 if dtype == jnp.uint8 else 2, shape).astype(dtype)
+
+
+def _seen(shape: tuple[int, ...], augmentation: Augmentation | None) -> tuple[int, ...]:
+    """What the network is fed of examples of a shape."""
+    return shape if augmentation is None else augmentation.resized(shape)
+
+
+def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
+    """A function that puts the network together again, from bytes where asked, inside a trace."""
+    graph, state = nnx.split(model)
+    flat = dict(nnx.to_flat_state(state))
+    as_bytes = {
+        path: quantised(variable.get_value())
+        for path, variable in flat.items()
+        if weights == "int8" and is_kernel(path, variable)
+    }
+
+    def rebuilt() -> Any:
+        whole = {path: flat[path].replace(q.whole(flat[path].get_value().dtype)) for path, q in as_bytes.items()}
+        return nnx.merge(graph, nnx.from_flat_state(flat | whole), copy=True)
+
+    return rebuilt
+
+
+def _answer(logits: jax.Array, final: Final, classes_only: bool) -> jax.Array:
+    """The network's last activation, or what decides the same without it.
+
+    Softmax and the logistic function are monotonic: the largest probability is that of the largest logit, and a
+    logistic output is at least one half where its logit is not below 0.
+    """
+    if classes_only:
+        if final == "logistic":
+            return ops.unit_step(logits, rule="autodiff").astype(jnp.uint8)
+        return jnp.argmax(logits, -1).astype(jnp.int32)
+    if final == "softmax":
+        return ops.softmax(logits, rule="autodiff")
+    return ops.sigmoid(logits, rule="autodiff") if final == "logistic" else logits

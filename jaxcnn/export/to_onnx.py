@@ -1,0 +1,137 @@
+"""To ONNX, which programs without JAX run."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.core import Tracer
+from jax.export import symbolic_shape
+
+from jaxcnn.data import Augmentation, Scaling
+from jaxcnn.export.inference import Final, Inference, Weights, inference
+from jaxcnn.export.report import Exported, describe
+from jaxcnn.training import write_atomically
+
+INPUT, OUTPUT = "images", "answers"
+_CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
+OPSET = 21  # the newest is known to fewer programs, and gives nothing here
+
+
+def onnx(
+    model: nnx.Module,
+    path: str | Path,
+    *,
+    scaling: Scaling | None = None,
+    augmentation: Augmentation | None = None,
+    input_shape: Sequence[int] | None = None,
+    classes: Sequence[str] = (),
+    final: Final = "softmax",
+    classes_only: bool = False,
+    fold_batch_norm: bool = False,
+    weights: Weights = "float",
+) -> Exported:
+    """Writes a network as an ONNX graph, checks it, and runs it against the network.
+
+        import onnxruntime
+        network = onnxruntime.InferenceSession("lenet5.onnx")
+        (answers,) = network.run(None, {"images": images})
+
+    Args:
+      model: a trained network; it is used in evaluation mode and left as it was.
+      path: the file; the description is in its metadata, each value as JSON.
+      scaling: as in `stablehlo`, like everything else.
+      augmentation: that of the training.
+      input_shape: of one example.
+      classes: their names.
+      final: what the logits go through.
+      classes_only: give classes instead of probabilities.
+      fold_batch_norm: move batch normalisation into the convolutions.
+      weights: `"float"` or `"int8"`.
+
+    Returns:
+      The path, its size, how far the graph was from the network on random examples, and the description.
+
+    Raises:
+      ValueError: if an option is unknown, or the shape of an example is not known.
+      RuntimeError: if the graph is not what the network computes, or jax2onnx or onnxruntime is not installed.
+    """
+    try:
+        import jax2onnx  # noqa: F401
+        import onnx as format
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeError(f"`export.onnx` needs {error.name}: pip install 'jaxcnn[onnx]'.") from None
+    path = Path(path)
+    leaving = inference(
+        model,
+        scaling=scaling,
+        augmentation=augmentation,
+        input_shape=input_shape,
+        final=final,
+        classes_only=classes_only,
+        fold=fold_batch_norm,
+        weights=weights,
+    )
+    description = describe("onnx", ("jax2onnx",), classes, leaving.details)
+    graph = _graph(leaving)
+    for key, value in description.items():
+        graph.metadata_props.add(key=key, value=json.dumps(value))
+    format.checker.check_model(graph, full_check=True)
+    content = graph.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    difference = leaving.difference(lambda images: np.asarray(session.run(None, {INPUT: images})[0]))
+    write_atomically(path, content)
+    return Exported(path, len(content), difference, description)
+
+
+def _graph(leaving: Inference) -> Any:
+    """The function as an ONNX model.
+
+    It is traced here, not by jax2onnx, which puts its own functions in the place of NumPy's while it traces.
+    """
+    import jax2onnx
+
+    from jaxcnn.export.onnx_windows import own_windows
+
+    (batch,) = symbolic_shape("batch")
+    like = jax.ShapeDtypeStruct((batch, *leaving.shape), leaving.dtype)
+    traced = jax.make_jaxpr(leaving.call)(like)
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # warns of types that jax2onnx leaves out, which ONNX infers
+    with own_windows():
+        return jax2onnx.to_onnx(
+            lambda images: _evaluate(traced, images)[0],
+            [like],
+            model_name="jaxcnn",
+            opset=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+        )
+
+
+def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
+    """Runs what was traced, calls inlined; what depends on no image is computed now, except that bytes stay bytes."""
+    jaxpr = traced.jaxpr
+    values: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *inputs], strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if hasattr(variable, "val") else values[variable]
+
+    for equation in jaxpr.eqns:
+        primitive, options = equation.primitive, equation.params
+        given = [read(variable) for variable in equation.invars]
+        known = not any(isinstance(x, Tracer) or jnp.result_type(x) == jnp.int8 for x in given)
+        with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+            if primitive.name in _CALLS:
+                found = _evaluate(next(options[name] for name in ("jaxpr", "call_jaxpr") if name in options), *given)
+            else:
+                found = primitive.bind(*given, **primitive.get_bind_params(options))
+                found = found if primitive.multiple_results else [found]
+        values |= dict(zip(equation.outvars, found, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
