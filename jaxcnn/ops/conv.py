@@ -103,7 +103,7 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
     if on_cpu and one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
         return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
-    if on_cpu and method != "lax":
+    if on_cpu and spec.method != "lax":
         # XLA transposes both, and would compute what made them inside the transpose, cell by cell
         inputs, error = lax.optimization_barrier((inputs, error))
     gradient = _conv(
