@@ -46,15 +46,21 @@ def _no_winner(window: Window) -> np.ndarray:
 
 
 def _tap_views(inputs: jax.Array, window: Window, border: float) -> Iterator[jax.Array]:
-    """For every tap, the cell that each output sees through it."""
-    output = window.output_shape(inputs.shape[1:-1])
-    borders = [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)]
-    padded = lax.pad(inputs, np.array(border, inputs.dtype), borders)
+    """For every tap, the cell that each output sees through it; only what is seen is padded, not the inputs."""
+    sizes = inputs.shape[1:-1]
+    output, fill = window.output_shape(sizes), np.array(border, inputs.dtype)
     for tap in itertools.product(*map(range, window.shape)):
-        starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
-        stops = [a + (n - 1) * s + 1 for a, n, s in zip(starts, output, window.strides, strict=True)]
-        limits = (inputs.shape[0], *stops, inputs.shape[-1])
-        yield lax.slice(padded, (0, *starts, 0), limits, (1, *window.strides, 1))
+        starts, limits, borders = [0], [inputs.shape[0]], [(0, 0, 0)]
+        axes = zip(tap, sizes, output, window.strides, window.dilation, window.padding, strict=True)
+        for t, n, count, s, d, (low, _) in axes:
+            offset = t * d - low  # output j sees the cell s j + offset, which is there from `first` to before `last`
+            first = min(max(0, -(offset // s)), count)
+            last = max(first, min(count, (n - 1 - offset) // s + 1))
+            starts.append(s * first + offset if first < last else 0)
+            limits.append(s * (last - 1) + offset + 1 if first < last else 0)
+            borders.append((first, count - last, 0))
+        view = lax.slice(inputs, (*starts, 0), (*limits, inputs.shape[-1]), (1, *window.strides, 1))
+        yield lax.pad(view, fill, [*borders, (0, 0, 0)])
 
 
 def _first_real_taps(sizes: tuple[int, ...], window: Window) -> np.ndarray:
