@@ -65,6 +65,7 @@ BARS = (
     Bar(1, _POOL, 10, _pools()),
     Bar(1, "the same against PyTorch", 1, _pools(LAYOUTS)),
     Bar(2, f"{_GROUPED}, AlexNet's conv2", 10, (Case(("conv/alexnet-conv2/gradient",)),)),
+    Bar(2, "the same by oneDNN", 10, (Case(("conv/alexnet-conv2/gradient",), ours=ONEDNN),)),
     Bar(2, f"{_GROUPED}, depthwise 3x3", 2, (Case(("conv/depthwise/gradient",)),)),
     Bar(3, "convolution by oneDNN, geometric mean", 1.5, (Case(CONV_ROWS, ours=ONEDNN, take="mean"),)),
     Bar(3, "the same, slowest row", 0.95, (Case(CONV_ROWS, ours=ONEDNN),)),

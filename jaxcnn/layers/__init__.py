@@ -4,7 +4,7 @@ from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.inception import Inception
 from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm
-from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
+from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool, apart
 from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
 from jaxcnn.layers.table import TableConv
 from jaxcnn.layers.unit import ConvUnit
@@ -23,4 +23,5 @@ __all__ = [
     "ResidualBlock",
     "TableConv",
     "activate_and_pool",
+    "apart",
 ]

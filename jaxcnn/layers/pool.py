@@ -1,6 +1,8 @@
 """Pooling as Flax NNX modules, without parameters; and after an activation, as one operation where there is one."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -89,16 +91,32 @@ class AvgPool(_Pool):
         )
 
 
+_APART = ContextVar("apart", default=False)
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Keeps activations and pools two operations while a network is traced, so that the activations can be asked about.
+
+    What is computed is the same; but only so does it depend on the activations that a stage shows.
+    """
+    token = _APART.set(True)
+    try:
+        yield
+    finally:
+        _APART.reset(token)
+
+
 def activate_and_pool(
     inputs: ArrayLike, activation: Activation | None, pool: MaxPool | AvgPool
 ) -> tuple[jax.Array, jax.Array]:
     """The activations, and the same pooled.
 
     ReLU and max-pool are one operation, which keeps pooled arrays alone for the gradient; the activations then cost
-    nothing where nobody asks for them.
+    nothing where nobody asks for them. Inside `apart` they are two.
     """
     activations = jnp.asarray(inputs) if activation is None else activation(inputs)
-    if activation is None or not isinstance(pool, MaxPool):
+    if activation is None or not isinstance(pool, MaxPool) or _APART.get():
         return activations, pool(activations)
     if (activation.name, activation.rule, pool.rule) != ("relu", "hand", "hand"):
         return activations, pool(activations)

@@ -1,5 +1,6 @@
 """What all networks share: the check of their input, and the capture of their stages."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxcnn import geometry
+from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
 
 
@@ -42,7 +43,8 @@ class Network(nnx.Module):
           ValueError: if the images have another shape than the network expects.
         """
         geometry.expect_images(jnp.shape(images), self.input_shape, type(self).__name__)
-        captured = dict(self.stages(jnp.asarray(images)))
+        with layers.apart() if capture else contextlib.nullcontext():
+            captured = dict(self.stages(jnp.asarray(images)))
         return (captured["head"], captured) if capture else captured["head"]
 
     def head_layers(self) -> tuple[Any, ...]:

@@ -112,7 +112,7 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
             windows.append(slide(inputs.shape[1:-1]) if slide and inputs.ndim > 2 else None)
             return checkpoint_name(output, f"{_MARK}{len(rows) - 1}")  # found again in the jaxpr
 
-        with calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):
+        with calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record), layers.apart():
             return copy(inputs)
 
     dtype = getattr(model, "input_dtype", jnp.float32)

@@ -214,3 +214,14 @@ def test_unknown_names_and_options_are_answered_with_the_known_ones(name, option
 def test_the_known_options_are_listed(name, known):
     with pytest.raises(ValueError, match=known):
         models.create(name, rngs=nnx.Rngs(0), depth=3)
+
+
+def test_activations_are_kept_only_where_somebody_asks_for_them():
+    model = models.create("lenet5", num_classes=3, rngs=nnx.Rngs(0))
+    images = jnp.ones((1, 28, 28, 1))
+    kept = {}
+    for capture in (False, True):
+        call = (lambda x: model(x, capture=True)[0]) if capture else model
+        pull = jax.make_jaxpr(lambda x, call=call: jax.vjp(call, x)[1])(images)
+        kept[capture] = sum(variable.aval.size for variable in pull.jaxpr.outvars if variable.aval.size >= 28 * 28 * 6)
+    assert kept[False] < kept[True]
