@@ -16,7 +16,7 @@ def attributions(
 ) -> Figure:
     """Pictures, and beside each its maps.
 
-    Each map is on a scale of its own, which ends at the largest magnitude but for one cell in two hundred. Maps with
+    Each map is on a scale of its own, which ends at the largest magnitude but for one cell in two hundred. Methods with
     negative values have zero in the middle grey; others start with zero black.
 
     Args:
@@ -26,22 +26,28 @@ def attributions(
       title: what is seen.
     """
     shown = np.asarray(pictures)
+    by_cell = [_summed(np.asarray(found), shown.ndim) for found in maps.values()]
     images = []
     for place, picture in enumerate(shown):
         images.append(colored(picture))
-        images += [tinted(np.asarray(found)[place]) for found in maps.values()]
+        images += [tinted(found[place], signed=bool((found < 0).any())) for found in by_cell]
     captions = ["picture", *(name.replace(" ", "\n", 1) for name in maps)]
     size = min(1.0, 8.6 / len(captions))
     return style.tiles(images, captions, columns=len(captions), size=size, title=title, rows=rows)
 
 
-def tinted(values: ArrayLike) -> np.ndarray:
-    """A map `(h, w)` or `(h, w, C)` as colours `(h, w, 3)`, on its own scale."""
+def _summed(maps: np.ndarray, rank: int) -> np.ndarray:
+    """Maps without channels, of those that may have the rank of pictures."""
+    return maps.sum(-1) if maps.ndim == rank else maps
+
+
+def tinted(values: ArrayLike, *, signed: bool | None = None) -> np.ndarray:
+    """A map `(h, w)` or `(h, w, C)` as colours `(h, w, 3)`, on its own scale; with a sign if it has negative values."""
     found = np.asarray(values, np.float64)
-    found = found.sum(-1) if found.ndim == 3 else found
+    found = _summed(found, 3)
     top = np.quantile(np.abs(found), 0.995) or np.abs(found).max() or 1.0
     scaled = np.clip(found / top, -1, 1)
-    if (found < 0).any():
+    if (found < 0).any() if signed is None else signed:
         return style.SIGNED((scaled + 1) / 2)[..., :3]
     return colormaps[style.GREY](scaled)[..., :3]
 
