@@ -8,9 +8,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from flax import nnx
+
 from jaxcnn import models, training, weights
 from jaxcnn.data import Augmentation, Scaling
-from jaxcnn.weights.runs import build, sized
+from jaxcnn.weights.runs import empty, options_for, sized
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
 
@@ -60,7 +62,9 @@ def open_run(folder: Path) -> Run:
         shape, classes = tuple(shown["image_shape"]), tuple(shown["classes"])
         features = shown.get("features", shape[-1])
         config = training.TrainConfig(**description["training"])
-        model = build(network["name"], len(classes), features, sized(config, shape), network["options"], seed=0)
+        options = options_for(network["name"], sized(config, shape), network["options"])
+        built = {"name": network["name"], "num_classes": len(classes), "in_features": features, "options": options}
+        model = empty(built, nnx.Rngs(0))
     except KeyError as missing:
         raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
     except TypeError as error:

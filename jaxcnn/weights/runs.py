@@ -29,7 +29,7 @@ def read_any(path: str | Path) -> Stored:
     if not path.is_dir():
         return read(path)
     config = run_config(path)
-    model = build_from(config, nnx.Rngs(0))
+    model = empty(config, nnx.Rngs(0))
     training.restore_model(model, path)
     return Stored(path, {name: np.asarray(leaf) for name, leaf in leaves(model).items()}, config)
 
