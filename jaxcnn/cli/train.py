@@ -12,9 +12,10 @@ import tyro
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.progress import observing
-from jaxcnn.cli.runs import ARGUMENTS, build, parse_options, record_evaluation, sized, told
+from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
 from jaxcnn.training import TrainConfig
+from jaxcnn.weights.runs import build
 
 
 @dataclasses.dataclass(frozen=True)
