@@ -64,7 +64,7 @@ def excites(subject: Subject) -> list[str]:
 
     if not stages.names_stages(subject.model):
         return []
-    classes = np.argsort(-subject.probabilities, kind="stable")[:6]
+    classes = np.argsort(-subject.probabilities, kind="stable")[:4]
     shape = subject.picture.shape
     bounds = subject.scaling(np.zeros(shape, np.uint8)), subject.scaling(np.full(shape, 255, np.uint8))
     made, logits = exciting.maximise(subject.model, classes, shape, steps=64, bounds=bounds)
