@@ -67,7 +67,7 @@ def excites(subject: Subject) -> list[str]:
     classes = np.argsort(-subject.probabilities, kind="stable")[:4]
     shape = subject.picture.shape
     bounds = subject.scaling(np.zeros(shape, np.uint8)), subject.scaling(np.full(shape, 255, np.uint8))
-    made, logits = exciting.maximise(subject.model, classes, shape, steps=64, bounds=bounds)
+    made, logits = exciting.maximise(subject.model, classes, shape, steps=48, bounds=bounds)
     low, high = bounds
     pictures = 255 * (made - low) / (high - low)
     captions = [f"{subject.classes[c]}\n{value:.1f}" for c, value in zip(classes, logits, strict=True)]
