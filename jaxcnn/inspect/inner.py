@@ -1,6 +1,6 @@
 """What the stages of a network compute, and the gradient of a score by a stage."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -23,7 +23,15 @@ def stage_shapes(model: nnx.Module, images: ArrayLike) -> dict[str, tuple[int, .
     if not names_stages(model):
         raise ValueError(f"`model` must name its stages by `capture=True`; got {type(model).__name__}.")
     graph, state = taken_apart(model)
-    captured = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x, capture=True)[1], state, jnp.asarray(images))
+    leaves, tree = jax.tree.flatten((state, jnp.asarray(images)))
+    return dict(_stage_shapes(graph, tree, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)))
+
+
+@lru_cache(maxsize=64)
+def _stage_shapes(graph: Any, tree: Any, types: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, tuple[int, ...]]:
+    """Remembered, as a deep network takes long to trace."""
+    state, images = jax.tree.unflatten(tree, types)
+    captured = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x, capture=True)[1], state, images)
     return {name: tuple(stage.shape) for name, stage in captured.items()}
 
 
