@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -74,7 +75,7 @@ def test_the_readme_s_commands_exist():
     lines = re.findall(r"^(?:\S.* && )?jaxcnn (.+)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert lines
     for line in lines:
-        _parse(line.split("  #")[0].split())
+        _parse(shlex.split(line.split("  #")[0]))
 
 
 def test_the_readme_s_python_runs(tmp_path, monkeypatch):
