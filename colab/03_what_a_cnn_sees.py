@@ -130,12 +130,16 @@ print("still alike after all layers were shuffled:", ", ".join(found.ignoring())
 features = inspect.features(model, test.images, "dense2", scaling=run.scaling)
 query = int(inspect.misclassified(training.predict(model, test.images, run.scaling), test.labels)[0])
 others = np.delete(np.arange(len(features)), query)
-near = np.concatenate([
-    others[inspect.neighbours(space[others], space[[query]], 8).places] for space in (features, test.images)
-])
+near = np.concatenate(
+    [others[inspect.neighbours(space[others], space[[query]], 8).places] for space in (features, test.images)]
+)
 name = str(test.labels[query])
 plots.neighbours(
-    test.images[[query] * 2], test.images[near], [name] * 2, test.labels[near].astype(str), rows=["features", "pixels"],
+    test.images[[query] * 2],
+    test.images[near],
+    [name] * 2,
+    test.labels[near].astype(str),
+    rows=["features", "pixels"],
     title=f"the most confident mistake, truly a {name}, and its nearest neighbours; other digits are framed",
 )
 
