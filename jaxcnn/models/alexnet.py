@@ -113,17 +113,16 @@ class AlexNet(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         for number, conv in enumerate(self.convs, start=1):
-            if number in _POOLED and (number > 2 or self.norm is None):
+            norm = self.norm if number <= 2 else None
+            if number in _POOLED and norm is None:
                 maps, x = layers.activate_and_pool(conv(x), self.activation, self.pool)
-                yield f"conv{number}", maps
-                yield f"pool{number}", x
-                continue
-            x = self.activation(conv(x))
-            if number <= 2 and self.norm is not None:
-                x = self.norm(x)
-            yield f"conv{number}", x
+            else:
+                maps = self.activation(conv(x))
+                maps = maps if norm is None else norm(maps)
+                x = self.pool(maps) if number in _POOLED else maps
+            yield f"conv{number}", maps
             if number in _POOLED:
-                yield f"pool{number}", (x := self.pool(x))
+                yield f"pool{number}", x
         if self.grid is not None:
             yield "grid", (x := ops.adaptive_avg_pool(x, self.grid, rule=self.rule))
         x = x.reshape(x.shape[0], -1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, onednn
 from jaxcnn.ops.forms import Spec
-from jaxcnn.ops.onednn.form import Form, Part
+from jaxcnn.ops.onednn.form import Form, Part, whole_is_fast
 
 TABLE = Path(__file__).with_name("choices.json")
 PARTS: dict[Part, str] = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gradient"}
@@ -80,10 +80,10 @@ def choose(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs
     if jax.default_backend() != "cpu" or len(spec.window.shape) != 2 or spec.batch_groups > 1:
         return "jax"
     found = kind(spec.window, inputs.shape[spec.dims[0][1]], spec.feature_groups)
-    return fastest(found, wanted, built() and _onednn_can(first, second, spec, inputs))
+    return fastest(found, wanted, built() and _onednn_can(wanted, first, second, spec, inputs))
 
 
-def _onednn_can(first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> bool:
+def _onednn_can(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> bool:
     window, last = spec.window, inputs.ndim - 1
     if not all(isinstance(size, int) for size in (*first.shape, *second.shape)):
         return False  # a size left open: this is traced for export, to any device
@@ -96,11 +96,15 @@ def _onednn_can(first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Arr
         return False
     if 0 in (first.size, second.size, *window.output_shape(inputs.shape[1:-1])):
         return False
-    return spec.out_sharding is None and arrays.explicit_sharding(first, second) is None and not onednn.partly_mapped()
+    if spec.out_sharding is not None or arrays.explicit_sharding(first, second) is not None or onednn.partly_mapped():
+        return False
+    return whole_is_fast(first, second, _form(wanted, first, spec, inputs))
 
 
 def by_onednn(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> jax.Array:
     """That part by oneDNN."""
-    return onednn.product(
-        first, second, Form(spec.window, inputs.shape[1:-1], spec.feature_groups, wanted, first.dtype)
-    )
+    return onednn.product(first, second, _form(wanted, first, spec, inputs))
+
+
+def _form(wanted: Part, first: jax.Array, spec: Spec, inputs: jax.Array) -> Form:
+    return Form(spec.window, inputs.shape[1:-1], spec.feature_groups, wanted, first.dtype)

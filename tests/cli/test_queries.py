@@ -58,6 +58,7 @@ def test_doctor_tells_versions_and_devices(jaxcnn):
         assert re.search(rf"^  {name} +{re.escape(metadata.version(name))}$", outcome.out, flags=re.MULTILINE), name
     assert "devices of the default backend, cpu:" in outcome.out
     assert outcome.out.count("  cpu\n") == 4, "the tests run with four devices"
+    assert re.search(r"depthwise .* jax \d", outcome.out), "how convolutions are computed here"
 
 
 def test_doctor_tells_what_is_missing_and_how_to_add_it(jaxcnn, monkeypatch):

@@ -275,3 +275,10 @@ def test_outside_a_checkout_it_says_so(tmp_path, monkeypatch, capsys):
     assert main(["bench", "--list"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "needs a checkout of the repository" in error
+
+
+def test_the_table_of_methods_is_that_of_the_results():
+    from experiments.benchmarks import choices
+    from jaxcnn.ops import choice
+
+    assert choices.table(results.all_documents()) == choice.table(), "run `jaxcnn bench --choices`"

@@ -7,6 +7,7 @@ import pytest
 
 from jaxcnn import geometry, ops
 from jaxcnn.ops import choice, onednn
+from jaxcnn.ops.onednn import form
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def test_kinds(channels, groups, window, strides, kind):
 
 
 def test_the_table_that_comes_with_the_library_is_whole():
+    assert {"0.10", "0.12"} <= choice.table().keys()
     for kinds in choice.table().values():
-        for kind, parts in kinds.items():
-            assert kind in choice.KINDS
-            for part, methods in parts.items():
-                assert part in choice.PARTS
-                assert methods and all(method in ("jax", "onednn") and ratio > 0 for method, ratio in methods.items())
+        assert kinds.keys() == set(choice.KINDS)
+        for parts in kinds.values():
+            assert parts.keys() == choice.PARTS.keys()
+            assert all(methods.keys() == {"jax", "onednn"} for methods in parts.values())
 
 
 def test_the_fastest_that_can_be_had(table):
@@ -99,3 +100,16 @@ def test_auto_leaves_alone_what_onednn_cannot_do(table):
     assert _calls(lambda x, w: ops.conv(x, w, padding=-1), x, w) == 0
     assert _calls(lambda x, w: ops.conv(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)), x, w) == 0
     assert _calls(ops.conv, x[:0], w) == 0
+
+
+@pytest.mark.skipif(not onednn.available(), reason=onednn.reason())
+def test_auto_refuses_nothing_for_which_onednn_has_no_fast_code(table, monkeypatch, random):
+    both = {"jax": 1.0, "onednn": 2.0}
+    table({kind: dict.fromkeys(choice.PARTS, both) for kind in choice.KINDS})
+    x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((1, 8, 8, 16), (3, 3, 16, 4)))
+    original = form.implementation
+    monkeypatch.setattr(
+        form, "implementation", lambda *call: "ref:any" if call[2].wanted == "kernel" else original(*call)
+    )
+    assert _calls(lambda x, w: ops.conv(x, w), x, w) == 0  # its gradients may be asked for
+    assert jnp.all(jnp.isfinite(jax.grad(lambda w: ops.conv(x, w).sum())(w)))

@@ -1,7 +1,7 @@
 """The description of one call: which array of a convolution is computed from the two others."""
 
 import ctypes
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +81,22 @@ def describe(first: jax.Array, second: jax.Array, form: Form) -> np.ndarray:
         [high for _, high in window.padding],
     ]
     return np.array([value for field in fields for value in field], np.int64)
+
+
+def whole_is_fast(first: jax.Array, second: jax.Array, form: Form) -> bool:
+    """Whether oneDNN has fast code for all three arrays, so that every derivative is fast too."""
+    kinds = {part: jax.ShapeDtypeStruct(shape, form.dtype) for part, shape in shapes(first, second, form).items()}
+    for wanted in AXES:
+        first_kind, second_kind = (kinds[part] for part in operands(wanted))
+        if not is_fast(first_kind, second_kind, form._replace(wanted=wanted)):
+            return False
+    return True
+
+
+def is_fast(first: Any, second: Any, form: Form) -> bool:
+    """Whether oneDNN has code for a call that is more than its reference."""
+    found = implementation(first, second, form)
+    return bool(found) and not found.startswith("ref")
 
 
 def implementation(first: jax.Array, second: jax.Array, form: Form) -> str:
