@@ -1,6 +1,7 @@
 """What a stage of a network makes of images, as rows of numbers."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import jax
@@ -10,6 +11,8 @@ from flax import nnx
 
 from jaxcnn import training
 from jaxcnn.data import Augmentation, Scaling, Stream
+from jaxcnn.inspect.scores import taken_apart
+from jaxcnn.inspect.stages import names_stages
 
 Pool = Literal["mean", "max", "flatten"]
 
@@ -61,9 +64,18 @@ def stages_of(model: nnx.Module, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]
     Raises:
       ValueError: if it does not name them, or refuses the inputs.
     """
-    copy = nnx.clone(model)
-    copy.eval()
-    graph, state = nnx.split(copy)
+    if not names_stages(model):
+        raise ValueError(
+            f"`model` must name its stages, as those of `jaxcnn.models` do; {type(model).__name__} does not."
+        )
+    graph, state = taken_apart(model)
+    leaves, tree = jax.tree.flatten((state, jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)))
+    return dict(_traced(graph, tree, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)))
+
+
+@lru_cache(maxsize=64)
+def _traced(graph: Any, tree: Any, types: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Remembered, as a deep network takes long to trace."""
 
     def capture(state: Any, inputs: jax.Array) -> list[jax.Array]:
         captured = nnx.merge(graph, state)(inputs, capture=True)[1]
@@ -71,13 +83,7 @@ def stages_of(model: nnx.Module, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]
         return list(captured.values())
 
     names: list[str] = []
-    try:
-        shapes = jax.eval_shape(capture, state, jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
-    except TypeError as error:
-        if "capture" not in str(error):
-            raise
-        kind = type(model).__name__
-        raise ValueError(f"`model` must name its stages, as those of `jaxcnn.models` do; {kind} does not.") from None
+    shapes = jax.eval_shape(capture, *jax.tree.unflatten(tree, types))
     return dict(zip(names, shapes, strict=True))
 
 

@@ -1,6 +1,6 @@
 """What the stages of a network compute, and the gradient of a score by a stage."""
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,29 +10,17 @@ from flax import nnx
 from jax.extend import core
 from jax.typing import ArrayLike
 
+from jaxcnn.inspect.extracting import stages_of
 from jaxcnn.inspect.scores import chosen, in_batches, taken_apart
-from jaxcnn.inspect.stages import names_stages
 
 
 def stage_shapes(model: nnx.Module, images: ArrayLike) -> dict[str, tuple[int, ...]]:
-    """Shape of each stage's activations, batch included, by name.
+    """Shape of each stage's activations, batch included, by name, in the order of the call.
 
     Raises:
       ValueError: if the network does not name its stages.
     """
-    if not names_stages(model):
-        raise ValueError(f"`model` must name its stages by `capture=True`; got {type(model).__name__}.")
-    graph, state = taken_apart(model)
-    leaves, tree = jax.tree.flatten((state, jnp.asarray(images)))
-    return dict(_stage_shapes(graph, tree, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)))
-
-
-@lru_cache(maxsize=64)
-def _stage_shapes(graph: Any, tree: Any, types: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, tuple[int, ...]]:
-    """Remembered, as a deep network takes long to trace."""
-    state, images = jax.tree.unflatten(tree, types)
-    captured = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x, capture=True)[1], state, images)
-    return {name: tuple(stage.shape) for name, stage in captured.items()}
+    return {name: tuple(stage.shape) for name, stage in stages_of(model, jnp.asarray(images)).items()}
 
 
 def expect_stage(model: nnx.Module, images: ArrayLike, at: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxcnn.inspect import exciting, inner, probes, stages, trusting
+from jaxcnn.inspect import exciting, extracting, probes, stages, trusting
 from jaxcnn.inspect.examples import Examples, some_examples
 from jaxcnn.inspect.page import section
 from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
@@ -28,8 +28,8 @@ def alike(subject: Subject) -> list[str]:
     other = (some.images != subject.picture).any((1, 2, 3))  # not the picture itself
     some = some._replace(images=some.images[other], labels=some.labels[other])
     at = [name for name in subject.activations if name != "head"][-1]
-    features = inner.features_at(subject.model, subject.scaling(some.images), at)
-    query = subject.activations[at]
+    features = extracting.features(subject.model, some.images, at, scaling=subject.scaling, pool="flatten")
+    query = subject.activations[at].reshape(1, -1)
     by_feature = probes.neighbours(features, query, min(8, len(features)))
     by_pixel = probes.neighbours(some.images, subject.picture[None], min(8, len(features)))
     indices = np.concatenate([by_feature.places, by_pixel.places])

@@ -1,6 +1,6 @@
 """GoogLeNet: Szegedy et al. 2015, "Going deeper with convolutions"."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -111,7 +111,6 @@ class GoogLeNet(Network):
                 )
         self.blocks = nnx.Dict(blocks)
         self.auxiliary_heads = nnx.Dict(heads)
-        self.auxiliaries = dict.fromkeys(heads, 0.3)
         self.norm = nnx.data(None if batch_norm else layers.LocalResponseNorm(rule=rule))
         # torchvision rounds sizes up: one cell behind does that, and nothing where the window ends with the image
         behind = [(0, 1), (0, 1)]
@@ -121,6 +120,11 @@ class GoogLeNet(Network):
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.head = nnx.Linear(features, num_classes, **plain)
         self.input_shape = (None, None, in_features)
+
+    @property
+    def auxiliaries(self) -> Mapping[str, float]:
+        """Those of the auxiliary heads."""
+        return dict.fromkeys(self.auxiliary_heads, 0.3)
 
     def head_layers(self) -> tuple[Any, ...]:
         """The last layer, and those of the auxiliary heads."""
@@ -137,7 +141,7 @@ class GoogLeNet(Network):
         for name in BLOCKS:
             x = {"4a": self.pool, "5a": self.last_pool}.get(name, lambda x: x)(x)
             yield f"inception{name}", (x := self.blocks[name](x))
-            if self.auxiliaries and name in AUXILIARY_AFTER and not self.dropout.deterministic:
+            if self.auxiliary_heads and name in AUXILIARY_AFTER and not self.dropout.deterministic:
                 yield AUXILIARY_AFTER[name], self.auxiliary_heads[AUXILIARY_AFTER[name]](x)
         yield "mean", (x := ops.global_avg_pool(x))
         yield "head", self.head(self.dropout(x))

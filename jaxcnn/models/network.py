@@ -22,8 +22,16 @@ class Network(nnx.Module):
     input_shape: tuple[int | None, ...]
     input_dtype: DTypeLike = jnp.float32
     head: Any  # the last layer, where one layer gives the logits
-    auxiliaries: Mapping[str, float] = {}  # stages that are logits too, in training, and the weights of their losses
-    max_norms: Mapping[str, float] = {}  # parameters whose columns training keeps below an L2 norm
+
+    @property
+    def auxiliaries(self) -> Mapping[str, float]:
+        """Stages that are logits too, in training, and the weights of their losses."""
+        return {}
+
+    @property
+    def max_norms(self) -> Mapping[str, float]:
+        """Bounds on the L2 norm of parameters' columns, kept in training."""
+        return {}
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations, the logits last, as `head`."""

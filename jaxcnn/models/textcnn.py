@@ -1,6 +1,6 @@
 """Kim's sentence classifier: Kim 2014, "Convolutional neural networks for sentence classification"."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import jax
@@ -95,10 +95,15 @@ class TextCNN(Network):
             features * len(windows), num_classes, kernel_init=nnx.initializers.zeros_init(), **numbers
         )
         self.activation = layers.Activation("relu", rule=rule)
-        self.max_norms = {"head/kernel": max_norm}
+        self.max_norm = max_norm
         self.dtype = numbers["dtype"]
         self.rule: Rule = rule
         self.input_shape = (None,)
+
+    @property
+    def max_norms(self) -> Mapping[str, float]:
+        """That of each class's weights."""
+        return {"head/kernel": self.max_norm}
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""

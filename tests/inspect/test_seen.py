@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxcnn import inspect
-from jaxcnn.inspect.inner import features_at
+from jaxcnn.inspect.inner import features_at, last_maps
+from jaxcnn.models.resnet import CifarResNet
 
 
 def test_features_come_in_batches_that_cut_what_fills_them(random, small):
@@ -87,3 +89,8 @@ def test_a_network_that_is_as_sure_as_right_has_no_error(random):
     for labels, bins, message in (([0], 10, "`labels` must be one for each of 2"), ([0, 1], 0, "`bins` must be")):
         with pytest.raises(ValueError, match=message):
             inspect.calibration(np.eye(2), labels, bins)
+
+
+def test_the_last_maps_are_those_of_the_last_stage_not_of_the_last_name():
+    model = nnx.eval_shape(lambda: CifarResNet(depth=62, widths=(2, 2, 2), rngs=nnx.Rngs(0)))
+    assert last_maps(model, np.zeros((1, 32, 32, 3), np.float32)) == "conv4_10"

@@ -195,5 +195,10 @@ def test_every_option_gives_a_network_that_computes(name, options):
     assert jax.tree.map(lambda g: g.shape, gradient) == jax.tree.map(lambda p: p.shape, params)
 
 
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+def test_what_is_static_in_it_can_be_a_key(name):
+    hash(nnx.graphdef(nnx.eval_shape(lambda: build(name))))  # by which compiled functions are found again
+
+
 def test_every_network_is_reduced_here():
     assert set(REDUCED) == set(models.MODELS)

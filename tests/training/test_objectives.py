@@ -56,8 +56,12 @@ class Aided(models.Network):
 
     def __init__(self, rngs, auxiliaries):
         self.first, self.middle, self.head = (nnx.Linear(i, o, rngs=rngs) for i, o in ((256, 8), (8, 3), (8, 3)))
-        self.auxiliaries = auxiliaries
+        self.weights = tuple(auxiliaries.items())
         self.input_shape = (16, 16, 1)
+
+    @property
+    def auxiliaries(self):
+        return dict(self.weights)
 
     def stages(self, x):
         yield "first", (x := self.first(x.reshape(len(x), -1)))
