@@ -29,8 +29,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.benchmarks.measure import about, commit
 from experiments.benchmarks.results import RESULTS, slug
+from experiments.provenance import about, commit
 from experiments.speedrun.run import EVALUATED, RECIPE, Pictures, Plan, compiled, trial
 from jaxcnn import data, training
 

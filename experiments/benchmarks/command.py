@@ -69,6 +69,7 @@ def _measure(
     only_list: bool,
 ) -> None:
     os.environ.setdefault("KERAS_BACKEND", "jax")
+    from experiments import provenance
     from experiments.benchmarks import measure, results, tables
     from experiments.benchmarks.rows import PEERS, chosen_contestants, chosen_rows
 
@@ -83,7 +84,7 @@ def _measure(
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first start
-    about = measure.about()
+    about = provenance.about()
     out = Path(out) if out else None if quick else results.path_for(about)
     document = results.opened(out, about)
     done, started = [], time.perf_counter()

@@ -1,35 +1,16 @@
 """From rows to figures: one row after the other, each with all its contestants alive at once."""
 
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import timing
 from experiments.benchmarks.contestants import Contestant, LeftOut, forget
 from experiments.benchmarks.networks import Task
 from experiments.benchmarks.rows import OURS, Row
+from experiments.provenance import commit
 from jaxcnn.training.speed import peak_flops
-
-_PACKAGES = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "keras", "equinox", "torch", "numpy", "onednn-cpu-gomp")
-
-
-def about() -> dict[str, Any]:
-    """Where and with what these figures are measured."""
-    import jax
-
-    return {
-        "device": jax.devices()[0].device_kind,
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
-    }
 
 
 def measure(row: Row, names: Sequence[str], *, rounds: int, budget: float, say: Callable[[str], None]) -> dict:
@@ -96,31 +77,3 @@ def _add_throughput(contestants: dict[str, Any], task: Task) -> None:
 
 def _rounded(values: timing.Spread) -> dict[str, float]:
     return {key: float(f"{value:.4g}") for key, value in values._asdict().items()}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def commit() -> str | None:
-    """Of the checkout, with a plus where files differ from it."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True)
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--", "../../jaxcnn", "."], cwd=here, capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return head.stdout.strip() + "+" * bool(changed.stdout.strip()) if head.returncode == 0 else None

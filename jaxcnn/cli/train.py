@@ -26,7 +26,7 @@ class Train:
     """Network, by its name in `jaxcnn models`."""
     data: str = "digits"
     """Data set: digits (embedded, needs no files), mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette,
-    tfds:NAME, folder:PATH, npz:PATH, idx:PATH, fsdd, rt-polarity."""
+    tfds:NAME, folder:PATH, npz:PATH, idx:PATH, mnist1d, fsdd, rt-polarity."""
     data_dir: Path | None = None
     """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
     image_size: int | None = None

@@ -1,0 +1,91 @@
+"""The index of all experiments, and the words in them that are made from their files of values.
+
+`python -m experiments` lists them; `python -m experiments --write` writes each docstring's Result and Cost, and
+`experiments/README.md`.
+"""
+
+import argparse
+import importlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from experiments.form import Experiment, result_lines
+
+HERE = Path(__file__).parent
+_NONE_YET = "None yet: not run in full."
+
+
+def experiments() -> Iterator[Experiment]:
+    """All of them, by name."""
+    for path in sorted(HERE.glob("*.py")):
+        if re.search(r"^EXPERIMENT = ", path.read_text(), re.MULTILINE):
+            yield importlib.import_module(f"experiments.{path.stem}").EXPERIMENT
+
+
+def generated(experiment: Experiment, heading: str) -> list[str]:
+    """What a docstring must say under Result or Cost."""
+    if not experiment.path.exists():
+        return [_NONE_YET] if heading == "Result" else [experiment.section("Cost")]
+    document = json.loads(experiment.path.read_text())
+    if heading == "Result":
+        return result_lines(experiment, document)
+    minutes = document["seconds"] / 60 / len(document["seeds"])
+    return [f"{minutes:.1f} minutes a seed, where the result comes from."]
+
+
+def with_section(source: str, heading: str, lines: Sequence[str]) -> str:
+    """A script's text with other words under a heading."""
+    body = "\n".join(f"  {line}".rstrip() for line in lines)
+    following = r'(?=\n\n(?:\w+:\n)|\n""")'
+    found, count = re.subn(rf"(?<=^{heading}:\n).*?{following}", lambda _: body, source, count=1, flags=re.S | re.M)
+    if not count:
+        raise ValueError(f"a script must have the section {heading}; this has none: {source[:60]!r}.")
+    return found
+
+
+def readme() -> str:
+    """The table of claims."""
+    lines = [
+        "# Experiments",
+        "",
+        "One question a script, public names only. Each opens with hypothesis, proxy, protocol and expected result,",
+        "takes `--seeds`, `--quick` and `--out`, and leaves its values and figure in [results](results). This page and",
+        "every script's Result are written from those by `python -m experiments --write`; a test holds them equal.",
+        "",
+        "| experiment | claim | holds | published | here | gap |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    costs = ["", "| command | cost |", "| --- | --- |"]
+    for experiment in experiments():
+        link = f"[{experiment.name}]({experiment.name}.py)"
+        costs.append(f"| `{experiment.section('Command')}` | {experiment.section('Cost')} |")
+        if not experiment.path.exists():
+            lines.append(f"| {link} | {experiment.section('Hypothesis')} | not run | | | |")
+            continue
+        document = json.loads(experiment.path.read_text())
+        for claim in experiment.claims(document):
+            holds = "yes" if claim.holds else "**no**"
+            lines.append(f"| {link} | {claim.text} | {holds} | {claim.published} | {claim.ours} | {claim.gap} |")
+            link = ""
+    return "\n".join([*lines, *costs]) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Lists the experiments, or writes what is made from their values."""
+    parser = argparse.ArgumentParser("python -m experiments", description="Lists the experiments.")
+    parser.add_argument("--write", action="store_true", help="write every Result and Cost, and README.md, anew")
+    options = parser.parse_args(words)
+    for experiment in experiments():
+        print(f"{experiment.section('Command'):60} {experiment.doc.partition(chr(10))[0]}")
+        if options.write:
+            path = HERE / f"{experiment.name}.py"
+            source = path.read_text()
+            for heading in ("Result", "Cost"):
+                source = with_section(source, heading, generated(experiment, heading))
+            path.write_text(source)
+            importlib.reload(importlib.import_module(experiment.module))
+    if options.write:
+        (HERE / "README.md").write_text(readme())
+    return 0
