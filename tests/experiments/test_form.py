@@ -7,6 +7,7 @@ import pytest
 
 from experiments import index
 from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarised
+from experiments.marked import README
 
 ALL = list(index.experiments())
 DOC = """A question.
@@ -87,6 +88,7 @@ def test_its_words_are_those_of_its_values(experiment):
 
 def test_the_index_is_made_from_the_values():
     assert (index.HERE / "README.md").read_text() == index.readme()
+    assert index.results() in README.read_text()
 
 
 @pytest.mark.parametrize("experiment", ALL, ids=lambda experiment: experiment.name)
