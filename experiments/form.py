@@ -202,12 +202,12 @@ def verdict(claim: Claim) -> str:
 def result_lines(experiment: Experiment, document: Document) -> list[str]:
     """What a docstring says under Result."""
     seeds, of = document["seeds"], document["versions"]
+    where = f"{document['cores']} core{'s' * (document['cores'] > 1)} of {document['processor'] or document['device']}"
     lines = [
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, jax {of['jax']}, {document['cores']} cores of a "
-        f"{document['processor'] or document['device']}, {document['date'][:10]}, commit {document['commit']}."
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, jax {of['jax']}, "
+        f"{where if document['device'] == 'cpu' else document['device']}, "
+        f"{document['date'][:10]}, commit {document['commit']}."
     ]
-    if document["device"] != "cpu":
-        lines[0] = lines[0].replace(f"{document['cores']} cores of a ", f"one {document['device']}, ")
     lines += [f"- {verdict(claim)}" for claim in experiment.claims(document)]
     wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  " * (line[0] == "-"))]
     for title, rows in document["tables"].items():
