@@ -77,7 +77,7 @@ def choose(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs
     """The method that computes the wanted part of a convolution of `inputs`, out of the two others."""
     if spec.method != "auto":
         return spec.method
-    if jax.default_backend() != "cpu" or len(spec.window.shape) != 2 or spec.batch_groups > 1:
+    if jax.default_backend() != "cpu" or len(spec.window.shape) > 2 or spec.batch_groups > 1:
         return "jax"
     found = kind(spec.window, inputs.shape[spec.dims[0][1]], spec.feature_groups)
     return fastest(found, wanted, built() and _onednn_can(wanted, first, second, spec, inputs))
