@@ -49,6 +49,7 @@ class Experiment(NamedTuple):
       shown: titles of the tables that the docstring shows; by default all.
       seeds: those that are run where none are asked for.
       add_arguments: adds arguments of the experiment's own.
+      over: what the seeds stand for, and another name of the argument `--seeds`, as `"folds"`.
     """
 
     module: str
@@ -59,6 +60,7 @@ class Experiment(NamedTuple):
     shown: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    over: str = "seeds"
 
     @property
     def name(self) -> str:
@@ -78,7 +80,8 @@ class Experiment(NamedTuple):
     def main(self, words: Sequence[str] | None = None) -> int:
         """Runs it, prints what was found, writes values and figure; 2 for input that does not fit."""
         parser = argparse.ArgumentParser(f"python -m {self.module}", description=self.doc.partition("\n")[0])
-        parser.add_argument("--seeds", type=int, nargs="+", default=list(self.seeds))
+        names = dict.fromkeys(["--seeds", f"--{self.over}"])
+        parser.add_argument(*names, dest="seeds", type=int, nargs="+", default=list(self.seeds))
         parser.add_argument("--quick", action="store_true", help="much smaller, to see that it runs")
         parser.add_argument("--out", type=Path, help=f"file of values; by default {self.path.name}, with --quick none")
         parser.add_argument("--add", action="store_true", help="keep the seeds that the file already has")
@@ -202,8 +205,9 @@ def verdict(claim: Claim) -> str:
 def result_lines(experiment: Experiment, document: Document) -> list[str]:
     """What a docstring says under Result."""
     seeds, of = document["seeds"], document["versions"]
+    counted = experiment.over if len(seeds) > 1 else experiment.over.removesuffix("s")
     lines = [
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, jax {of['jax']}, {document['cores']} cores of a "
+        f"{len(seeds)} {counted}, jax {of['jax']}, {document['cores']} cores of a "
         f"{document['processor'] or document['device']}, {document['date'][:10]}, commit {document['commit']}."
     ]
     if document["device"] != "cpu":
