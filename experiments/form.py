@@ -20,6 +20,7 @@ from jaxcnn import training
 RESULTS = Path(__file__).parent / "results"
 HEADINGS = ("Hypothesis", "Proxy", "Protocol", "Expected", "Result", "Command", "Cost")
 WIDTH = 118
+_FOR_ALL = ("seeds", "quick", "out", "add")  # arguments of every experiment
 
 # of one seed, by title (which ends in the unit, after a comma), row and column
 Tables = dict[str, dict[str, dict[str, float]]]
@@ -99,7 +100,9 @@ class Experiment(NamedTuple):
     def run(self, options: argparse.Namespace) -> Document:
         """One seed after the other; what is there is written after each."""
         out = options.out or (None if options.quick else self.path)
-        runs, spent = earlier(out) if options.add and out and out.exists() else ({}, 0.0)
+        own = {key: _told(value) for key, value in vars(options).items() if key not in _FOR_ALL}
+        facts = {"quick": options.quick, "options": own} | about()
+        runs, spent = earlier(out, facts) if options.add and out and out.exists() else ({}, 0.0)
         document: Document = {}
         for seed in [seed for seed in dict.fromkeys(options.seeds) if seed not in runs] or [None]:
             began = time.perf_counter()
@@ -108,10 +111,9 @@ class Experiment(NamedTuple):
                 spent += time.perf_counter() - began
             document = {
                 "experiment": self.name,
-                "quick": options.quick,
                 "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
                 "commit": commit(),
-                **about(),
+                **facts,
                 "seeds": sorted(runs),
                 "seconds": round(spent, 1),
                 "tables": summarised(runs),
@@ -128,16 +130,21 @@ def say(*words: Any) -> None:
     print(*words, file=sys.stderr, flush=True)
 
 
-def earlier(path: Path) -> tuple[dict[int, Tables], float]:
-    """Values by seed, and the seconds they took, from a file of this machine's kind and these versions.
+def _told(value: Any) -> Any:
+    """An option as a file of values has it, without the folders of this machine."""
+    return re.sub(r"[^:]*/", "", str(value)) if isinstance(value, str | Path) else value
+
+
+def earlier(path: Path, facts: Mapping[str, Any]) -> tuple[dict[int, Tables], float]:
+    """Values by seed, and the seconds they took, from a file of this machine's kind, these versions and options.
 
     Raises:
       ValueError: if it comes from others.
     """
     document = json.loads(path.read_text())
-    differ = sorted(key for key, value in about().items() if key != "platform" and document[key] != value)
+    differ = sorted(key for key, value in facts.items() if key != "platform" and document.get(key) != value)
     if differ:
-        raise ValueError(f"`--add` needs values of this machine and these versions; {path} differs in {differ}.")
+        raise ValueError(f"`--add` needs this machine, these versions and options; {path} differs in {differ}.")
     runs: dict[int, Tables] = {}
     for place, seed in enumerate(document["seeds"]):
         runs[seed] = {
