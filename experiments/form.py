@@ -69,6 +69,11 @@ class Experiment(NamedTuple):
         return self.module.rpartition(".")[2]
 
     @property
+    def one(self) -> str:
+        """What a seed is called."""
+        return self.over.removesuffix("s")
+
+    @property
     def path(self) -> Path:
         """The file of its values."""
         return RESULTS / f"{self.name}.json"
@@ -102,23 +107,23 @@ class Experiment(NamedTuple):
         out = options.out or (None if options.quick else self.path)
         own = {key: _told(value) for key, value in vars(options).items() if key not in _FOR_ALL}
         facts = {"quick": options.quick, "options": own} | about()
-        runs, spent = earlier(out, facts) if options.add and out and out.exists() else ({}, 0.0)
-        document: Document = {}
+        document: Document = earlier(out, facts) if options.add and out and out.exists() else {}
+        runs, spent = by_seed(document), document.get("seconds", 0.0)
         for seed in [seed for seed in dict.fromkeys(options.seeds) if seed not in runs] or [None]:
-            began = time.perf_counter()
             if seed is not None:
+                began = time.perf_counter()
                 runs[seed] = self.one_seed(seed, options)
                 spent += time.perf_counter() - began
-            document = {
-                "experiment": self.name,
-                "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
-                "commit": commit(),
-                **facts,
-                "seeds": sorted(runs),
-                "seconds": round(spent, 1),
-                "tables": summarised(runs),
-            }
-            if out is not None:
+                document = {
+                    "experiment": self.name,
+                    "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
+                    "commit": commit(),
+                    **facts,
+                    "seeds": sorted(runs),
+                    "seconds": round(spent, 1),
+                    "tables": summarised(runs),
+                }
+            if out is not None:  # of no new seeds too: what is drawn may be new
                 out.parent.mkdir(parents=True, exist_ok=True)
                 training.write_atomically(out, json.dumps(document, indent=1) + "\n")
                 self.figure(document).savefig(out.with_suffix(".png"), dpi=110)
@@ -135,25 +140,30 @@ def _told(value: Any) -> Any:
     return re.sub(r"[^:]*/", "", str(value)) if isinstance(value, str | Path) else value
 
 
-def earlier(path: Path, facts: Mapping[str, Any]) -> tuple[dict[int, Tables], float]:
-    """Values by seed, and the seconds they took, from a file of this machine's kind, these versions and options.
+def earlier(path: Path, facts: Mapping[str, Any]) -> Document:
+    """A file of values, of this machine's kind, these versions and options.
 
     Raises:
       ValueError: if it comes from others.
     """
     document = json.loads(path.read_text())
-    differ = sorted(key for key, value in facts.items() if key != "platform" and document.get(key) != value)
+    differ = sorted(key for key, value in facts.items() if key != "platform" and document.get(key, {}) != value)
     if differ:
         raise ValueError(f"`--add` needs this machine, these versions and options; {path} differs in {differ}.")
-    runs: dict[int, Tables] = {}
-    for place, seed in enumerate(document["seeds"]):
-        runs[seed] = {
+    return document
+
+
+def by_seed(document: Document) -> dict[int, Tables]:
+    """The values that were summarised."""
+    return {
+        seed: {
             title: {
                 row: {column: cell["values"][place] for column, cell in cells.items()} for row, cells in rows.items()
             }
             for title, rows in document["tables"].items()
         }
-    return runs, document["seconds"]
+        for place, seed in enumerate(document.get("seeds", ()))
+    }
 
 
 def summarised(runs: Mapping[int, Tables]) -> dict[str, Any]:
@@ -209,18 +219,24 @@ def verdict(claim: Claim) -> str:
     return f"{'Holds' if claim.holds else 'Does not hold'}: {claim.text} ({claim.ours}{published}{gap})."
 
 
+def wrap(text: str, indent: str = "") -> list[str]:
+    """A docstring's lines, a number and its unit in one of them; the second and later ones are indented."""
+    kept = re.sub(r"(?<=\d) (?=%)", "\xa0", text)
+    lines = textwrap.wrap(kept, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
+
+
 def result_lines(experiment: Experiment, document: Document) -> list[str]:
     """What a docstring says under Result."""
     seeds, of = document["seeds"], document["versions"]
-    counted = experiment.over if len(seeds) > 1 else experiment.over.removesuffix("s")
+    counted = experiment.over if len(seeds) > 1 else experiment.one
+    where = f"{document['cores']} core{'s' * (document['cores'] > 1)} of {document['processor'] or document['device']}"
     lines = [
-        f"{len(seeds)} {counted}, jax {of['jax']}, {document['cores']} cores of a "
-        f"{document['processor'] or document['device']}, {document['date'][:10]}, commit {document['commit']}."
+        f"{len(seeds)} {counted}, jax {of['jax']}, {where if document['device'] == 'cpu' else document['device']}, "
+        f"{document['date'][:10]}, commit {document['commit']}."
     ]
-    if document["device"] != "cpu":
-        lines[0] = lines[0].replace(f"{document['cores']} cores of a ", f"one {document['device']}, ")
     lines += [f"- {verdict(claim)}" for claim in experiment.claims(document)]
-    wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  " * (line[0] == "-"))]
+    wrapped = [part for line in lines for part in wrap(line, "  " * (line[0] == "-"))]
     for title, rows in document["tables"].items():
         if experiment.shown is None or title in experiment.shown:
             wrapped += ["", *markdown(title, rows)]

@@ -1,7 +1,7 @@
 """The index of all experiments, and the words in them that are made from their files of values.
 
-`python -m experiments` lists them; `python -m experiments --write` writes each docstring's Result and Cost, and
-`experiments/README.md`.
+`python -m experiments` lists them; `python -m experiments --write` writes each docstring's Result and Cost,
+`experiments/README.md`, and the results in the README.
 """
 
 import argparse
@@ -11,9 +11,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from experiments.form import Experiment, result_lines
+from experiments.form import Experiment, result_lines, wrap
+from experiments.marked import write_between
 
 HERE = Path(__file__).parent
+BEGIN = "<!-- results: written by `python -m experiments --write` from experiments/results -->"
+END = "<!-- /results -->"
 _NONE_YET = "None yet: not run in full."
 
 
@@ -27,12 +30,13 @@ def experiments() -> Iterator[Experiment]:
 def generated(experiment: Experiment, heading: str) -> list[str]:
     """What a docstring must say under Result or Cost."""
     if not experiment.path.exists():
-        return [_NONE_YET] if heading == "Result" else [experiment.section("Cost")]
+        return [_NONE_YET] if heading == "Result" else wrap(experiment.section("Cost"))
     document = json.loads(experiment.path.read_text())
     if heading == "Result":
         return result_lines(experiment, document)
-    minutes = document["seconds"] / 60 / len(document["seeds"])
-    return [f"{minutes:.1f} minutes a seed, where the result comes from."]
+    seconds = document["seconds"] / len(document["seeds"])
+    cost = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
+    return [f"{cost} a {experiment.one}, where the result comes from."]
 
 
 def with_section(source: str, heading: str, lines: Sequence[str]) -> str:
@@ -72,10 +76,21 @@ def readme() -> str:
     return "\n".join([*lines, *costs]) + "\n"
 
 
+def results() -> str:
+    """The first claim of every experiment that was run, for the README."""
+    lines = ["| the course says | published | here |", "| --- | --- | --- |"]
+    for experiment in experiments():
+        if experiment.path.exists():
+            claim = experiment.claims(json.loads(experiment.path.read_text()))[0]
+            ours = claim.ours if claim.holds else f"**does not hold**: {claim.ours}"
+            lines.append(f"| [{claim.text}](experiments/{experiment.name}.py) | {claim.published} | {ours} |")
+    return "\n".join([BEGIN, *lines, END])
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Lists the experiments, or writes what is made from their values."""
     parser = argparse.ArgumentParser("python -m experiments", description="Lists the experiments.")
-    parser.add_argument("--write", action="store_true", help="write every Result and Cost, and README.md, anew")
+    parser.add_argument("--write", action="store_true", help="write every Result and Cost, and the tables, anew")
     options = parser.parse_args(words)
     for experiment in experiments():
         print(f"{experiment.section('Command'):60} {experiment.doc.partition(chr(10))[0]}")
@@ -88,4 +103,5 @@ def main(words: Sequence[str] | None = None) -> int:
             importlib.reload(importlib.import_module(experiment.module))
     if options.write:
         (HERE / "README.md").write_text(readme())
+        write_between(BEGIN, END, results())
     return 0

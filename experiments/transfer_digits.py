@@ -22,13 +22,32 @@ Expected:
   same or slightly below at all. Features above pixels for each classifier.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit c8cc9de.
+  - Holds: frozen convolutions of digits 0 to 4 serve digits 5 to 9, at least 98.8 % (99.35 %; published: 99.2 %
+    (Keras's example); gap: +0.15).
+  - Holds: from few digits, what was learnt before beats a start from scratch (93.0 to 90.7 from 100, 96.2 to 95.5 from
+    500).
+  - Holds: features say more than pixels to each simple classifier, at each size (5 neighbours by 0.7474 points or more,
+    linear SVM by 8.942 points or more, logistic regression by 6.028 points or more).
+
+  | test accuracy, % | 100 | 500 | 2000 | all |
+  | --- | --- | --- | --- | --- |
+  | transfer, convolutions frozen | 93.03 ± 0.64 | 96.25 ± 0.39 | 98.06 ± 0.17 | 99.35 ± 0.1 |
+  | transfer, all fine-tuned | 92.91 ± 0.8 | 96.24 ± 0.42 | 98.11 ± 0.14 | 99.4 ± 0.097 |
+  | network from scratch | 90.73 ± 0.58 | 95.49 ± 0.063 | 97.53 ± 0.23 | 99.24 ± 0.1 |
+  | 5 neighbours on features | 91.67 ± 0.82 | 95.47 ± 0.31 | 97.34 ± 0.21 | 98.77 ± 0.18 |
+  | 5 neighbours on pixels | 83.92 ± 0.2 | 92.66 ± 1 | 95.25 ± 0.16 | 98.03 |
+  | linear SVM on features | 93.12 ± 0.75 | 96.78 ± 0.22 | 97.63 ± 0.34 |  |
+  | linear SVM on pixels | 82.17 ± 1.4 | 86.92 ± 0.58 | 88.69 ± 0.37 |  |
+  | logistic regression on features | 93.82 ± 0.84 | 97.23 ± 0.15 | 98.18 ± 0.097 |  |
+  | logistic regression on pixels | 84.74 ± 0.7 | 90.44 ± 0.47 | 92.15 ± 0.7 |  |
+  | digits 0 to 4, from which it starts |  |  |  | 99.83 ± 0.096 |
 
 Command:
   python -m experiments.transfer_digits --seeds 0 1 2
 
 Cost:
-  About 6 minutes of CPU time for a seed, on 2 cores.
+  11.8 minutes a seed, where the result comes from.
 """
 
 import argparse

@@ -16,6 +16,7 @@ import pytest
 import jaxcnn
 
 ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = ["jaxcnn", *(f"jaxcnn.{name}" for name in jaxcnn.__all__ if hasattr(getattr(jaxcnn, name), "__path__"))]
 
 
@@ -68,19 +69,32 @@ def test_the_version_stands_in_one_place():
     assert version not in (ROOT / "jaxcnn" / "__init__.py").read_text()
 
 
-def test_the_readme_s_commands_exist():
+def test_the_pages_commands_exist():
     """Every `jaxcnn` line in a console block parses: its options are real."""
     from jaxcnn.cli.main import _parse
 
-    lines = re.findall(r"^(?:\S.* && )?jaxcnn (.+)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    assert lines
+    lines = [
+        line for page in PAGES for line in re.findall(r"^(?:\S.* && )?jaxcnn (.+)$", page.read_text(), re.MULTILINE)
+    ]
+    assert len(lines) > 20
     for line in lines:
         _parse(shlex.split(line.split("  #")[0]))
 
 
-def test_the_readme_s_python_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name
+)
+def test_the_python_of_every_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "README.md", "exec"), {})
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), page.name, "exec"), {})
+
+
+def test_every_link_between_the_pages_leads_somewhere():
+    for page in [*PAGES, ROOT / "experiments" / "README.md"]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_stays_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150

@@ -6,10 +6,10 @@ from typing import Any
 
 from experiments.benchmarks.bars import BARS, Bar, judge
 from experiments.benchmarks.results import Document
+from experiments.marked import README, write_between
 
 BEGIN = "<!-- speed: written by `jaxcnn bench --readme` from experiments/results -->"
 END = "<!-- /speed -->"
-README = Path(__file__).parent.parent.parent / "README.md"
 COLUMNS = ("0.10", "0.12")  # of the README's table: versions of jax
 
 
@@ -33,11 +33,7 @@ def write_readme(documents: Sequence[Document], path: Path = README) -> None:
     Raises:
       ValueError: if the marks are not there.
     """
-    text = path.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{path} must hold the two marks of the section on speed; it does not.")
-    before, _, rest = text.partition(BEGIN)
-    path.write_text(before + readme_section(documents) + rest.partition(END)[2])
+    write_between(BEGIN, END, readme_section(documents), path)
 
 
 def _newest(documents: Sequence[Document], column: str) -> Document | None:

@@ -50,8 +50,8 @@ SOURCES: dict[str, _Source] = {
     "imagenet2012": _of_tfds("imagenet2012", ("train", "validation"), "imagenet2012"),
     "imagenette": _of_tfds("imagenette/full-size-v2", ("train", "validation"), "imagenette"),
     "mnist": _Source(("train", "test"), lambda split, at: read_mnist(split, find_folder("mnist", at))),
-    "mnist1d": _Source(("train", "test"), lambda split, _: read_mnist1d(split)),
     "mnist1989": _Source(("train", "test"), lambda split, at: read_mnist1989(split, find_folder("mnist", at))),
+    "mnist1d": _Source(("train", "test"), lambda split, _: read_mnist1d(split)),
     "rt-polarity": _Source(SPLITS, lambda split, at: read_rt_polarity(split, find_folder("rt-polarity", at))),
 }
 _FORMS = ("folder:PATH", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")

@@ -1,7 +1,8 @@
 """What it sees: the images that excite a unit most, found among examples or made."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,18 +23,33 @@ class Exciting(NamedTuple):
     boxes: np.ndarray  # (count, spatial axes, 2), first and last cell of the image that the value depends on
 
 
+@overload
 def most_exciting(
-    model: nnx.Module, images: np.ndarray, at: str, unit: int, count: int = 9, *, batch_size: int = 64
-) -> Exciting:
-    """Finds the examples that excite a unit most, and what it looks at in them.
+    model: nnx.Module, images: np.ndarray, at: str, units: int, count: int = 9, *, batch_size: int = 64
+) -> Exciting: ...
+
+
+@overload
+def most_exciting(
+    model: nnx.Module, images: np.ndarray, at: str, units: Sequence[int], count: int = 9, *, batch_size: int = 64
+) -> list[Exciting]: ...
+
+
+def most_exciting(
+    model: nnx.Module, images: np.ndarray, at: str, units: int | Sequence[int], count: int = 9, *, batch_size: int = 64
+) -> Exciting | list[Exciting]:
+    """Finds the examples that excite units most, and what these look at.
 
     Args:
       model: a network that names its stages.
       images: `(N, *spatial, C)`, scaled as the network is fed.
       at: name of the stage.
-      unit: its channel; a map's value is its largest.
-      count: how many.
+      units: its channel, or several; a map's value is its largest.
+      count: how many examples.
       batch_size: images per call.
+
+    Returns:
+      The examples, for several units in a list.
 
     Raises:
       ValueError: if there is no such stage or unit, or `count` is not from 1 to N.
@@ -41,10 +57,17 @@ def most_exciting(
     Source: Zeiler & Fergus 2014, figure 2; Girshick et al. 2014, figure 3.
     """
     channels = expect_stage(model, images[:1], at)[-1]
-    _expect_unit(unit, channels)
+    asked = [units] if isinstance(units, int | np.integer) else list(units)
+    for unit in asked:
+        _expect_unit(unit, channels)
     if not 1 <= count <= len(images):
         raise ValueError(f"`count` must be from 1 to {len(images)}, the number of images; got {count}.")
-    maps = features_at(model, images, at, batch_size)[..., unit]
+    stage = features_at(model, images, at, batch_size)
+    found = [_examples(model, images, at, unit, stage[..., unit], count) for unit in asked]
+    return found[0] if isinstance(units, int | np.integer) else found
+
+
+def _examples(model: nnx.Module, images: np.ndarray, at: str, unit: int, maps: np.ndarray, count: int) -> Exciting:
     flat = maps.reshape(len(maps), -1)
     indices = np.argsort(-flat.max(1), kind="stable")[:count]
     places = flat[indices].argmax(1)
@@ -66,7 +89,7 @@ def _boxes(slopes: np.ndarray) -> np.ndarray:
 
 def _expect_unit(unit: int, channels: int) -> None:
     if not 0 <= unit < channels:
-        raise ValueError(f"`unit` must be from 0 to {channels - 1}; got {unit}.")
+        raise ValueError(f"`units` must be from 0 to {channels - 1}; got {unit}.")
 
 
 @partial(jax.jit, static_argnums=(0, 3))

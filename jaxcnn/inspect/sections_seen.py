@@ -85,7 +85,7 @@ def excites(subject: Subject) -> list[str]:
     at = spatial[-1]
     strongest = np.argsort(-subject.activations[at][0].max((0, 1)), kind="stable")[:_UNITS]
     inputs, count = subject.scaling(some.images), min(8, len(some.images))
-    found = [exciting.most_exciting(subject.model, inputs, at, int(unit), count) for unit in strongest]
+    found = exciting.most_exciting(subject.model, inputs, at, strongest.tolist(), count)
     figure = plots.most_exciting(some.images, found, [f"unit {unit}" for unit in strongest])
     note = f"The units of {at} that answer most strongly to this picture, and the examples that excite each most."
     return [*parts, *section("What excites a unit", note, (figure, "Examples that excite units most"))]

@@ -18,6 +18,10 @@ def test_features_come_in_batches_that_cut_what_fills_them(random, small):
 def test_the_most_exciting_examples_and_what_the_unit_sees_of_them(random, small):
     model, pictures = small(), random.normal(size=(20, 10, 10, 1)).astype(np.float32)
     found = inspect.most_exciting(model, pictures, "conv1", 1, 4)
+    both = inspect.most_exciting(model, pictures, "conv1", [0, 1], 4)
+    assert len(both) == 2
+    for one, several in zip(found, both[1], strict=True):
+        np.testing.assert_array_equal(one, several)
     maps = np.asarray(model(pictures, capture=True)[1]["conv1"])[..., 1]
     np.testing.assert_array_equal(found.indices, np.argsort(-maps.max((1, 2)), kind="stable")[:4])
     for index, value, cell, box in zip(*found, strict=True):
@@ -56,9 +60,9 @@ def test_a_map_counts_by_its_mean(small):
 
 def test_units_and_stages_that_are_not_there_are_refused(small):
     pictures = np.zeros((2, 8, 8, 1), np.float32)
-    with pytest.raises(ValueError, match="`unit` must be from 0 to 2; got 3"):
+    with pytest.raises(ValueError, match="`units` must be from 0 to 2; got 3"):
         inspect.most_exciting(small(), pictures, "conv1", 3, 1)
-    with pytest.raises(ValueError, match="`unit` must be from 0 to 4; got 5"):
+    with pytest.raises(ValueError, match="`units` must be from 0 to 4; got 5"):
         inspect.maximise(small(), [0, 5], (8, 8, 1))
     with pytest.raises(ValueError, match="`at` must be one of conv1, .*; got 'conv7'"):
         inspect.maximise(small(), 0, (8, 8, 1), at="conv7")
