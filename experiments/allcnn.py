@@ -45,7 +45,7 @@ from jaxcnn import models, training
 
 BASE, STRIDED, CONVPOOL, ALL = "base C", "Strided-CNN-C", "ConvPool-CNN-C", "All-CNN-C"
 MOVED = f"{ALL}, flips and shifts"
-VARIANTS = {BASE: "base", STRIDED: "strided", CONVPOOL: "convpool", ALL: "all", MOVED: "all"}
+VARIANTS: dict[str, Any] = {BASE: "base", STRIDED: "strided", CONVPOOL: "convpool", ALL: "all", MOVED: "all"}
 PUBLISHED = {BASE: 9.74, STRIDED: 10.19, CONVPOOL: 9.31, ALL: 9.08, MOVED: 7.25}
 TITLE = "error, %"
 

@@ -54,7 +54,7 @@ class Experiment(NamedTuple):
     """
 
     module: str
-    doc: str
+    doc: str | None
     one_seed: Callable[[int, argparse.Namespace], Tables]
     claims: Callable[[Document], Sequence[Claim]]
     figure: Callable[[Document], Any]
@@ -69,6 +69,11 @@ class Experiment(NamedTuple):
         return self.module.rpartition(".")[2]
 
     @property
+    def summary(self) -> str:
+        """Its docstring's first line."""
+        return (self.doc or "").partition("\n")[0]
+
+    @property
     def one(self) -> str:
         """What a seed is called."""
         return self.over.removesuffix("s")
@@ -80,12 +85,12 @@ class Experiment(NamedTuple):
 
     def section(self, heading: str) -> str:
         """What its docstring says under a heading, in one line."""
-        found = re.search(rf"^{heading}:\n(.*?)(?=\n\n?\w+:\n|\Z)", self.doc, re.DOTALL | re.MULTILINE)
+        found = re.search(rf"^{heading}:\n(.*?)(?=\n\n?\w+:\n|\Z)", self.doc or "", re.DOTALL | re.MULTILINE)
         return " ".join(found[1].split()) if found else ""
 
     def main(self, words: Sequence[str] | None = None) -> int:
         """Runs it, prints what was found, writes values and figure; 2 for input that does not fit."""
-        parser = argparse.ArgumentParser(f"python -m {self.module}", description=self.doc.partition("\n")[0])
+        parser = argparse.ArgumentParser(f"python -m {self.module}", description=self.summary)
         names = dict.fromkeys(["--seeds", f"--{self.over}"])
         parser.add_argument(*names, dest="seeds", type=int, nargs="+", default=list(self.seeds))
         parser.add_argument("--quick", action="store_true", help="much smaller, to see that it runs")

@@ -93,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write every Result and Cost, and the tables, anew")
     options = parser.parse_args(words)
     for experiment in experiments():
-        print(f"{experiment.section('Command'):60} {experiment.doc.partition(chr(10))[0]}")
+        print(f"{experiment.section('Command'):60} {experiment.summary}")
         if options.write:
             path = HERE / f"{experiment.name}.py"
             source = path.read_text()

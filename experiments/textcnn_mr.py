@@ -12,13 +12,13 @@ Proxy:
 
 Protocol:
   10 folds of MR's 10,662 sentences, stratified; a fold is tested by a network of its own, whose seed is the fold's
-  number. A tenth of the other sentences (dev) says when to stop. 100 filters of each width, vectors of 300 numbers from
-  +-0.25, dropout 0.5, each class's weights at most 3 long, batches of 50, Adadelta (1.0, 0.95), cross entropy: the
-  paper's. At most 25 epochs as the author's program has, but training ends after 3 epochs without a better accuracy on
-  dev, and the best epoch's network is tested, once. What differs: words are those of the training sentences (the
-  author's of all), others share one vector; sentences are cut after 50 words, which 1 in 200 has; training goes over
-  whole batches, 172 an epoch. Beside it, naive Bayes (multinomial, 1 added to counts) over the words and pairs of words
-  of train and dev.
+  number. A tenth of the other sentences (dev) says when to stop. 100 filters of each width, vectors of 300 numbers
+  from +-0.25, dropout 0.5, each class's weights at most 3 long, batches of 50, Adadelta (1.0, 0.95), cross entropy:
+  the paper's. The epoch that is best on dev is tested, once, of at most 12, fewer where 3 in a row are no better; the
+  author's program has 25, of which those after the 12th gained half a point on fold 0's dev. What else differs: words
+  are those of the training sentences (the author's of all), others share one vector; sentences are cut after 50
+  words, which 1 in 200 has; training goes over whole batches, 172 an epoch. Beside it, naive Bayes (multinomial, 1
+  added to counts) over the words and pairs of words of train and dev.
 
 Expected:
   76.1 % (Kim 2014, table 2, CNN-rand), within 1.5; with given vectors 81.0 (static), 81.5 (non-static), 81.1 %
@@ -37,6 +37,7 @@ Cost:
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,7 +69,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
             choices["embedding"] = 16
         model = models.create("textcnn", num_classes=2, in_features=train.features, rngs=nnx.Rngs(seed), **choices)
         config = training.TrainConfig(
-            epochs=2 if options.quick else 25,
+            epochs=2 if options.quick else 12,
             batch_size=50,
             optimizer="adadelta",
             learning_rate=1.0,
@@ -110,9 +111,10 @@ def naive_bayes(train: data.Dataset, dev: data.Dataset, test: data.Dataset) -> f
     def texts(*parts: data.Dataset) -> list[list[str]]:
         return [[str(word) for word in line if word] for part in parts for line in part.images]
 
-    counter = CountVectorizer(
-        analyzer=lambda words: [*words, *map(" ".join, zip(words, words[1:], strict=False))],
-    )
+    def words_and_pairs(words: list[str]) -> list[str]:
+        return [*words, *map(" ".join, pairwise(words))]
+
+    counter = CountVectorizer(analyzer=words_and_pairs)  # pyright: ignore[reportArgumentType]
     counted = counter.fit_transform(texts(train, dev))
     fitted = MultinomialNB().fit(counted, np.concatenate([train.labels, dev.labels]))
     return float(fitted.score(counter.transform(texts(test)), test.labels))
