@@ -20,6 +20,7 @@ from jaxcnn import training
 RESULTS = Path(__file__).parent / "results"
 HEADINGS = ("Hypothesis", "Proxy", "Protocol", "Expected", "Result", "Command", "Cost")
 WIDTH = 118
+_FOR_ALL = ("seeds", "quick", "out", "add")  # arguments of every experiment
 
 # of one seed, by title (which ends in the unit, after a comma), row and column
 Tables = dict[str, dict[str, dict[str, float]]]
@@ -49,21 +50,33 @@ class Experiment(NamedTuple):
       shown: titles of the tables that the docstring shows; by default all.
       seeds: those that are run where none are asked for.
       add_arguments: adds arguments of the experiment's own.
+      over: what the seeds stand for, and another name of the argument `--seeds`, as `"folds"`.
     """
 
     module: str
-    doc: str
+    doc: str | None
     one_seed: Callable[[int, argparse.Namespace], Tables]
     claims: Callable[[Document], Sequence[Claim]]
     figure: Callable[[Document], Any]
     shown: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    over: str = "seeds"
 
     @property
     def name(self) -> str:
         """That of the script and its results."""
         return self.module.rpartition(".")[2]
+
+    @property
+    def summary(self) -> str:
+        """Its docstring's first line."""
+        return (self.doc or "").partition("\n")[0]
+
+    @property
+    def one(self) -> str:
+        """What a seed is called."""
+        return self.over.removesuffix("s")
 
     @property
     def path(self) -> Path:
@@ -72,13 +85,14 @@ class Experiment(NamedTuple):
 
     def section(self, heading: str) -> str:
         """What its docstring says under a heading, in one line."""
-        found = re.search(rf"^{heading}:\n(.*?)(?=\n\n?\w+:\n|\Z)", self.doc, re.DOTALL | re.MULTILINE)
+        found = re.search(rf"^{heading}:\n(.*?)(?=\n\n?\w+:\n|\Z)", self.doc or "", re.DOTALL | re.MULTILINE)
         return " ".join(found[1].split()) if found else ""
 
     def main(self, words: Sequence[str] | None = None) -> int:
         """Runs it, prints what was found, writes values and figure; 2 for input that does not fit."""
-        parser = argparse.ArgumentParser(f"python -m {self.module}", description=self.doc.partition("\n")[0])
-        parser.add_argument("--seeds", type=int, nargs="+", default=list(self.seeds))
+        parser = argparse.ArgumentParser(f"python -m {self.module}", description=self.summary)
+        names = dict.fromkeys(["--seeds", f"--{self.over}"])
+        parser.add_argument(*names, dest="seeds", type=int, nargs="+", default=list(self.seeds))
         parser.add_argument("--quick", action="store_true", help="much smaller, to see that it runs")
         parser.add_argument("--out", type=Path, help=f"file of values; by default {self.path.name}, with --quick none")
         parser.add_argument("--add", action="store_true", help="keep the seeds that the file already has")
@@ -96,24 +110,25 @@ class Experiment(NamedTuple):
     def run(self, options: argparse.Namespace) -> Document:
         """One seed after the other; what is there is written after each."""
         out = options.out or (None if options.quick else self.path)
-        runs, spent = earlier(out) if options.add and out and out.exists() else ({}, 0.0)
-        document: Document = {}
+        own = {key: _told(value) for key, value in vars(options).items() if key not in _FOR_ALL}
+        facts = {"quick": options.quick, "options": own} | about()
+        document: Document = earlier(out, facts) if options.add and out and out.exists() else {}
+        runs, spent = by_seed(document), document.get("seconds", 0.0)
         for seed in [seed for seed in dict.fromkeys(options.seeds) if seed not in runs] or [None]:
-            began = time.perf_counter()
             if seed is not None:
+                began = time.perf_counter()
                 runs[seed] = self.one_seed(seed, options)
                 spent += time.perf_counter() - began
-            document = {
-                "experiment": self.name,
-                "quick": options.quick,
-                "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
-                "commit": commit(),
-                **about(),
-                "seeds": sorted(runs),
-                "seconds": round(spent, 1),
-                "tables": summarised(runs),
-            }
-            if out is not None:
+                document = {
+                    "experiment": self.name,
+                    "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
+                    "commit": commit(),
+                    **facts,
+                    "seeds": sorted(runs),
+                    "seconds": round(spent, 1),
+                    "tables": summarised(runs),
+                }
+            if out is not None:  # of no new seeds too: what is drawn may be new
                 out.parent.mkdir(parents=True, exist_ok=True)
                 training.write_atomically(out, json.dumps(document, indent=1) + "\n")
                 self.figure(document).savefig(out.with_suffix(".png"), dpi=110)
@@ -125,25 +140,35 @@ def say(*words: Any) -> None:
     print(*words, file=sys.stderr, flush=True)
 
 
-def earlier(path: Path) -> tuple[dict[int, Tables], float]:
-    """Values by seed, and the seconds they took, from a file of this machine's kind and these versions.
+def _told(value: Any) -> Any:
+    """An option as a file of values has it, without the folders of this machine."""
+    return re.sub(r"[^:]*/", "", str(value)) if isinstance(value, str | Path) else value
+
+
+def earlier(path: Path, facts: Mapping[str, Any]) -> Document:
+    """A file of values, of this machine's kind, these versions and options.
 
     Raises:
       ValueError: if it comes from others.
     """
     document = json.loads(path.read_text())
-    differ = sorted(key for key, value in about().items() if key != "platform" and document[key] != value)
+    differ = sorted(key for key, value in facts.items() if key != "platform" and document.get(key, {}) != value)
     if differ:
-        raise ValueError(f"`--add` needs values of this machine and these versions; {path} differs in {differ}.")
-    runs: dict[int, Tables] = {}
-    for place, seed in enumerate(document["seeds"]):
-        runs[seed] = {
+        raise ValueError(f"`--add` needs this machine, these versions and options; {path} differs in {differ}.")
+    return document
+
+
+def by_seed(document: Document) -> dict[int, Tables]:
+    """The values that were summarised."""
+    return {
+        seed: {
             title: {
                 row: {column: cell["values"][place] for column, cell in cells.items()} for row, cells in rows.items()
             }
             for title, rows in document["tables"].items()
         }
-    return runs, document["seconds"]
+        for place, seed in enumerate(document.get("seeds", ()))
+    }
 
 
 def summarised(runs: Mapping[int, Tables]) -> dict[str, Any]:
@@ -199,17 +224,24 @@ def verdict(claim: Claim) -> str:
     return f"{'Holds' if claim.holds else 'Does not hold'}: {claim.text} ({claim.ours}{published}{gap})."
 
 
+def wrap(text: str, indent: str = "") -> list[str]:
+    """A docstring's lines, a number and its unit in one of them; the second and later ones are indented."""
+    kept = re.sub(r"(?<=\d) (?=%)", "\xa0", text)
+    lines = textwrap.wrap(kept, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
+
+
 def result_lines(experiment: Experiment, document: Document) -> list[str]:
     """What a docstring says under Result."""
     seeds, of = document["seeds"], document["versions"]
+    counted = experiment.over if len(seeds) > 1 else experiment.one
     where = f"{document['cores']} core{'s' * (document['cores'] > 1)} of {document['processor'] or document['device']}"
     lines = [
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, jax {of['jax']}, "
-        f"{where if document['device'] == 'cpu' else document['device']}, "
+        f"{len(seeds)} {counted}, jax {of['jax']}, {where if document['device'] == 'cpu' else document['device']}, "
         f"{document['date'][:10]}, commit {document['commit']}."
     ]
     lines += [f"- {verdict(claim)}" for claim in experiment.claims(document)]
-    wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  " * (line[0] == "-"))]
+    wrapped = [part for line in lines for part in wrap(line, "  " * (line[0] == "-"))]
     for title, rows in document["tables"].items():
         if experiment.shown is None or title in experiment.shown:
             wrapped += ["", *markdown(title, rows)]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from experiments.form import Experiment, result_lines
+from experiments.form import Experiment, result_lines, wrap
 from experiments.marked import write_between
 
 HERE = Path(__file__).parent
@@ -30,12 +30,13 @@ def experiments() -> Iterator[Experiment]:
 def generated(experiment: Experiment, heading: str) -> list[str]:
     """What a docstring must say under Result or Cost."""
     if not experiment.path.exists():
-        return [_NONE_YET] if heading == "Result" else [experiment.section("Cost")]
+        return [_NONE_YET] if heading == "Result" else wrap(experiment.section("Cost"))
     document = json.loads(experiment.path.read_text())
     if heading == "Result":
         return result_lines(experiment, document)
-    minutes = document["seconds"] / 60 / len(document["seeds"])
-    return [f"{minutes:.1f} minutes a seed, where the result comes from."]
+    seconds = document["seconds"] / len(document["seeds"])
+    cost = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
+    return [f"{cost} a {experiment.one}, where the result comes from."]
 
 
 def with_section(source: str, heading: str, lines: Sequence[str]) -> str:
@@ -92,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write every Result and Cost, and the tables, anew")
     options = parser.parse_args(words)
     for experiment in experiments():
-        print(f"{experiment.section('Command'):60} {experiment.doc.partition(chr(10))[0]}")
+        print(f"{experiment.section('Command'):60} {experiment.summary}")
         if options.write:
             path = HERE / f"{experiment.name}.py"
             source = path.read_text()

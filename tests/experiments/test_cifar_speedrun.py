@@ -1,21 +1,16 @@
 """The speed run's own parts, and the whole of it on a few easy pictures."""
 
+import argparse
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments import cifar_speedrun
 from experiments.speedrun import network
 from jaxcnn import ops
-
-HEADINGS = ("Hypothesis", "Proxy", "Protocol", "Expected", "Result", "Command", "Cost")
-
-
-def test_it_says_what_it_asks():
-    lines = (cifar_speedrun.__doc__ or "").splitlines()
-    assert tuple(line.partition(":")[0] for line in lines if line.startswith(HEADINGS)) == HEADINGS
 
 
 def test_whitened_patches_are_uncorrelated_with_variance_one(random):
@@ -40,23 +35,28 @@ def test_pictures_of_another_size_are_refused(tmp_path, capsys):
     pictures = np.zeros((4, 28, 28, 3), np.uint8)
     labels = np.arange(4)
     np.savez(tmp_path / "small.npz", x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
-    assert cifar_speedrun.main(["--data", f"npz:{tmp_path / 'small.npz'}", "--quick"]) == 2
+    assert cifar_speedrun.EXPERIMENT.main(["--data", f"npz:{tmp_path / 'small.npz'}", "--quick"]) == 2
     assert "`data` must have pictures of 32x32; " in capsys.readouterr().err
 
 
-def test_a_quick_run_learns_to_tell_colours(tmp_path, random, capsys):
-    labels = random.integers(0, 4, 900)
-    colours = np.array([[220, 60, 60], [60, 220, 60], [60, 60, 220], [200, 200, 60]])
-    pictures = np.clip(random.normal(colours[labels][:, None, None], 60, (900, 32, 32, 3)), 0, 255).astype(np.uint8)
-    arrays = {"x_train": pictures[:640], "y_train": labels[:640], "x_test": pictures[640:], "y_test": labels[640:]}
-    np.savez(tmp_path / "colours.npz", **arrays)
+def test_a_quick_run_learns_to_tell_colours(tmp_path, capsys):
     out = tmp_path / "found" / "run.json"
-    options = ["--data", f"npz:{tmp_path / 'colours.npz'}", "--quick", "--target", "0.8", "--out", str(out)]
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
-        assert cifar_speedrun.main(options) == 0
+    options = ["--quick", "--target", "0.8", "--seeds", "0", "--out", str(out)]
+    assert cifar_speedrun.EXPERIMENT.main(options) == 0
     found = json.loads(out.read_text())
-    assert found["reached"] and found["accuracy"]["mean"] > 0.8
-    assert [trial["seed"] for trial in found["trials"]] == [0]
-    assert found["trials"][0]["seconds"] > found["trials"][0]["training_s"] > 0
-    assert found["plan"]["steps"] == 10 and found["about"]["versions"]["jax"] == jax.__version__
-    assert "the target of 80.00 % is reached" in capsys.readouterr().out
+    accuracy = found["tables"][cifar_speedrun.ACCURACY]
+    assert min(accuracy["this network"]["accuracy"]["values"]) > 80 == accuracy["to reach"]["accuracy"]["mean"]
+    seconds = found["tables"][cifar_speedrun.TIME]["a run"]
+    assert seconds["all"]["mean"] > seconds["up to the test"]["mean"] > 0
+    said = capsys.readouterr()
+    assert "10 steps of 64" in said.err and said.err.count("compiled in") == 1
+    assert "a small network reaches 80.00 % in seconds" in said.out
+
+
+def test_a_peer_moves_the_target(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.benchmarks.peers_flax.network", lambda *_: None)
+    monkeypatch.setattr(cifar_speedrun.training, "fit", lambda *_, **__: argparse.Namespace(scaling=None))
+    monkeypatch.setattr(cifar_speedrun.training, "evaluate", lambda *_: argparse.Namespace(accuracy=0.89))
+    train = cifar_speedrun.colours("train")
+    found = cifar_speedrun.calibrated(train, train, 0.94, None)
+    assert found == {"ResNet-20, Flax": 0.89, "to reach": pytest.approx(1 - 0.06 * 0.11 / 0.0875)}

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments import index
-from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarised
+from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarised, wrap
 from experiments.marked import README
 
 ALL = list(index.experiments())
@@ -69,9 +69,35 @@ def test_seeds_are_added_to_those_of_the_same_versions(tmp_path, capsys):
     assert first["seeds"] == [0, 2] and again["seeds"] == [0, 2, 5]
     assert again["tables"]["height, m"]["tree"]["old"]["values"] == [2000.0, 2002.0, 2005.0]
     assert out.with_suffix(".png").exists()
+    assert fake(tmp_path).run(options(out=out, add=True, seeds=[2, 5])) == again  # nothing new
     out.write_text(json.dumps(first | {"python": "2.7"}))
-    assert fake(tmp_path).main(["--add", "--out", str(out)]) == 2
+    assert fake(tmp_path).main(["--add", "--quick", "--out", str(out)]) == 2
     assert "differs in ['python']." in capsys.readouterr().err
+
+
+def test_seeds_are_added_to_those_of_the_same_options(tmp_path, capsys):
+    def add_arguments(parser):
+        parser.add_argument("--data", default="cifar10")
+        parser.add_argument("--rate", type=float, default=0.1)
+
+    def main(*words):
+        return fake(tmp_path, add_arguments=add_arguments, over="folds").main([*words, "--add", "--out", str(out)])
+
+    out = tmp_path / "found.json"
+    assert main("--folds", "3", "--data", f"folder:{tmp_path}/pictures") == 0
+    assert json.loads(out.read_text())["options"] == {"data": "folder:pictures", "rate": 0.1}  # no folder of ours
+    assert capsys.readouterr().out.startswith("1 fold, jax ")
+    assert main("--folds", "4", "--data", "folder:pictures", "--rate", "0.2") == 2
+    assert "differs in ['options']." in capsys.readouterr().err
+    assert main("--seeds", "4", "--data", "folder:pictures", "--quick") == 2
+    assert "differs in ['quick']." in capsys.readouterr().err
+    assert main("--folds", "4", "--data", "folder:pictures") == 0
+    assert capsys.readouterr().out.startswith("2 folds, jax ")
+
+
+def test_lines_keep_a_number_and_its_unit():
+    text = "x" * 107 + " max-blur 96.7 % and more"
+    assert wrap(text, "  ") == ["x" * 107 + " max-blur", "  96.7 % and more"]
 
 
 @pytest.mark.parametrize("experiment", ALL, ids=lambda experiment: experiment.name)
