@@ -134,7 +134,7 @@ def figure(document: Document) -> Any:
         axes.invert_yaxis()
         axes.set(xlabel=title, title=f"{heading} after learning from 1,000 digits")
         axes.margins(x=0.08)
-    axes.legend(frameon=False)
+    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return drawn
 
 
