@@ -77,7 +77,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     train, test = data.load(options.data, "train"), data.load(options.data, "test")
     depths, config = DEPTHS, CONFIG if options.data == SIGNALS else training.RECIPES["he2015-cifar"].config
     if options.quick:
-        depths, config = (4, 6) if options.data == SIGNALS else (8, 14), dataclasses.replace(config, epochs=2)
+        depths, config = (2, 4) if options.data == SIGNALS else (8, 14), dataclasses.replace(config, epochs=2)
         train, test = train.take(200), test.take(100)
     config = dataclasses.replace(config, seed=seed)
     known = train.take(500)
