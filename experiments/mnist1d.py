@@ -37,7 +37,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.form import Claim, Document, Experiment, Tables, mean, say
-from experiments.signals import LENGTH, Dense, Strided, accuracy_of, compiled_once
+from experiments.signals import LENGTH, Dense, Strided, accuracy, compiled_once, trained
 from jaxcnn import data, training
 
 TITLE = "test accuracy, %"
@@ -62,7 +62,8 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
                 some._replace(images=some.images[:, places])
                 for some in (data.load("mnist1d", split) for split in ("train", "test"))
             )
-            found[name][order] = accuracy_of(create(rngs=nnx.Rngs(seed)), train, test, CONFIG, seed, options.quick)
+            model = create(rngs=nnx.Rngs(seed))
+            found[name][order] = accuracy(model, test, trained(model, train, CONFIG, seed, options.quick))
             say(f"seed {seed}: {name}, {order}: {found[name][order]:.1f} %")
     return {TITLE: found}
 

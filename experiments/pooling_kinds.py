@@ -38,7 +38,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.form import Claim, Document, Experiment, Tables, mean, say
-from experiments.signals import Pooled, accuracy_of, compiled_once
+from experiments.signals import Pooled, accuracy, compiled_once, trained
 from jaxcnn import data, training
 
 TITLE = "test accuracy by number of signals, %"
@@ -68,7 +68,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
             some = train.take(int(size))
             config = dataclasses.replace(CONFIG, epochs=STEPS * CONFIG.batch_size // len(some.labels))
             model = Pooled(kind, rngs=nnx.Rngs(seed))
-            found[kind][size] = accuracy_of(model, some, test, config, seed, options.quick)
+            found[kind][size] = accuracy(model, test, trained(model, some, config, seed, options.quick))
             say(f"seed {seed}: {kind}, {size} signals: {found[kind][size]:.1f} %")
     return {TITLE: found}
 

@@ -41,7 +41,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.form import Claim, Document, Experiment, Tables, mean, say
-from experiments.signals import LENGTH, Dense, Pooled, accuracy_of, compiled_once
+from experiments.signals import LENGTH, Dense, Pooled, compiled_once, trained
 from jaxcnn import data, models, training
 
 TITLE = "1,000 test signals, %"
@@ -66,8 +66,8 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     found: dict[str, dict[str, float]] = {}
     for name in (DENSE, *EXPECTED):
         model = network(name, seed)
-        accuracy_of(model, train, test, CONFIG, seed, options.quick)
-        moved = under_shifts(model, test.take(50 if options.quick else None), data.measure_scaling(train))
+        run = trained(model, train, CONFIG, seed, options.quick)
+        moved = under_shifts(model, test.take(50 if options.quick else None), run.scaling)
         found[name] = {"accuracy": moved.accuracy, "shifted": moved.shifted, "agreement": moved.agreement}
         say(f"seed {seed}: {name}: " + ", ".join(f"{what} {value:.1f}" for what, value in found[name].items()) + " %")
     return {TITLE: found}

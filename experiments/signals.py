@@ -192,17 +192,15 @@ def _compiled() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="jaxcnn-compiled-")
 
 
-def accuracy_of(
-    model: models.Network,
-    train: data.Dataset,
-    test: data.Dataset,
-    config: training.TrainConfig,
-    seed: int,
-    quick: bool = False,
-) -> float:
-    """Trains a network and returns its test accuracy in percent; `quick` makes it one epoch of few signals."""
-    if quick:
-        train, test = train.take(2 * config.batch_size), test.take(100)
+def trained(
+    model: models.Network, train: data.Dataset, config: training.TrainConfig, seed: int, quick: bool = False
+) -> training.TrainResult:
+    """Trains a network in place; `quick` makes it two steps."""
+    some = train.take(2 * config.batch_size) if quick else train
     config = dataclasses.replace(config, seed=seed, epochs=1 if quick else config.epochs)
-    run = training.fit(model, train, config=config, observer=None)
+    return training.fit(model, some, config=config, observer=None)
+
+
+def accuracy(model: models.Network, test: data.Dataset, run: training.TrainResult) -> float:
+    """In percent, of a trained network."""
     return 100 * training.evaluate(model, test, run.scaling, len(test.labels)).accuracy

@@ -16,12 +16,10 @@ def test_agreement_is_that_of_two_draws():
 
 def test_agreement_is_what_the_library_samples():
     """As pictures of one column, on which `inspect.shift_consistency` draws shifts."""
-    dataset = data.Dataset(
-        np.random.default_rng(0).normal(size=(20, 40, 1)), np.zeros(20, int), ("0",), "noise", "test"
-    )
-    dataset = dataset._replace(images=dataset.images.astype(np.float32))
+    signals = np.random.default_rng(0).normal(size=(20, 40, 1)).astype(np.float32)
+    dataset = data.Dataset(signals, np.zeros(20, np.int32), ("0",), "noise", "test")
     model = network("stride 2", 0)
-    exact = under_shifts(model, dataset, data.measure_scaling(dataset)._replace(mean=(0.0,), std=(1.0,))).agreement
+    exact = under_shifts(model, dataset, data.Scaling((0.0,), (1.0,), 1.0)).agreement
 
     class AsPictures(nnx.Module):
         def __init__(self):
