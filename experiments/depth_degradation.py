@@ -174,10 +174,10 @@ def figure(document: Document) -> Any:
 
     drawn = Figure(figsize=(10, 7.5), layout="constrained")
     panels = {
-        TRAINING: ("the plain network of 56 layers does not learn what 20 layers do", "epoch", "training error, %"),
+        TRAINING: ("56 plain layers do not learn what 20 do", "epoch", "training error, %"),
         TEST: ("nor is that overfitting", "epoch", "test error, %"),
-        START: ("its gradient changes from layer to layer before training", "layer", "gradient norm, nats"),
-        LATER: ("and after an epoch", "layer", "gradient norm, nats"),
+        START: ("their gradient before training", "layer", "gradient norm, nats"),
+        LATER: ("the gradient after an epoch", "layer", "gradient norm, nats"),
     }
     for axes, (title, (seen, across, up)) in zip(drawn.subplots(2, 2).flat, panels.items(), strict=True):
         for name, cells in document["tables"][title].items():
@@ -190,6 +190,7 @@ def figure(document: Document) -> Any:
                 label=name,
             )
         axes.set(title=seen, xlabel=across, ylabel=up, yscale="linear" if across == "epoch" else "log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, fontsize="small")
     return drawn
 

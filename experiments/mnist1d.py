@@ -120,8 +120,7 @@ def figure(document: Document) -> Any:
         axes.bar_label(bars, fmt="%.1f", padding=3)
         published = [PUBLISHED[name][place] for name in rows]
         axes.hlines(published, x - 0.19, x + 0.19, "black", "dotted", label=None if place else "published")
-    axes.axhline(10, color="black", linewidth=0.5)
-    axes.text(-0.45, 11, "chance", fontsize="small")
+    axes.axhline(10, color="black", linewidth=0.5, label="chance")
     axes.set_xticks(range(len(rows)), list(rows))
     axes.set(ylabel="test accuracy, %", ylim=(0, 112), title="shuffled samples take the convolution's advantage away")
     axes.legend(frameon=False, loc="upper left", fontsize="small")

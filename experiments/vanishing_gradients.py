@@ -131,6 +131,7 @@ def figure(document: Document) -> Any:
             numbers = [int(layer) for layer in cells]
             axes.plot(numbers, [cell["mean"] for cell in cells.values()], markersize=4, label=name, **styles[name])
         axes.set(yscale="log", xlabel="convolution, from the input", title=f"the gradient by depth, {when}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize="small")
     drawn.axes[0].set_ylabel("norm of the kernel's gradient, nats")
     return drawn
