@@ -67,7 +67,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     for name in (DENSE, *EXPECTED):
         model = network(name, seed)
         run = trained(model, train, CONFIG, seed, options.quick)
-        moved = under_shifts(model, test.take(50 if options.quick else None), run.scaling)
+        moved = under_shifts(model, test.take(50) if options.quick else test, run.scaling)
         found[name] = {"accuracy": moved.accuracy, "shifted": moved.shifted, "agreement": moved.agreement}
         say(f"seed {seed}: {name}: " + ", ".join(f"{what} {value:.1f}" for what, value in found[name].items()) + " %")
     return {TITLE: found}

@@ -58,9 +58,10 @@ CONFIG = training.TrainConfig(
 @compiled_once()
 def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     """Norms by network and layer, numbered from the input on."""
-    train = data.load("mnist1d", "train").take(200 if options.quick else None)
+    train = data.load("mnist1d", "train")
+    train = train.take(200) if options.quick else train
     known = train.take(500)
-    inputs = data.measure_scaling(train)(known.images)
+    inputs = data.measure_scaling(train)(known.images[:])
     tables: Tables = {title: {} for title in (RATIOS, START, LATER)}
     for name, how in NETWORKS.items():
         model = Deep(4 if options.quick else DEPTH, **how, rngs=nnx.Rngs(seed))
@@ -132,7 +133,7 @@ def figure(document: Document) -> Any:
             axes.plot(numbers, [cell["mean"] for cell in cells.values()], markersize=4, label=name, **styles[name])
         axes.set(yscale="log", xlabel="convolution, from the input", title=f"the gradient by depth, {when}")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize="small")
+    drawn.axes[-1].legend(frameon=False, fontsize="small")
     drawn.axes[0].set_ylabel("norm of the kernel's gradient, nats")
     return drawn
 
