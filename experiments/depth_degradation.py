@@ -1,0 +1,215 @@
+"""Plain and residual networks of 20 and of 56 layers.
+
+Hypothesis:
+  A plain network of 56 layers is worse than one of 20, on the examples that it learns from too, so that this is no
+  overfitting; with shortcuts 56 layers learn as well as 20. The gradient shows why: from layer to layer of the plain
+  network it changes its size, which shortcuts keep.
+
+Proxy:
+  MNIST-1D, 4,000 signals to learn from and 1,000 to test, in place of CIFAR-10; 3 taps in place of 3x3; 16 channels and
+  40 samples in all layers, where the paper's networks halve the size and double the channels twice; 800 steps in place
+  of 64,000, and no augmentation. `--data folder:PATH` takes CIFAR-10 itself, the library's plain20, plain56, resnet20
+  and resnet56 and the recipe he2015-cifar, the paper's in full: many hours on a CPU, meant for an accelerator, and not
+  run here.
+
+Protocol:
+  Convolution, batch normalisation, ReLU; 9 or 27 blocks of two layers between a first layer and the mean over time with
+  a dense layer; the identity past each block, or nothing. He's initialisation, SGD 0.1 with momentum 0.9 and weight
+  decay 1e-4, batches of 100, 20 epochs, a tenth of the rate after 10 and 15. Errors after the last epoch, over all
+  examples, by running statistics. Norms of the gradient by each layer's kernel: on the first 500 training examples, by
+  their own statistics, before training and after an epoch of it. Nothing was chosen on the test signals.
+
+Expected:
+  The training error of plain-56 at least 5 times residual-56's; of one run before, plain-20 0.55, plain-56 50.0,
+  residual-20 0.25, residual-56 0.85 %. Whether residual-56 beats residual-20 as on CIFAR-10 is open: 20 layers suffice
+  for these signals.
+
+Result:
+  None yet: not run in full.
+
+Command:
+  python -m experiments.depth_degradation --seeds 0 1 2 3 4
+
+Cost:
+  About 5 minutes of CPU time for a seed.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import statistics
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from flax import nnx
+
+from experiments.form import Claim, Document, Experiment, Tables, mean, number, say
+from experiments.signals import Deep, compiled_once, gradient_norms
+from jaxcnn import data, models, training
+
+DEPTHS = (20, 56)
+SIGNALS = "mnist1d"
+ERROR = "error after the last epoch, %"
+TRAINING, TEST = "training error by epoch, %", "test error by epoch, %"
+START, LATER = "gradient norm by layer before training, nats", "gradient norm by layer after an epoch, nats"
+CONFIG = training.TrainConfig(
+    epochs=20,
+    batch_size=100,
+    optimizer="sgd",
+    learning_rate=0.1,
+    nesterov=False,
+    weight_decay=1e-4,
+    schedule="step",
+    milestones=(0.5, 0.75),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What data to learn."""
+    parser.add_argument("--data", default=SIGNALS, help="mnist1d, or pictures by any name of `data.load`")
+
+
+@compiled_once()
+def one_seed(seed: int, options: argparse.Namespace) -> Tables:
+    """Errors, their curves, and norms of gradients, by network."""
+    train, test = data.load(options.data, "train"), data.load(options.data, "test")
+    depths, config = DEPTHS, CONFIG if options.data == SIGNALS else training.RECIPES["he2015-cifar"].config
+    if options.quick:
+        depths, config = (2, 4) if options.data == SIGNALS else (8, 14), dataclasses.replace(config, epochs=2)
+        train, test = train.take(200), test.take(100)
+    config = dataclasses.replace(config, seed=seed)
+    known = train.take(500)
+    inputs = data.measure_scaling(train)(known.images[:])
+    tables: Tables = {title: {} for title in (ERROR, TRAINING, TEST, START, LATER)}
+    for kind in ("plain", "residual"):
+        for depth in depths:
+            name, model = f"{kind}-{depth}", network(kind, depth, seed, train)
+            early = nnx.clone(model)
+            tables[START][name] = gradient_norms(early, inputs, known.labels)
+            stop = partial(after, itertools.count(1), len(train.labels) // config.batch_size)
+            training.fit(early, train, config=config, observer=None, should_stop=stop)
+            tables[LATER][name] = gradient_norms(early, inputs, known.labels)
+            run = training.fit(model, train, test, config, observer=None)
+            for title, key in ((TRAINING, "accuracy"), (TEST, "eval_accuracy")):
+                tables[title][name] = {str(row["epoch"]): 100 - 100 * row[key] for row in run.history}
+            tables[ERROR][name] = {
+                "training": 100 - 100 * training.evaluate(model, train, run.scaling).accuracy,
+                "test": tables[TEST][name][str(config.epochs)],
+            }
+            found = tables[ERROR][name]
+            say(f"seed {seed}: {name}: training error {found['training']:.2f}, test error {found['test']:.2f} %")
+    return tables
+
+
+def after(calls: Iterator[int], steps: int) -> bool:
+    """Whether it was called so many times."""
+    return next(calls) == steps
+
+
+def network(kind: str, depth: int, seed: int, train: data.Dataset) -> models.Network:
+    """For signals, or the paper's for pictures."""
+    if train.name == SIGNALS:
+        return Deep(depth, residual=kind == "residual", rngs=nnx.Rngs(seed))
+    options = {"depth": depth, "shortcut": "A" if kind == "residual" else "none", "rngs": nnx.Rngs(seed)}
+    return models.CifarResNet(len(train.classes), train.features, **options)
+
+
+def claims(document: Document) -> list[Claim]:
+    """What He et al. say."""
+    plain, plain_deep, residual, residual_deep = document["tables"][ERROR]
+
+    def error(name: str, of: str) -> float:
+        return mean(document, ERROR, name, of)
+
+    def by_layer(name: str, title: str = START) -> list[float]:
+        return [cell["mean"] for cell in document["tables"][title][name].values()]
+
+    times = error(plain_deep, "training") / max(error(residual_deep, "training"), 1e-9)
+    worse = {of: error(plain_deep, of) - error(plain, of) for of in ("training", "test")}
+    gain = error(residual, "test") - error(residual_deep, "test")
+    spans = {name: max(by_layer(name)) / min(by_layer(name)) for name in document["tables"][START]}
+    begun, gone_on = (by_layer(plain_deep, title) for title in (START, LATER))
+    grown, least = begun[0] / statistics.median(begun), min(gone_on) / statistics.median(gone_on)
+    return [
+        Claim(
+            f"the training error of {plain_deep} is at least 5 times that of {residual_deep}",
+            times >= 5,
+            f"{error(plain_deep, 'training'):.2f} and {error(residual_deep, 'training'):.2f} %, {number(times)} times",
+        ),
+        Claim(
+            "a deeper plain network is worse, in training too",
+            min(worse.values()) > 0,
+            ", ".join(f"{of} {error(plain, of):.2f} to {error(plain_deep, of):.2f} %" for of in worse),
+            "CIFAR-10, test: 10.08 to 15.39 %",
+            f"{worse['test'] - 5.31:+.2f} points of growth",
+        ),
+        Claim(
+            "a deeper residual network is better in the test",
+            gain > 0,
+            f"{error(residual, 'test'):.2f} to {error(residual_deep, 'test'):.2f} %",
+            "CIFAR-10: 8.75 to 6.97 %",
+            f"{gain - 1.78:+.2f} points of gain",
+        ),
+        Claim(
+            "before training, shortcuts keep the gradient's size over the layers; without, it changes 10 times more",
+            spans[plain_deep] >= 10 * spans[residual_deep],
+            "largest over smallest norm: " + ", ".join(f"{name} {number(span)}" for name, span in spans.items()),
+            "without shortcuts it grows exponentially with depth (Yang et al. 2019)",
+        ),
+        Claim(
+            f"so the gradient of {plain_deep} does not vanish towards the input before training: it explodes",
+            grown > 1,
+            f"{number(grown)} times the median at the first layer",
+            "healthy norms with BN (section 4.1)",
+        ),
+        Claim(
+            "nor does it vanish after an epoch: at no layer is it below a tenth of the median",
+            least > 0.1,
+            f"{number(least)} of the median at least",
+            "healthy norms with BN (section 4.1)",
+        ),
+    ]
+
+
+def figure(document: Document) -> Any:
+    """Errors by epoch above, norms by layer below; dashed for the shallow networks, grey for the plain ones."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(10, 7.5), layout="constrained")
+    panels = {
+        TRAINING: ("56 plain layers do not learn what 20 do", "epoch", "training error, %"),
+        TEST: ("nor is that overfitting", "epoch", "test error, %"),
+        START: ("their gradient before training", "layer", "gradient norm, nats"),
+        LATER: ("the gradient after an epoch", "layer", "gradient norm, nats"),
+    }
+    for axes, (title, (seen, across, up)) in zip(drawn.subplots(2, 2).flat, panels.items(), strict=True):
+        for name, cells in document["tables"][title].items():
+            deep = name.endswith(str(max(DEPTHS)))
+            axes.plot(
+                [int(column) for column in cells],
+                [cell["mean"] for cell in cells.values()],
+                color="0.6" if name.startswith("plain") else "black",
+                linestyle="-" if deep else "--",
+                label=name,
+            )
+        axes.set(title=seen, xlabel=across, ylabel=up, yscale="linear" if across == "epoch" else "log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False, fontsize="small")
+    return drawn
+
+
+EXPERIMENT = Experiment(
+    "experiments.depth_degradation",
+    __doc__,
+    one_seed,
+    claims,
+    figure,
+    shown=(ERROR,),
+    seeds=(0, 1, 2, 3, 4),
+    add_arguments=add_arguments,
+)
+
+if __name__ == "__main__":
+    sys.exit(EXPERIMENT.main())

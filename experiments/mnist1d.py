@@ -1,0 +1,133 @@
+"""Logistic regression, a dense network and a convolutional one on signals, in order and shuffled.
+
+Hypothesis:
+  A convolution wins because neighbours belong together: it is above a dense network with more parameters, and that
+  above a linear one. Once the samples of all signals are shuffled by one permutation, the convolution loses its
+  advantage, while the others do not notice.
+
+Proxy:
+  MNIST-1D (Greydanus & Kobak 2020), all of it, with the authors' networks and hyperparameters; kernels start normal
+  with variance 1 / fan-in, where PyTorch draws uniform ones, and inputs are standardised. Their GRU (91 %, shuffled
+  57 %) is cited only.
+
+Protocol:
+  4,000 signals of 40 samples to learn from, 1,000 to test. Logistic regression (410 parameters); dense layers of 100
+  and 100 with a shortcut past the second (15,210); three convolutions of 25 channels and stride 2, and a dense layer
+  (5,210). Adam 1e-2, batches of 100, 6,000 steps; accuracy after the last. Each again with the samples in another
+  order, one permutation for all signals and all seeds. Nothing was chosen on the test signals.
+
+Expected:
+  32, 68 and 94 %; shuffled 32, 68 and 56 %.
+
+Result:
+  None yet: not run in full.
+
+Command:
+  python -m experiments.mnist1d --seeds 0 1 2
+
+Cost:
+  About 2 minutes of CPU time for a seed.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from experiments.form import Claim, Document, Experiment, Tables, mean, say
+from experiments.signals import LENGTH, Dense, Strided, accuracy, compiled_once, trained
+from jaxcnn import data, training
+
+TITLE = "test accuracy, %"
+PUBLISHED = {"logistic regression": (32, 32), "dense": (68, 68), "convolution": (94, 56)}
+NETWORKS = {
+    "logistic regression": Dense,
+    "dense": lambda rngs: Dense((100, 100), rngs=rngs),
+    "convolution": Strided,
+}
+CONFIG = training.TrainConfig(epochs=150, batch_size=100, optimizer="adam", learning_rate=1e-2, schedule="constant")
+
+
+@compiled_once()
+def one_seed(seed: int, options: argparse.Namespace) -> Tables:
+    """Accuracies in percent, by network and order of the samples."""
+    found: dict[str, dict[str, float]] = {}
+    moved = np.random.default_rng(0).permutation(LENGTH)
+    for name, create in NETWORKS.items():
+        found[name] = {}
+        for order, places in (("in order", slice(None)), ("shuffled", moved)):
+            train, test = (
+                some._replace(images=some.images[:, places])
+                for some in (data.load("mnist1d", split) for split in ("train", "test"))
+            )
+            model = create(rngs=nnx.Rngs(seed))
+            found[name][order] = accuracy(model, test, trained(model, train, CONFIG, seed, options.quick))
+            say(f"seed {seed}: {name}, {order}: {found[name][order]:.1f} %")
+    return {TITLE: found}
+
+
+def claims(document: Document) -> list[Claim]:
+    """What the course says of weight sharing and locality."""
+
+    def at(name: str, order: str = "in order") -> float:
+        return mean(document, TITLE, name, order)
+
+    def told(order: str) -> dict[str, str]:
+        place = ("in order", "shuffled").index(order)
+        ours = {name: at(name, order) for name in PUBLISHED}
+        return {
+            "ours": ", ".join(f"{name} {value:.1f}" for name, value in ours.items()) + " %",
+            "published": ", ".join(str(pair[place]) for pair in PUBLISHED.values()) + " %",
+            "gap": ", ".join(f"{ours[name] - pair[place]:+.1f}" for name, pair in PUBLISHED.items()),
+        }
+
+    linear, dense, convolution = (at(name) for name in PUBLISHED)
+    lost = {name: at(name) - at(name, "shuffled") for name in PUBLISHED}
+    return [
+        Claim(
+            "a convolution is above a dense network, and that above a linear one",
+            convolution > dense > linear,
+            **told("in order"),
+        ),
+        Claim(
+            "once the samples are shuffled, the convolution is no better than the dense network",
+            at("convolution", "shuffled") <= at("dense", "shuffled"),
+            **told("shuffled"),
+        ),
+        Claim(
+            "shuffling costs the convolution its advantage, and the others less than 3 points",
+            lost["convolution"] > 10 and max(abs(lost[name]) for name in ("logistic regression", "dense")) < 3,
+            ", ".join(f"{name} {value:.1f}" for name, value in lost.items()) + " points lost",
+            "0, 0, 38 points",
+        ),
+    ]
+
+
+def figure(document: Document) -> Any:
+    """Bars, one pair a network, with a stroke at the published value."""
+    from matplotlib.figure import Figure
+
+    rows = document["tables"][TITLE]
+    drawn = Figure(figsize=(7, 4), layout="constrained")
+    axes = drawn.subplots()
+    for place, (order, color) in enumerate((("in order", "0.25"), ("shuffled", "0.75"))):
+        x = np.arange(len(rows)) + 0.4 * place - 0.2
+        cells = [cells[order] for cells in rows.values()]
+        spread = [cell["standard_deviation"] or 0 for cell in cells]
+        bars = axes.bar(x, [cell["mean"] for cell in cells], 0.38, yerr=spread, color=color, label=f"samples {order}")
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        published = [PUBLISHED[name][place] for name in rows]
+        axes.hlines(published, x - 0.19, x + 0.19, "black", "dotted", label=None if place else "published")
+    axes.axhline(10, color="black", linewidth=0.5, label="chance")
+    axes.set_xticks(range(len(rows)), list(rows))
+    axes.set(ylabel="test accuracy, %", ylim=(0, 112), title="shuffled samples take the convolution's advantage away")
+    axes.legend(frameon=False, loc="upper left", fontsize="small")
+    return drawn
+
+
+EXPERIMENT = Experiment("experiments.mnist1d", __doc__, one_seed, claims, figure)
+
+if __name__ == "__main__":
+    sys.exit(EXPERIMENT.main())
