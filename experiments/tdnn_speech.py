@@ -53,14 +53,13 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     """What a network gets right, of known voices and of each new one."""
     found: dict[str, dict[str, float]] = {}
     if options.quick:
-        parts = {KNOWN: load("fsdd", "test").split_off(0.3)}
-        parts |= {name: held_out(name, SPEAKERS[:2]) for name in SPEAKERS[:2]}
+        parts = {KNOWN: load("fsdd", "test").split_off(0.3), SPEAKERS[0]: held_out(SPEAKERS[0], SPEAKERS[:2])}
     else:
         parts = {KNOWN: (load("fsdd", "train"), load("fsdd", "test"))}
         parts |= {name: held_out(name, SPEAKERS) for name in SPEAKERS}
     for row, (learnt, tested) in parts.items():
         model = models.create("tdnn_wide", num_classes=10, in_features=learnt.features, rngs=nnx.Rngs(seed))
-        config = training.TrainConfig(epochs=2 if options.quick else 20, seed=seed)
+        config = training.TrainConfig(epochs=1 if options.quick else 20, seed=seed)
         run = training.fit(model, learnt, config=config, observer=None)
         found[row] = {RIGHT: 100 * training.evaluate(model, tested, run.scaling).accuracy}
         say(f"seed {seed}: {row}, {len(learnt.labels)} learnt, {len(tested.labels)} tested: {found[row][RIGHT]:.2f} %")
