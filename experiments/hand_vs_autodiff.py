@@ -244,6 +244,7 @@ def claims(document: Document) -> list[Claim]:
 def figure(document: Document) -> Any:
     """The ratios in order with their quartiles, and the errors beside them."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     errors, speeds = document["tables"][ERROR], document["tables"][SPEED]
     order = sorted(speeds, key=lambda label: speeds[label]["median"]["mean"])
@@ -259,6 +260,7 @@ def figure(document: Document) -> Any:
     left.axvline(1, color="0.5", linewidth=1)
     left.set(xscale="log", xlabel="time of autodiff over time by hand (median, quartiles)")
     left.set_title("Right of the line, the hand-written rule is faster")
+    left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.xaxis.set_major_formatter("{x:g}")
     left.set_yticks(rows, order)
     for column, marker in ((HAND64, "^"), (HAND32, "o"), (AUTO32, "x")):
@@ -267,7 +269,7 @@ def figure(document: Document) -> Any:
         right.plot(values, rows, marker, color="black", label=column, markersize=5, **face)
     right.set(xscale="log", xlabel="largest error over largest gradient (0 drawn at 1e-17)")
     right.set_title("Both are as near to float64 autodiff")
-    right.legend(frameon=False, fontsize="small", loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.09))
+    drawn.legend(*right.get_legend_handles_labels(), frameon=False, loc="outside lower right", ncols=3)
     for axes in (left, right):
         axes.grid(axis="y", color="0.92")
         axes.set_axisbelow(True)
