@@ -12,12 +12,13 @@ Protocol:
   `ops.conv` with `method="loops"`, `"im2col"`, `"lax"` (XLA's convolution), `"jax"` (the fastest form without oneDNN)
   and, where it is built, `"onednn"`, which is asked for by name; random normal inputs, kernels and errors by seed.
   Values: the largest difference of output and both gradients from float64 of XLA, over the largest value. Time: medians
-  of 9 rounds in which all take turns, each first in its turn; first the output alone, then with both gradients. Memory: temporaries of the compiled function for output and gradients, by XLA's analysis; what oneDNN
-  takes for itself is not in it. It reads the seed for values only: times of all seeds are measurements of the same.
+  of 9 rounds in which all take turns, each first in its turn; first the output alone, then with both gradients.
+  Memory: temporaries of the compiled function for output and gradients, by XLA's analysis; what oneDNN takes for itself
+  is not in it. Times of all seeds are measurements of the same programs.
 
 Expected:
-  Differences below 1e-5. Loops about 10 times as slow as im2col in larger pictures. im2col slower than XLA's convolution in larger
-  pictures, with temporaries of at least 9 inputs; the convolution without.
+  Differences below 1e-5. In larger pictures loops about 10 times as slow as im2col, and im2col slower than XLA's
+  convolution, with temporaries of at least 9 inputs; the convolution without.
 
 Result:
   None yet: not run in full.
@@ -173,7 +174,7 @@ def figure(document: Document) -> Any:
             at = [sizes[row] for row in with_it]
             axes.plot(at, values, marker=marker, linestyle=line, color=shade, label=name if at else None, markersize=5)
         axes.set(xscale="log", yscale="log", xlabel="side of the square picture, pixels", title=head)
-        axes.set_ylabel("MB" if title == MEMORY else "ms")
+        axes.set_ylabel("MB (0 drawn at 0.0001)" if title == MEMORY else "ms")
         axes.set_xticks(list(sizes.values()), list(sizes.values()))
         axes.minorticks_off()
         axes.grid(color="0.92")
