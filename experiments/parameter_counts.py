@@ -190,7 +190,7 @@ def figure(document: Document) -> Any:
     drawn.axes[0].axvline(9e9, color="black", linestyle=":", linewidth=1)
     drawn.axes[0].annotate("9 billion ", (9e9, 0.4), ha="right", fontsize="small")
     drawn.suptitle("What locality (dark) and sharing (light) save")
-    drawn.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
+    drawn.legend(*drawn.axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
     return drawn
 
 

@@ -164,8 +164,8 @@ def train(asked: dict[str, Any]) -> int:
     if first:
         spans = [1e3 * BATCH / row["images_per_second"] for row in rows[1:]]  # the first begins with compilation
         leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
-        arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-        np.savez(asked["out"], milliseconds=spread(spans).median, **arrays)
+        values: dict[str, Any] = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+        np.savez(asked["out"], milliseconds=spread(spans).median, **values)
     return 0
 
 
