@@ -185,9 +185,10 @@ def summarised(runs: Mapping[int, Tables]) -> dict[str, Any]:
 
 
 def _cell(values: Sequence[float]) -> dict[str, Any]:
-    exact = [float(f"{value:.6g}") for value in values]
+    exact = [value if isinstance(value, int) else float(f"{value:.6g}") for value in values]  # counts keep all digits
     deviation = float(f"{np.std(exact, ddof=1):.4g}") if len(exact) > 1 else None
-    return {"values": exact, "mean": float(f"{np.mean(exact):.6g}"), "standard_deviation": deviation}
+    middle = exact[0] if len(set(exact)) == 1 else float(f"{np.mean(exact):.6g}")
+    return {"values": exact, "mean": middle, "standard_deviation": deviation}
 
 
 def number(value: float) -> str:

@@ -54,11 +54,11 @@ SOURCES: dict[str, _Source] = {
     "mnist1d": _Source(("train", "test"), lambda split, _: read_mnist1d(split)),
     "rt-polarity": _Source(SPLITS, lambda split, at: read_rt_polarity(split, find_folder("rt-polarity", at))),
 }
-_FORMS = ("folder:PATH", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
+_FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
 
 
 def _source(name: str) -> _Source:
-    """The source that a name means; after a colon, a path, a fold or a name of tensorflow-datasets.
+    """The source that a name means; after a colon, a path, a fold, a speaker or a name of tensorflow-datasets.
 
     Raises:
       FileNotFoundError: if the name is that of a folder or file that is not there.
@@ -78,6 +78,10 @@ def _source(name: str) -> _Source:
         fold = int(rest)
         return SOURCES[kind]._replace(
             read=lambda split, at: read_rt_polarity(split, find_folder(kind, at), fold)._replace(name=name)
+        )
+    if kind == "fsdd" and rest:
+        return SOURCES[kind]._replace(
+            read=lambda split, at: read_fsdd(split, find_folder(kind, at), rest)._replace(name=name)
         )
     if colon or name not in SOURCES:
         known = ", ".join(map(repr, [*sorted(SOURCES), *_FORMS]))
@@ -124,7 +128,8 @@ def load(
         - `"folder:PATH"`, pictures in a folder per class, with folders for the splits above or without;
         - `"idx:PATH"`, a folder of IDX files of any prefix, or the folder and the prefix;
         - `"npz:PATH"`, an archive with the arrays of Keras or of MedMNIST;
-        - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`;
+        - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`, takes 0 to 4 tested;
+          `"fsdd:jackson"`, one speaker tested and the others learned from;
         - `"rt-polarity"`, sentences as words, the first of ten folds tested; `"rt-polarity:3"`, another.
       split: `"train"`, `"test"`, and for some `"validation"`.
       data_dir: folder of the files, or the folder above it; default `$JAXCNN_DATA_DIR`. `"digits"` and

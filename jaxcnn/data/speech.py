@@ -17,26 +17,31 @@ _RANGE = 80.0  # dB below the loudest band of a recording; what is softer counts
 _TEST_TAKES = range(5)  # the customary test split
 
 
-def read_fsdd(split: str, folder: Path) -> Dataset:
+def read_fsdd(split: str, folder: Path, speaker: str | None = None) -> Dataset:
     """The Free Spoken Digit Dataset: six speakers, ten digits, fifty takes of each.
 
     Args:
       split: `"train"`, or `"test"`: the takes 0 to 4 of every digit and speaker.
       folder: with `recordings/`, or with `fsdd.tar.gz`.
+      speaker: test on all takes of this one, and learn from all of the others.
 
     Returns:
       Features `(N, 100, 40)`, one second of log-mel bands in dB, silence where a recording is shorter.
 
     Raises:
       FileNotFoundError: if the folder has no recordings.
-      ValueError: if a recording is damaged or misnamed.
+      ValueError: if a recording is damaged or misnamed, or the speaker is unknown.
     """
-    features, labels = [], []
+    features, labels, speakers = [], [], set()
     for name, content in _recordings(folder):
-        digit, take = _parse(name)
-        if (take in _TEST_TAKES) == (split == "test"):
+        digit, who, take = _parse(name)
+        speakers.add(who)
+        tested = take in _TEST_TAKES if speaker is None else who == speaker
+        if tested == (split == "test"):
             features.append(log_mel(*_samples(name, content)))
             labels.append(digit)
+    if speakers and speaker not in (None, *speakers):
+        raise ValueError(f"`speaker` must be one of {', '.join(sorted(speakers))}; got {speaker!r}.")
     if not features:
         raise FileNotFoundError(f"{folder} must hold recordings of the {split} split; it holds none.")
     return Dataset(np.stack(features), np.array(labels, np.int32), DIGITS, "fsdd", split)
@@ -88,11 +93,12 @@ def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield from sorted(contents.items())
 
 
-def _parse(name: str) -> tuple[int, int]:
+def _parse(name: str) -> tuple[int, str, int]:
+    """Digit, speaker and take."""
     parts = Path(name).stem.split("_")
     if len(parts) != 3 or parts[0] not in DIGITS or not parts[2].isdigit():
         raise ValueError(f"recordings must be named DIGIT_SPEAKER_TAKE.wav; got {name!r}.")
-    return int(parts[0]), int(parts[2])
+    return int(parts[0]), parts[1], int(parts[2])
 
 
 def _samples(name: str, content: bytes) -> tuple[np.ndarray, int]:

@@ -40,6 +40,16 @@ def test_takes_0_to_4_are_the_test_split(recordings):
     assert train.features == 40
 
 
+def test_a_speaker_is_held_out(recordings):
+    for digit in range(3):
+        tune = (32767 * tone(310 * (digit + 1))).astype(np.int16)
+        wavfile.write(recordings / "recordings" / f"{digit}_bert_0.wav", RATE, tune)
+    train, test = (data.load("fsdd:bert", split, recordings) for split in ("train", "test"))
+    assert (len(train.labels), test.labels.tolist()) == (21, [0, 1, 2]) and test.name == "fsdd:bert"
+    with pytest.raises(ValueError, match="`speaker` must be one of anna, bert; got 'carl'."):
+        data.load("fsdd:carl", "train", recordings)
+
+
 def test_an_archive_reads_as_its_folder(recordings, tmp_path_factory):
     other = tmp_path_factory.mktemp("packed")
     with tarfile.open(other / "fsdd.tar.gz", "w:gz") as archive:

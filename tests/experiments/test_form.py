@@ -50,6 +50,13 @@ def test_values_of_every_seed_become_means_and_spreads():
     assert spread(found["x"]) == "91 ± 1.4" and spread(found["y"]) == "99"
 
 
+def test_counts_keep_all_digits():
+    runs = {seed: {"parameters": {"a": {"x": 60_965_224, "y": 1_234_567.8}}} for seed in (0, 1)}
+    cells = summarised(runs)["parameters"]["a"]
+    assert cells["x"]["mean"] == 60_965_224 and spread(cells["x"]) == "60,965,224"
+    assert spread(cells["y"]) == "1,234,570"
+
+
 def test_words_are_made_from_values(tmp_path):
     document = fake(tmp_path).run(options())
     head, claim, _, *table = result_lines(fake(tmp_path), document)

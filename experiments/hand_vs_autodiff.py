@@ -1,0 +1,283 @@
+"""Every hand-written gradient against JAX's own: how exact, and how fast.
+
+Hypothesis:
+  A gradient written by hand is the gradient: in float64 it equals what JAX derives, to rounding, in every op of the
+  library. In float32 it is as near to it, and it takes no more time; where XLA's derivative is poor, as in max-pool,
+  much less.
+
+Proxy:
+  One place for each op, by arrays of 0.5 to 2 MB, as in small networks; what other shapes and machines say is in
+  `experiments/benchmarks`. Proofs at many places are in `jaxcnn check`, which this does not repeat.
+
+Protocol:
+  All ops of `jaxcnn.ops`; the script refuses to run if one has no place here. Random normal inputs by seed, none of
+  them at a kink. Error: of all input gradients, for a random error that comes back, the largest difference from float64
+  autodiff, over the largest value. Time: value and all gradients in one compiled function in float32; by hand and by
+  autodiff in turn, each first in every other round, 11 rounds; the ratio is that of each round, of which the median and
+  the quartiles are kept. Run with `JAXCNN_ONEDNN=off`. `unit_step` and `signum` have the
+  gradient 0 by either rule. Four ops have no argument `rule="autodiff"`: their twin is lax's convolution, the plain
+  pool, or a selection written out. Dropout draws other elements in float64: in float32 it is held against float32
+  autodiff. Rules that are no derivatives (guided, straight through) are left out.
+
+Expected:
+  Errors of 1e-15 to 1e-13 in float64, of 1e-7 to 1e-6 in float32. Ratios from 1 (activations, which XLA fuses either
+  way) to 10 or more (max-pool, grouped convolution).
+
+Result:
+  None yet: not run in full.
+
+Command:
+  python -m experiments.hand_vs_autodiff --seeds 0 1 2
+
+Cost:
+  About 2 minutes of CPU time for a seed, on 1 core.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.timing import alternate, ratios, spread
+from experiments.form import Claim, Document, Experiment, Tables, mean, number, say
+from jaxcnn import ops
+
+ERROR, TIME = "largest error, relative to float64 autodiff", "value and gradients, ms"
+SPEED = "time of autodiff over hand, ratio"
+HAND64, HAND32, AUTO32 = "hand, float64", "hand, float32", "autodiff, float32"
+FLAT, MAPS, LOGITS = (256, 1024), (32, 32, 32, 16), (4096, 100)
+_PLAIN = {"rule": "autodiff"}
+
+
+class Place(NamedTuple):
+    """Where an op is differentiated: the shapes of its arrays, and the same by hand and by autodiff."""
+
+    op: str
+    shapes: tuple[tuple[int, ...], ...]
+    hand: Callable[..., Any]
+    autodiff: Callable[..., Any]
+
+
+def places() -> dict[str, Place]:
+    """All of them, by what is written in the tables."""
+    found: dict[str, Place] = {}
+
+    def add(op: str, *shapes: tuple[int, ...], label: str = "", twin: Any = None, first: bool = False, **how: Any):
+        hand = partial(getattr(ops, op), **how)
+        plain = twin or partial(hand, **_PLAIN)
+        pick = (lambda call: lambda *arrays: call(*arrays)[0]) if first else (lambda call: call)
+        found[label or op] = Place(op, shapes, pick(hand), plain if twin else pick(plain))
+
+    kernel, vector = (3, 3, 16, 16), (16,)
+    add("conv", MAPS, kernel)
+    add("conv", MAPS, kernel, label="conv, stride 2", strides=2)
+    add("conv", MAPS, (3, 3, 8, 16), label="conv, 2 groups", feature_group_count=2)
+    add("conv", (32, 28, 28, 1), (5, 5, 1, 6), label="conv, one channel")
+    how = {"window_strides": (1, 1), "padding": "SAME"}
+    add(
+        "conv_general_dilated",
+        (32, 16, 32, 32),
+        (16, 16, 3, 3),
+        twin=partial(jax.lax.conv_general_dilated, **how),
+        **how,
+    )
+    add("conv_transpose", (32, 16, 16, 16), kernel, strides=2)
+    add("depthwise_conv", MAPS, (3, 3, 1, 16))
+    add("separable_conv", MAPS, (3, 3, 1, 16), (1, 1, 16, 16))
+    add("locally_connected", MAPS[:1] + (12, 12, 8), (10, 10, 3, 3, 8, 8))
+    add("conv_relu_pool", MAPS, kernel, vector)
+    add("max_pool", MAPS, label="max_pool 2/2", window_shape=2)
+    add("max_pool", MAPS, label="max_pool 3/2", window_shape=3, strides=2)
+    add("relu_max_pool", MAPS, window_shape=2)
+    add(
+        "max_pool_with_switches", MAPS, first=True, window_shape=2, twin=partial(ops.max_pool, window_shape=2, **_PLAIN)
+    )
+    add("avg_pool", MAPS, window_shape=2)
+    add("lp_pool", MAPS, window_shape=2)
+    add("blur_pool", MAPS)
+    add("subsample", MAPS, strides=2)
+    add("global_avg_pool", MAPS)
+    add("global_max_pool", MAPS)
+    add("adaptive_avg_pool", MAPS, output_shape=5)
+    add("adaptive_max_pool", MAPS, output_shape=5)
+    add("batch_norm", MAPS, vector, vector, first=True)
+    add("local_response_norm", MAPS)
+    for op in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
+        add(op, FLAT)
+    add("prelu", FLAT, FLAT[-1:])
+    add("mean_squared_error", FLAT, FLAT)
+    add("binary_cross_entropy", FLAT, FLAT)
+    labels = (np.arange(LOGITS[0]) % LOGITS[1]).astype(np.int32)
+    add("softmax_cross_entropy", LOGITS, labels=labels)
+    key, dropped = jax.random.key(0), {"rate": 0.5}
+    found["dropout"] = Place("dropout", (FLAT,), _dropped(key, **dropped), _dropped(key, **dropped, **_PLAIN))
+    half = tuple(size // 2 for size in MAPS[1:3])
+    pooled = (MAPS[0], *half, MAPS[-1])
+    switches = np.random.default_rng(0).integers(0, 4, pooled).astype(np.uint8)
+    unpool = partial(ops.max_unpool, switches=switches, output_shape=MAPS[1:3], window_shape=2)
+    found["max_unpool"] = Place("max_unpool", (pooled,), unpool, partial(_selected, switches))
+    return found
+
+
+def _dropped(key: jax.Array, **how: Any) -> Callable[[jax.Array], jax.Array]:
+    return lambda x: ops.dropout(x, key, **how)
+
+
+def _selected(switches: np.ndarray, pooled: jax.Array) -> jax.Array:
+    """Max-unpooling of windows of 2 by 2, written out for JAX to differentiate."""
+    n, h, w, c = pooled.shape
+    cells = jnp.stack([jnp.where(switches == tap, pooled, 0) for tap in range(4)], -1)
+    return cells.reshape(n, h, w, c, 2, 2).transpose(0, 1, 4, 2, 5, 3).reshape(n, 2 * h, 2 * w, c)
+
+
+def refuse_gaps(known: dict[str, Place]) -> None:
+    """Sees to it that every op with a gradient has a place.
+
+    Raises:
+      ValueError: if one has none.
+    """
+    every = {name for name in ops.__all__ if callable(getattr(ops, name))}
+    if missing := sorted(every - {place.op for place in known.values()}):
+        raise ValueError(f"`places` must have all ops; it lacks {', '.join(missing)}.")
+
+
+@cache
+def compiled(label: str, rule: str) -> Callable[..., Any]:
+    """An op's value and gradients, kept for all seeds."""
+    call = getattr(places()[label], rule)
+
+    @jax.jit
+    def run(error: jax.Array, *arrays: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        output, pull_back = jax.vjp(call, *arrays)
+        return output, pull_back(error)
+
+    return run
+
+
+def difference(found: Any, exact: Any) -> float:
+    """The largest of all gradients, each over the largest value of the exact one, which may be 0 everywhere."""
+    pairs = [tuple(np.asarray(gradient, np.float64) for gradient in pair) for pair in zip(found, exact, strict=True)]
+    return max(float(np.abs(a - b).max() / (np.abs(b).max() or 1)) for a, b in pairs)
+
+
+def one_seed(seed: int, options: argparse.Namespace) -> Tables:
+    """Errors, times and their ratio, by place."""
+    known = places()
+    refuse_gaps(known)
+    if options.quick:
+        known = {label: known[label] for label in ("max_pool 2/2", "relu", "softmax_cross_entropy")}
+    found: Tables = {ERROR: {}, TIME: {}, SPEED: {}}
+    for label, place in known.items():
+        random = np.random.default_rng(seed)
+        arrays = [random.standard_normal(shape, np.float32) for shape in place.shapes]
+        if label == "binary_cross_entropy":
+            arrays[1] = np.abs(arrays[1]) / 8  # targets are probabilities
+        error = random.standard_normal(jax.eval_shape(place.hand, *arrays).shape).astype(np.float32)
+        inputs = jax.device_put((error, *arrays))
+        by_hand, by_jax = (partial(compiled(label, rule), *inputs) for rule in ("hand", "autodiff"))
+        with jax.enable_x64(True):
+            wide = [array.astype(np.float64) for array in (error, *arrays)]
+            exact, by_hand64 = (compiled(label, rule)(*wide)[1] for rule in ("autodiff", "hand"))
+        narrow = by_jax()[1] if label == "dropout" else exact
+        found[ERROR][label] = {
+            HAND64: difference(by_hand64, exact),
+            HAND32: difference(by_hand()[1], narrow),
+            AUTO32: difference(by_jax()[1], narrow),
+        }
+        calls = {name: partial(done, call) for name, call in (("hand", by_hand), ("autodiff", by_jax))}
+        times = alternate(calls, rounds=3 if options.quick else 11, budget=8)
+        ratio = ratios(times["autodiff"], times["hand"])
+        found[TIME][label] = {name: 1e3 * spread(values).median for name, values in times.items()}
+        found[SPEED][label] = {"median": ratio.median, "low quartile": ratio.low, "high quartile": ratio.high}
+        say(f"seed {seed}: {label}, {ratio.median:.2f} times as fast, {found[ERROR][label]}")
+    return found
+
+
+def done(call: Callable[[], Any]) -> None:
+    """Calls, and waits for the end of the work."""
+    jax.block_until_ready(call())
+
+
+def claims(document: Document) -> list[Claim]:
+    """Exactness first, then speed."""
+    errors, speeds = document["tables"][ERROR], document["tables"][SPEED]
+
+    def worst(column: str) -> tuple[float, str]:
+        return max((max(cells[column]["values"]), label) for label, cells in errors.items())
+
+    wide, narrow, plain = (worst(column) for column in (HAND64, HAND32, AUTO32))
+    ratio = {label: mean(document, SPEED, label, "median") for label in speeds}
+    slower = {label: value for label, value in ratio.items() if value < 0.9}
+    faster = [label for label, value in ratio.items() if value > 1.1]
+    told = ", ".join(f"{label} {number(value)}" for label, value in sorted(slower.items(), key=lambda pair: pair[1]))
+    pools = {label: value for label, value in ratio.items() if label.startswith("max_pool ")}
+    return [
+        Claim(
+            "in float64 every hand-written gradient equals autodiff's, to a relative error of 1e-11",
+            wide[0] <= 1e-11,
+            f"{len(errors)} places, worst {wide[0]:.1e} in {wide[1]}",
+        ),
+        Claim(
+            "in float32 every one is within 1e-5 of float64 autodiff, the worst within twice autodiff's worst",
+            narrow[0] <= 1e-5 and narrow[0] <= 2 * plain[0],
+            f"worst {narrow[0]:.1e} in {narrow[1]}; autodiff's worst {plain[0]:.1e} in {plain[1]}",
+        ),
+        Claim(
+            "no hand-written rule is slower than autodiff by more than a tenth",
+            not slower,
+            f"{len(faster)} of {len(ratio)} faster by a tenth or more, {len(slower)} slower" + f": {told}" * bool(told),
+        ),
+        Claim(
+            "max-pool by hand is at least five times as fast as what XLA derives",
+            min(pools.values()) >= 5,
+            ", ".join(f"{label} {number(value)} times" for label, value in pools.items()),
+            "29 ms against about 1 ms, 2 cores, jax 0.10.2 (this project's first measurement)",
+        ),
+    ]
+
+
+def figure(document: Document) -> Any:
+    """The ratios in order with their quartiles, and the errors beside them."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    errors, speeds = document["tables"][ERROR], document["tables"][SPEED]
+    order = sorted(speeds, key=lambda label: speeds[label]["median"]["mean"])
+    drawn = Figure(figsize=(11, 1.6 + 0.23 * len(order)), layout="constrained")
+    left, right = drawn.subplots(1, 2, sharey=True)
+    rows = range(len(order))
+    middle, low, high = (
+        np.array([speeds[label][column]["mean"] for label in order])
+        for column in ("median", "low quartile", "high quartile")
+    )
+    bars = [middle - np.minimum(low, middle), np.maximum(high, middle) - middle]
+    left.errorbar(middle, rows, xerr=bars, fmt="ko", capsize=2)
+    left.axvline(1, color="0.5", linewidth=1)
+    left.set(xscale="log", xlabel="time of autodiff over time by hand (median, quartiles)")
+    left.set_title("Right of the line, the hand-written rule is faster")
+    left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.xaxis.set_major_formatter("{x:g}")
+    left.set_yticks(rows, order)
+    for column, marker in ((HAND64, "^"), (HAND32, "o"), (AUTO32, "x")):
+        values = [max(errors[label][column]["mean"], 1e-17) for label in order]
+        face = {"markerfacecolor": "white"} if marker == "o" else {}
+        right.plot(values, rows, marker, color="black", label=column, markersize=5, **face)
+    right.set(xscale="log", xlabel="largest error over largest gradient (0 drawn at 1e-17)")
+    right.set_title("Both are as near to float64 autodiff")
+    drawn.legend(*right.get_legend_handles_labels(), frameon=False, loc="outside lower right", ncols=3)
+    for axes in (left, right):
+        axes.grid(axis="y", color="0.92")
+        axes.set_axisbelow(True)
+        axes.set_ylim(-0.7, len(order) - 0.3)
+    return drawn
+
+
+EXPERIMENT = Experiment("experiments.hand_vs_autodiff", __doc__, one_seed, claims, figure, shown=(SPEED, ERROR))
+
+if __name__ == "__main__":
+    sys.exit(EXPERIMENT.main())

@@ -1,0 +1,200 @@
+"""How many parameters a convolution saves, and by which of its two ideas.
+
+Hypothesis:
+  A fully connected layer between a picture and its maps needs about nine billion weights, where a convolution needs
+  some hundred. Locality and sharing each save their part. The networks of the library have the published counts.
+
+Proxy:
+  None: parameters are counted, not estimated. At hand is the lecture's figure alone, not the layer that it is of. Here
+  it is the layer of round numbers that gives it: a 100x100 colour picture and 30 maps of 100x100, 3x3 windows,
+  30,000 x 300,000 = 9.0 billion. Beside it three others of which courses tell.
+
+Protocol:
+  `models.summary` follows one call and counts; `inspect.shared_counts` gives, between the same arrays, a layer that
+  connects everything (`dense`), one with the same windows but weights of their own at every place (`local`), and the
+  convolution (`shared`). Locality saves dense / local, sharing local / shared. Biases are counted where the
+  convolution has them. By network all its convolutions are added up, a dense layer in the place of each. Published
+  counts: of the papers, or of the implementations that are commonly cited (torchvision for ImageNet's ResNets and VGG,
+  He et al.'s for CIFAR by option A, Krizhevsky's groups for AlexNet). No chance is involved: one seed.
+
+Expected:
+  9.0 billion against 840. No difference from published counts. The dense layers hold above 85 % of AlexNet and VGG-16.
+
+Result:
+  None yet: not run in full.
+
+Command:
+  python -m experiments.parameter_counts
+
+Cost:
+  Under a minute.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+import jax
+from flax import nnx
+
+from experiments.form import Claim, Document, Experiment, Tables, mean, number, say
+from jaxcnn import inspect, layers, models
+
+LAYERS, NETWORKS, COUNTS = "one layer, weights", "all convolutions of a network, parameters", "networks, parameters"
+DENSE, LOCAL, SHARED = "dense", "local", "shared"
+NINE = "100x100x3 to 30 maps, 3x3"
+EDGE = "320x280 edges, 1x2"  # Goodfellow, Bengio & Courville 2016, figure 9.6
+ONE_LAYER = {
+    NINE: ((100, 100, 3), 30, (3, 3), "SAME", True),
+    EDGE: ((280, 320, 1), 1, (1, 2), "VALID", False),
+    "224x224x3 to 3 maps, 3x3": ((224, 224, 3), 3, (3, 3), "SAME", True),
+    "28x28x1 to 6 maps, 5x5": ((28, 28, 1), 6, (5, 5), "SAME", True),
+}
+PUBLISHED = {
+    "lecun1989": 9_760,
+    "lenet5_1998": 60_000,
+    "lenet5": 61_706,
+    "mlp": 266_610,
+    "alexnet": 60_965_224,
+    "alexnet_single": 62_378_344,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "allcnn": 1_369_738,
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+}
+SPELT_OUT = ("lecun1989", "lenet5", "alexnet", "vgg16", "allcnn", "resnet20", "resnet50", "tdnn_wide")
+QUICK = ("lecun1989", "lenet5", "mlp", "alexnet", "vgg16")
+
+
+def one_seed(seed: int, options: argparse.Namespace) -> Tables:
+    """The three tables; the seed has no part in them."""
+    del seed
+    found: Tables = {LAYERS: {}, NETWORKS: {}, COUNTS: {}}
+    for name, (shape, maps, window, padding, bias) in ONE_LAYER.items():
+        settings = {"padding": padding, "use_bias": bias, "rngs": nnx.Rngs(0)}
+        layer = layers.Conv(shape[-1], maps, window, **settings)
+        (counts,) = inspect.shared_counts(models.summary(layer, (1, *shape)))
+        found[LAYERS][name] = saved(counts.dense, counts.local, counts.convolution)
+        say(f"{name}: {counts.dense:,} {counts.local:,} {counts.convolution:,}")
+    for name in QUICK if options.quick else dict.fromkeys((*PUBLISHED, *SPELT_OUT)):
+        model = nnx.eval_shape(lambda name=name: models.create(name, rngs=nnx.Rngs(0)))
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+        if name in PUBLISHED:
+            known = PUBLISHED[name]
+            found[COUNTS][name] = {"here": parameters, "published": known, "difference": parameters - known}
+        if name in SPELT_OUT:
+            layer_counts = inspect.shared_counts(models.summary(model, (1, *models.CARDS[name].input_shape)))
+            columns = zip(*(counts[1:] for counts in layer_counts), strict=True)
+            shared, local, dense = map(sum, columns)
+            found[NETWORKS][name] = {**saved(dense, local, shared), "all its parameters": parameters}
+        say(f"{name}: {parameters:,} parameters")
+    return found
+
+
+def saved(dense: int, local: int, shared: int) -> dict[str, float]:
+    """A row of counts, and what each idea saves."""
+    return {
+        DENSE: dense,
+        LOCAL: local,
+        SHARED: shared,
+        "saved by locality": dense / local,
+        "saved by sharing": local / shared,
+    }
+
+
+def claims(document: Document) -> list[Claim]:
+    """The lecture's number, the two ideas apart, and the published counts."""
+    counts, networks = document["tables"][COUNTS], document["tables"][NETWORKS]
+
+    def layer(name: str, column: str) -> float:
+        return mean(document, LAYERS, name, column)
+
+    dense, shared = layer(NINE, DENSE), layer(NINE, SHARED)
+    ideas = [layer(NINE, f"saved by {idea}") for idea in ("locality", "sharing")]
+    edges = layer(EDGE, DENSE)
+    differ = {name: mean(document, COUNTS, name, "difference") for name in counts}
+    wrong = [f"{name} by {number(difference)}" for name, difference in differ.items() if difference]
+    heavy = {
+        name: 100 * (1 - networks[name][SHARED]["mean"] / networks[name]["all its parameters"]["mean"])
+        for name in ("alexnet", "vgg16")
+    }
+    return [
+        Claim(
+            "fully connected, a picture and its maps take nine billion weights; convolved, less than a thousand",
+            abs(dense / 9e9 - 1) < 0.01 and shared < 1000,
+            f"{NINE}: {number(dense)} with biases, against {number(shared)}",
+            "9 billion (the lecture)",
+            f"{100 * (dense / 9e9 - 1):+.3f} %",
+        ),
+        Claim(
+            "an edge detector of two weights would take over eight billion as a matrix",
+            edges > 8e9 and layer(EDGE, SHARED) == 2,
+            f"{number(edges)} against {number(layer(EDGE, SHARED))}",
+            "over eight billion (Goodfellow et al. 2016)",
+            f"{100 * (edges / 8e9 - 1):+.2f} %",
+        ),
+        Claim(
+            "locality and sharing each save a thousandfold or more in the layer of nine billion",
+            min(ideas) >= 1000,
+            f"locality {number(ideas[0])} times, sharing {number(ideas[1])} times",
+        ),
+        Claim(
+            "the library's networks have exactly the published numbers of parameters",
+            not wrong,
+            f"{len(differ) - len(wrong)} of {len(differ)} equal" + (f"; {', '.join(wrong)}" if wrong else ""),
+            f"{len(differ)} counts",
+            number(max(abs(difference) for difference in differ.values())),
+        ),
+        Claim(
+            "most parameters of AlexNet and VGG-16, 85 % or more, are in the few layers that are not convolutions",
+            min(heavy.values()) >= 85,
+            ", ".join(f"{name} {share:.1f} %" for name, share in heavy.items()),
+        ),
+    ]
+
+
+def figure(document: Document) -> Any:
+    """Three counts a row, on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    tables = document["tables"]
+    drawn = Figure(figsize=(11, 4.2), layout="constrained")
+    for axes, title, head in zip(
+        drawn.subplots(1, 2), (LAYERS, NETWORKS), ("One layer", "All convolutions of a network"), strict=True
+    ):
+        rows = tables[title]
+        order = sorted(rows, key=lambda name: rows[name][DENSE]["mean"])
+        for place, name in enumerate(order):
+            dense, local, shared = (rows[name][column]["mean"] for column in (DENSE, LOCAL, SHARED))
+            axes.plot([shared, local], [place] * 2, color="0.75", linewidth=7, solid_capstyle="butt")
+            axes.plot([local, dense], [place] * 2, color="0.5", linewidth=7, solid_capstyle="butt")
+        for column, marker, text in (
+            (SHARED, "o", "convolution: local and shared"),
+            (LOCAL, "D", "local, not shared"),
+            (DENSE, "s", "fully connected"),
+        ):
+            counts = [rows[name][column]["mean"] for name in order]
+            axes.plot(counts, range(len(order)), marker, color="black", label=text, markersize=6)
+        axes.set_yticks(range(len(order)), order)
+        axes.set(xscale="log", xlabel="parameters", title=head)
+        axes.grid(axis="x", color="0.92")
+        axes.set_axisbelow(True)
+    drawn.axes[0].axvline(9e9, color="black", linestyle=":", linewidth=1)
+    drawn.axes[0].annotate("9 billion ", (9e9, 0.4), ha="right", fontsize="small")
+    drawn.suptitle("What locality (dark) and sharing (light) save")
+    drawn.legend(*drawn.axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
+    return drawn
+
+
+EXPERIMENT = Experiment("experiments.parameter_counts", __doc__, one_seed, claims, figure, seeds=(0,))
+
+if __name__ == "__main__":
+    sys.exit(EXPERIMENT.main())

@@ -1,0 +1,21 @@
+"""The lecture's arithmetic, by hand, against `experiments/parameter_counts.py`."""
+
+import pytest
+from flax import nnx
+
+from experiments import parameter_counts
+from jaxcnn import inspect, layers, models
+
+
+@pytest.mark.parametrize(
+    ("name", "dense", "local", "shared"),
+    [
+        (parameter_counts.NINE, 30_000 * 300_000 + 300_000, 300_000 * (27 + 1), 30 * (27 + 1)),
+        (parameter_counts.EDGE, 320 * 280 * 319 * 280, 319 * 280 * 2, 2),
+    ],
+)
+def test_counts_of_one_layer(name, dense, local, shared):
+    shape, maps, window, padding, bias = parameter_counts.ONE_LAYER[name]
+    layer = layers.Conv(shape[-1], maps, window, padding=padding, use_bias=bias, rngs=nnx.Rngs(0))
+    (counts,) = inspect.shared_counts(models.summary(layer, (1, *shape)))
+    assert (counts.dense, counts.local, counts.convolution) == (dense, local, shared)
