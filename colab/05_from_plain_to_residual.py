@@ -15,7 +15,7 @@
 #
 # # 5. From plain to residual
 #
-# A deeper network can do all that a shallower one can. Then why did deep networks *learn worse*, even on the examples they were trained on? And why did one plus sign cure it? Here you train networks of 20 and 56 layers, with and without that plus sign, look at their gradients layer by layer, and see the answer. About six minutes on a CPU, about two on a T4.
+# A deeper network can do all that a shallower one can. Then why did deep networks *learn worse*, even on the examples they were trained on? And why did one plus sign cure it? Here you train networks of 20 and 56 layers, with and without that plus sign, look at their gradients layer by layer, and see the answer. About six minutes on a CPU, about two minutes on a T4.
 
 # %%
 # installs what is missing; the jax that is here stays as it is

@@ -15,7 +15,7 @@
 #
 # # 6. Transfer learning
 #
-# You have fifty labelled pictures, not fifty thousand. A network that was trained on *other* pictures can still help: its first layers know what strokes and corners look like, and these are the same everywhere. On this page a network learns the digits 0 to 4; then you use what it knows for the digits 5 to 9, which it has never seen, in four ways: frozen, fine-tuned, from scratch for comparison, and as a source of features for classifiers that are no networks at all. About two minutes on a CPU, about two on a T4.
+# You have fifty labelled pictures, not fifty thousand. A network that was trained on *other* pictures can still help: its first layers know what strokes and corners look like, and these are the same everywhere. On this page a network learns the digits 0 to 4; then you use what it knows for the digits 5 to 9, which it has never seen, in four ways: frozen, fine-tuned, from scratch for comparison, and as a source of features for classifiers that are no networks at all. About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # installs jaxcnn where it is missing; the jax that is here stays as it is

@@ -15,7 +15,7 @@
 #
 # # 8. Many devices
 #
-# A network that takes a week on one device takes a day on eight, if the work can be divided. JAX divides it almost by itself: you say where the arrays lie, and the compiler finds out who has to talk to whom. On this page one machine poses as four devices, so that you can see every step; the same lines run on four GPUs, on a TPU, or over many machines. **It will not get faster here**: the four devices share the cores of one machine. What can be shown is that the results are the same. About two minutes on a CPU, about two on a T4, whose CPU is used.
+# A network that takes a week on one device takes a day on eight, if the work can be divided. JAX divides it almost by itself: you say where the arrays lie, and the compiler finds out who has to talk to whom. On this page one machine poses as four devices, so that you can see every step; the same lines run on four GPUs, on a TPU, or over many machines. **It will not get faster here**: the four devices share the cores of one machine. What can be shown is that the results are the same. About two minutes on a CPU, about two minutes on a T4 (by its CPU).
 
 # %%
 # installs jaxcnn where it is missing; the jax that is here stays as it is
@@ -123,7 +123,7 @@ for found in sorted(set(re.findall(r"= (.*?) (all-reduce|all-gather|reduce-scatt
 #
 # ## By hand
 #
-# One can also write what *one device* does, and name the communication oneself. `jax.shard_map` runs a function on each piece; `jax.lax.pmean` is the all-reduce. (`jax.pmap` is the older form of the same, with an axis for the devices in front of each array.)
+# One can also write what *one device* does, and name the communication oneself. `jax.pmap` runs a function on every device, with an axis for the devices in front of the batch; `jax.lax.pmean` is the all-reduce. (`jax.shard_map` is the newer form of the same, for arrays with shardings.)
 
 
 # %%

@@ -15,7 +15,7 @@
 #
 # # 9. Your own rule
 #
-# A backward pass need not be the derivative of the forward pass. That sounds like a mistake, and it is how networks with *binary* activations are trained, how random samples are differentiated, how gradients are reversed to make two networks compete. Here you write such a rule, **prove** that it does what you meant and that no transformation of JAX breaks it, train with it, and compare. A research project in small. About three minutes on a CPU, about two on a T4.
+# A backward pass need not be the derivative of the forward pass. That sounds like a mistake, and it is how networks with *binary* activations are trained, how random samples are differentiated, how gradients are reversed to make two networks compete. Here you write such a rule, **prove** that it does what you meant and that no transformation of JAX breaks it, train with it, and compare. A research project in small. About three minutes on a CPU, about two minutes on a T4.
 
 # %%
 # installs jaxcnn where it is missing; the jax that is here stays as it is
