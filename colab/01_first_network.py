@@ -4,8 +4,6 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
-#       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -13,16 +11,20 @@
 # ---
 
 # %% [markdown]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/01_first_network.ipynb)
+#
 # # 1. Your first convolutional network
 #
-# In about a minute on a CPU, this page trains **LeNet-5** (LeCun et al. 1998) on 1,797 real handwritten digits, and looks at what it learned. Every gradient that is used on the way is written by hand.
+# This page trains **LeNet-5** (LeCun et al. 1998) on 1,797 real handwritten digits, and looks at what it learned. Every gradient that is used on the way is written by hand. About one minute on a CPU, about one minute on a T4.
 
 # %%
-# installs jaxcnn where it is missing; never touches the jax that is here
+# installs jaxcnn where it is missing; the jax that is here stays as it is
+import importlib.metadata
 import importlib.util
 
 if importlib.util.find_spec("jaxcnn") is None:
-    # %pip install -q jaxcnn
+    jax_here = f"jax=={importlib.metadata.version('jax')}" if importlib.util.find_spec("jax") else "jax"
+    # %pip install -q jaxcnn {jax_here}
 
 # %% [markdown]
 # ## The digits
@@ -114,3 +116,8 @@ kernel = model.conv1.kernel[...]
 by_hand, by_jax = (jax.grad(loss)(kernel, rule) for rule in ("hand", "autodiff"))
 print("largest difference:", float(jnp.abs(by_hand - by_jax).max()))
 assert jnp.allclose(by_hand, by_jax, rtol=1e-4, atol=1e-6)
+
+# %% [markdown]
+# ## Where next
+#
+# Where that rule comes from, and how to prove one: [2. Gradients by hand](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb). What the network sees, and whether such pictures can be trusted: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). Sizes, strides, channels and filters, with the numbers in the cells: [4. Convolution arithmetic](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/04_convolution_arithmetic.ipynb). On the command line, `jaxcnn train` does all of this page.

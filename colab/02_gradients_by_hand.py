@@ -11,16 +11,20 @@
 # ---
 
 # %% [markdown]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb)
+#
 # # 2. Gradients by hand
 #
-# A network learns by following gradients. JAX can derive them by itself; here you derive them with a pencil, and each derivation is followed by a call that **proves** it: the full matrix of derivatives against finite differences, against JAX's own, twice differentiated, compiled, mapped, spread over devices. In the end you prove a rule of your own. About a minute on a CPU.
+# A network learns by following gradients. JAX can derive them by itself; here you derive them with a pencil, and each derivation is followed by a call that **proves** it: the full matrix of derivatives against finite differences, against JAX's own, twice differentiated, compiled, mapped, spread over devices. In the end you prove a rule of your own. About one minute on a CPU, about one minute on a T4.
 
 # %%
-# installs jaxcnn where it is missing; never touches the jax that is here
+# installs jaxcnn where it is missing; the jax that is here stays as it is
+import importlib.metadata
 import importlib.util
 
 if importlib.util.find_spec("jaxcnn") is None:
-    # %pip install -q jaxcnn
+    jax_here = f"jax=={importlib.metadata.version('jax')}" if importlib.util.find_spec("jax") else "jax"
+    # %pip install -q jaxcnn {jax_here}
 
 # %%
 from functools import partial
@@ -195,3 +199,7 @@ print("proven")
 
 # %% [markdown]
 # Any `jax.custom_vjp` function of anyone can be given to the kit; `jaxcnn check` on the command line runs it over every op of the library.
+#
+# ## Where next
+#
+# What else gradients are good for, by the picture instead of the weights: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). A rule that is *not* the derivative, on purpose, proven and trained with: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb).

@@ -11,16 +11,20 @@
 # ---
 
 # %% [markdown]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb)
+#
 # # 3. What a CNN sees
 #
-# A trained network is a few thousand numbers. Here you ask it questions: *why* did you say 7? Which digits are alike to you? What would the perfect 3 look like? And, most of all: **can these pictures be trusted?** About two minutes on a CPU.
+# A trained network is a few thousand numbers. Here you ask it questions: *why* did you say 7? Which digits are alike to you? What would the perfect 3 look like? And, most of all: **can these pictures be trusted?** About two minutes on a CPU, about two minutes on a T4.
 
 # %%
-# installs jaxcnn where it is missing; never touches the jax that is here
+# installs jaxcnn where it is missing; the jax that is here stays as it is
+import importlib.metadata
 import importlib.util
 
 if importlib.util.find_spec("jaxcnn") is None:
-    # %pip install -q jaxcnn
+    jax_here = f"jax=={importlib.metadata.version('jax')}" if importlib.util.find_spec("jax") else "jax"
+    # %pip install -q jaxcnn {jax_here}
 
 # %%
 import os
@@ -108,7 +112,7 @@ print("other gradients:", float(abs(back(twin, images) - back(model, images)).ma
 # Guided backprop draws the sharpest maps. Adebayo et al. (2018) asked the right question: if the weights are destroyed, what becomes of the map? A map that explains what the network learned must change. Here the layers are shuffled from the head downwards. As a control, `edges` is a map of the picture alone: it cannot change.
 
 # %%
-found = inspect.randomisation_check(model, run.scaling(test.images[:8]))
+found = inspect.randomisation_check(model, run.scaling(test.images[:8]), groups=2 if fast else 6)
 plots.randomisation_curves(found)
 
 # %%
@@ -209,6 +213,8 @@ poolings = {
     "average": lambda x: ops.avg_pool(x, 2),
     "none": lambda x: x,
 }
+if fast:
+    poolings = {name: poolings[name] for name in ("max", "none")}
 small = [part._replace(images=part.images[:, 2:26:2, 2:26:2]) for part in (train, validation)]
 consistency = {}
 for name, pool in poolings.items():
@@ -224,3 +230,7 @@ plots.shift_consistencies(consistency)
 # <details><summary>Answer</summary>Round the borders and with stride 1, shifting the picture shifts every map by the same cells, whatever the weights. The mean over space does not see a shift. With stride 2, a shift by one cell makes the pooling look at other cells: its maps are not the old ones shifted.</details>
 #
 # All of these pictures, for a run of yours and a picture of yours, on one page: `jaxcnn inspect RUN IMAGE`.
+#
+# ## Where next
+#
+# The arithmetic of windows and what a unit can see at most: [4. Convolution arithmetic](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/04_convolution_arithmetic.ipynb). What the features of a trained network are good for: [6. Transfer learning](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/06_transfer_learning.ipynb). To read: Adebayo et al. (2018), *Sanity checks for saliency maps*; Zhang (2019), *Making convolutional networks shift-invariant again*.

@@ -8,6 +8,7 @@ from jaxcnn.data.pictures import SUFFIXES, Picture, read_picture
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.sources import SOURCES, load, splits
 from jaxcnn.data.streams import PictureFiles, Stream
+from jaxcnn.data.text import encode, make_vocabulary
 
 __all__ = [
     "AUGMENTATIONS",
@@ -21,8 +22,10 @@ __all__ = [
     "Scaling",
     "Stream",
     "batches_ahead",
+    "encode",
     "eval_batches",
     "load",
+    "make_vocabulary",
     "mapped_ahead",
     "measure_scaling",
     "read_idx",

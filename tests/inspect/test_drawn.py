@@ -106,6 +106,8 @@ def test_the_matrix_that_is_drawn_is_the_convolution(random):
     np.testing.assert_allclose(windows @ taps, again, atol=1e-5)
     np.testing.assert_allclose(again, y, atol=1e-5)
     assert figure.axes[0].images[0].get_array().mask.any(), "structural zeros stay blank"
+    with pytest.raises(ValueError, match=r"one for each of the 16 outputs; got shape \(3, 2\)"):
+        plots.convolution_as_matrix(inputs, kernel, np.ones((3, 2)))
 
 
 @pytest.mark.parametrize("kind", ["max", "average"])

@@ -21,7 +21,10 @@ def convolution_as_matrix(
       inputs: `(H, W)` or `(L,)`, one map; up to some 36 cells can be read.
       kernel: `(kh, kw)` or `(k,)`.
       errors: of the output's shape, what comes back to it; by default ones.
-      options: of `inspect.convolution_matrix`.
+      options: of `inspect.convolution_matrix`; `padding` is `"SAME"` unless given.
+
+    Raises:
+      ValueError: if shapes disagree.
     """
     inputs, kernel = np.asarray(inputs, float)[..., None], np.asarray(kernel, float)[..., None, None]
     weights = matrices.convolution_matrix(kernel, inputs.shape, **options)
@@ -30,6 +33,8 @@ def convolution_as_matrix(
     taps = (np.flip(kernel) if options.get("flip_kernel") else kernel).reshape(-1, 1)
     x, y = inputs.reshape(-1, 1), (weights @ inputs.ravel()).reshape(-1, 1)
     g = np.ones_like(y) if errors is None else np.reshape(np.asarray(errors, float), (-1, 1))
+    if g.shape != y.shape:
+        raise ValueError(f"`errors` must have one for each of the {y.size} outputs; got shape {np.shape(errors)}.")
     dense, back = _filled(weights), _filled(weights.T)
     rows = [(dense, x, y), (back, g, weights.T @ g), (windows, taps, windows @ taps)]
     names = [("W", "x", "y"), ("Wᵀ", "g", "dx"), ("windows as rows", "kernel", "y")]
