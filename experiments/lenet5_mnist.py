@@ -138,9 +138,7 @@ def figure(document: Document) -> Any:
                 values = cell["values"]
                 axes.plot([middle] * len(values), values, "o", mfc="white", mec="black", ms=4)
                 style = {"ha": "center", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6}}
-                axes.annotate(
-                    f"{cell['mean']:.2f}", (middle, max(values)), (0, 6), textcoords="offset points", **style
-                )
+                axes.annotate(f"{cell['mean']:.2f}", (middle, max(values)), (0, 6), textcoords="offset points", **style)
         axes.set_xticks(range(len(NETWORKS)), [row.replace("5, ", "5\n") for row in NETWORKS])
         axes.set(title=f"error on {heading}")
         axes.margins(y=0.12)
