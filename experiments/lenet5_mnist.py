@@ -20,13 +20,39 @@ Expected:
   LeCun et al. 1998, figure 9: 0.95 %, with distortions 0.8 %; dense 784-300-10 4.7 %, with distortions 3.6 %.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit 3645778.
+  - Holds: LeNet-5 with average pooling and tanh, as in 1998, on distorted digits: at most 0.9 % (0.69 %; published:
+    0.8 %; gap: -0.11).
+  - Holds: LeNet-5 with max pooling and ReLU, on distorted digits: at most 0.9 % (0.66 %; published: 0.8 %; gap: -0.14).
+  - Holds: LeNet-5 with average pooling and tanh, on digits as they are: at most 0.95 % (0.85 %; published: 0.95 %; gap:
+    -0.10).
+  - Holds: distortions lower the test error of LeNet-5 in both forms (LeNet-5, average, tanh by 0.16, LeNet-5, max, ReLU
+    by 0.16 points; published: by 0.15 points).
+  - Holds: they do so by closing the gap between test and training error (LeNet-5, average, tanh 0.78 to 0.26 points,
+    LeNet-5, max, ReLU 0.8 to 0.33 points).
+  - Holds: max pooling and ReLU make no more errors than average pooling and tanh (0.82 to 0.85 % on digits as they are,
+    0.66 to 0.69 % on digits distorted).
+  - Holds: LeNet-5 makes at most half the errors of dense layers with as many parameters (2.3 times fewer on digits as
+    they are, 2.4 times fewer on digits distorted; published: 4.9 and 4.5 times fewer than 784-300-10, which has 4 times
+    the parameters).
+
+  | test error, % | as they are | distorted |
+  | --- | --- | --- |
+  | LeNet-5, average, tanh | 0.8533 ± 0.087 | 0.69 ± 0.03 |
+  | LeNet-5, max, ReLU | 0.8233 ± 0.057 | 0.66 ± 0.026 |
+  | dense layers | 1.993 ± 0.098 | 1.68 ± 0.11 |
+
+  | training error, % | as they are | distorted |
+  | --- | --- | --- |
+  | LeNet-5, average, tanh | 0.07 ± 0.01 | 0.43 ± 0.026 |
+  | LeNet-5, max, ReLU | 0.02333 ± 0.015 | 0.3333 ± 0.023 |
+  | dense layers | 0.2633 ± 0.012 | 1.377 ± 0.059 |
 
 Command:
   python -m experiments.lenet5_mnist --seeds 0 1 2
 
 Cost:
-  About 15 minutes of one core for a seed.
+  11.1 minutes a seed, where the result comes from.
 """
 
 import argparse
