@@ -25,13 +25,32 @@ Expected:
   for these signals.
 
 Result:
-  None yet: not run in full.
+  5 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit 61a609a.
+  - Holds: the training error of plain-56 is at least 5 times that of residual-56 (50.67 and 1.39 %, 36.46 times).
+  - Holds: a deeper plain network is worse, in training too (training 0.92 to 50.67 %, test 2.76 to 52.32 %; published:
+    CIFAR-10, a reimplementation: 10.08 to 15.39 %; gap: +44.25 points of growth).
+  - Does not hold: a deeper residual network is better in the test (1.32 to 2.72 %; published: CIFAR-10: 8.75 to 6.97 %;
+    gap: -3.18 points of gain).
+  - Holds: before training, shortcuts keep the gradient's size over the layers; without, it changes 10 times more
+    (largest over smallest norm: plain-20 13.07, plain-56 6,621, residual-20 5.683, residual-56 10.28; published:
+    without shortcuts it grows exponentially with depth (Yang et al. 2019)).
+  - Holds: so the gradient of plain-56 does not vanish towards the input before training: it explodes (215.5 times the
+    median at the first layer; published: healthy norms with BN (section 4.1)).
+  - Holds: nor does it vanish after an epoch: at no layer is it below a tenth of the median (0.226 of the median at
+    least; published: healthy norms with BN (section 4.1)).
+
+  | error after the last epoch, % | training | test |
+  | --- | --- | --- |
+  | plain-20 | 0.92 ± 0.36 | 2.76 ± 0.34 |
+  | plain-56 | 50.67 ± 11 | 52.32 ± 10 |
+  | residual-20 | 0.135 ± 0.076 | 1.32 ± 0.19 |
+  | residual-56 | 1.39 ± 1.8 | 2.72 ± 1.8 |
 
 Command:
   python -m experiments.depth_degradation --seeds 0 1 2 3 4
 
 Cost:
-  About 5 minutes of CPU time for a seed.
+  13.4 minutes a seed, where the result comes from.
 """
 
 import argparse
