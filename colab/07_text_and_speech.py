@@ -298,7 +298,7 @@ figure
 #
 # <details><summary>Answer</summary>The order within 15 frames is not forgotten: a unit that sees the moment of the turn knows it. A mean over units that fire at the turn is enough. Two words in a row, each longer than 170 ms, would indeed be mixed up; that takes longer filters, more layers, or a network with a memory.</details>
 #
-# When does it hear it? Below, a test sound and the activations of the last convolution over time, the units sorted by the moment at which they are strongest. Most of them answer to one moment of the sound, and are silent where it is silent.
+# When does it hear it? Below, a test sound and the activations of the last convolution over time, the units sorted by the moment at which they are strongest. Many of them answer to one moment of the sound, one after the other, and are quiet where there is only noise.
 
 # %%
 place = int(np.flatnonzero(unheard.labels == 1)[0])

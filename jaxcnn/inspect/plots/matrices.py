@@ -32,9 +32,10 @@ def convolution_as_matrix(
     windows = matrices.im2col(inputs, kernel.shape[:-2], **shared)
     taps = (np.flip(kernel) if options.get("flip_kernel") else kernel).reshape(-1, 1)
     x, y = inputs.reshape(-1, 1), (weights @ inputs.ravel()).reshape(-1, 1)
-    g = np.ones_like(y) if errors is None else np.reshape(np.asarray(errors, float), (-1, 1))
-    if g.shape != y.shape:
-        raise ValueError(f"`errors` must have one for each of the {y.size} outputs; got shape {np.shape(errors)}.")
+    g = np.ones_like(y) if errors is None else np.asarray(errors, float)
+    if g.size != y.size:
+        raise ValueError(f"`errors` must have one for each of the {y.size} outputs; got shape {g.shape}.")
+    g = g.reshape(y.shape)
     dense, back = _filled(weights), _filled(weights.T)
     rows = [(dense, x, y), (back, g, weights.T @ g), (windows, taps, windows @ taps)]
     names = [("W", "x", "y"), ("Wᵀ", "g", "dx"), ("windows as rows", "kernel", "y")]
