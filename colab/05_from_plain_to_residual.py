@@ -214,7 +214,7 @@ for axes, key, title in zip(
 figure
 
 # %% [markdown]
-# With 20 layers, both networks learn. With 56, the plain one hardly gets anywhere, *on the signals that it is shown again and again*; the residual one does about as well as its shallow brother. In repeated runs of 20 epochs (`experiments/depth_degradation.py`) the deep plain network still misses about half of its training signals, and the deep residual one less than one in a hundred. This is what He and others saw on CIFAR-10 and ImageNet; they called it *degradation*.
+# With 20 layers, both networks learn. With 56, the plain one hardly gets anywhere, *on the signals that it is shown again and again*; the residual one does about as well as its shallow brother. In repeated runs of 20 epochs (`experiments/depth_degradation.py`) the deep plain network still misses about half of its training signals, and the deep residual one, one or two in a hundred. This is what He and others saw on CIFAR-10 and ImageNet; they called it *degradation*.
 #
 # *Question: the deep plain network is worse on the test signals too. Why is that not overfitting?*
 #

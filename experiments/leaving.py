@@ -74,7 +74,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     tables: Tables = {SAME: {}, SIZE: {}, FOLDED: {}}
     for network, (kind, given) in NETWORKS.items():
         if options.quick and given:
-            model = models.CifarResNet(8, 10, 1, widths=(2, 4, 4), rngs=nnx.Rngs(seed))
+            model = models.CifarResNet(10, 1, depth=8, widths=(2, 4, 4), rngs=nnx.Rngs(seed))
         else:
             model = models.create(kind, num_classes=10, in_features=1, rngs=nnx.Rngs(seed), **given)
         some = train if network == "LeNet-5" else train.take(640 if options.quick else 12_000)

@@ -130,7 +130,8 @@ def pass_of(graph: Any, optimizer: optax.GradientTransformation, cross_entropy: 
     def step(state: Any, example: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
         params, rest, moments = state
         gradient, rest = jax.grad(loss_of, has_aux=True)(params, rest, *example)
-        updates, moments = optimizer.update(gradient, moments, params)
+        with jax.numpy_dtype_promotion("standard"):  # Optax raises floats to whole numbers
+            updates, moments = optimizer.update(gradient, moments, params)
         return (optax.apply_updates(params, updates), rest, moments), None
 
     return lambda state, images, targets: jax.lax.scan(step, state, (images, targets))[0]
@@ -140,7 +141,8 @@ def optimizer_of(way: Way, passes: int, count: int) -> optax.GradientTransformat
     """SGD, or AdamW whose rate falls to a third, from pass to pass."""
     if not way.adamw:
         return optax.sgd(0.01 if way.cross_entropy else 0.03)
-    return optax.adamw(lambda step: 3e-4 * (1 - 2 / 3 * (step // count) / (passes - 1)), weight_decay=0.01)
+    rate = optax.linear_schedule(3e-4, 1e-4, passes - 1)
+    return optax.adamw(lambda step: rate(step // count), weight_decay=0.01)
 
 
 def small_digits(split: str) -> data.Dataset:

@@ -128,8 +128,9 @@ def test_the_index_is_made_from_the_values():
 def test_its_short_form_runs(experiment, tmp_path, capsys, monkeypatch):
     out = tmp_path / "found.json"
     code = experiment.main(["--quick", "--seeds", "0", "--out", str(out)])
-    if code == 2 and "JAXCNN_DATA_DIR" in (said := capsys.readouterr().err):
-        pytest.skip(said.strip())
-    assert code == 0
+    said = capsys.readouterr().err.strip()
+    if code == 2 and "JAXCNN_DATA_DIR" in said:
+        pytest.skip(said)
+    assert code == 0, said
     document = json.loads(out.read_text())
     assert document["quick"] and document["tables"] and out.with_suffix(".png").stat().st_size > 10_000

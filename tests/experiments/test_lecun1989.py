@@ -20,6 +20,7 @@ def test_the_rate_falls_to_a_third_over_the_passes():
     params = jnp.zeros(1)
     state, rates = optimizer.init(params), []
     for _ in range(6):  # of a constant gradient every step of Adam is the rate
-        updates, state = optimizer.update(jnp.ones(1), state, params)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimizer.update(jnp.ones(1), state, params)
         rates.append(-float(updates[0]))
     np.testing.assert_allclose(rates, [3e-4, 3e-4, 2e-4, 2e-4, 1e-4, 1e-4], rtol=1e-4)
