@@ -22,13 +22,30 @@ Expected:
   of new ones, from 65 to 90 % by speaker.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit b027eae.
+  - Holds: a time-delay network knows at least 98 % of spoken digits of known voices (99.44 ± 0.38 %, worst seed
+    99.00 %; published: 98.5 % of B, D, G (1989); gap: +0.94).
+  - Holds: it is above what a hidden Markov model reached on the 1989 task, in every seed (worst seed 99.00 %;
+    published: 93.7 % of B, D, G (1989); gap: +5.30).
+  - Holds: every voice never heard is known less well than known voices, by 5 points or more (78.6 % on the mean, from
+    54.1 % (george) to 90.3 % (yweweler)).
+
+  | spoken digits, % right | tdnn_wide |
+  | --- | --- |
+  | known voices, takes 0 to 4 | 99.44 ± 0.38 |
+  | george | 54.13 ± 3.5 |
+  | jackson | 88.2 ± 1.2 |
+  | lucas | 84.6 ± 6.2 |
+  | nicolas | 66.87 ± 6.8 |
+  | theo | 87.33 ± 1.5 |
+  | yweweler | 90.27 ± 0.95 |
+  | mean of the new voices | 78.57 ± 0.9 |
 
 Command:
   python -m experiments.tdnn_speech --seeds 0 1 2
 
 Cost:
-  About 6 minutes of CPU time for a seed, on 1 core.
+  8.4 minutes a seed, where the result comes from.
 """
 
 import argparse
@@ -122,7 +139,7 @@ def figure(document: Document) -> Any:
         axes.plot(values, [place] * len(values), "o", color="white", markeredgecolor="black", markersize=4)
         axes.annotate(f"{height:.1f}", (101, place), va="center", annotation_clip=False)
     axes.axvline(98, color="black", linestyle="--", linewidth=1)
-    axes.annotate("98 %", (98, len(order) - 0.45), ha="center", va="bottom", fontsize="small", annotation_clip=False)
+    axes.annotate("98 %", (97.5, len(order) - 0.45), ha="right", va="bottom", fontsize="small", annotation_clip=False)
     axes.set_yticks(range(len(order)), [f"new voice: {row}" if row in voices else row for row in order])
     axes.set(xlim=(0, 100), xlabel="spoken digits known, % (bar: mean, dots: seeds)")
     axes.set_title("A convolution over time knows the voices it has heard", pad=16)
