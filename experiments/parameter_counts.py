@@ -21,13 +21,62 @@ Expected:
   9.0 billion against 840. No difference from published counts. The dense layers hold above 85 % of AlexNet and VGG-16.
 
 Result:
-  None yet: not run in full.
+  1 seed, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit e001726.
+  - Holds: fully connected, a picture and its maps take nine billion weights; convolved, less than a thousand (100x100x3
+    to 30 maps, 3x3: 9,000,300,000 with biases, against 840; published: 9 billion (the lecture); gap: +0.003 %).
+  - Holds: an edge detector of two weights would take over eight billion as a matrix (8,003,072,000 against 2;
+    published: over eight billion (Goodfellow et al. 2016); gap: +0.04 %).
+  - Holds: locality and sharing each save a thousandfold or more in the layer of nine billion (locality 1,071 times,
+    sharing 10,000 times).
+  - Holds: the library's networks have exactly the published numbers of parameters (18 of 18 equal; published: 18
+    counts; gap: 0).
+  - Holds: most parameters of AlexNet and VGG-16, 85 % or more, are in the few layers that are not convolutions (alexnet
+    96.2 %, vgg16 89.4 %).
+
+  | one layer, weights | dense | local | shared | saved by locality | saved by sharing |
+  | --- | --- | --- | --- | --- | --- |
+  | 100x100x3 to 30 maps, 3x3 | 9,000,300,000 | 8,400,000 | 840 | 1,071 | 10,000 |
+  | 320x280 edges, 1x2 | 8,003,072,000 | 178,640 | 2 | 44,800 | 89,320 |
+  | 224x224x3 to 3 maps, 3x3 | 22,658,829,312 | 4,214,784 | 84 | 5,376 | 50,176 |
+  | 28x28x1 to 6 maps, 5x5 | 3,692,640 | 122,304 | 156 | 30.19 | 784 |
+
+  | all convolutions of a network, parameters | dense | local | shared | saved by locality | saved by sharing | all its parameters |
+  | --- | --- | --- | --- | --- | --- | --- |
+  | lecun1989 | 638,976 | 57,600 | 2,700 | 11.09 | 21.33 | 9,760 |
+  | lenet5 | 5,575,840 | 363,904 | 2,572 | 15.32 | 141.5 | 61,706 |
+  | alexnet | 66,601,487,200 | 666,434,944 | 2,334,080 | 99.94 | 285.5 | 60,965,224 |
+  | vgg16 | 16,707,012,704,256 | 15,360,178,176 | 14,714,688 | 1,088 | 1,044 | 138,357,544 |
+  | allcnn | 16,744,988,520 | 271,144,296 | 1,369,738 | 61.76 | 198 | 1,369,738 |
+  | resnet20 | 2,248,146,944 | 40,550,400 | 267,696 | 55.44 | 151.5 | 269,722 |
+  | resnet50 | 2,596,936,351,744 | 4,087,136,256 | 23,454,912 | 635.4 | 174.3 | 25,557,032 |
+  | tdnn_wide | 107,520,000 | 3,225,600 | 32,256 | 33.33 | 100 | 33,290 |
+
+  | networks, parameters | here | published | difference |
+  | --- | --- | --- | --- |
+  | lecun1989 | 9,760 | 9,760 | 0 |
+  | lenet5_1998 | 60,000 | 60,000 | 0 |
+  | lenet5 | 61,706 | 61,706 | 0 |
+  | mlp | 266,610 | 266,610 | 0 |
+  | alexnet | 60,965,224 | 60,965,224 | 0 |
+  | alexnet_single | 62,378,344 | 62,378,344 | 0 |
+  | vgg16 | 138,357,544 | 138,357,544 | 0 |
+  | vgg19 | 143,667,240 | 143,667,240 | 0 |
+  | allcnn | 1,369,738 | 1,369,738 | 0 |
+  | resnet20 | 269,722 | 269,722 | 0 |
+  | resnet32 | 464,154 | 464,154 | 0 |
+  | resnet44 | 658,586 | 658,586 | 0 |
+  | resnet56 | 853,018 | 853,018 | 0 |
+  | resnet18 | 11,689,512 | 11,689,512 | 0 |
+  | resnet34 | 21,797,672 | 21,797,672 | 0 |
+  | resnet50 | 25,557,032 | 25,557,032 | 0 |
+  | resnet101 | 44,549,160 | 44,549,160 | 0 |
+  | resnet152 | 60,192,808 | 60,192,808 | 0 |
 
 Command:
   python -m experiments.parameter_counts
 
 Cost:
-  Under a minute.
+  24 seconds a seed, where the result comes from.
 """
 
 import argparse
