@@ -23,13 +23,36 @@ Expected:
   100 %. Fully connected below all of them, and its accuracy lost on shifted signals.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit e001726.
+  - Holds: agreement rises from stride 2 over max, L2, average and max-blur to none (stride 2 84.2, max 91.2, L2 93.4,
+    average 95.9, max-blur 98.0, none 100.0 %; published: 79.4, 87.7, 91.2, 93.8, 96.8, 100.0 %, a run before; gap:
+    +4.8, +3.5, +2.2, +2.1, +1.2, +0.0).
+  - Does not hold: a fully connected network loses most of its accuracy above chance on shifted signals, convolutions
+    less (fully connected 65.9 to 42.7, stride 2 90.1 to 83.1, max 93.1 to 88.5, L2 93.4 to 90.5, average 92.6 to 91.6,
+    max-blur 93.3 to 92.8, none 95.0 to 95.0 %).
+  - Holds: a fully connected network agrees with itself less than convolutions with any pooling (34.9 % and at least
+    84.2 %).
+  - Holds: without reduction, circular convolutions and the mean over time agree always, but for rounding (100 %;
+    published: 100 % by construction).
+  - Holds: blurring before samples are dropped makes max-pooling agree more, for less than a point of accuracy
+    (agreement 91.2 to 98.0 %, accuracy 93.1 to 93.3 %; published: AlexNet on ImageNet: agreement 78.2 to 83.3 %; gap:
+    +1.6 points of gain).
+
+  | 1,000 test signals, % | accuracy | shifted | agreement |
+  | --- | --- | --- | --- |
+  | fully connected | 65.93 ± 1.3 | 42.73 ± 0.33 | 34.91 ± 0.2 |
+  | stride 2 | 90.13 ± 0.4 | 83.1 ± 0.73 | 84.2 ± 1.2 |
+  | max | 93.1 ± 1 | 88.53 ± 1.2 | 91.25 ± 1.1 |
+  | L2 | 93.43 ± 0.38 | 90.52 ± 0.43 | 93.39 ± 0.47 |
+  | average | 92.6 ± 0.66 | 91.61 ± 0.3 | 95.91 ± 0.026 |
+  | max-blur | 93.27 ± 2 | 92.82 ± 1.8 | 97.96 ± 0.32 |
+  | none | 94.97 ± 0.76 | 94.97 ± 0.76 | 100 |
 
 Command:
   python -m experiments.shift_invariance --seeds 0 1 2
 
 Cost:
-  About 3 minutes of CPU time for a seed.
+  2.4 minutes a seed, where the result comes from.
 """
 
 import argparse
@@ -106,16 +129,6 @@ def claims(document: Document) -> list[Claim]:
     turned = [f"{less} above {more}" for less, more in pairwise(EXPECTED) if agreed[less] >= agreed[more]]
     return [
         Claim(
-            "a fully connected network loses most of its accuracy above chance on shifted signals, convolutions less",
-            lost[DENSE] > (at(DENSE, "accuracy") - 10) / 2 and max(lost[name] for name in EXPECTED) < lost[DENSE] / 2,
-            ", ".join(f"{name} {at(name, 'accuracy'):.1f} to {at(name, 'shifted'):.1f}" for name in agreed) + " %",
-        ),
-        Claim(
-            "it agrees with itself less than convolutions with any pooling",
-            agreed[DENSE] < min(agreed[name] for name in EXPECTED),
-            f"{agreed[DENSE]:.1f} % and at least {min(agreed[name] for name in EXPECTED):.1f} %",
-        ),
-        Claim(
             "agreement rises from stride 2 over max, L2, average and max-blur to none",
             not turned,
             ", ".join(f"{name} {agreed[name]:.1f}" for name in EXPECTED)
@@ -124,6 +137,16 @@ def claims(document: Document) -> list[Claim]:
             + ", ".join(turned),
             ", ".join(f"{value}" for value in EXPECTED.values()) + " %, a run before",
             ", ".join(f"{agreed[name] - value:+.1f}" for name, value in EXPECTED.items()),
+        ),
+        Claim(
+            "a fully connected network loses most of its accuracy above chance on shifted signals, convolutions less",
+            lost[DENSE] > (at(DENSE, "accuracy") - 10) / 2 and max(lost[name] for name in EXPECTED) < lost[DENSE] / 2,
+            ", ".join(f"{name} {at(name, 'accuracy'):.1f} to {at(name, 'shifted'):.1f}" for name in agreed) + " %",
+        ),
+        Claim(
+            "a fully connected network agrees with itself less than convolutions with any pooling",
+            agreed[DENSE] < min(agreed[name] for name in EXPECTED),
+            f"{agreed[DENSE]:.1f} % and at least {min(agreed[name] for name in EXPECTED):.1f} %",
         ),
         Claim(
             "without reduction, circular convolutions and the mean over time agree always, but for rounding",
