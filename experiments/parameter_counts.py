@@ -40,7 +40,7 @@ Result:
   | 224x224x3 to 3 maps, 3x3 | 22,658,829,312 | 4,214,784 | 84 | 5,376 | 50,176 |
   | 28x28x1 to 6 maps, 5x5 | 3,692,640 | 122,304 | 156 | 30.19 | 784 |
 
-  | all convolutions of a network, parameters | dense | local | shared | saved by locality | saved by sharing | all its parameters |
+  | its convolutions, parameters | dense | local | shared | saved by locality | saved by sharing | all its parameters |
   | --- | --- | --- | --- | --- | --- | --- |
   | lecun1989 | 638,976 | 57,600 | 2,700 | 11.09 | 21.33 | 9,760 |
   | lenet5 | 5,575,840 | 363,904 | 2,572 | 15.32 | 141.5 | 61,706 |
@@ -89,7 +89,7 @@ from flax import nnx
 from experiments.form import Claim, Document, Experiment, Tables, mean, number, say
 from jaxcnn import inspect, layers, models
 
-LAYERS, NETWORKS, COUNTS = "one layer, weights", "all convolutions of a network, parameters", "networks, parameters"
+LAYERS, NETWORKS, COUNTS = "one layer, weights", "its convolutions, parameters", "networks, parameters"
 DENSE, LOCAL, SHARED = "dense", "local", "shared"
 NINE = "100x100x3 to 30 maps, 3x3"
 EDGE = "320x280 edges, 1x2"  # Goodfellow, Bengio & Courville 2016, figure 9.6
