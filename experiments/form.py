@@ -187,6 +187,8 @@ def summarised(runs: Mapping[int, Tables]) -> dict[str, Any]:
 def _cell(values: Sequence[float]) -> dict[str, Any]:
     exact = [value if isinstance(value, int) else float(f"{value:.6g}") for value in values]  # counts keep all digits
     deviation = float(f"{np.std(exact, ddof=1):.4g}") if len(exact) > 1 else None
+    if len(set(exact)) == 1 and deviation:  # of rounding alone
+        deviation = 0.0
     middle = exact[0] if len(set(exact)) == 1 else float(f"{np.mean(exact):.6g}")
     return {"values": exact, "mean": middle, "standard_deviation": deviation}
 

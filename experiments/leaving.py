@@ -21,13 +21,36 @@ Expected:
   size.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 951e2d6.
+  - Holds: a network that leaves names the same class for every digit (LeNet-5 10,000 of 10,000 in the worst case,
+    ResNet-20 10,000 of 10,000 in the worst case).
+  - Holds: folding batch normalisation changes logits by less than 1e-4 (2.3e-06).
+  - Holds: in 8 bits at least 9,900 answers stay (LeNet-5 9,997 or more, ResNet-20 9,935 or more, in 36 % of the size or
+    less).
+
+  | the same class, digits of 10,000 | LeNet-5 | ResNet-20 |
+  | --- | --- | --- |
+  | StableHLO | 10,000 | 10,000 |
+  | ONNX | 10,000 | 10,000 |
+  | StableHLO, 8 bits | 9,998 ± 0.58 | 9,948 ± 11 |
+  | ONNX, 8 bits | 9,998 ± 0.58 | 9,948 ± 11 |
+
+  | size of the file, kB | LeNet-5 | ResNet-20 |
+  | --- | --- | --- |
+  | StableHLO | 254.3 | 289.9 |
+  | ONNX | 255.4 | 306 |
+  | StableHLO, 8 bits | 71.33 | 91.12 |
+  | ONNX, 8 bits | 73.14 | 110.9 |
+
+  | largest change of a logit by folding | LeNet-5 | ResNet-20 |
+  | --- | --- | --- |
+  | after folding | 0 | 2.265e-06 ± 1.2e-06 |
 
 Command:
   python -m experiments.leaving --seeds 0 1 2
 
 Cost:
-  About 2 minutes for a seed, on one core.
+  5.1 minutes a seed, where the result comes from.
 """
 
 import argparse
@@ -134,7 +157,7 @@ def claims(document: Document) -> list[Claim]:
         Claim(
             "a network that leaves names the same class for every digit",
             min(whole.values()) == 10_000,
-            ", ".join(f"{network} {count:,.0f} of 10,000 or more" for network, count in whole.items()),
+            ", ".join(f"{network} {count:,.0f} of 10,000 in the worst case" for network, count in whole.items()),
         ),
         Claim("folding batch normalisation changes logits by less than 1e-4", changed < 1e-4, f"{changed:.1e}"),
         Claim(
