@@ -194,10 +194,12 @@ def _cell(values: Sequence[float]) -> dict[str, Any]:
 
 
 def number(value: float) -> str:
-    """Four digits, and thousands apart."""
+    """Four digits, three below a thousandth, and thousands apart."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
 
 
 def spread(cell: Mapping[str, Any]) -> str:

@@ -36,42 +36,42 @@ Result:
 
   | largest error, relative to float64 autodiff | hand, float64 | hand, float32 | autodiff, float32 |
   | --- | --- | --- | --- |
-  | conv | 0 | 2.384e-06 ± 3e-07 | 2.384e-06 ± 3e-07 |
-  | conv, stride 2 | 0 | 4.538e-07 ± 5.9e-08 | 4.538e-07 ± 5.9e-08 |
-  | conv, 2 groups | 9.349e-15 ± 1.6e-15 | 6.035e-07 ± 1.1e-07 | 6.205e-07 ± 1.4e-07 |
-  | conv, one channel | 0 | 1.269e-06 ± 2.2e-07 | 1.269e-06 ± 2.2e-07 |
-  | conv_general_dilated | 0 | 1.951e-06 ± 3e-07 | 1.951e-06 ± 3e-07 |
-  | conv_transpose | 0 | 3.044e-06 ± 8e-07 | 3.044e-06 ± 8e-07 |
-  | depthwise_conv | 7.948e-16 ± 1.7e-16 | 1.124e-07 ± 8e-09 | 1.549e-06 ± 2.6e-07 |
-  | separable_conv | 1.232e-15 ± 2.1e-16 | 5.262e-07 ± 1.9e-07 | 2.305e-06 ± 2.5e-07 |
-  | locally_connected | 2.249e-16 ± 5.1e-17 | 2.136e-07 ± 7e-08 | 2.136e-07 ± 7e-08 |
-  | conv_relu_pool | 0 | 9.395e-07 ± 1.2e-07 | 9.395e-07 ± 1.2e-07 |
+  | conv | 0 | 2.38e-06 ± 3e-07 | 2.38e-06 ± 3e-07 |
+  | conv, stride 2 | 0 | 4.54e-07 ± 5.9e-08 | 4.54e-07 ± 5.9e-08 |
+  | conv, 2 groups | 9.35e-15 ± 1.6e-15 | 6.04e-07 ± 1.1e-07 | 6.2e-07 ± 1.4e-07 |
+  | conv, one channel | 0 | 1.27e-06 ± 2.2e-07 | 1.27e-06 ± 2.2e-07 |
+  | conv_general_dilated | 0 | 1.95e-06 ± 3e-07 | 1.95e-06 ± 3e-07 |
+  | conv_transpose | 0 | 3.04e-06 ± 8e-07 | 3.04e-06 ± 8e-07 |
+  | depthwise_conv | 7.95e-16 ± 1.7e-16 | 1.12e-07 ± 8e-09 | 1.55e-06 ± 2.6e-07 |
+  | separable_conv | 1.23e-15 ± 2.1e-16 | 5.26e-07 ± 1.9e-07 | 2.3e-06 ± 2.5e-07 |
+  | locally_connected | 2.25e-16 ± 5.1e-17 | 2.14e-07 ± 7e-08 | 2.14e-07 ± 7e-08 |
+  | conv_relu_pool | 0 | 9.4e-07 ± 1.2e-07 | 9.4e-07 ± 1.2e-07 |
   | max_pool 2/2 | 0 | 0 | 0 |
-  | max_pool 3/2 | 0 | 7.663e-08 ± 3.4e-09 | 7.529e-08 ± 1.5e-09 |
+  | max_pool 3/2 | 0 | 7.66e-08 ± 3.4e-09 | 7.53e-08 ± 1.5e-09 |
   | relu_max_pool | 0 | 0 | 0 |
   | max_pool_with_switches | 0 | 0 | 0 |
   | avg_pool | 0 | 0 | 0 |
-  | lp_pool | 2.136e-16 ± 2.1e-17 | 1.112e-07 ± 1.3e-08 | 9.047e-08 ± 9.3e-09 |
-  | blur_pool | 0 | 6.795e-08 ± 6.7e-09 | 6.155e-08 ± 8.8e-09 |
+  | lp_pool | 2.14e-16 ± 2.1e-17 | 1.11e-07 ± 1.3e-08 | 9.05e-08 ± 9.3e-09 |
+  | blur_pool | 0 | 6.79e-08 ± 6.7e-09 | 6.16e-08 ± 8.8e-09 |
   | subsample | 0 | 0 | 0 |
   | global_avg_pool | 0 | 0 | 0 |
   | global_max_pool | 0 | 0 | 0 |
-  | adaptive_avg_pool | 0 | 1.342e-07 ± 6.2e-09 | 1.342e-07 ± 6.2e-09 |
-  | adaptive_max_pool | 0 | 4.556e-08 ± 5.8e-09 | 4.556e-08 ± 5.8e-09 |
-  | batch_norm | 1.671e-16 ± 5.4e-17 | 1.259e-07 ± 2.4e-08 | 1.298e-07 ± 2.9e-08 |
-  | local_response_norm | 7.531e-17 ± 4.1e-18 | 9.899e-08 ± 1.5e-08 | 9.899e-08 ± 1.5e-08 |
+  | adaptive_avg_pool | 0 | 1.34e-07 ± 6.2e-09 | 1.34e-07 ± 6.2e-09 |
+  | adaptive_max_pool | 0 | 4.56e-08 ± 5.8e-09 | 4.56e-08 ± 5.8e-09 |
+  | batch_norm | 1.67e-16 ± 5.4e-17 | 1.26e-07 ± 2.4e-08 | 1.3e-07 ± 2.9e-08 |
+  | local_response_norm | 7.53e-17 ± 4.1e-18 | 9.9e-08 ± 1.5e-08 | 9.9e-08 ± 1.5e-08 |
   | relu | 0 | 0 | 0 |
-  | leaky_relu | 0 | 5.775e-10 ± 4.5e-11 | 5.775e-10 ± 4.5e-11 |
-  | tanh | 2.066e-16 ± 1.9e-17 | 2.07e-07 ± 1.6e-08 | 2.078e-07 ± 1.7e-08 |
-  | scaled_tanh | 3.525e-16 ± 3.3e-17 | 2.176e-07 ± 3.2e-08 | 2.015e-07 ± 2.3e-08 |
-  | sigmoid | 1.631e-16 ± 4.9e-17 | 1.766e-07 ± 1.9e-08 | 1.766e-07 ± 1.9e-08 |
-  | softmax | 1.351e-16 ± 1.8e-17 | 9.588e-08 ± 2.4e-08 | 9.086e-08 ± 2.7e-08 |
+  | leaky_relu | 0 | 5.77e-10 ± 4.5e-11 | 5.77e-10 ± 4.5e-11 |
+  | tanh | 2.07e-16 ± 1.9e-17 | 2.07e-07 ± 1.6e-08 | 2.08e-07 ± 1.7e-08 |
+  | scaled_tanh | 3.53e-16 ± 3.3e-17 | 2.18e-07 ± 3.2e-08 | 2.01e-07 ± 2.3e-08 |
+  | sigmoid | 1.63e-16 ± 4.9e-17 | 1.77e-07 ± 1.9e-08 | 1.77e-07 ± 1.9e-08 |
+  | softmax | 1.35e-16 ± 1.8e-17 | 9.59e-08 ± 2.4e-08 | 9.09e-08 ± 2.7e-08 |
   | unit_step | 0 | 0 | 0 |
   | signum | 0 | 0 | 0 |
-  | prelu | 0 | 1.729e-07 ± 5.1e-08 | 1.11e-07 ± 2.5e-08 |
-  | mean_squared_error | 0 | 7.352e-08 ± 3.6e-09 | 7.352e-08 ± 3.6e-09 |
-  | binary_cross_entropy | 2.353e-16 ± 4.2e-17 | 1.074e-07 ± 1e-08 | 7.299e-08 ± 4.9e-09 |
-  | softmax_cross_entropy | 1.238e-16 ± 4.7e-18 | 5.034e-08 ± 2.6e-09 | 3.322e-08 ± 1.2e-09 |
+  | prelu | 0 | 1.73e-07 ± 5.1e-08 | 1.11e-07 ± 2.5e-08 |
+  | mean_squared_error | 0 | 7.35e-08 ± 3.6e-09 | 7.35e-08 ± 3.6e-09 |
+  | binary_cross_entropy | 2.35e-16 ± 4.2e-17 | 1.07e-07 ± 1e-08 | 7.3e-08 ± 4.9e-09 |
+  | softmax_cross_entropy | 1.24e-16 ± 4.7e-18 | 5.03e-08 ± 2.6e-09 | 3.32e-08 ± 1.2e-09 |
   | dropout | 0 | 0 | 0 |
   | max_unpool | 0 | 0 | 0 |
 

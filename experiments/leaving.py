@@ -44,7 +44,7 @@ Result:
 
   | largest change of a logit by folding | LeNet-5 | ResNet-20 |
   | --- | --- | --- |
-  | after folding | 0 | 2.265e-06 ± 1.2e-06 |
+  | after folding | 0 | 2.26e-06 ± 1.2e-06 |
 
 Command:
   python -m experiments.leaving --seeds 0 1 2

@@ -32,7 +32,7 @@ Result:
 
   | gradient norm at the first layer over that at the last, times | before training | after 40 steps |
   | --- | --- | --- |
-  | sigmoid | 7.541e-13 ± 3e-13 | 1.983e-12 ± 5e-13 |
+  | sigmoid | 7.54e-13 ± 3e-13 | 1.98e-12 ± 5e-13 |
   | tanh | 0.3531 ± 0.19 | 0.2578 ± 0.14 |
   | ReLU | 0.8629 ± 0.18 | 0.6372 ± 0.22 |
   | ReLU, normalised | 7.292 ± 4.9 | 1.796 ± 1.3 |
