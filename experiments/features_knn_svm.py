@@ -22,13 +22,29 @@ Expected:
   12.0 %, pixels and neighbours 5.0 %, 40 principal components and quadratic classifier 3.3 %.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 951e2d6.
+  - Holds: learned features err less than pixels, with each classifier (5 neighbours 4.28 against 9.19 %, linear SVM
+    3.62 against 19.73 %, logistic regression 2.85 against 12.15 %).
+  - Holds: learned features err less than random ones, with each classifier (5 neighbours 4.28 against 7.98 %, linear
+    SVM 3.62 against 8.13 %, logistic regression 2.85 against 5.71 %).
+  - Holds: random features err less than pixels, with each classifier (5 neighbours 7.98 against 9.19 %, linear SVM 8.13
+    against 19.73 %, logistic regression 5.71 against 12.15 %).
+  - Holds: which classifier it is matters less on learned features than on pixels (best and worst are 1.43 points apart,
+    on pixels 10.54).
+  - Holds: 40 principal components serve neighbours no worse than all 784 pixels (7.38 against 9.19 %).
+
+  | test error, % | 5 neighbours | linear SVM | logistic regression |
+  | --- | --- | --- | --- |
+  | pixels | 9.187 ± 0.067 | 19.73 ± 0.38 | 12.15 ± 0.18 |
+  | principal components | 7.377 ± 0.15 | 11.94 ± 0.48 | 11.72 ± 0.52 |
+  | random features | 7.98 ± 0.31 | 8.133 ± 0.46 | 5.71 ± 0.28 |
+  | learned features | 4.28 ± 0.19 | 3.62 ± 0.16 | 2.847 ± 0.12 |
 
 Command:
   python -m experiments.features_knn_svm --seeds 0 1 2
 
 Cost:
-  About 3 minutes of one core for a seed.
+  3.0 minutes a seed, where the result comes from.
 """
 
 import argparse
