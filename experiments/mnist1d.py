@@ -20,13 +20,25 @@ Expected:
   32, 68 and 94 %; shuffled 32, 68 and 56 %.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 951e2d6.
+  - Holds: a convolution is above a dense network, and that above a linear one (logistic regression 31.8, dense 67.0,
+    convolution 92.2 %; published: 32, 68, 94 %; gap: -0.2, -1.0, -1.8).
+  - Holds: once the samples are shuffled, the convolution is no better than the dense network (logistic regression 31.7,
+    dense 66.8, convolution 60.9 %; published: 32, 68, 56 %; gap: -0.3, -1.2, +4.9).
+  - Holds: shuffling costs the convolution its advantage, and the others less than 3 points (logistic regression 0.1,
+    dense 0.2, convolution 31.3 points lost; published: 0, 0, 38 points).
+
+  | test accuracy, % | in order | shuffled |
+  | --- | --- | --- |
+  | logistic regression | 31.8 ± 1.8 | 31.7 ± 1.9 |
+  | dense | 67 ± 1 | 66.77 ± 1.2 |
+  | convolution | 92.2 ± 1.6 | 60.87 ± 1.2 |
 
 Command:
   python -m experiments.mnist1d --seeds 0 1 2
 
 Cost:
-  About 2 minutes of CPU time for a seed.
+  1.9 minutes a seed, where the result comes from.
 """
 
 import argparse
