@@ -152,7 +152,7 @@ def earlier(path: Path, facts: Mapping[str, Any]) -> Document:
       ValueError: if it comes from others.
     """
     document = json.loads(path.read_text())
-    differ = sorted(key for key, value in facts.items() if key != "platform" and document.get(key, {}) != value)
+    differ = sorted(key for key, value in facts.items() if key != "platform" and document.get(key) != value)
     if differ:
         raise ValueError(f"`--add` needs this machine, these versions and options; {path} differs in {differ}.")
     return document
@@ -186,11 +186,10 @@ def summarised(runs: Mapping[int, Tables]) -> dict[str, Any]:
 
 def _cell(values: Sequence[float]) -> dict[str, Any]:
     exact = [value if isinstance(value, int) else float(f"{value:.6g}") for value in values]  # counts keep all digits
-    deviation = float(f"{np.std(exact, ddof=1):.4g}") if len(exact) > 1 else None
-    if len(set(exact)) == 1 and deviation:  # of rounding alone
-        deviation = 0.0
-    middle = exact[0] if len(set(exact)) == 1 else float(f"{np.mean(exact):.6g}")
-    return {"values": exact, "mean": middle, "standard_deviation": deviation}
+    if len(set(exact)) == 1:  # NumPy would round
+        return {"values": exact, "mean": exact[0], "standard_deviation": 0.0 if len(exact) > 1 else None}
+    deviation = float(f"{np.std(exact, ddof=1):.4g}")
+    return {"values": exact, "mean": float(f"{np.mean(exact):.6g}"), "standard_deviation": deviation}
 
 
 def number(value: float) -> str:
