@@ -19,13 +19,42 @@ Expected:
   None: no training error, 4 to 6 % test error. Augmentation about half of that. No published table has this protocol.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit e520a0a.
+  - Holds: without a remedy LeNet-5 learns 1,000 digits by heart (training error 0.00 %, test error 5.52 %).
+  - Holds: weight decay alone lowers the test error and the gap to the training error (5.52 to 4.50 %, gap 5.52 to 4.50
+    points).
+  - Holds: dropout alone lowers the test error and the gap to the training error (5.52 to 3.48 %, gap 5.52 to 3.48
+    points).
+  - Does not hold: early stopping alone lowers the test error and the gap to the training error (5.52 to 6.70 %, gap
+    5.52 to 6.16 points).
+  - Holds: augmentation alone lowers the test error and the gap to the training error (5.52 to 2.83 %, gap 5.52 to 2.80
+    points).
+  - Holds: of the four alone, augmentation lowers the test error most (it is augmentation).
+  - Does not hold: all four together are better than the best alone (3.37 %; augmentation alone 2.83 %).
+
+  | error, % | training | test |
+  | --- | --- | --- |
+  | none | 0 | 5.517 ± 0.46 |
+  | weight decay | 0 | 4.5 ± 0.36 |
+  | dropout | 0 | 3.483 ± 0.33 |
+  | early stopping | 0.5417 ± 0.56 | 6.703 ± 0.7 |
+  | augmentation | 0.03333 ± 0.058 | 2.83 ± 0.066 |
+  | all four | 1.417 ± 0.38 | 3.37 ± 0.21 |
+
+  | cross-entropy, nats | training | test |
+  | --- | --- | --- |
+  | none | 9.16e-05 ± 3.8e-06 | 0.2941 ± 0.031 |
+  | weight decay | 0.002515 ± 0.00032 | 0.1676 ± 0.014 |
+  | dropout | 0.001384 ± 0.00052 | 0.1389 ± 0.024 |
+  | early stopping | 0.02579 ± 0.02 | 0.2472 ± 0.033 |
+  | augmentation | 0.002415 ± 0.0026 | 0.1189 ± 0.013 |
+  | all four | 0.04998 ± 0.012 | 0.1092 ± 0.0048 |
 
 Command:
   python -m experiments.regularisation --seeds 0 1 2
 
 Cost:
-  About 4 minutes of one core for a seed.
+  4.8 minutes a seed, where the result comes from.
 """
 
 import argparse
