@@ -25,13 +25,26 @@ Expected:
   (multichannel). Naive Bayes above the first of them: 79.0 % (Wang & Manning 2012, as Kim's table has it).
 
 Result:
-  None yet: not run in full.
+  10 folds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit e520a0a.
+  - Holds: from sentences alone a network reads 76 ± 1.5 % right, over 10 folds (74.68 ± 1.58 %; published: 76.1 %; gap:
+    -1.42).
+  - Holds: naive Bayes over words and pairs of words is above such a network (78.85 ± 1.44 %; published: 79.0 %; gap:
+    -0.15).
+
+  | accuracy, % | train | dev | test |
+  | --- | --- | --- | --- |
+  | CNN-rand | 99.54 ± 0.98 | 75.95 ± 2 | 74.68 ± 1.6 |
+  | naive Bayes, words and pairs |  |  | 78.85 ± 1.4 |
+
+  | training, epochs | in all | to the best |
+  | --- | --- | --- |
+  | CNN-rand | 10.8 ± 1.8 | 9.6 ± 2.7 |
 
 Command:
   python -m experiments.textcnn_mr --folds 0 1 2 3 4 5 6 7 8 9
 
 Cost:
-  About 7 minutes of CPU time for a fold, on one core.
+  5.7 minutes a fold, where the result comes from.
 """
 
 import argparse
