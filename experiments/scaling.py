@@ -34,6 +34,7 @@ Cost:
 import argparse
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -130,7 +131,8 @@ def measured(how: Spread, seed: int, quick: bool) -> tuple[float, dict[str, np.n
             for run in runs:
                 run.kill()
         if any(run.returncode for run in runs):
-            raise OSError(f"{how} must end well; its last words were {' '.join(told).splitlines()[-1:]}.")
+            words = [line for text in told for line in text.splitlines() if re.match(r"\w*(Error|Exception)\b", line)]
+            raise OSError(f"{how} must end well; {' '.join(words[:1]) or told}")
         with np.load(out) as arrays:
             values = dict(arrays)
     return float(values.pop("milliseconds")), values

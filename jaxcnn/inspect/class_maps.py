@@ -6,8 +6,8 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.inner import expect_stage, last_maps, stage_and_gradient, stage_of
-from jaxcnn.inspect.scores import expected, logits_of, taken_apart
+from jaxcnn.inspect.inner import expect_stage, last_maps, stage_and_gradient, stage_of, stage_shapes
+from jaxcnn.inspect.scores import expected, logits_of
 
 # With maps A_k over n cells and the score S of a class, Grad-CAM weighs the maps by their mean gradients,
 #
@@ -36,12 +36,13 @@ def grad_cam(
 
     Source: Selvaraju et al. 2017, equations 1 and 2.
     """
-    x, classes = expected(model, images, targets)
-    at = at or last_maps(model, x)
-    shape = expect_stage(model, x, at)
+    apart, x, classes = expected(model, images, targets)
+    shapes = stage_shapes(model, x)
+    at = at or last_maps(shapes, x.ndim)
+    shape = expect_stage(shapes, at)
     if len(shape) != x.ndim:
         raise ValueError(f"`at` must be a stage with maps over space; got {at!r} of shape {shape}.")
-    maps, slopes = map(np.asarray, stage_and_gradient(*taken_apart(model), x, classes, at))
+    maps, slopes = map(np.asarray, stage_and_gradient(*apart, x, classes, at))
     weights = slopes.mean(tuple(range(1, x.ndim - 1)), keepdims=True)
     return np.maximum((weights * maps).sum(-1), 0)
 
@@ -57,15 +58,15 @@ def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLik
 
     Source: Zhou et al. 2016.
     """
-    x, classes = expected(model, images, targets)
-    at, head = last_maps(model, x), getattr(model, "head", None)
+    apart, x, classes = expected(model, images, targets)
+    shapes = stage_shapes(model, x)
+    at, head = last_maps(shapes, x.ndim), getattr(model, "head", None)
     bias: Any = 0.0
-    kernel = np.eye(expect_stage(model, x, at)[-1], dtype=np.float32)  # of a network that ends with the mean
+    kernel = np.eye(shapes[at][-1], dtype=np.float32)  # of a network that ends with the mean
     if isinstance(head, nnx.Linear):
         bias = 0.0 if head.bias is None else np.asarray(head.bias[...])
         kernel = np.asarray(head.kernel[...])
-    if kernel.shape == (expect_stage(model, x, at)[-1], expect_stage(model, x, "head")[-1]):
-        apart = taken_apart(model)
+    if kernel.shape == (shapes[at][-1], shapes["head"][-1]):
         shares = np.asarray(stage_of(*apart, x, at)) @ kernel
         logits = np.asarray(logits_of(*apart, x))
         explained = np.asarray(shares.mean(tuple(range(1, x.ndim - 1))) + bias, np.float32)

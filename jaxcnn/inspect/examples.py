@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcnn.inspect.subject import Subject
+from jaxcnn.data import Dataset
 
 
 class Examples(NamedTuple):
@@ -16,16 +16,9 @@ class Examples(NamedTuple):
     split: str
 
 
-def some_examples(subject: Subject, count: int) -> Examples | None:
-    """Up to `count` examples, evenly from all, or None where there are none of the image's size."""
-    every = subject.examples
-    if every is None or not len(every.labels) or tuple(every.images.shape[1:]) != subject.picture.shape:
+def some_examples(every: Dataset | None, shape: tuple[int, ...], count: int) -> Examples | None:
+    """Up to `count` examples, evenly from all, or None where there are none of this size."""
+    if every is None or not len(every.labels) or tuple(every.images.shape[1:]) != shape:
         return None
     places = np.linspace(0, len(every.labels) - 1, min(count, len(every.labels))).astype(int)
     return Examples(np.asarray(every.images[places]), np.asarray(every.labels)[places], every.classes, every.split)
-
-
-def alike_size(subject: Subject, count: int = 2) -> np.ndarray:
-    """Pictures `(n, H, W, C)` of examples, none where there are none."""
-    some = some_examples(subject, count)
-    return np.zeros((0, *subject.picture.shape), np.uint8) if some is None else some.images

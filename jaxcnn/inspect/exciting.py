@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.inner import expect_stage, features_at, stage_of
-from jaxcnn.inspect.scores import taken_apart
+from jaxcnn.inspect.inner import expect_stage, features_at, stage_of, stage_shapes
+from jaxcnn.inspect.scores import Apart, taken_apart
 
 
 class Exciting(NamedTuple):
@@ -56,23 +56,31 @@ def most_exciting(
 
     Source: Zeiler & Fergus 2014, figure 2; Girshick et al. 2014, figure 3.
     """
-    channels = expect_stage(model, images[:1], at)[-1]
+    channels = expect_stage(stage_shapes(model, images[:1]), at)[-1]
     asked = [units] if isinstance(units, int | np.integer) else list(units)
     for unit in asked:
         _expect_unit(unit, channels)
     if not 1 <= count <= len(images):
         raise ValueError(f"`count` must be from 1 to {len(images)}, the number of images; got {count}.")
-    stage = features_at(model, images, at, batch_size)
-    found = [_examples(model, images, at, unit, stage[..., unit], count) for unit in asked]
+    stage = features_at(model, images, [at], batch_size)[at]
+    found = strongest(model, images, at, asked, stage, count)
     return found[0] if isinstance(units, int | np.integer) else found
 
 
-def _examples(model: nnx.Module, images: np.ndarray, at: str, unit: int, maps: np.ndarray, count: int) -> Exciting:
+def strongest(
+    model: nnx.Module, images: np.ndarray, at: str, units: Sequence[int], stage: np.ndarray, count: int
+) -> list[Exciting]:
+    """The same where the stage is at hand, `(N, *stage)`."""
+    apart = taken_apart(model)
+    return [_examples(apart, images, at, unit, stage[..., unit], count) for unit in units]
+
+
+def _examples(apart: Apart, images: np.ndarray, at: str, unit: int, maps: np.ndarray, count: int) -> Exciting:
     flat = maps.reshape(len(maps), -1)
     indices = np.argsort(-flat.max(1), kind="stable")[:count]
     places = flat[indices].argmax(1)
     cells = np.stack(np.unravel_index(places, maps.shape[1:]), -1) if maps.ndim > 1 else np.zeros((count, 0), int)
-    slopes = _place_gradient(*taken_apart(model), images[indices], at, unit, places)
+    slopes = _place_gradient(*apart, images[indices], at, unit, places)
     return Exciting(indices, flat[indices, places], cells, _boxes(np.asarray(slopes)))
 
 
@@ -146,7 +154,7 @@ def maximise(
         raise ValueError(f"`shape` must be a picture's, (H, W, C); got {shape}.")
     asked = np.atleast_1d(np.asarray(units))
     dtype = np.float32
-    channels = expect_stage(model, np.zeros((1, *shape), dtype), at)[-1]
+    channels = expect_stage(stage_shapes(model, np.zeros((1, *shape), dtype)), at)[-1]
     for unit in asked.tolist():
         _expect_unit(unit, channels)
     graph, state = taken_apart(model)

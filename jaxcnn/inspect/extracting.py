@@ -87,6 +87,7 @@ def _traced(graph: Any, tree: Any, types: tuple[jax.ShapeDtypeStruct, ...]) -> d
     return dict(zip(names, shapes, strict=True))
 
 
+@lru_cache(maxsize=64)
 def _stage(at: str, pool: Pool) -> Callable[[Any, jax.Array], jax.Array]:
     return lambda model, inputs: _pooled(model(inputs, capture=True)[1][at], pool).astype(jnp.float32)
 

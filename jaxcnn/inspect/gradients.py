@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn.inspect.rules import with_rules
-from jaxcnn.inspect.scores import expected, logits_of, score_gradient, taken_apart
+from jaxcnn.inspect.scores import expected, logits_of, score_gradient
 
 
 def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
@@ -28,8 +28,8 @@ def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = N
       TypeError: if images are not real floating.
       ValueError: if a target is no class, or there are not as many as images.
     """
-    x, classes = expected(model, images, targets)
-    return np.asarray(score_gradient(*taken_apart(model), x, classes))
+    apart, x, classes = expected(model, images, targets)
+    return np.asarray(score_gradient(*apart, x, classes))
 
 
 def by_cell(maps: ArrayLike) -> np.ndarray:
@@ -77,8 +77,7 @@ def smooth_grad(
     """
     if samples < 1 or noise < 0:
         raise ValueError(f"`samples` must be positive and `noise` not negative; got {samples} and {noise}.")
-    x, classes = expected(model, images, targets)
-    apart = taken_apart(model)
+    apart, x, classes = expected(model, images, targets)
     clean, random = np.asarray(x), np.random.default_rng(seed)
     spread = noise * np.ptp(clean, tuple(range(1, x.ndim)), keepdims=True)
     total = np.zeros_like(clean)
@@ -123,8 +122,7 @@ def integrated_gradients(
     """
     if steps < 1:
         raise ValueError(f"`steps` must be positive; got {steps}.")
-    x, classes = expected(model, images, targets)
-    apart = taken_apart(model)
+    apart, x, classes = expected(model, images, targets)
     start, way = _line(x, baseline)
     total = np.zeros_like(way)
     for step in range(steps):
@@ -159,8 +157,7 @@ def completeness(
     Returns:
       Two arrays `(N,)`, nearly the same where the steps were many enough.
     """
-    x, classes = expected(model, images, targets)
-    apart = taken_apart(model)
+    apart, x, classes = expected(model, images, targets)
     scores = [
         np.take_along_axis(np.asarray(logits_of(*apart, images)), classes[:, None], 1)[:, 0]
         for images in (x, _line(x, baseline)[0])

@@ -1,5 +1,6 @@
 """What the stages of a network compute, and the gradient of a score by a stage."""
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,10 @@ from jax.typing import ArrayLike
 from jaxcnn.inspect.extracting import stages_of
 from jaxcnn.inspect.scores import chosen, in_batches, taken_apart
 
+Shapes = Mapping[str, tuple[int, ...]]
 
-def stage_shapes(model: nnx.Module, images: ArrayLike) -> dict[str, tuple[int, ...]]:
+
+def stage_shapes(model: nnx.Module, images: ArrayLike) -> Shapes:
     """Shape of each stage's activations, batch included, by name, in the order of the call.
 
     Raises:
@@ -23,28 +26,26 @@ def stage_shapes(model: nnx.Module, images: ArrayLike) -> dict[str, tuple[int, .
     return {name: tuple(stage.shape) for name, stage in stages_of(model, jnp.asarray(images)).items()}
 
 
-def expect_stage(model: nnx.Module, images: ArrayLike, at: str) -> tuple[int, ...]:
+def expect_stage(shapes: Shapes, at: str) -> tuple[int, ...]:
     """The shape of a stage.
 
     Raises:
       ValueError: if there is no such stage.
     """
-    shapes = stage_shapes(model, images)
     if at not in shapes:
         raise ValueError(f"`at` must be one of {', '.join(shapes)}; got {at!r}.")
     return shapes[at]
 
 
-def last_maps(model: nnx.Module, images: ArrayLike) -> str:
-    """The name of the last stage with maps over space that is no pooling.
+def last_maps(shapes: Shapes, rank: int) -> str:
+    """The name of the last stage with maps over space, as many axes as the images have, that is no pooling.
 
     Raises:
       ValueError: if there is none.
     """
-    rank = jnp.ndim(images)
-    found = [n for n, s in stage_shapes(model, images).items() if len(s) == rank and not n.startswith("pool")]
+    found = [name for name, shape in shapes.items() if len(shape) == rank and not name.startswith("pool")]
     if not found or rank < 3:
-        raise ValueError(f"`model` must have a stage with maps over space; got {type(model).__name__}.")
+        raise ValueError(f"`model` must have a stage with maps over space; it has {', '.join(shapes)}.")
     return found[-1]
 
 
@@ -54,11 +55,21 @@ def stage_of(graph: Any, state: nnx.State, images: jax.Array, at: str) -> jax.Ar
     return nnx.merge(graph, state)(images, capture=True)[1][at]
 
 
-def features_at(model: nnx.Module, images: np.ndarray, at: str, batch_size: int = 64) -> np.ndarray:
-    """Activations of one stage, `(N, *stage)`, in batches."""
-    expect_stage(model, images[:1], at)
+@partial(jax.jit, static_argnums=(0, 3))
+def _stages_of(graph: Any, state: nnx.State, images: jax.Array, at: tuple[str, ...]) -> dict[str, jax.Array]:
+    found = nnx.merge(graph, state)(images, capture=True)[1]
+    return {name: found[name].astype(jnp.float32) for name in at}
+
+
+def features_at(
+    model: nnx.Module, images: np.ndarray, at: Iterable[str], batch_size: int = 64
+) -> dict[str, np.ndarray]:
+    """Activations of some stages, each `(N, *stage)`, in batches."""
+    shapes, names = stage_shapes(model, images[:1]), tuple(dict.fromkeys(at))
+    for name in names:
+        expect_stage(shapes, name)
     apart = taken_apart(model)
-    return in_batches(lambda part: stage_of(*apart, part, at).astype(jnp.float32), images, batch_size)
+    return in_batches(lambda part: _stages_of(*apart, part, names), images, batch_size)
 
 
 # The gradient by an activation A inside a network: its trace, the list of primitive operations that one call is, has a

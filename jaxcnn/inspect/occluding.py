@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry
-from jaxcnn.inspect.scores import expected, logits_of, probabilities_of, taken_apart
+from jaxcnn.inspect.scores import expected, logits_of, probabilities_of
 from jaxcnn.ops.arrays import choice
 
 Score = Literal["probability", "logit"]
@@ -49,7 +49,7 @@ def occlusion(
     Source: Zeiler & Fergus 2014, section 4.2.
     """
     choice("of", of, ("probability", "logit"))
-    x, classes = expected(model, images, targets)
+    (graph, state), x, classes = expected(model, images, targets)
     if x.ndim != 4:
         raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")
     covered = geometry.pool_window(x.shape, window, strides=strides, padding="VALID")
@@ -58,7 +58,6 @@ def occlusion(
     size = min(batch_size, len(corners))
     padded = np.pad(corners, ((0, -len(corners) % size), (0, 0)), "edge").reshape(-1, size, 2)
     cover = np.broadcast_to(np.asarray(fill, x.dtype), (*covered.shape, x.shape[-1]))
-    graph, state = taken_apart(model)
     scores = np.asarray if of == "logit" else probabilities_of
     whole = scores(logits_of(graph, state, x))
     drops, before, left = [], None, np.empty(0)

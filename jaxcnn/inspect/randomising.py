@@ -89,7 +89,7 @@ def randomisation_check(
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
     """
     choice("order", order, ("cascading", "independent"))
-    x, classes = expected(model, images, targets)
+    _, x, classes = expected(model, images, targets)
     if x.ndim != 4:
         raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")
     methods = _applicable(model, x, classes) if methods is None else methods

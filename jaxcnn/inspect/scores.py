@@ -16,7 +16,10 @@ from jaxcnn.training.step import at_least_float32
 # Functions here are compiled once for each graph, which holds all that is static in a network, its rules included.
 
 
-def taken_apart(model: nnx.Module) -> tuple[Any, nnx.State]:
+Apart = tuple[Any, nnx.State]
+
+
+def taken_apart(model: nnx.Module) -> Apart:
     """What is static in a network, in evaluation mode, and its variables; the network is left as it was."""
     twin = nnx.clone(model, variables=False)
     twin.eval()
@@ -35,15 +38,18 @@ def chosen(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0]
 
 
-def in_batches(function: Callable[[np.ndarray], jax.Array], images: ArrayLike, size: int = 64) -> np.ndarray:
-    """A compiled function of images, over all of them; the last batch is filled up with zeros, and cut."""
+def in_batches(function: Callable[[np.ndarray], Any], images: ArrayLike, size: int = 64) -> Any:
+    """A compiled function of images, which gives an array or several, over all of them.
+
+    The last batch is filled up with zeros, and what comes of these is cut off.
+    """
     every = np.asarray(images)
     parts = []
     for start in range(0, len(every), size):
         part = every[start : start + size]
         filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (every.ndim - 1)])
-        parts.append(np.asarray(function(filled))[: len(part)])
-    return np.concatenate(parts)
+        parts.append(jax.tree.map(np.asarray, function(filled)))
+    return jax.tree.map(lambda *each: np.concatenate(each)[: len(every)], *parts)
 
 
 def probabilities_of(logits: ArrayLike) -> np.ndarray:
@@ -59,21 +65,21 @@ def score_gradient(graph: Any, state: nnx.State, images: jax.Array, targets: jax
     return jax.grad(lambda x: chosen(logits_of(graph, state, x), targets).sum())(images)
 
 
-def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) -> tuple[jax.Array, np.ndarray]:
-    """Images and the classes to explain; by default those that the network predicts.
+def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) -> tuple[Apart, jax.Array, np.ndarray]:
+    """The network taken apart, images, and the classes to explain; by default those that the network predicts.
 
     Raises:
       TypeError: if images are not real floating.
       ValueError: if a target is no class, or there are not as many as images.
     """
     (x,) = floating(images=images)
-    graph, state = taken_apart(model)
+    graph, state = apart = taken_apart(model)
     if targets is None:
-        return x, np.asarray(logits_of(graph, state, x)).argmax(-1).astype(np.int32)
+        return apart, x, np.asarray(logits_of(graph, state, x)).argmax(-1).astype(np.int32)
     count = jax.eval_shape(partial(logits_of, graph), state, x).shape[-1]
     classes = np.asarray(targets)
     if classes.shape not in ((), (len(x),)):
         raise ValueError(f"`targets` must be one class, or one for each of {len(x)} images; got {classes.shape}.")
     if not ((0 <= classes) & (classes < count)).all():
         raise ValueError(f"`targets` must be from 0 to {count - 1}; got {classes.min()} to {classes.max()}.")
-    return x, np.broadcast_to(classes, len(x)).astype(np.int32)
+    return apart, x, np.broadcast_to(classes, len(x)).astype(np.int32)

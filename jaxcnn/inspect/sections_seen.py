@@ -3,17 +3,12 @@
 Each takes a `Subject` and gives markup, none where it does not apply.
 """
 
-from functools import partial
-
 import numpy as np
 
-from jaxcnn.inspect import exciting, extracting, probes, stages, trusting
-from jaxcnn.inspect.examples import Examples, some_examples
+from jaxcnn.inspect import exciting, probes, stages, trusting
 from jaxcnn.inspect.page import section
-from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.inspect.subject import Subject
 
-_EXAMPLES = 512
 _UNITS = 4
 _MISTAKES = 16
 
@@ -22,13 +17,13 @@ def alike(subject: Subject) -> list[str]:
     """The nearest examples in feature space, and all of them in two dimensions."""
     from jaxcnn.inspect import plots
 
-    some = some_examples(subject, _EXAMPLES)
-    if some is None or not stages.names_stages(subject.model):
+    compared, at = subject.compared, subject.last_stage
+    if compared is None or at is None:
         return []
+    some = compared.examples
     other = (some.images != subject.picture).any((1, 2, 3))  # not the picture itself
     some = some._replace(images=some.images[other], labels=some.labels[other])
-    at = [name for name in subject.activations if name != "head"][-1]
-    features = extracting.features(subject.model, some.images, at, scaling=subject.scaling, pool="flatten")
+    features = compared.stages[at][other].reshape(len(some.labels), -1)
     query = subject.activations[at].reshape(1, -1)
     by_feature = probes.neighbours(features, query, min(8, len(features)))
     by_pixel = probes.neighbours(some.images, subject.picture[None], min(8, len(features)))
@@ -78,15 +73,14 @@ def excites(subject: Subject) -> list[str]:
         "not what the class looks like to us.",
         (figure, "Images made to excite each class"),
     )
-    some = some_examples(subject, _EXAMPLES)
-    spatial = [n for n, a in subject.activations.items() if a.ndim == 4 and not n.startswith("pool")]
-    if some is None or not spatial:
+    compared, at = subject.compared, subject.last_maps
+    if compared is None or at is None:
         return parts
-    at = spatial[-1]
-    strongest = np.argsort(-subject.activations[at][0].max((0, 1)), kind="stable")[:_UNITS]
+    some = compared.examples
+    units = np.argsort(-subject.activations[at][0].max((0, 1)), kind="stable")[:_UNITS].tolist()
     inputs, count = subject.scaling(some.images), min(8, len(some.images))
-    found = exciting.most_exciting(subject.model, inputs, at, strongest.tolist(), count)
-    figure = plots.most_exciting(some.images, found, [f"unit {unit}" for unit in strongest])
+    found = exciting.strongest(subject.model, inputs, at, units, compared.stages[at], count)
+    figure = plots.most_exciting(some.images, found, [f"unit {unit}" for unit in units])
     note = f"The units of {at} that answer most strongly to this picture, and the examples that excite each most."
     return [*parts, *section("What excites a unit", note, (figure, "Examples that excite units most"))]
 
@@ -95,10 +89,9 @@ def trust(subject: Subject) -> list[str]:
     """Confusion, mistakes and calibration over examples."""
     from jaxcnn.inspect import plots
 
-    some = some_examples(subject, _EXAMPLES)
-    if some is None:
+    if subject.compared is None:
         return []
-    probabilities = _probabilities(subject, some)
+    some, probabilities, _ = subject.compared
     predictions = probabilities.argmax(-1)
     right = int((predictions == some.labels).sum())
     note = f"{right} of {len(some.labels)} examples of the {some.split} split are classified correctly."
@@ -114,8 +107,3 @@ def trust(subject: Subject) -> list[str]:
     figures.append((plots.calibration(found), "Accuracy by confidence"))
     note += " Mistakes: true class, predicted class, its probability. Calibration: is it right as often as it is sure?"
     return section("Mistakes and trust", note, *figures)
-
-
-def _probabilities(subject: Subject, some: Examples) -> np.ndarray:
-    answer = partial(logits_of, *taken_apart(subject.model))
-    return probabilities_of(in_batches(answer, subject.scaling(some.images)))

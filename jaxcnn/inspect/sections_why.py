@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.inspect import class_maps, gradients, occluding, randomising, shifting
-from jaxcnn.inspect.examples import alike_size, some_examples
 from jaxcnn.inspect.page import section
 from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.inspect.subject import Subject
@@ -74,8 +73,9 @@ def sanity(subject: Subject) -> list[str]:
     """Which of these maps ignore the weights."""
     from jaxcnn.inspect import plots
 
-    others = alike_size(subject)[: _CLASSES - 1]
-    images = np.resize(np.concatenate([subject.picture[None], others]), (_CLASSES, *subject.picture.shape))
+    some = subject.some(_CLASSES - 1)
+    own, others = subject.picture[None], () if some is None else (some.images,)
+    images = np.resize(np.concatenate([own, *others]), (_CLASSES, *subject.picture.shape))
     inputs = subject.scaling(images)
     found = randomising.randomisation_check(subject.model, inputs, methods=_applying(subject, inputs), groups=4)
     ignoring = [name for name in found.ignoring() if name != "edges"]
@@ -111,7 +111,7 @@ def shifts(subject: Subject) -> list[str]:
     name = subject.classes[subject.predicted]
     figure = plots.shift_curves(curves, direction="to the right, or down", title=f"probability of {name} by the offset")
     note = "The picture is moved by whole pixels; its border is repeated where nothing comes in."
-    some = some_examples(subject, 64)
+    some = subject.some(64)
     if some is not None:
         inputs = subject.scaling(some.images)
         share = shifting.shift_consistency(subject.model, inputs, reach=reach, border=border)

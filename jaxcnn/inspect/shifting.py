@@ -74,9 +74,8 @@ def shift_curve(
     Source: Azulay & Weiss 2019, figure 1.
     """
     choice("axis", axis, ("down", "right"))
-    x, classes = expected(model, images, targets)
+    apart, x, classes = expected(model, images, targets)
     _expect_pictures(x)
-    apart = taken_apart(model)
     offsets = np.arange(-reach, reach + 1)
     moves = [(int(d), 0) if axis == "down" else (0, int(d)) for d in offsets]
     everywhere = np.stack([shifted(x, move, border) for move in moves], 1)

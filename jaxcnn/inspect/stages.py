@@ -157,7 +157,8 @@ def effective_fields(
         return {}
     copy = evaluating(model)
     graph, state = nnx.split(copy)
-    noise = jax.random.normal(jax.random.key(seed), (trials, *input_shape), getattr(model, "input_dtype", jnp.float32))
+    random = np.random.default_rng(seed).standard_normal((trials, *input_shape))
+    noise = jnp.asarray(random, getattr(model, "input_dtype", jnp.float32))
 
     @jax.jit
     def gradients(state: Any, noise: jax.Array) -> jax.Array:

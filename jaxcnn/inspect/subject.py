@@ -1,7 +1,8 @@
 """One image and one network: what the sections of a page are about."""
 
 import functools
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,7 +11,20 @@ from flax import nnx
 from jaxcnn import models
 from jaxcnn.data import Dataset, Scaling
 from jaxcnn.inspect import stages
+from jaxcnn.inspect.examples import Examples, some_examples
+from jaxcnn.inspect.inner import features_at
+from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.models import Summary
+
+_COMPARED = 512
+
+
+class Compared(NamedTuple):
+    """Examples, and what the network computes for them."""
+
+    examples: Examples
+    probabilities: np.ndarray  # (N, classes)
+    stages: dict[str, np.ndarray]  # of `last_stage` and `last_maps`
 
 
 class Subject:
@@ -60,6 +74,35 @@ class Subject:
     def activations(self) -> dict[str, np.ndarray]:
         """What each stage computes, `(1, ...)`; none for a network that does not name them."""
         return self._found[1]
+
+    @property
+    def last_stage(self) -> str | None:
+        """The name of the stage below the answer; none for a network that does not name them."""
+        below = [name for name in self.activations if name != "head"]
+        return below[-1] if below else None
+
+    @property
+    def last_maps(self) -> str | None:
+        """The name of the last stage with maps over space that is no pooling."""
+        maps = [name for name, array in self.activations.items() if array.ndim == 4 and not name.startswith("pool")]
+        return maps[-1] if maps else None
+
+    def some(self, count: int) -> Examples | None:
+        """Up to `count` examples of the image's size, or None where there are none."""
+        return some_examples(self.examples, self.picture.shape, count)
+
+    @functools.cached_property
+    def compared(self) -> Compared | None:
+        """Examples of the image's size and what becomes of them, computed in one pass."""
+        some = self.some(_COMPARED)
+        if some is None:
+            return None
+        inputs = self.scaling(some.images)
+        if not self.activations:
+            answer = partial(logits_of, *taken_apart(self.model))
+            return Compared(some, probabilities_of(in_batches(answer, inputs)), {})
+        found = features_at(self.model, inputs, filter(None, ["head", self.last_stage, self.last_maps]))
+        return Compared(some, probabilities_of(found["head"]), found)
 
     @property
     def probabilities(self) -> np.ndarray:

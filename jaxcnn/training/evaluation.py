@@ -1,8 +1,9 @@
 """What a network answers: over a whole data set, and for given pictures."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,33 @@ from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.parallel import Layout, local_devices
-from jaxcnn.training.step import Graphs, Metrics, Objective, at_least_float32, is_right, split
+from jaxcnn.training.step import Metrics, Objective, at_least_float32, is_right, split
 
+Loss = Literal["cross_entropy", "mean_squared_error"]
 Views = Literal["one", "flip", "flip_shift"]
+Made = TypeVar("Made")
+
+
+def _remembered(make: Callable[..., Made]) -> Callable[..., Made]:
+    """Gives what was made for equal arguments before, or makes it anew where one of them cannot be compared.
+
+    The static part of a network can: evaluated again, with other parameters, it is not compiled again.
+    """
+    remembered = functools.lru_cache(maxsize=32)(make)
+
+    def made(*arguments: Any) -> Made:
+        try:
+            hash(arguments)
+        except TypeError:
+            return make(*arguments)
+        return remembered(*arguments)
+
+    return made
+
+
+@functools.lru_cache(maxsize=8)
+def _layout_of(devices: tuple[Any, ...]) -> Layout:
+    return Layout(devices=devices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +61,7 @@ def evaluate(
     scaling: Scaling,
     batch_size: int = 256,
     *,
-    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy",
+    loss: Loss = "cross_entropy",
     views: Views = "one",
     augmentation: Augmentation | None = None,
     layout: Layout | None = None,
@@ -57,9 +82,9 @@ def evaluate(
     Raises:
       ValueError: if the data set is empty, or `views` is unknown or not for its examples.
     """
-    layout = layout or Layout(devices=local_devices())
+    layout = layout or _layout_of(tuple(local_devices()))
     graphs, params, rest = split(nnx.clone(model))
-    eval_step = make_eval_step(graphs, scaling, Objective(loss), layout, augmentation, views)
+    eval_step = make_eval_step(graphs.eval, scaling, loss, layout, augmentation, views)
     return evaluate_state(eval_step, layout, layout.place((params, rest)), dataset, batch_size)
 
 
@@ -79,10 +104,11 @@ def evaluate_state(
     return Evaluation(sums["loss"] / count, sums["correct"] / count, count, top5)
 
 
+@_remembered
 def make_eval_step(
-    graphs: Graphs,
+    graph: Any,
     scaling: Scaling,
-    objective: Objective,
+    loss: Loss,
     layout: Layout,
     augmentation: Augmentation | None = None,
     views: Views = "one",
@@ -95,8 +121,10 @@ def make_eval_step(
     if views not in get_args(Views):
         raise ValueError(f"`views` must be one of {', '.join(get_args(Views))}; got {views!r}.")
 
+    objective = Objective(loss)
+
     def eval_step(batch: Batch, state: Any, _: None) -> Metrics:
-        model = nnx.merge(graphs.eval, *state, copy=True)
+        model = nnx.merge(graph, *state, copy=True)
         images = jnp.asarray(batch.images)
         seen = _views(images if augmentation is None else augmentation.center(images), views)
         logits = jnp.stack([at_least_float32(model(scaling(image))) for image in seen]).mean(0)
@@ -185,13 +213,8 @@ def answers_to(
       An array for every batch, with as many rows.
     """
     graphs, params, rest = split(nnx.clone(model))
-    layout = Layout(devices=local_devices())
-
-    def answered(batch: jax.Array, state: Any, _: None) -> jax.Array:
-        seen = batch if augmentation is None else augmentation.center(batch)
-        return answer(nnx.merge(graphs.eval, *state, copy=True), scaling(seen))
-
-    compute, state = layout.compile(answered), layout.place((params, rest))
+    layout = _layout_of(tuple(local_devices()))
+    compute, state = _answering(graphs.eval, scaling, layout, augmentation, answer), layout.place((params, rest))
     size, waiting = 0, None
     for batch in batches:
         size = size or -(-len(batch) // layout.data_devices) * layout.data_devices
@@ -202,3 +225,18 @@ def answers_to(
         waiting = started
     if waiting is not None:
         yield np.asarray(waiting[0])[: waiting[1]]
+
+
+@_remembered
+def _answering(
+    graph: Any,
+    scaling: Scaling,
+    layout: Layout,
+    augmentation: Augmentation | None,
+    answer: Callable[[Any, jax.Array], jax.Array],
+) -> Callable[..., jax.Array]:
+    def answered(batch: jax.Array, state: Any, _: None) -> jax.Array:
+        seen = batch if augmentation is None else augmentation.center(batch)
+        return answer(nnx.merge(graph, *state, copy=True), scaling(seen))
+
+    return layout.compile(answered)

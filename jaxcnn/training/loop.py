@@ -133,7 +133,7 @@ def fit(
         layout,
     )
     train_step = step_of.compiled()
-    eval_step = make_eval_step(graphs, scaling, Objective(config.loss), layout, augmentation)
+    eval_step = make_eval_step(graphs.eval, scaling, config.loss, layout, augmentation)
     state = layout.place(init_state(params, rest, step_of.optimizer, averaged=config.ema_decay is not None))
 
     def evaluated(state: TrainState) -> Row:
@@ -212,7 +212,7 @@ def fit(
                 if observer is not None and jax.process_index() == 0:
                     observer(row)
             if due:
-                run.save(state, tally, best)
+                run.save(layout.across(state), tally, best)
             speed.restart()
         if (config.patience is not None or config.restore_best) and best.step not in (None, step) and not interrupted:
             state = run.restore_step(state, best.step)

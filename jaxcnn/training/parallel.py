@@ -105,14 +105,33 @@ class Layout:
     def place(self, tree: Any) -> Any:
         """Puts arrays, equal on every process, where the layout wants them."""
         if jax.process_count() > 1:  # what lies on a device already would be sent from host to host
-            tree = jax.tree.map(_on_host, tree)
+            return jax.tree.map(self._place_from_host, tree)
         return jax.device_put(tree, jax.tree.map(self._sharding, tree))
+
+    def _place_from_host(self, leaf: Any) -> Any:
+        if is_key(leaf):  # a key itself is not placed over processes, but the integers behind it are
+            data = jax.device_put(np.asarray(jax.random.key_data(leaf)), self._on())
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return jax.device_put(np.asarray(leaf), self._sharding(leaf))
+
+    def across(self, tree: Any) -> Any:
+        """Arrays of all processes, as checkpoints want them; what pmap returns knows this process's devices alone."""
+        if self.kind != "pmap" or jax.process_count() == 1:
+            return tree
+
+        def lifted(leaf: jax.Array) -> jax.Array:
+            if not leaf.is_fully_addressable:
+                return leaf
+            copies = [shard.data for shard in leaf.addressable_shards]
+            return jax.make_array_from_single_device_arrays(leaf.shape, self._on(), copies)
+
+        return jax.tree.map(lifted, tree)
 
     def gather(self, tree: Any) -> Any:
         """Whole arrays on this process's first device, from arrays anywhere."""
         if len(self.devices) == 1:
             return tree
-        everywhere = jax.jit(lambda t: t, out_shardings=self._on())(tree)
+        everywhere = jax.jit(lambda t: t, out_shardings=self._on())(self.across(tree))
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
     def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Any:
@@ -149,12 +168,6 @@ class Layout:
         while axes and axes[-1] is None:  # the compiler writes it so, and compares by spelling
             axes.pop()
         return self._on(*axes)
-
-
-def _on_host(leaf: Any) -> Any:
-    if not is_key(leaf):
-        return np.asarray(leaf)
-    return jax.random.wrap_key_data(jnp.asarray(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
 
 
 def is_key(leaf: Any) -> bool:
@@ -209,8 +222,12 @@ def initialize(coordinator: str | None, processes: int | None = None, process: i
 
 
 def leave() -> None:
-    """Parts from the other processes, all at once; what follows, each does alone on its own devices."""
+    """Parts from the other processes, all at once; what follows, each does alone on its first device.
+
+    On several, CPUs would want the service that was shut down to find one another.
+    """
     if jax.process_count() > 1:
+        jax.config.update("jax_default_device", jax.local_devices()[0])
         jax.distributed.shutdown()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -19,11 +20,11 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def start_two(spawn, folder, *options):
+def start_two(spawn, folder, *options, train=TRAIN):
     """Two processes of two devices."""
     where = ("--coordinator", f"localhost:{free_port()}", "--processes", "2")
     return [
-        spawn(*TRAIN, *options, "--out", folder, *where, "--process", i, cwd=folder.parent, XLA_FLAGS=DEVICES + "2")
+        spawn(*train, *options, "--out", folder, *where, "--process", i, cwd=folder.parent, XLA_FLAGS=DEVICES + "2")
         for i in (0, 1)
     ]
 
@@ -58,6 +59,23 @@ def test_two_processes_train_mnist_as_one_does(spawn, real_data, tmp_path):
     two, one = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("two", "one"))
     assert two["count"] == one["count"] == 10_000
     assert abs(two["accuracy"] - one["accuracy"]) < 5e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jit", "fsdp", "pmap"])
+def test_two_processes_with_random_streams_go_on_to_the_same_loss(spawn, tmp_path, kind):
+    train = ("train", "allcnn", "--data", "digits", "--epochs", "2", "--batch-size", "64", "--checkpoint-every", "20")
+    options = ("--parallel", kind, "--model-options", "widths=4,8", "--ema-decay", "0.9")
+    folder, losses = tmp_path / "run", []
+    for more in ((), ("--resume",)):
+        processes = start_two(spawn, folder, *options, *more, train=train)
+        told = [process.communicate(timeout=300) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], told
+        assert "test accuracy" in told[0][0] and (folder / "report.html").exists()
+        losses.append([(row["step"], row["loss"]) for row in rows(folder)])
+        newest = max(int(path.name) for path in (folder / "checkpoints").iterdir())
+        shutil.rmtree(folder / "checkpoints" / str(newest))  # as if the end had not been reached
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow

@@ -5,14 +5,14 @@ import pytest
 from flax import nnx
 
 from jaxcnn import inspect
-from jaxcnn.inspect.inner import features_at, last_maps
+from jaxcnn.inspect.inner import features_at, last_maps, stage_shapes
 from jaxcnn.models.resnet import CifarResNet
 
 
 def test_features_come_in_batches_that_cut_what_fills_them(random, small):
     model, pictures = small(), random.normal(size=(7, 8, 8, 1)).astype(np.float32)
     expected = model(pictures, capture=True)[1]["conv2"]
-    np.testing.assert_allclose(features_at(model, pictures, "conv2", batch_size=3), expected, atol=1e-6)
+    np.testing.assert_allclose(features_at(model, pictures, ["conv2"], batch_size=3)["conv2"], expected, atol=1e-6)
 
 
 def test_the_most_exciting_examples_and_what_the_unit_sees_of_them(random, small):
@@ -97,4 +97,4 @@ def test_a_network_that_is_as_sure_as_right_has_no_error(random):
 
 def test_the_last_maps_are_those_of_the_last_stage_not_of_the_last_name():
     model = nnx.eval_shape(lambda: CifarResNet(depth=62, widths=(2, 2, 2), rngs=nnx.Rngs(0)))
-    assert last_maps(model, np.zeros((1, 32, 32, 3), np.float32)) == "conv4_10"
+    assert last_maps(stage_shapes(model, np.zeros((1, 32, 32, 3), np.float32)), 4) == "conv4_10"

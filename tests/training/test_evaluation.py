@@ -85,3 +85,34 @@ def test_an_evaluation_is_a_value(small):
     assert dataclasses.asdict(found) == {"loss": 0.5, "accuracy": 0.75, "count": 4, "top5_accuracy": None}
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.loss = 0.0
+
+
+def test_equal_networks_are_compiled_once(small):
+    """Other parameters need no other program; another rule does."""
+    dataset, traced = small.noise(10), []
+
+    class Counting(type(small.Linear(nnx.Rngs(0)))):
+        def __call__(self, x, **options):
+            traced.append(self)
+            return super().__call__(x, **options)
+
+    models = [Counting(nnx.Rngs(seed)) for seed in range(3)]
+    losses = [training.evaluate(model, dataset, SCALING).loss for model in models]
+    shares = [training.predict(model, dataset.images, SCALING) for model in models]
+    assert len(traced) == 2  # one for each of the two functions
+    for model, loss, share in zip(models, losses, shares, strict=True):
+        p = by_hand(model, dataset)
+        assert loss == pytest.approx(-np.log(p[np.arange(10), dataset.labels]).mean(), rel=1e-5)
+        np.testing.assert_allclose(share, p, rtol=1e-4, atol=1e-6)
+    models[0].tag = "another graph"
+    training.evaluate(models[0], dataset, SCALING)
+    training.evaluate(models[0], dataset, SCALING._replace(unit=1.0))
+    training.evaluate(models[0], dataset, SCALING, loss="mean_squared_error")
+    assert len(traced) == 5
+
+
+def test_a_network_whose_graph_cannot_be_compared_is_evaluated_too(small):
+    model, dataset = small.Linear(nnx.Rngs(0)), small.noise(10)
+    before = training.evaluate(model, dataset, SCALING)
+    model.table = nnx.static({"a": {}}) if hasattr(nnx, "static") else {"a": {}}
+    assert training.evaluate(model, dataset, SCALING) == before

@@ -5,11 +5,13 @@ import functools
 import gc
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from jaxcnn import training
+from jaxcnn.training.checkpoint import sum_on_host, sums_on_device
 
 CONFIG = training.TrainConfig(epochs=3, batch_size=6, learning_rate=0.05, log_every=1, checkpoint_every=2)
 STEPS = 9
@@ -236,3 +238,11 @@ def test_checkpoints_restore_in_a_process_that_only_reads(small, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
     training.restore_model(small.Linear(nnx.Rngs(0)), tmp_path)
     assert {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "bool", "int8", "uint32", "float64"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4), (0,)])
+def test_what_is_read_adds_up_as_what_was_written(float64, random, dtype, shape):
+    array = jnp.asarray(100 * random.standard_normal(shape), dtype)
+    (written,) = sums_on_device([array]).tolist()
+    assert sum_on_host(np.asarray(array)) == written
