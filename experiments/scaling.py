@@ -11,24 +11,52 @@ Proxy:
   short and the overhead large.
 
 Protocol:
-  Cores are those that `os.sched_getaffinity` gives, told in the first line of the result; the queue gives one. LeNet-5
-  on the first 640 embedded digits, 4 epochs of 10 steps of 64 in all, SGD 0.01 with momentum 0.9, one seed for order
+  Cores are those that `os.sched_getaffinity` gives, told in the first line of the result. LeNet-5 on the first 640 embedded digits, 4 epochs of 10 steps of 64 in all, SGD 0.01 with momentum 0.9, one seed for order
   and weights in all layouts. Every layout runs in processes of its own; each seed runs all of them in turn, beginning
   with another. Time: median over 7 spans of 5 steps, batches included, compilation not. Difference: of each
-  parameter array the largest difference from one device's, over its largest value; the worst array counts.
+  parameter array the largest difference from one device's, over its largest value; the worst array counts. It is
+  rounding, 1e-7, until a sum that was rounded otherwise tips a maximum or a ReLU: from then on errors take another path.
 
 Expected:
   Differences of 1e-6 or less. On 2 cores or fewer, no layout much faster than one device, with LeNet-5; four devices
   slower than two, two processes slower than two devices of one process.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.12.0.1, 2 cores of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 3972167.
+  - Does not hold: every layout ends with the parameters of one device, to 1e-5 of the largest (10 layouts, worst
+    2.9e-03).
+  - Holds: devices that share the cores give no speed-up beyond these (2 cores; a step takes 0.93 (2 devices, jit) to
+    3.60 (2 processes, fsdp) times one device's).
+  - Holds: pmap costs at most a tenth more than jit (1 device 1.08 times, 2 devices 1.04 times, 4 devices 0.95 times, 2
+    processes 1.07 times).
+  - Holds: two processes are slower than two devices of one process (31.3 ms against 10.5 ms a step by jit).
+
+  | a step, ms | jit | pmap | fsdp |
+  | --- | --- | --- | --- |
+  | 1 device | 11.46 ± 2.2 | 12.4 ± 2.5 |  |
+  | 2 devices | 10.53 ± 1.3 | 10.9 ± 1.2 | 11.42 ± 2.3 |
+  | 4 devices | 12.62 ± 1.4 | 11.97 ± 1.6 | 15.6 ± 1.5 |
+  | 2 processes | 31.3 ± 0.97 | 33.58 ± 1.5 | 40.04 ± 3.8 |
+
+  | a step, times one device's | jit | pmap | fsdp |
+  | --- | --- | --- | --- |
+  | 1 device | 1 | 1.099 ± 0.25 |  |
+  | 2 devices | 0.9294 ± 0.12 | 0.9642 ± 0.13 | 1.046 ± 0.38 |
+  | 4 devices | 1.143 ± 0.33 | 1.086 ± 0.33 | 1.378 ± 0.14 |
+  | 2 processes | 2.806 ± 0.59 | 2.983 ± 0.43 | 3.601 ± 0.87 |
+
+  | difference of parameters, relative | jit | pmap | fsdp |
+  | --- | --- | --- | --- |
+  | 1 device | 0 | 0 |  |
+  | 2 devices | 0.000962 ± 0.0017 | 2.76e-07 ± 1.2e-07 | 0.000962 ± 0.0017 |
+  | 4 devices | 2.56e-07 ± 4.7e-08 | 0.000962 ± 0.0017 | 0.000962 ± 0.0017 |
+  | 2 processes | 0.000962 ± 0.0017 | 0.001097 ± 0.0016 | 0.000962 ± 0.0017 |
 
 Command:
   python -m experiments.scaling --seeds 0 1 2
 
 Cost:
-  About 2 minutes of CPU time for a seed, on 1 core.
+  2.3 minutes a seed, where the result comes from.
 """
 
 import argparse

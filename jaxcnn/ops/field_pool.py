@@ -34,8 +34,10 @@ def _field_max(inputs: jax.Array, cells: int) -> jax.Array:
 
 
 def _field_max_fwd(inputs: jax.Array, cells: int):
-    winner = jnp.argmax(inputs, axis=1)  # the first one; the first NaN if there is one
-    return jnp.take_along_axis(inputs, winner[:, None], axis=1)[:, 0], winner
+    largest = jnp.max(inputs, axis=1)
+    there = (inputs == largest[:, None]) | jnp.isnan(inputs)  # XLA's argmax is not vectorised on CPU, these are
+    winner = jnp.min(jnp.where(there, jnp.arange(cells)[:, None], cells - 1), axis=1)  # the first
+    return largest, winner
 
 
 def _field_max_bwd(cells: int, winner: jax.Array, error: jax.Array):
