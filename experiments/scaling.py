@@ -11,11 +11,12 @@ Proxy:
   short and the overhead large.
 
 Protocol:
-  Cores are those that `os.sched_getaffinity` gives, told in the first line of the result. LeNet-5 on the first 640 embedded digits, 4 epochs of 10 steps of 64 in all, SGD 0.01 with momentum 0.9, one seed for order
-  and weights in all layouts. Every layout runs in processes of its own; each seed runs all of them in turn, beginning
-  with another. Time: median over 7 spans of 5 steps, batches included, compilation not. Difference: of each
-  parameter array the largest difference from one device's, over its largest value; the worst array counts. It is
-  rounding, 1e-7, until a sum that was rounded otherwise tips a maximum or a ReLU: from then on errors take another path.
+  Cores are those that `os.sched_getaffinity` gives, told in the first line of the result. LeNet-5 on the first 640
+  embedded digits, 4 epochs of 10 steps of 64 in all, SGD 0.01 with momentum 0.9, one seed for order and weights in
+  all layouts. Every layout runs in processes of its own; each seed runs all of them in turn, beginning with another.
+  Time: median over 7 spans of 5 steps, batches included, compilation not. Difference: of each parameter array the
+  largest difference from one device's, over its largest value; the worst array counts. It is rounding, 1e-7, until a
+  sum that was rounded otherwise tips a maximum or a ReLU: from then on errors take another path.
 
 Expected:
   Differences of 1e-6 or less. On 2 cores or fewer, no layout much faster than one device, with LeNet-5; four devices
