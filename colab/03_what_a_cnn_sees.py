@@ -166,7 +166,7 @@ plots.maximised(255 * (made - bounds[0]) / (bounds[1] - bounds[0]), captions)
 
 # %%
 scaled = run.scaling(test.images)
-units = [inspect.most_exciting(model, scaled, "conv2", unit, 9) for unit in (0, 5, 10)]
+units = inspect.most_exciting(model, scaled, "conv2", [0, 5, 10], 9)
 plots.most_exciting(test.images, units, ["map 0", "map 5", "map 10"])
 
 # %% [markdown]

@@ -39,19 +39,14 @@ def jaxcnn() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def spawn(tmp_path_factory) -> Callable[..., subprocess.Popen]:
+def spawn() -> Callable[..., subprocess.Popen]:
     """`spawn("train", ..., cwd=folder)`, in another process; what one compiles, the next ones find."""
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
 
     def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "jaxcnn", *map(str, arguments)],
             cwd=cwd,
-            env=os.environ | cache | {"PYTHONIOENCODING": "utf-8", "XLA_FLAGS": ""} | environment,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8", "XLA_FLAGS": ""} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -36,18 +36,10 @@ for _name in models.MODELS:
         imagenet = models.CARDS[_name].input_shape[0] == 224
         REDUCED[_name] = ((32, 32, 3), {"widths": _THIN}) if imagenet else ((12, 12, 3), {"widths": _SHORT})
 REDUCED["alexnet_single"] = REDUCED["alexnet"]
-# compile for half a minute and more; their shallow siblings have the same blocks
-DEEP = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (34, 44, 50, 56, 101, 110, 152)}
-DEEP |= {
-    "alexnet_torchvision",
-    "bn_inception",
-    "googlenet_torchvision",
-    "vgg13",
-    "vgg13_bn",
-    "vgg16",
-    "vgg19",
-    "vgg19_bn",
-}
+# compile for long; their shallow siblings have the same blocks
+DEEP = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (32, 34, 44, 50, 56, 101, 110, 152)}
+DEEP |= {f"vgg{depth}{norm}" for depth in (13, 16, 19) for norm in ("", "_bn")} | {"plain18", "plain20", "vgg11"}
+DEEP |= {"alexnet_torchvision", "bn_inception", "googlenet", "googlenet_torchvision"}
 DEEP -= {"resnet50"}
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in sorted(models.MODELS)]
 
@@ -111,7 +103,7 @@ def test_it_computes_learns_and_compiles_once(name, random):
     assert all(moved), "running statistics move in training"
 
 
-@pytest.mark.parametrize("name", sorted(models.MODELS))
+@pytest.mark.parametrize("name", EVERY)
 def test_halves_compute_on_whole_parameters(name):
     model = nnx.eval_shape(lambda: build(name, dtype=jnp.bfloat16))
     graph, params, rest = nnx.split(model, nnx.Param, ...)
@@ -129,7 +121,7 @@ def test_halves_compute_on_whole_parameters(name):
     assert {leaf.dtype for leaf in jax.tree.leaves((params, gradient, statistics))} == {jnp.dtype(jnp.float32)}
 
 
-@pytest.mark.parametrize("name", sorted(models.MODELS))
+@pytest.mark.parametrize("name", EVERY)
 def test_what_does_not_fit_is_refused_with_what_is_expected(name):
     model = nnx.eval_shape(lambda: build(name))
     graph, state = nnx.split(model)
@@ -195,7 +187,7 @@ def test_every_option_gives_a_network_that_computes(name, options):
     assert jax.tree.map(lambda g: g.shape, gradient) == jax.tree.map(lambda p: p.shape, params)
 
 
-@pytest.mark.parametrize("name", sorted(models.MODELS))
+@pytest.mark.parametrize("name", EVERY)
 def test_what_is_static_in_it_can_be_a_key(name):
     hash(nnx.graphdef(nnx.eval_shape(lambda: build(name))))  # by which compiled functions are found again
 
