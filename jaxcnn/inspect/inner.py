@@ -37,13 +37,18 @@ def expect_stage(shapes: Shapes, at: str) -> tuple[int, ...]:
     return shapes[at]
 
 
+def map_stages(shapes: Shapes, rank: int) -> list[str]:
+    """Names of the stages with maps over space, as many axes as the images have, that are no poolings."""
+    return [name for name, shape in shapes.items() if len(shape) == rank and not name.startswith("pool")]
+
+
 def last_maps(shapes: Shapes, rank: int) -> str:
-    """The name of the last stage with maps over space, as many axes as the images have, that is no pooling.
+    """The name of the last of `map_stages`.
 
     Raises:
       ValueError: if there is none.
     """
-    found = [name for name, shape in shapes.items() if len(shape) == rank and not name.startswith("pool")]
+    found = map_stages(shapes, rank)
     if not found or rank < 3:
         raise ValueError(f"`model` must have a stage with maps over space; it has {', '.join(shapes)}.")
     return found[-1]

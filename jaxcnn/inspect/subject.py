@@ -12,7 +12,7 @@ from jaxcnn import models
 from jaxcnn.data import Dataset, Scaling
 from jaxcnn.inspect import stages
 from jaxcnn.inspect.examples import Examples, some_examples
-from jaxcnn.inspect.inner import features_at
+from jaxcnn.inspect.inner import features_at, map_stages
 from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.models import Summary
 
@@ -84,7 +84,7 @@ class Subject:
     @property
     def last_maps(self) -> str | None:
         """The name of the last stage with maps over space that is no pooling."""
-        maps = [name for name, array in self.activations.items() if array.ndim == 4 and not name.startswith("pool")]
+        maps = map_stages({name: array.shape for name, array in self.activations.items()}, self.inputs.ndim)
         return maps[-1] if maps else None
 
     def some(self, count: int) -> Examples | None:
