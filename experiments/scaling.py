@@ -16,7 +16,8 @@ Protocol:
   all layouts. Every layout runs in processes of its own; each seed runs all of them in turn, beginning with another.
   Time: median over 7 spans of 5 steps, batches included, compilation not. Difference: of each parameter array the
   largest difference from one device's, over its largest value; the worst array counts. It is rounding, 1e-7, until a
-  sum that was rounded otherwise tips a maximum or a ReLU: from then on errors take another path.
+  sum that was rounded otherwise tips a maximum or a ReLU: from then on errors take another path. Seed 2 shows it: the
+  same run over 2 devices with averages and tanh in place of maxima and ReLU differs by 3e-7.
 
 Expected:
   Differences of 1e-6 or less. On 2 cores or fewer, no layout much faster than one device, with LeNet-5; four devices
