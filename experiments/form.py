@@ -110,6 +110,8 @@ class Experiment(NamedTuple):
     def run(self, options: argparse.Namespace) -> Document:
         """One seed after the other; what is there is written after each."""
         out = options.out or (None if options.quick else self.path)
+        if out is not None and out.is_dir():  # said now, not after the first seed
+            raise ValueError(f"`--out` must be a file, as in {out / self.path.name}; got the folder {out}.")
         own = {key: _told(value) for key, value in vars(options).items() if key not in _FOR_ALL}
         facts = {"quick": options.quick, "options": own} | about()
         document: Document = earlier(out, facts) if options.add and out and out.exists() else {}

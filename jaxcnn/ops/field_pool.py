@@ -29,19 +29,27 @@ _field_mean.defvjp(
 
 
 @arrays.custom_vjp(1)
-def _field_max(inputs: jax.Array, cells: int) -> jax.Array:
-    return _field_max_fwd(inputs, cells)[0]
+def _field_max(inputs: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return _field_max_fwd(inputs, shape)[0]
 
 
-def _field_max_fwd(inputs: jax.Array, cells: int):
-    largest = jnp.max(inputs, axis=1)
-    there = (inputs == largest[:, None]) | jnp.isnan(inputs)  # XLA's argmax is not vectorised on CPU, these are
-    winner = jnp.min(jnp.where(there, jnp.arange(cells)[:, None], cells - 1), axis=1)  # the first
-    return largest, winner
+def _field_max_fwd(inputs: jax.Array, shape: tuple[int, ...]):
+    of_rows = jnp.max(inputs, axis=2)
+    largest = jnp.max(of_rows, axis=1)
+    row = _first(of_rows, largest)  # the first of all is in the first row that has one: few cells are looked at
+    cells = jnp.take_along_axis(inputs, row[:, None, None], axis=1)[:, 0]
+    return largest, row * shape[2] + _first(cells, largest)
 
 
-def _field_max_bwd(cells: int, winner: jax.Array, error: jax.Array):
-    return (jnp.where(jnp.arange(cells)[:, None] == winner[:, None], error[:, None], 0),)
+def _first(cells: jax.Array, largest: jax.Array) -> jax.Array:
+    there = (cells == largest[:, None]) | jnp.isnan(cells)  # XLA's argmax is not vectorised on CPU, these are
+    last = cells.shape[1] - 1
+    return jnp.min(jnp.where(there, jnp.arange(last + 1)[:, None], last), axis=1)
+
+
+def _field_max_bwd(shape: tuple[int, ...], winner: jax.Array, error: jax.Array):
+    places = jnp.arange(shape[1] * shape[2])[:, None]
+    return (arrays.reshape(jnp.where(places == winner[:, None], error[:, None], 0), shape),)
 
 
 _field_max.defvjp(_field_max_fwd, _field_max_bwd)
@@ -78,7 +86,10 @@ def global_max_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
     cells = _flat_field(inputs)
-    return _field_max(cells, cells.shape[1]) if rule == "hand" else jnp.max(cells, axis=1)
+    if rule == "autodiff":
+        return jnp.max(cells, axis=1)
+    rows = arrays.reshape(inputs, (len(inputs), math.prod(inputs.shape[1:-2]), *inputs.shape[-2:]))
+    return _field_max(rows, rows.shape)
 
 
 def _flat_field(inputs: jax.Array) -> jax.Array:

@@ -13,7 +13,8 @@ from jaxcnn.ops import arrays
 #     L = -sum_c t_c log p_c,    log p_c = z_c - m - log sum_c' exp(z_c' - m),    m = max z.
 #
 # From d log p_c / d z_k = [c = k] - p_k follow dL/dz_k = p_k sum_c t_c - t_k, and dL/dt_c = -log p_c. A target of 0
-# counts for nothing, even where log p is -inf (0 log 0 = 0). The rule keeps log p and t.
+# counts for nothing, even where log p is -inf (0 log 0 = 0). The rule keeps exp(z - m) and its sum, which are p, with
+# log p and t.
 
 
 def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -28,13 +29,16 @@ _cross_entropy = arrays.custom_vjp()(_loss)
 
 
 def _cross_entropy_fwd(logits: jax.Array, targets: jax.Array):
-    log_p = jax.nn.log_softmax(logits)
-    return _weigh(log_p, targets), (log_p, logits, targets)
+    below = logits - jnp.max(logits, axis=-1, keepdims=True)
+    powers = jnp.exp(below)
+    total = jnp.sum(powers, axis=-1, keepdims=True)
+    log_p = below - jnp.log(total)
+    return _weigh(log_p, targets), (powers, total, log_p, logits, targets)
 
 
 def _cross_entropy_bwd(residuals, error: jax.Array):
-    log_p, logits, targets = residuals
-    gradient = error[..., None] * (jnp.exp(log_p) * targets.sum(-1, keepdims=True) - targets)
+    powers, total, log_p, logits, targets = residuals
+    gradient = error[..., None] * (powers * (targets.sum(-1, keepdims=True) / total) - targets)
     return arrays.match_cotangent(gradient, logits), arrays.match_cotangent(-error[..., None] * log_p, targets)
 
 
@@ -137,7 +141,8 @@ def mean_squared_error(
 #
 #     L = -t log p - (1 - t) log(1 - p) = max(z, 0) - t z + log(1 + exp(-|z|)),      dz = p - t,      dt = -z.
 #
-# The second form overflows nowhere.
+# The second form overflows nowhere; nor does p = (1 if z >= 0, else q) / (1 + q) of its q = exp(-|z|), which XLA then
+# computes once.
 
 
 def _plain_binary(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -149,7 +154,8 @@ _binary = arrays.custom_vjp()(_plain_binary)
 
 def _binary_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     logits, targets = residuals
-    logits_gradient = error * (jax.nn.sigmoid(logits) - targets)
+    power = jnp.exp(-jnp.abs(logits))
+    logits_gradient = error * (jnp.where(logits >= 0, 1, power) / (1 + power) - targets)
     return arrays.match_cotangent(logits_gradient, logits), arrays.match_cotangent(-error * logits, targets)
 
 

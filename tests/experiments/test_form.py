@@ -102,6 +102,14 @@ def test_seeds_are_added_to_those_of_the_same_options(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("2 folds, jax ")
 
 
+def test_a_folder_is_no_file_of_values(tmp_path, capsys):
+    def never(seed, options):
+        raise AssertionError("it was run")
+
+    assert fake()._replace(one_seed=never).main(["--out", str(tmp_path)]) == 2
+    assert "`--out` must be a file, as in" in capsys.readouterr().err
+
+
 def test_lines_keep_a_number_and_its_unit():
     text = "x" * 107 + " max-blur 96.7 % and more"
     assert wrap(text, "  ") == ["x" * 107 + " max-blur", "  96.7 % and more"]
