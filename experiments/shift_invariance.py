@@ -88,7 +88,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     train, test = data.load("mnist1d", "train"), data.load("mnist1d", "test")
     found: dict[str, dict[str, float]] = {}
     for name in (DENSE, *EXPECTED):
-        model = network(name, seed)
+        model = network(name, seed, 1 if options.quick else 3)
         run = trained(model, train, CONFIG, seed, options.quick)
         moved = under_shifts(model, test.take(50) if options.quick else test, run.scaling)
         found[name] = {"accuracy": moved.accuracy, "shifted": moved.shifted, "agreement": moved.agreement}
@@ -96,12 +96,12 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     return {TITLE: found}
 
 
-def network(name: str, seed: int) -> models.Network:
+def network(name: str, seed: int, convolutions: int = 3) -> models.Network:
     """The dense network, or the convolutions with a kind of pooling."""
     rngs = nnx.Rngs(seed)
     if name == DENSE:
         return Dense((100, 100), rngs=rngs)
-    return Pooled(name, count=3, taps=5, width=32, circular=True, mean=True, rngs=rngs)
+    return Pooled(name, count=convolutions, taps=5, width=32, circular=True, mean=True, rngs=rngs)
 
 
 def under_shifts(model: models.Network, test: data.Dataset, scaling: data.Scaling) -> Moved:

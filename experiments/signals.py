@@ -180,6 +180,9 @@ def _gradient(model: nnx.Module, inputs: jax.Array, labels: jax.Array) -> nnx.St
 @contextlib.contextmanager
 def compiled_once() -> Iterator[None]:
     """Within it, what this process has compiled for one seed serves the others."""
+    if jax.config.values["jax_compilation_cache_dir"] is not None:  # as the user wants it anyway
+        yield
+        return
     training.keep_compiled(_compiled().name)
     try:
         yield

@@ -18,14 +18,27 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile once for all proces
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+_KEEPING = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_compilation_cache")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_device():
     """What does not ask for several devices runs on one."""
     jax.config.update("jax_default_device", jax.devices()[0])
+
+
+@pytest.fixture(autouse=True)
+def one_compilation_cache():
+    """A test that keeps what it compiles elsewhere, or nowhere, does so alone."""
+    before = {name: jax.config.values[name] for name in _KEEPING}
+    yield
+    if before != {name: jax.config.values[name] for name in _KEEPING}:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
 
 
 @pytest.fixture

@@ -93,7 +93,8 @@ class Jaxcnn:
 
     def max_pool(self, case: Pool) -> Function:
         """Of `x`."""
-        return partial(ops.max_pool, window_shape=case.window, strides=case.strides, padding=case.padding)
+        given = {"window_shape": case.window, "strides": case.strides, "padding": case.padding}
+        return partial(ops.max_pool, **given, **self.options)
 
     def norm_relu(self, channels: int) -> Function:
         """Of `(x, scale, bias)`."""

@@ -13,6 +13,7 @@ from jaxcnn import geometry, ops
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.pool import Rule
+from jaxcnn.ops.switches import Method
 
 
 class _Pool(nnx.Module):
@@ -43,10 +44,12 @@ class MaxPool(_Pool):
         padding: geometry.Padding = "VALID",
         window_dilation: int | Sequence[int] = 1,
         rule: Rule = "hand",
+        method: Method = "auto",
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
         self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
         self.rule: Rule = rule
+        self.method: Method = method
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
@@ -57,6 +60,7 @@ class MaxPool(_Pool):
             padding=self.padding,
             window_dilation=self.window_dilation,
             rule=self.rule,
+            method=self.method,
         )
 
 
@@ -121,5 +125,10 @@ def activate_and_pool(
     if (activation.name, activation.rule, pool.rule) != ("relu", "hand", "hand"):
         return activations, pool(activations)
     return activations, ops.relu_max_pool(
-        inputs, pool.window_shape, strides=pool.strides, padding=pool.padding, window_dilation=pool.window_dilation
+        inputs,
+        pool.window_shape,
+        strides=pool.strides,
+        padding=pool.padding,
+        window_dilation=pool.window_dilation,
+        method=pool.method,
     )

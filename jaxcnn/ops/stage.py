@@ -11,7 +11,7 @@ from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.activations import relu
 from jaxcnn.ops.conv import Rule, conv
-from jaxcnn.ops.switches import max_pool, now, route, winners
+from jaxcnn.ops.switches import METHODS, Method, expect_compiled, max_pool, now, route, winners
 
 # y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
 # large as the stage's widest. As max(., 0) does not decrease, pool and ReLU may change places, y = max(pool(z + b), 0):
@@ -23,24 +23,26 @@ from jaxcnn.ops.switches import max_pool, now, route, winners
 # and dz goes on by the rule of `conv`. Every e' is put in exactly one cell, which is why db needs no full-size sum.
 
 
-@arrays.custom_vjp(2, 3)
-def _rectified_pool(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
+@arrays.custom_vjp(2, 3, 4)
+def _rectified_pool(
+    maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
+) -> jax.Array:
     del sizes
-    return jnp.maximum(winners(maps + bias, window)[0], 0)
+    return jnp.maximum(winners(maps + bias, window, method)[0], 0)
 
 
-def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window):
+def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method):
     del sizes
-    pooled, switches = winners(maps + bias, window)
+    pooled, switches = winners(maps + bias, window, method)
     outputs = now(jnp.maximum(pooled, 0), switches)
     return outputs, (bias, outputs, switches)
 
 
-def _rectified_pool_bwd(sizes: tuple[int, ...], window: Window, residuals: tuple, error: jax.Array):
+def _rectified_pool_bwd(sizes: tuple[int, ...], window: Window, method: Method, residuals: tuple, error: jax.Array):
     bias, outputs, switches = residuals
     passed = jnp.where(outputs > 0, error, 0)
     bias_gradient = jnp.sum(passed, tuple(range(passed.ndim - 1)), dtype=arrays.wider(passed.dtype, jnp.float32))
-    return route(passed, switches, sizes, window), arrays.match_cotangent(bias_gradient, bias)
+    return route(passed, switches, sizes, window, method), arrays.match_cotangent(bias_gradient, bias)
 
 
 _rectified_pool.defvjp(_rectified_pool_fwd, _rectified_pool_bwd)
@@ -54,6 +56,7 @@ def relu_max_pool(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     rule: Rule = "hand",
+    method: Method = "auto",
 ) -> jax.Array:
     """Max-pools what is rectified, as one operation that keeps only pooled arrays.
 
@@ -67,6 +70,7 @@ def relu_max_pool(
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
+      method: as in `max_pool`.
 
     Returns:
       `(N, *output, C)`.
@@ -77,12 +81,15 @@ def relu_max_pool(
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
+    arrays.choice("method", method, METHODS)
     options: dict[str, Any] = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
     if rule == "autodiff":
-        return max_pool(relu(inputs, rule=rule), window_shape, rule=rule, **options)
+        return max_pool(relu(inputs, rule=rule), window_shape, rule=rule, method=method, **options)
     window = geometry.pool_window(inputs.shape, window_shape, **options)
+    if method == "onednn":
+        expect_compiled(inputs, window, rule)
     bias = arrays.varying_like(jnp.zeros(inputs.shape[-1:], inputs.dtype), inputs)
-    return _rectified_pool(inputs, bias, inputs.shape[1:-1], window)
+    return _rectified_pool(inputs, bias, inputs.shape[1:-1], window, method)
 
 
 def conv_relu_pool(
@@ -109,7 +116,8 @@ def conv_relu_pool(
       pool_strides: its steps; the default is the window.
       pool_padding: its padding.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
-      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`.
+      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`; the pool's
+        is `"auto"` where that is `"auto"` or `"onednn"`, else `"jax"`.
 
     Returns:
       `(N, *pooled, O)`.
@@ -128,4 +136,5 @@ def conv_relu_pool(
     maps = conv(inputs, kernel, **options)
     maps = arrays.varying_like(maps.astype(arrays.wider(maps.dtype, bias.dtype)), bias)
     window = geometry.pool_window(maps.shape, pool, strides=pool_strides, padding=pool_padding)
-    return _rectified_pool(maps, bias, maps.shape[1:-1], window)
+    method = "auto" if options.get("method", "auto") in ("auto", "onednn") else "jax"
+    return _rectified_pool(maps, bias, maps.shape[1:-1], window, method)

@@ -14,9 +14,12 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays
+from jaxcnn.ops import arrays, choice
+from jaxcnn.ops.onednn import pool as compiled
 
 Rule = Literal["hand", "autodiff"]
+Method = Literal["auto", "jax", "onednn"]
+METHODS = ("auto", "jax", "onednn")
 
 # Max-pooling. With stride s, window dilation d and low padding p, output j looks at the cells s j + d t - p for the
 # taps t = 0 .. k - 1, numbered in row-major order over all axes. Its switch w[j] is the first tap with the largest
@@ -31,7 +34,8 @@ Rule = Literal["hand", "autodiff"]
 #
 # A term of (2) is one comparison of the switches with a constant table over r, for all cells at once: fused elementwise
 # work, where XLA's select_and_scatter goes window by window. The residual is the switches alone, mostly one byte each.
-# Routing (2) and picking (1) are linear maps, each the other's adjoint, and so each the other's rule.
+# Routing (2) and picking (1) are linear maps, each the other's adjoint, and so each the other's rule. The backend of
+# oneDNN has (1) and (2) as loops in C++, with the same switches.
 
 
 def _switch_dtype(window: Window):
@@ -77,8 +81,19 @@ def _first_real_taps(sizes: tuple[int, ...], window: Window) -> np.ndarray:
     return np.where(exists, first, _no_winner(window)).astype(_switch_dtype(window))
 
 
-def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
+def _compiled(method: Method, array: jax.Array, window: Window) -> bool:
+    """Whether a call goes to the loops in C++."""
+    if method != "auto":
+        return method == "onednn"
+    if jax.default_backend() != "cpu" or not choice.built() or choice.fastest("max-pool", "both", True) != "onednn":
+        return False
+    return compiled.can_pool(array, window)
+
+
+def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Array, jax.Array]:
     """The largest value of every window, and its switch; -inf and no winner where a window is all padding."""
+    if _compiled(method, inputs, window):
+        return compiled.winners(inputs, window)
     sizes, dtype = inputs.shape[1:-1], _switch_dtype(window)
     shape = (inputs.shape[0], *window.output_shape(sizes), inputs.shape[-1])
     if 0 in shape:
@@ -101,21 +116,26 @@ def now(pooled: jax.Array, switches: jax.Array) -> jax.Array:
     return jnp.where(switches == never, 0, pooled)
 
 
-@arrays.custom_vjp(2)
-def _pick(inputs: jax.Array, switches: jax.Array, window: Window) -> jax.Array:
+@arrays.custom_vjp(2, 3)
+def _pick(inputs: jax.Array, switches: jax.Array, window: Window, method: Method) -> jax.Array:
     """(1): what the switches point to; 0 where there is no winner."""
+    del method  # it has one, which its rule passes on
     if switches.size == 0:
         return jnp.zeros(switches.shape, inputs.dtype)
     views = _tap_views(inputs, window, 0.0)
     return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value in enumerate(views)))
 
 
-@arrays.custom_vjp(2, 3)
-def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
+@arrays.custom_vjp(2, 3, 4)
+def route(
+    values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
+) -> jax.Array:
     """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
     batch, *output, channels = values.shape
     if values.size == 0:
         return jnp.zeros((batch, *sizes, channels), values.dtype)
+    if _compiled(method, values, window):
+        return compiled.route(values, switches, sizes, window)
     blocks = [-(-n // s) for n, s in zip(sizes, window.strides, strict=True)]
     rank = len(sizes)
     passed = []
@@ -150,28 +170,30 @@ def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
 
 
 _pick.defvjp(
-    lambda inputs, switches, window: (_pick(inputs, switches, window), (inputs, switches)),
-    lambda window, saved, error: (route(error, saved[1], saved[0].shape[1:-1], window), None),
+    lambda inputs, switches, window, method: (_pick(inputs, switches, window, method), (inputs, switches)),
+    lambda window, method, saved, error: (route(error, saved[1], saved[0].shape[1:-1], window, method), None),
 )
 route.defvjp(
-    lambda values, switches, sizes, window: (route(values, switches, sizes, window), switches),
-    lambda sizes, window, switches, error: (_pick(error, switches, window), None),
+    lambda values, switches, sizes, window, method: (route(values, switches, sizes, window, method), switches),
+    lambda sizes, window, method, switches, error: (_pick(error, switches, window, method), None),
 )
 
 
-@arrays.custom_vjp(1, 2)
-def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window) -> tuple[jax.Array, jax.Array]:
+@arrays.custom_vjp(1, 2, 3)
+def _max_pool(
+    inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
+) -> tuple[jax.Array, jax.Array]:
     del sizes
-    return winners(inputs, window)
+    return winners(inputs, window, method)
 
 
-def _max_pool_fwd(inputs: jax.Array, sizes: tuple[int, ...], window: Window):
-    pooled, switches = _max_pool(inputs, sizes, window)
+def _max_pool_fwd(inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method):
+    pooled, switches = _max_pool(inputs, sizes, window, method)
     return (now(pooled, switches), switches), switches
 
 
-def _max_pool_bwd(sizes: tuple[int, ...], window: Window, switches: jax.Array, errors: tuple):
-    return (route(errors[0], switches, sizes, window),)  # switches are integers: they pass no error
+def _max_pool_bwd(sizes: tuple[int, ...], window: Window, method: Method, switches: jax.Array, errors: tuple):
+    return (route(errors[0], switches, sizes, window, method),)  # switches are integers: they pass no error
 
 
 _max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
@@ -185,6 +207,7 @@ def max_pool(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     rule: Rule = "hand",
+    method: Method = "auto",
 ) -> jax.Array:
     """Takes the largest value of every window.
 
@@ -197,24 +220,41 @@ def max_pool(
       padding: as in `ops.conv`; cells of the padding never win.
       window_dilation: spacing of the window's taps.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
+      method: what computes the hand-written rule: `"jax"`; `"onednn"`, loops in C++ that the backend of oneDNN brings
+        (float32, on CPU; see `ops.onednn`); `"auto"`, these where they are built. Values and switches are the same.
 
     Returns:
       `(N, *output, C)`; NaN where a window holds one, -inf where it holds only padding.
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
+      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
 
     Source: Ranzato et al. 2007; Jarrett et al. 2009.
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
+    arrays.choice("method", method, METHODS)
     window = geometry.pool_window(
         inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
     )
+    if method == "onednn":
+        expect_compiled(inputs, window, rule)
     if rule == "hand":
-        return _max_pool(inputs, inputs.shape[1:-1], window)[0]
+        return _max_pool(inputs, inputs.shape[1:-1], window, method)[0]
     return lax.reduce_window(inputs, np.array(-np.inf, inputs.dtype), lax.max, **window.lax_options())
+
+
+def expect_compiled(inputs: jax.Array, window: Window, rule: Rule) -> None:
+    """Refuses what the loops in C++ do not have."""
+    if rule != "hand":
+        raise ValueError(f"`method='onednn'` has the hand-written rule alone; got rule={rule!r}.")
+    if not compiled.can_pool(inputs, window):
+        raise ValueError(
+            "`method='onednn'` needs float32, something to pool, up to 253 taps and no explicit mesh; "
+            f"got {jax.typeof(inputs)} and {window}."
+        )
 
 
 def max_pool_with_switches(
@@ -249,7 +289,7 @@ def max_pool_with_switches(
     window = geometry.pool_window(
         inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
     )
-    return _max_pool(inputs, inputs.shape[1:-1], window)
+    return _max_pool(inputs, inputs.shape[1:-1], window, "auto")
 
 
 def max_unpool(
@@ -296,4 +336,4 @@ def max_unpool(
         )
     if switches.dtype != _switch_dtype(window):
         raise TypeError(f"`switches` must have dtype {jnp.dtype(_switch_dtype(window))}; got {switches.dtype}.")
-    return route(pooled, switches, tuple(output_shape), window)
+    return route(pooled, switches, tuple(output_shape), window, "auto")

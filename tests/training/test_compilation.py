@@ -7,19 +7,12 @@ import pytest
 from jaxcnn import training
 from jaxcnn.training import compilation
 
-OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch):
-    """Nothing is kept before a test, nor after it; in between, however short it took."""
+def nothing_is_kept(one_compilation_cache, monkeypatch):
+    """Before a test; in it, what is compiled is kept however short it took."""
     monkeypatch.setattr(compilation, "_LEAST_SECONDS", 0.0)
-    before = {name: jax.config.values[name] for name in OPTIONS}
     jax.config.update("jax_compilation_cache_dir", None)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation.compilation_cache.reset_cache()
 
 
 def compiled_anew(constant: float) -> None:

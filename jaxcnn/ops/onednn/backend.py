@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import jax
 
-SOURCE = Path(__file__).with_name("conv.cc")
-TARGET = "jaxcnn_onednn_conv"
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "threads.h"))
+CONV, MAX_POOL, MAX_ROUTE = "jaxcnn_onednn_conv", "jaxcnn_max_pool", "jaxcnn_max_route"  # FFI targets
 _INSTALL = "pip install 'jaxcnn[onednn]'"
 
 
@@ -69,7 +69,9 @@ def build() -> Path:
     command = [
         *parts.compiler,
         *("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-shared", "-fopenmp"),
-        *(f"-I{parts.include}", f"-I{jax.ffi.include_dir()}", str(SOURCE), str(parts.library)),
+        *(f"-I{parts.include}", f"-I{jax.ffi.include_dir()}"),
+        *(str(source) for source in SOURCES if source.suffix == ".cc"),
+        str(parts.library),
         *(f"-Wl,-rpath,{parts.library.parent}", "-o", unfinished),
     ]
     try:
@@ -88,7 +90,7 @@ def build() -> Path:
 
 
 def library() -> ctypes.CDLL:
-    """The backend, built and loaded if it is not yet; its FFI target is registered.
+    """The backend, built and loaded if it is not yet; its FFI targets are registered.
 
     Raises:
       RuntimeError: if it cannot be had, in the words of `reason`.
@@ -116,7 +118,8 @@ def _loaded(parts: _Parts) -> ctypes.CDLL | None:
 def _load(path: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
     loaded.jaxcnn_onednn_implementation.restype = ctypes.c_char_p
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(loaded.jaxcnn_onednn_conv), platform="cpu")
+    for target in (CONV, MAX_POOL, MAX_ROUTE):
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
     return loaded
 
 
@@ -139,7 +142,7 @@ def _parts_with(name: str) -> _Parts:
             "in CXX."
         ) from None
     said = said.partition("\n")[0]
-    facts = SOURCE.read_text(), name, said, str(library), version, metadata.version("jaxlib")
+    facts = [source.read_text() for source in SOURCES], name, said, str(library), version, metadata.version("jaxlib")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
     output = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
     return _Parts(compiler, said, header.parents[2], library, version, output)

@@ -4,8 +4,6 @@
 // prepared primitive is kept.
 
 #include <omp.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -21,6 +19,7 @@
 #include <vector>
 
 #include "oneapi/dnnl/dnnl.hpp"
+#include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace {
@@ -81,15 +80,6 @@ memory::desc Kernel(const Call& call, memory::data_type type, bool blocked) {
 const dnnl::engine& Engine() {
   static const auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);  // never destroyed: threads may outlive main
   return *engine;
-}
-
-// The cores of this process, shared by the devices that call at once.
-int Threads(int64_t devices) {
-  static const int limit = std::getenv("OMP_NUM_THREADS") ? std::max(1, std::atoi(std::getenv("OMP_NUM_THREADS"))) : 0;
-  cpu_set_t set;
-  const bool known = sched_getaffinity(getpid(), sizeof(set), &set) == 0;  // fails where there are more than 1024
-  const int cores = known ? CPU_COUNT(&set) : omp_get_num_procs();
-  return std::max<int>(1, (limit ? std::min(limit, cores) : cores) / std::max<int64_t>(1, devices));
 }
 
 // A primitive with the descriptions of its three arrays, and the kernel's reorder between XLA's layout and oneDNN's.

@@ -8,6 +8,7 @@ import jax
 from jax import lax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from jaxcnn.ops import arrays
 from jaxcnn.ops.onednn import backend
@@ -16,16 +17,21 @@ from jaxcnn.ops.onednn.form import AXES, Form, Part, describe, operands, shapes,
 
 def call(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
     """One call, on the arrays as they are."""
-    kind = jax.typeof(first)
+    like = like_on_device(first, shapes(first, second, form)[form.wanted], form.dtype)
+    backend.library()
+    return jax.ffi.ffi_call(backend.CONV, like)(first, second, call=describe(first, second, form))
+
+
+def like_on_device(operand: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+    """The type of a call's result, which varies over the mesh axes over which the operand does."""
+    kind = jax.typeof(operand)
     sharding = NamedSharding(kind.sharding.mesh, PartitionSpec()) if kind.manual_axis_type.varying else None
-    like = jax.ShapeDtypeStruct(
-        shapes(first, second, form)[form.wanted],
-        form.dtype,
+    return jax.ShapeDtypeStruct(
+        shape,
+        dtype,
         sharding=sharding,  # a type that varies needs its mesh
         manual_axis_type=kind.manual_axis_type,
     )
-    backend.library()
-    return jax.ffi.ffi_call(backend.TARGET, like)(first, second, call=describe(first, second, form))
 
 
 class Division(NamedTuple):
@@ -90,7 +96,7 @@ def _partition(form: Form, mesh: Mesh, operand_shapes: Any, result_shape: Any):
     specs = (shape.sharding.spec for shape in (*operand_shapes, result_shape))
     divided = division(form, dict(zip(parts, specs, strict=True)))
     first, second, result = (NamedSharding(mesh, divided.spec(part)) for part in parts)
-    local = form._replace(devices=_at_once(mesh.size))
+    local = form._replace(devices=devices_at_once(mesh.size))
     return mesh, lambda first, second: divided.complete(call(first, second, local)), result, (first, second)
 
 
@@ -141,10 +147,13 @@ def on_this_device(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax
         raise ValueError(
             f"`method='onednn'` needs a `shard_map` over every axis of the mesh; got {mesh.manual_axes} without {left}."
         )
-    count = _at_once(math.prod(mesh.shape[name] for name in mesh.manual_axes))
-    return arrays.varying_like(first, second), arrays.varying_like(second, first), form._replace(devices=count)
+    first, second = arrays.varying_like(first, second), arrays.varying_like(second, first)
+    return first, second, form._replace(devices=devices_at_once())
 
 
-def _at_once(devices: int) -> int:
-    """How many of a mesh's devices share this machine's cores."""
+def devices_at_once(devices: int | None = None) -> int:
+    """How many of a mesh's devices share this machine's cores; by default those of the `shard_map` around."""
+    if devices is None:
+        mesh = jax.sharding.get_abstract_mesh()
+        devices = math.prod(mesh.shape[name] for name in mesh.manual_axes)
     return min(devices, jax.local_device_count("cpu"))

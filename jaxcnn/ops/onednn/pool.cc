@@ -1,0 +1,175 @@
+// Max-pooling with switches, and the way back, as XLA custom calls for CPU: (1) and (2) of switches.py, to the bit but
+// for the order of sums. Loops of our own: oneDNN's max-pooling takes no notice of a NaN.
+//
+// A call is described by one array of integers, written by pool.py.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "threads.h"
+#include "xla/ffi/api/ffi.h"
+
+// Compiled for several processors, of which the best is chosen when the library is loaded.
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+
+namespace {
+
+namespace ffi = xla::ffi;
+
+// Everything static; axes are depth, height and width, the first ones of size 1 where there are fewer.
+struct Pool {
+  int64_t devices, batch, channels;
+  int64_t sizes[3], taps[3], results[3], strides[3], dilation[3], low[3];
+
+  explicit Pool(ffi::Span<const int64_t> call) { std::memcpy(this, call.begin(), sizeof(*this)); }
+};
+
+constexpr uint8_t kNoWinner = std::numeric_limits<uint8_t>::max() - 1;  // the switch of a window of padding alone
+
+// The outputs of a row that look at a cell of the input through the tap `c`: those from `first` to before `last`, the
+// first one at the cell `start`.
+struct Seen {
+  int64_t first, last, start;
+
+  Seen(const Pool& pool, int64_t c) {
+    const int64_t offset = c * pool.dilation[2] - pool.low[2], stride = pool.strides[2], reach = pool.sizes[2] - offset;
+    first = offset < 0 ? (stride - 1 - offset) / stride : 0;
+    last = std::min(pool.results[2], reach > 0 ? (reach + stride - 1) / stride : 0);
+    start = first * stride + offset;
+  }
+};
+
+// In each of `cells` cells, `step` values apart, takes what is larger, or the first NaN.
+FOR_EACH_PROCESSOR void Win(const float* __restrict values, int64_t step, int64_t cells, int64_t channels, uint8_t tap,
+                            float* __restrict best, uint8_t* __restrict switches) {
+  for (int64_t x = 0; x < cells; ++x, values += step, best += channels, switches += channels) {
+    for (int64_t c = 0; c < channels; ++c) {
+      const bool wins = !(values[c] <= best[c]) & (best[c] == best[c]);
+      best[c] = wins ? values[c] : best[c];
+      switches[c] = wins ? tap : switches[c];
+    }
+  }
+}
+
+// From each of `cells` outputs, adds the errors whose switches name this tap to cells that are `step` values apart.
+FOR_EACH_PROCESSOR void Send(const float* __restrict errors, const uint8_t* __restrict switches, uint8_t tap,
+                             int64_t cells, int64_t channels, int64_t step, float* __restrict sums) {
+  for (int64_t x = 0; x < cells; ++x, errors += channels, switches += channels, sums += step)
+    for (int64_t c = 0; c < channels; ++c) sums[c] += switches[c] == tap ? errors[c] : 0.0f;
+}
+
+uint8_t Number(const Pool& pool, int64_t a, int64_t b, int64_t c) {
+  return static_cast<uint8_t>((a * pool.taps[1] + b) * pool.taps[2] + c);
+}
+
+// The row of outputs `(n, z, y)`; the taps come in row-major order.
+void PoolRow(const Pool& pool, const float* inputs, int64_t n, int64_t z, int64_t y, float* best, uint8_t* switches) {
+  const int64_t length = pool.results[2] * pool.channels;
+  std::fill_n(best, length, -std::numeric_limits<float>::infinity());
+  std::fill_n(switches, length, kNoWinner);
+  bool first_row = true;  // of taps that look at the input
+  for (int64_t a = 0; a < pool.taps[0]; ++a) {
+    const int64_t iz = z * pool.strides[0] + a * pool.dilation[0] - pool.low[0];
+    if (iz < 0 || iz >= pool.sizes[0]) continue;
+    for (int64_t b = 0; b < pool.taps[1]; ++b) {
+      const int64_t iy = y * pool.strides[1] + b * pool.dilation[1] - pool.low[1];
+      if (iy < 0 || iy >= pool.sizes[1]) continue;
+      const float* row = inputs + ((n * pool.sizes[0] + iz) * pool.sizes[1] + iy) * pool.sizes[2] * pool.channels;
+      if (first_row) {  // each output's first tap wins for now, even if it is -inf
+        for (int64_t c = pool.taps[2] - 1; c >= 0; --c) {
+          const Seen seen(pool, c);
+          if (seen.first < seen.last)
+            std::fill_n(switches + seen.first * pool.channels, (seen.last - seen.first) * pool.channels,
+                        Number(pool, a, b, c));
+        }
+        first_row = false;
+      }
+      for (int64_t c = 0; c < pool.taps[2]; ++c) {
+        const Seen seen(pool, c);
+        Win(row + seen.start * pool.channels, pool.strides[2] * pool.channels, seen.last - seen.first, pool.channels,
+            Number(pool, a, b, c), best + seen.first * pool.channels, switches + seen.first * pool.channels);
+      }
+    }
+  }
+}
+
+// The output, along one axis, that looks at a cell through a tap; -1 if none does.
+int64_t Looking(const Pool& pool, int axis, int64_t cell, int64_t tap) {
+  const int64_t ahead = cell + pool.low[axis] - tap * pool.dilation[axis];
+  if (ahead < 0 || ahead % pool.strides[axis] != 0) return -1;
+  const int64_t output = ahead / pool.strides[axis];
+  return output < pool.results[axis] ? output : -1;
+}
+
+// The row of inputs `(n, z, y)`.
+void RouteRow(const Pool& pool, const float* errors, const uint8_t* switches, int64_t n, int64_t z, int64_t y,
+              float* sums) {
+  std::fill_n(sums, pool.sizes[2] * pool.channels, 0.0f);
+  for (int64_t a = 0; a < pool.taps[0]; ++a) {
+    const int64_t oz = Looking(pool, 0, z, a);
+    if (oz < 0) continue;
+    for (int64_t b = 0; b < pool.taps[1]; ++b) {
+      const int64_t oy = Looking(pool, 1, y, b);
+      if (oy < 0) continue;
+      const int64_t row = ((n * pool.results[0] + oz) * pool.results[1] + oy) * pool.results[2] * pool.channels;
+      for (int64_t c = 0; c < pool.taps[2]; ++c) {
+        const Seen seen(pool, c);
+        const int64_t at = row + seen.first * pool.channels;
+        Send(errors + at, switches + at, Number(pool, a, b, c), seen.last - seen.first, pool.channels,
+             pool.strides[2] * pool.channels, sums + seen.start * pool.channels);
+      }
+    }
+  }
+}
+
+// Calls `row` for every row `(n, z, y)` of these sizes, on the cores that a device may use.
+template <class Row>
+void ForEachRow(const Pool& pool, const int64_t* sizes, Row row) {
+  const int64_t rows = pool.batch * sizes[0] * sizes[1];
+#pragma omp parallel for num_threads(Threads(pool.devices))
+  for (int64_t r = 0; r < rows; ++r) row(r, r / (sizes[0] * sizes[1]), r / sizes[1] % sizes[0], r % sizes[1]);
+}
+
+ffi::Error MaxPool(ffi::Buffer<ffi::F32> inputs, ffi::Result<ffi::Buffer<ffi::F32>> pooled,
+                   ffi::Result<ffi::Buffer<ffi::U8>> switches, ffi::Span<const int64_t> call) {
+  const Pool pool(call);
+  const int64_t length = pool.results[2] * pool.channels;
+  const float* values = inputs.typed_data();
+  float* best = pooled->typed_data();
+  uint8_t* taps = switches->typed_data();
+  ForEachRow(pool, pool.results, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
+    PoolRow(pool, values, n, z, y, best + row * length, taps + row * length);
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error Route(ffi::Buffer<ffi::F32> errors, ffi::Buffer<ffi::U8> switches, ffi::Result<ffi::Buffer<ffi::F32>> sums,
+                 ffi::Span<const int64_t> call) {
+  const Pool pool(call);
+  const int64_t length = pool.sizes[2] * pool.channels;
+  const float* values = errors.typed_data();
+  const uint8_t* taps = switches.typed_data();
+  float* cells = sums->typed_data();
+  ForEachRow(pool, pool.sizes, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
+    RouteRow(pool, values, taps, n, z, y, cells + row * length);
+  });
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_pool, MaxPool,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::Buffer<ffi::U8>>()
+                                  .Attr<ffi::Span<const int64_t>>("call"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_route, Route,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::U8>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Attr<ffi::Span<const int64_t>>("call"));
