@@ -15,7 +15,7 @@
 #
 # # 3. What a CNN sees
 #
-# A trained network is a few thousand numbers. Here you ask it questions: *why* did you say 7? Which digits are alike to you? What would the perfect 3 look like? And, most of all: **can these pictures be trusted?** About two minutes on a CPU, about two minutes on a T4.
+# A trained network is some sixty thousand numbers. Here you ask it questions: *why* did you say 7? Which digits are alike to you? What would the perfect 3 look like? And, most of all: **can these pictures be trusted?** About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # installs jaxcnn where it is missing; the jax that is here stays as it is
@@ -36,7 +36,7 @@ from flax import nnx
 from jaxcnn import data, inspect, layers, models, ops, training
 from jaxcnn.inspect import plots
 
-fast = bool(os.environ.get("FAST"))
+fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 train, validation, test = (data.load("digits", split) for split in ("train", "validation", "test"))
 model = models.create("lenet5", num_classes=10, in_features=1, rngs=nnx.Rngs(0))
 run = training.fit(model, train, validation, training.TrainConfig(epochs=1 if fast else 8))

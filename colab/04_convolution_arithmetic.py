@@ -192,9 +192,9 @@ plots.filtered_pictures(inspect.apply_filters(photograph))
 # %% [markdown]
 # Colours tell the sign: an edge from dark to light and one from light to dark are not the same thing.
 #
-# *Question: the horizontal Sobel filter is the product of a column $(1, 2, 1)$ and a row $(-1, 0, 1)$. What does each of the two do? How many multiplications does it save to apply them one after the other?*
+# *Question: the filter "Sobel, right" is the product of a column $(1, 2, 1)$ and a row $(-1, 0, 1)$. What does each of the two do? How many multiplications does it save to apply them one after the other?*
 #
-# <details><summary>Answer</summary>The row takes the difference of the neighbours on the right and on the left: an edge. The column takes a mean over three rows: a small blur, against noise. 3 + 3 instead of 9 in each place; for a k x k filter 2k instead of k². Filters that are such products are called separable.</details>
+# <details><summary>Answer</summary>The row takes the difference of the neighbours on the right and on the left: an edge. The column adds up three rows, the middle one twice: a small blur, against noise. 3 + 3 instead of 9 in each place; for a k x k filter 2k instead of k². Filters that are such products are called separable.</details>
 
 # %%
 column, row = np.array([[1.0], [2.0], [1.0]]), np.array([[-1.0, 0.0, 1.0]])

@@ -36,7 +36,7 @@ from flax import nnx
 from jaxcnn import data, inspect, models, training
 from jaxcnn.inspect import plots
 
-fast = bool(os.environ.get("FAST"))
+fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 training.keep_compiled(tempfile.mkdtemp())  # many trainings follow, of few programs
 
 # %% [markdown]
@@ -57,10 +57,8 @@ def load(name, least):
     return some.split_off(0.3)
 
 
+name = "digits" if fast else "mnist"
 try:
-    if fast:
-        raise FileNotFoundError
-    name = "mnist"
     low, low_test = load(name, 0)
 except FileNotFoundError:
     name = "digits"
@@ -239,4 +237,4 @@ plots.neighbours(
 # %% [markdown]
 # ## Where next
 #
-# The same for your own pictures, with a network for photographs: `jaxcnn train resnet20 --data folder:path/to/pictures --init runs/cifar --layer-rates 'conv*=0.1'`, and `weights.load` takes files of torchvision and timm. `experiments/transfer_digits.py` asks the question of this page on all of MNIST. Next: convolutions where there are no pictures at all, [7. Text and speech](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/07_text_and_speech.ipynb). To read: Yosinski et al. (2014), *How transferable are features in deep neural networks?*
+# The same for your own pictures, with a network for photographs: `jaxcnn train resnet20 --data folder:path/to/pictures --init runs/cifar --layer-rates 'conv*=0.1' 'blocks*=0.1'`, and `weights.load` takes files of torchvision and timm. `experiments/transfer_digits.py` asks the question of this page on all of MNIST. Next: convolutions where there are no pictures at all, [7. Text and speech](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/07_text_and_speech.ipynb). To read: Yosinski et al. (2014), *How transferable are features in deep neural networks?*

@@ -49,7 +49,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxcnn import data, layers, ops, training
 from jaxcnn.inspect import plots
 
-fast = bool(os.environ.get("FAST"))
+fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 print(jax.device_count(), "devices:", *jax.devices())
 assert jax.device_count() > 1, "JAX had started before; restart the notebook"
 
@@ -60,11 +60,11 @@ assert jax.device_count() > 1, "JAX had started before; restart the notebook"
 #
 # $$\nabla L = \frac{1}{B}\sum_{i=1}^{B} \nabla \ell_i = \frac{1}{n}\sum_{d=1}^{n} \underbrace{\frac{n}{B}\sum_{i \in P_d} \nabla \ell_i}_{\text{computed by device } d}.$$
 #
-# So each device takes a part, computes its gradient with its own copy of the weights, and then all take the mean of what they found, the **all-reduce**. After that every device makes the same step, and the copies stay equal. This is data parallelism. Compute time falls like $1/n$; the all-reduce costs the same for two devices or for a thousand, about $2 \times$ the size of the weights over the speed of the wire. Large batches and small networks divide well.
+# So each device takes a part, computes its gradient with its own copy of the weights, and then all take the mean of what they found, the **all-reduce**. After that every device makes the same step, and the copies stay equal. This is data parallelism. Compute time falls like $1/n$; the all-reduce moves $2\,(n-1)/n$ times the size of the weights over the wire of each device: that size once for two devices, not quite twice for a thousand. Large batches and small networks divide well.
 #
 # *Question: for which layer of a network is this argument wrong, as its output for one example depends on the others?*
 #
-# <details><summary>Answer</summary>Batch normalisation. Mean and variance of a part are not those of the batch; with few examples on each device they are much noisier. Either they are taken over all devices, with one more all-reduce in each layer, or one lives with the difference. jaxcnn takes them over all devices, so that the result never depends on how many there are.</details>
+# <details><summary>Answer</summary>Batch normalisation. Mean and variance of a part are not those of the batch; with few examples on each device they are much noisier. Either they are taken over all devices, with one more all-reduce in each layer, or one lives with the difference. jaxcnn takes them over all devices, so that the result depends on how many there are by rounding only.</details>
 #
 # ## Where an array lies
 #

@@ -41,7 +41,7 @@ from jaxcnn.inspect import plots
 
 jax.config.update("jax_num_cpu_devices", 4)  # a CPU poses as four devices, so that spreading a batch is examined too
 training.keep_compiled(tempfile.mkdtemp())  # many trainings follow, of few programs
-fast = bool(os.environ.get("FAST"))
+fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 
 # %% [markdown]
 # ## The question
@@ -158,7 +158,7 @@ assert report.passed
 # %% [markdown]
 # `differences` and `second_order` are left out on purpose: both compare with the derivative of the forward pass, and that is exactly what we do not want. Everything that is claimed is proven.
 #
-# The other rules, in the same way; `ops.signum(x, rule="straight_through")` of the library is the clipped one.
+# The other rules, in the same way; `ops.signum(x, rule="straight_through")` of the library is the clipped one, but for the point 0, where its value is 0.
 
 
 # %%

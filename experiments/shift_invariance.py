@@ -135,8 +135,6 @@ def claims(document: Document) -> list[Claim]:
             + " %"
             + "; turned: " * bool(turned)
             + ", ".join(turned),
-            ", ".join(f"{value}" for value in EXPECTED.values()) + " %, a run before",
-            ", ".join(f"{agreed[name] - value:+.1f}" for name, value in EXPECTED.items()),
         ),
         Claim(
             "a fully connected network loses most of its accuracy above chance on shifted signals, convolutions less",

@@ -27,8 +27,8 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no proof failed."""
-        return all(finding.passed for finding in self.findings)
+        """Whether something was proven, and no proof failed."""
+        return all(f.passed for f in self.findings) and not all(f.skipped for f in self.findings)
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -36,7 +36,8 @@ class Report:
         return tuple(finding for finding in self.findings if not finding.passed)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {'proven' if self.passed else 'NOT proven'}"]
+        nothing = "" if any(not f.skipped for f in self.findings) else ", nothing was examined"
+        lines = [f"{self.name}: {'proven' if self.passed else 'NOT proven'}{nothing}"]
         for finding in self.findings:
             state = "skipped" if finding.skipped else "ok" if finding.passed else "FAILED"
             error = f"{finding.error:.1e} (tolerance {finding.tolerance:.0e})"

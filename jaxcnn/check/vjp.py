@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxcnn.check import devices, proofs, transformations
 from jaxcnn.check.problem import make_problem
-from jaxcnn.check.report import Finding, Report, attempt
+from jaxcnn.check.report import Finding, Report, attempt, skipped
 
 KINDS = ("differences", "reference", "adjoint", "value", "dtypes", "second_order", "transformations", "devices")
 
@@ -16,7 +16,7 @@ def check_vjp(
     reference: Callable[..., Any] | None = None,
     multilinear: tuple[int, ...] = (),
     batched: tuple[int, ...] = (),
-    kinds: tuple[str, ...] = KINDS,
+    kinds: tuple[str, ...] | None = None,
     name: str | None = None,
 ) -> Report:
     """Proves the gradient of a function at one place; made for `jax.custom_vjp` functions, of anyone.
@@ -31,10 +31,11 @@ def check_vjp(
       batched: positions of the arguments whose first axis is a batch, which `fun` treats example by example; the
         batch must come first in every output, and its size be a multiple of 2 or 4. Without it, devices are not
         examined.
-      kinds: which proofs to do, of `"differences"` (full Jacobian in float64 against finite differences),
-        `"reference"`, `"adjoint"`, `"value"` (under differentiation, to the bit), `"dtypes"`, `"second_order"`,
-        `"transformations"` (`jit`, `vmap`, nested, `scan`, `cond`, `remat` and its policies, donation, NaN and leak
-        checking) and `"devices"` (sharded `jit`, `shard_map` with and without `check_vma`, an explicit mesh, `pmap`).
+      kinds: which proofs to do, by default all that apply: `"differences"` (full Jacobian in float64 against finite
+        differences), `"reference"`, `"adjoint"`, `"value"` (under differentiation, to the bit), `"dtypes"`,
+        `"second_order"`, `"transformations"` (`jit`, `vmap`, nested, `scan`, `cond`, `remat` and its policies,
+        donation, NaN and leak checking) and `"devices"` (sharded `jit`, `shard_map` with and without `check_vma`, an
+        explicit mesh, `pmap`).
       name: of the report; by default that of `fun`.
 
     Returns:
@@ -45,9 +46,10 @@ def check_vjp(
 
     Source: the idea of a numeric check, Autograd's `test_util`; of full Jacobians, PyTorch's `gradcheck`.
     """
-    unknown = sorted(set(kinds) - set(KINDS))
-    if unknown:
-        raise ValueError(f"`kinds` must be among {', '.join(KINDS)}; got {', '.join(unknown)}.")
+    asked = KINDS if kinds is None else kinds
+    unknown = sorted(set(asked) - set(KINDS))
+    if unknown or not asked:
+        raise ValueError(f"`kinds` must be among {', '.join(KINDS)}; got {', '.join(unknown) or 'none'}.")
     problem = make_problem(fun, args)
     proofs_at_a_place: dict[str, Callable[[], Finding]] = {
         "differences": lambda: proofs.finite_difference_jacobian(problem),
@@ -59,10 +61,13 @@ def check_vjp(
         proofs_at_a_place["reference"] = lambda: proofs.reference_jacobian(problem, reference)
     if multilinear:
         proofs_at_a_place["adjoint"] = lambda: proofs.adjoint_identity(problem, multilinear)
-    findings = [attempt(kind, proofs_at_a_place[kind]) for kind in KINDS if kind in kinds and kind in proofs_at_a_place]
-    if "transformations" in kinds:
+    findings = [attempt(kind, proofs_at_a_place[kind]) for kind in KINDS if kind in asked and kind in proofs_at_a_place]
+    for kind, what in {"reference": "`reference`", "adjoint": "`multilinear`"}.items():
+        if kinds is not None and kind in kinds and kind not in proofs_at_a_place:
+            findings.append(skipped(kind, f"{what} was not given"))
+    if "transformations" in asked:
         findings += transformations.transformations(problem)
-    if "devices" in kinds:
+    if "devices" in asked:
         findings += devices.devices(problem, batched)
     return Report(name or getattr(fun, "__name__", type(fun).__name__), tuple(findings))
 

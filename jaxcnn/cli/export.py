@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from jaxcnn import data, export, training
-from jaxcnn.cli.runs import Run, open_run
+from jaxcnn import export, training
+from jaxcnn.cli.runs import Run, known_examples, open_run
 
 _STABLEHLO = """  import pathlib, numpy, jax.export
   network = jax.export.deserialize(bytearray(pathlib.Path({path!r}).read_bytes()))
@@ -61,14 +61,15 @@ class Export:
         print(lines.format(path=str(done.path), shape=(1, *given["shape"][1:]), dtype=given["dtype"]))
 
     def _accuracy_lost(self, run: Run) -> str:
-        """What rounding costs on the run's test split, in a line."""
-        name = run.description["data"]["name"]
-        size = run.image_shape[0] if name.startswith("folder:") else None
-        dataset = data.load(name, "test", self.data_dir, image_size=size)
+        """What rounding costs on the run's test or validation split, in a line."""
+        try:
+            dataset = known_examples(run, self.data_dir)
+        except (OSError, ValueError, ImportError) as error:
+            return f"what rounding costs in accuracy was not measured: {error}"
         shares = [
             training.evaluate(network, dataset, run.scaling, loss=run.loss, augmentation=run.augmentation).accuracy
             for network in (run.model, export.quantise(run.model))
         ]
         before, after = (100 * share for share in shares)
         change = f"{after:.2f} % with int8 ({after - before:+.2f})"
-        return f"accuracy on {name} test: {before:.2f} % with float weights, {change}"
+        return f"accuracy on {dataset.name} {dataset.split}: {before:.2f} % with float weights, {change}"

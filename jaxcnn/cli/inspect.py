@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from jaxcnn import data, inspect
-from jaxcnn.cli.runs import Run, open_run
+from jaxcnn.cli.runs import Run, known_examples, open_run
 from jaxcnn.data import Dataset
 
 
@@ -15,11 +15,11 @@ class Inspect:
     """Show what a run's network does with a picture, in one page."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder."""
+    """Run folder, or file of weights."""
     picture: tyro.conf.Positional[Path]
     """Picture file."""
     out: Path | None = None
-    """File of the page; default inspect-PICTURE.html in the run folder."""
+    """File of the page; default inspect-PICTURE.html in the run folder, or beside a file of weights."""
     invert: bool = False
     """Exchange light and dark, as for dark digits on white paper."""
     data_dir: Path | None = None
@@ -33,8 +33,9 @@ class Inspect:
             raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
         read = data.read_picture(self.picture, run.image_shape, invert=self.invert)
         pixels = read.pixels if run.augmentation is None else run.augmentation.center(read.pixels[None])[0]
+        beside = run.folder.parent if run.folder.is_file() else run.folder
         path = inspect.write_image_page(
-            self.out or run.folder / f"inspect-{self.picture.stem}.html",
+            self.out or beside / f"inspect-{self.picture.stem}.html",
             run.model,
             pixels,
             run.scaling,
@@ -48,12 +49,8 @@ class Inspect:
 
     def _examples(self, run: Run) -> Dataset | None:
         """The run's test or validation examples, or none where its data set is not at hand."""
-        name = run.description["data"].get("name")
         try:
-            splits = data.splits(name, self.data_dir)
-            split = next(split for split in ("test", "validation", *splits) if split in splits)
-            size = run.image_shape[0] if name.startswith("folder:") else None
-            return data.load(name, split, self.data_dir, image_size=size)
+            return known_examples(run, self.data_dir)
         except (OSError, ValueError, ImportError) as error:
-            print(f"without examples of {name} to compare with: {error}")
+            print(f"without examples to compare with: {error}")
             return None

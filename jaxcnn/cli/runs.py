@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 from flax import nnx
 
-from jaxcnn import models, training, weights
-from jaxcnn.data import Augmentation, Scaling
+from jaxcnn import data, models, training, weights
+from jaxcnn.data import Augmentation, Dataset, Scaling
 from jaxcnn.weights.runs import empty, options_for, sized
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
@@ -43,7 +43,7 @@ class Run(NamedTuple):
         """
         name = given or self.description["data"].get("name")
         if name is None:
-            raise ValueError(f"`data` must be given with a file of weights; {self.folder} does not tell of any.")
+            raise ValueError(f"a data set must be named with a file of weights; {self.folder} does not tell of any.")
         return name
 
 
@@ -87,6 +87,20 @@ def _open_file(file: Path) -> Run:
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
     network = cast(models.Network, model)
     return Run(file, network, scaling, shape, tuple(classes), config.get("loss", "cross_entropy"), None, described)
+
+
+def known_examples(run: Run, data_dir: Path | None) -> Dataset:
+    """Examples of the run's data set that it did not learn from, where there are any, in the size of its pictures.
+
+    Raises:
+      FileNotFoundError: if the data set is not at hand.
+      ValueError: if the run does not tell of any.
+    """
+    name = run.data_name(None)
+    splits = data.splits(name, data_dir)
+    split = next(split for split in ("test", "validation", *splits) if split in splits)
+    size = run.image_shape[0] if name.startswith("folder:") else None
+    return data.load(name, split, data_dir, image_size=size)
 
 
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:

@@ -1,6 +1,7 @@
 """`jaxcnn train`."""
 
 import dataclasses
+import re
 import shlex
 import signal
 from importlib import metadata
@@ -174,7 +175,9 @@ class Train:
             if self.resume and not (self.out / "config.json").exists():
                 raise ValueError(f"`resume` needs the folder of a run; {self.out} is none.")
             return self.out
-        base = f"{self.model}-{self.data}-seed{self.config.seed}"
+        kind, _, place = self.data.partition(":")
+        shown = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, [kind, Path(place).name])))
+        base = f"{self.model}-{shown}-seed{self.config.seed}"
         taken = 0
         while _numbered(base, taken + 1).exists():
             taken += 1

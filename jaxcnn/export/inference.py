@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from jaxcnn import ops
+from jaxcnn import layers, ops
 from jaxcnn.data import Augmentation, Scaling
 from jaxcnn.export.fold import example_shape, fold_batch_norm
 from jaxcnn.export.quantise import is_kernel, quantise, quantised
@@ -75,7 +75,8 @@ def inference(
     for network in (inside, reference):
         network.eval()
     # the forms for a CPU and the rules for gradients are of no use elsewhere
-    inside.set_attributes(rule="autodiff", method="lax", raise_if_not_found=False)
+    inside.set_attributes(rule="autodiff", raise_if_not_found=False)
+    inside.set_attributes(layers.Conv, method="lax", raise_if_not_found=False)
     scaled = scaling is not None and bool(scaling.mean)
     is_bytes = scaled and scaling is not None and scaling.unit == 255
     dtype = jnp.dtype(jnp.uint8 if is_bytes else getattr(model, "input_dtype", jnp.float32))

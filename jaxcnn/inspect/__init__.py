@@ -1,5 +1,7 @@
 """What a trained network holds and does."""
 
+from importlib import import_module as _import_module
+
 from jaxcnn.inspect.class_maps import class_activation_map, grad_cam
 from jaxcnn.inspect.counts import Cost, Shared, costs, shared_counts
 from jaxcnn.inspect.exciting import Exciting, maximise, most_exciting
@@ -83,3 +85,10 @@ __all__ = [
     "write_image_page",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`plots`, which brings matplotlib, once it is asked for."""
+    if name == "plots":
+        return _import_module("jaxcnn.inspect.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

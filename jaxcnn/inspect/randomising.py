@@ -89,6 +89,8 @@ def randomisation_check(
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
     """
     choice("order", order, ("cascading", "independent"))
+    if groups < 1:
+        raise ValueError(f"`groups` must be positive; got {groups}.")
     _, x, classes = expected(model, images, targets)
     if x.ndim != 4:
         raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")

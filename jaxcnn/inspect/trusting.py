@@ -12,8 +12,12 @@ def misclassified(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
     Args:
       probabilities: `(N, classes)`.
       labels: `(N,)` true classes.
+
+    Raises:
+      ValueError: if there are not as many labels.
     """
     shares, truth = np.asarray(probabilities), np.asarray(labels)
+    _expect_labels(shares, truth)
     wrong = np.flatnonzero(shares.argmax(-1) != truth)
     return wrong[np.argsort(-shares[wrong].max(-1), kind="stable")]
 
@@ -44,8 +48,9 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     shares, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
     if bins < 1:
         raise ValueError(f"`bins` must be positive; got {bins}.")
-    if not len(shares) or truth.shape != shares.shape[:1]:
-        raise ValueError(f"`labels` must be one for each of {len(shares)} examples; got {truth.shape}.")
+    _expect_labels(shares, truth)
+    if not len(shares):
+        raise ValueError(f"`labels` must be one for each of some examples; got {truth.shape}.")
     sure, right = shares.max(-1), shares.argmax(-1) == truth
     edges = np.linspace(0, 1, bins + 1)
     places = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
@@ -55,3 +60,8 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     accuracy = np.bincount(places, right, bins) / filled
     error = np.nansum(counts * np.abs(confidence - accuracy)) / len(shares)
     return Calibration(edges, counts, confidence, accuracy, float(error))
+
+
+def _expect_labels(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    if labels.shape != probabilities.shape[:1]:
+        raise ValueError(f"`labels` must be one for each of {len(probabilities)} examples; got {labels.shape}.")

@@ -24,7 +24,7 @@ class ConvUnit(nnx.Module):
     Args:
       in_features: input channels C.
       out_features: output channels O.
-      kernel_size: window.
+      kernel_size: window; an integer is the side of a square one (`Conv`, as `nnx.Conv`, has one axis then).
       strides: steps of the window.
       padding: as in `ops.conv`; by default half the kernel on each side, alike for every stride.
       batch_norm: whether to normalise; the convolution then has no bias.

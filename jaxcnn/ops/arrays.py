@@ -30,7 +30,8 @@ class _Ruled:
             if "forward-mode" not in str(error):
                 raise
             raise TypeError(
-                "the hand-written rule is for reverse mode; pass rule='autodiff' for jvp, jacfwd or hessian."
+                "the hand-written rule is for reverse mode; for jvp, jacfwd or hessian pass rule='autodiff', "
+                "or use lax's own function where an op has no `rule`."
             ) from None
 
 

@@ -1,5 +1,6 @@
 """Convolution in 1, 2 and 3 spatial dimensions, and its gradients as convolutions."""
 
+from functools import partial
 from typing import Any, Literal, get_args
 
 import jax
@@ -100,10 +101,11 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
     one_axis = len(spec.window.shape) == 1 and spec.window.input_dilation == (1,)
     sharding = arrays.explicit_sharding(kernel, error)
     on_cpu = jax.default_backend() == "cpu"
-    if on_cpu and one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
+    own = on_cpu and spec.method != "lax"
+    if own and one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
         return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
-    if on_cpu and spec.method != "lax":
+    if own:
         # XLA transposes both, and would compute what made them inside the transpose, cell by cell
         inputs, error = lax.optimization_barrier((inputs, error))
     gradient = _conv(
@@ -293,6 +295,10 @@ def conv_general_dilated(
       ValueError: as lax does.
     """
     lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
+    options = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
+    dilations = {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
+    called = partial(lax.conv_general_dilated, window_strides=window_strides, padding=padding, **dilations, **options)
+    jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words
     dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
     spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))

@@ -22,7 +22,8 @@ def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _weigh(log_p: jax.Array, targets: jax.Array) -> jax.Array:
-    return -jnp.sum(jnp.where(targets == 0, 0, targets * log_p), axis=-1)
+    nothing = (targets == 0) & jnp.isneginf(log_p)
+    return -jnp.sum(targets * jnp.where(nothing, 0, log_p), axis=-1)
 
 
 _cross_entropy = arrays.custom_vjp()(_loss)
@@ -65,7 +66,7 @@ def softmax_cross_entropy(
       `(*batch)` losses in nats, in the dtype of `logits`, halves computed in float32.
 
     Raises:
-      TypeError: if `logits` is not real floating.
+      TypeError: if `logits` is not real floating, or `labels` neither that nor integer.
       ValueError: if the shapes disagree, or an option is out of range.
 
     Source: Bridle 1990; label smoothing, Szegedy et al. 2016, section 7.
@@ -73,6 +74,10 @@ def softmax_cross_entropy(
     (logits,) = arrays.floating(logits=logits)
     arrays.choice("rule", rule, ("hand", "autodiff"))
     labels = jnp.asarray(labels)
+    if not (jnp.issubdtype(labels.dtype, jnp.integer) or jnp.issubdtype(labels.dtype, jnp.floating)):
+        raise TypeError(f"`labels` must be integers, or real floating probabilities; got {labels.dtype}.")
+    if not logits.ndim:
+        raise ValueError(f"`logits` must have a last axis, of classes; got shape {logits.shape}.")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"`label_smoothing` must be in [0, 1]; got {label_smoothing!r}.")
     wide = arrays.wider(logits.dtype, jnp.float32)

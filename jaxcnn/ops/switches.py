@@ -127,9 +127,7 @@ def _pick(inputs: jax.Array, switches: jax.Array, window: Window, method: Method
 
 
 @arrays.custom_vjp(2, 3, 4)
-def route(
-    values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
-) -> jax.Array:
+def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method) -> jax.Array:
     """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
     batch, *output, channels = values.shape
     if values.size == 0:
@@ -180,9 +178,7 @@ route.defvjp(
 
 
 @arrays.custom_vjp(1, 2, 3)
-def _max_pool(
-    inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
-) -> tuple[jax.Array, jax.Array]:
+def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method) -> tuple[jax.Array, jax.Array]:
     del sizes
     return winners(inputs, window, method)
 
@@ -295,7 +291,7 @@ def max_pool_with_switches(
 def max_unpool(
     pooled: ArrayLike,
     switches: ArrayLike,
-    output_shape: tuple[int, ...],
+    output_shape: int | tuple[int, ...],
     window_shape: int | tuple[int, ...],
     *,
     strides: int | tuple[int, ...] | None = None,
@@ -307,7 +303,7 @@ def max_unpool(
     Args:
       pooled: `(N, *spatial, C)` values.
       switches: as `max_pool_with_switches` returns them, with the same window, strides, padding and dilation.
-      output_shape: spatial sizes of the result, those of the pooling's input.
+      output_shape: spatial sizes of the result, those of the pooling's input; one for all axes or one per axis.
       window_shape: size of the window.
       strides: steps of the window.
       padding: as in `ops.conv`.
@@ -324,11 +320,12 @@ def max_unpool(
     """
     (pooled,) = arrays.floating(pooled=pooled)
     switches = jnp.asarray(switches)
+    output_shape = geometry.per_axis(output_shape, pooled.ndim - 2, "output_shape")
     shape = (pooled.shape[0], *output_shape, pooled.shape[-1])
     window = geometry.pool_window(
         shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
     )
-    expected = (shape[0], *window.output_shape(tuple(output_shape)), shape[-1])
+    expected = (shape[0], *window.output_shape(output_shape), shape[-1])
     if pooled.shape != expected or switches.shape != expected:
         raise ValueError(
             f"`pooled` and `switches` must have shape {expected}, that of pooling {shape}; "
@@ -336,4 +333,4 @@ def max_unpool(
         )
     if switches.dtype != _switch_dtype(window):
         raise TypeError(f"`switches` must have dtype {jnp.dtype(_switch_dtype(window))}; got {switches.dtype}.")
-    return route(pooled, switches, tuple(output_shape), window, "auto")
+    return route(pooled, switches, output_shape, window, "auto")

@@ -234,8 +234,17 @@ def test_unpooling_is_the_adjoint_of_pooling_at_the_same_switches():
 
 def test_forward_mode_says_which_argument_to_pass():
     x, w = normal(1, 3, 3, 1), normal(2, 2, 1, 1)
-    with pytest.raises(TypeError, match="pass rule='autodiff' for jvp, jacfwd or hessian"):
+    with pytest.raises(TypeError, match="for jvp, jacfwd or hessian pass rule='autodiff'"):
         jax.jvp(lambda x: ops.conv(x, w), (x,), (x,))
     tangent = jax.jvp(lambda x: ops.conv(x, w, rule="autodiff"), (x,), (x,))[1]
     np.testing.assert_allclose(tangent, ops.conv(x, w), rtol=1e-6)
     assert jax.hessian(lambda x: jnp.sum(ops.conv(x, w, rule="autodiff") ** 2))(x).shape == 2 * x.shape
+
+
+def test_what_was_not_examined_is_not_proven():
+    wrong = lambda x: x * x  # noqa: E731
+    report = check.check_vjp(wrong, jnp.ones(3), kinds=("reference", "adjoint"))
+    assert not report.passed and "NOT proven, nothing was examined" in str(report)
+    assert "`reference` was not given" in str(report) and "`multilinear` was not given" in str(report)
+    with pytest.raises(ValueError, match="`kinds` must be among .*; got none"):
+        check.check_vjp(wrong, jnp.ones(3), kinds=())

@@ -150,3 +150,18 @@ def test_a_rule_of_relu_is_no_global_state():
     np.testing.assert_array_equal(gradient("standard"), [0, 0, 0, -1, -1])
     np.testing.assert_array_equal(gradient("guided"), np.zeros(5))
     np.testing.assert_array_equal(gradient("standard"), [0, 0, 0, -1, -1])
+
+
+def test_labels_that_are_no_classes_are_refused():
+    with pytest.raises(TypeError, match="`labels` must be integers, or real floating probabilities; got bool"):
+        ops.softmax_cross_entropy(jnp.ones((2, 2)), jnp.array([True, False]))
+    with pytest.raises(ValueError, match=r"`logits` must have a last axis, of classes; got shape \(\)"):
+        ops.softmax_cross_entropy(jnp.float32(1.0), jnp.int32(0))
+
+
+@pytest.mark.parametrize("rule", ["hand", "autodiff"])
+def test_targets_of_zero_have_the_gradient_of_the_others(rule):
+    logits, targets = jnp.array([[1.0, 2.0, -jnp.inf]]), jnp.array([[0.0, 1.0, 0.0]])
+    slope = jax.grad(lambda t: ops.softmax_cross_entropy(logits, t, rule=rule).sum())(targets)
+    np.testing.assert_allclose(slope[0, :2], -jax.nn.log_softmax(logits)[0, :2], rtol=1e-6)
+    assert np.isfinite(ops.softmax_cross_entropy(logits, targets, rule=rule)).all()
