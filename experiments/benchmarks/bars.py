@@ -56,14 +56,15 @@ def _steps(*networks: str, **options: Any) -> tuple[Case, ...]:
     return tuple(Case((f"step/{name}",), label=_NAMES[name] if several else "", **options) for name in networks)
 
 
-def _pools(*peers: tuple[str, ...]) -> tuple[Case, ...]:
-    return Case(("max-pool/k2s2",), *peers, label="2x2"), Case(("max-pool/k3s2",), *peers, label="3x3")
+def _pools(**options: Any) -> tuple[Case, ...]:
+    return Case(("max-pool/k2s2",), label="2x2", **options), Case(("max-pool/k3s2",), label="3x3", **options)
 
 
 _POOL, _GROUPED = "max-pool, value and gradient", "gradient of grouped convolution"
 BARS = (
     Bar(1, _POOL, 10, _pools()),
-    Bar(1, "the same against PyTorch", 1, _pools(LAYOUTS)),
+    Bar(1, "the same by oneDNN's backend", 10, _pools(ours=ONEDNN)),
+    Bar(1, "that against PyTorch", 1, _pools(ours=ONEDNN, peers=LAYOUTS)),
     Bar(2, f"{_GROUPED}, AlexNet's conv2", 10, (Case(("conv/alexnet-conv2/gradient",)),)),
     Bar(2, "the same by oneDNN", 10, (Case(("conv/alexnet-conv2/gradient",), ours=ONEDNN),)),
     Bar(2, f"{_GROUPED}, depthwise 3x3", 2, (Case(("conv/depthwise/gradient",)),)),

@@ -1,11 +1,11 @@
-"""The table by which `ops.conv(method="auto")` chooses, made of the rows of single convolutions."""
+"""The table by which `method="auto"` chooses, made of the rows of single convolutions and of pools."""
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from experiments.benchmarks.ops import CONVS, DIRECTIONS
+from experiments.benchmarks.ops import CONVS, DIRECTIONS, POOLS
 from experiments.benchmarks.results import Document
 from jaxcnn import geometry
 from jaxcnn.ops import choice
@@ -21,6 +21,15 @@ def kind_of(name: str) -> str:
     return choice.kind(window, case.inputs[3], case.groups)
 
 
+def _rows() -> Iterator[tuple[str, str, str]]:
+    """The rows that are read, with what each is an instance of."""
+    for name in CONVS:
+        for direction, part in _PARTS.items():
+            yield f"conv/{name}/{direction}", kind_of(name), part
+    for name, pool in POOLS.items():
+        yield f"max-pool/{name}", choice.pool_kind(pool.inputs[-1]), choice.POOLED
+
+
 def table(documents: Iterable[Document]) -> dict[str, Any]:
     """Geometric means of the speed against XLA, by version of jax, kind, part and method."""
     versions: dict[str, Any] = {}
@@ -28,12 +37,11 @@ def table(documents: Iterable[Document]) -> dict[str, Any]:
         if document["about"]["device"].lower() != "cpu":
             continue
         found: dict[tuple[str, str, str], list[float]] = {}
-        for name in CONVS:
-            for direction, part in _PARTS.items():
-                ratios = document["rows"].get(f"conv/{name}/{direction}", {}).get("ratios", {})
-                for method, contestant in _METHODS.items():
-                    if "flax" in ratios.get(contestant, {}):
-                        found.setdefault((kind_of(name), part, method), []).append(ratios[contestant]["flax"]["median"])
+        for row, kind, part in _rows():
+            ratios = document["rows"].get(row, {}).get("ratios", {})
+            for method, contestant in _METHODS.items():
+                if "flax" in ratios.get(contestant, {}):
+                    found.setdefault((kind, part, method), []).append(ratios[contestant]["flax"]["median"])
         version = ".".join(document["about"]["versions"]["jax"].split(".")[:2])
         kinds = versions.setdefault(version, {})
         for (kind, part, method), values in found.items():

@@ -50,20 +50,24 @@ class Doctor:
 
 
 def _print_choices() -> None:
-    """How `ops.conv(method="auto")` computes each kind of convolution here."""
+    """How `method="auto"` computes each kind of convolution, and of max-pool, here."""
     from rich.console import Console
     from rich.table import Table
 
     from jaxcnn.ops import choice
 
-    table = Table("kind", *choice.PARTS.values(), title="convolution by method='auto' here; speed against XLA's own")
+    def cell(kind: str, part: str) -> str:
+        method = choice.fastest(kind, part, choice.built())
+        ratio = choice.ratios(kind, part).get(method)
+        return method if ratio is None else f"{method} {ratio:.2g}"
+
+    table = Table("convolution", *choice.PARTS.values(), title="method='auto' here; speed against XLA's own")
     for kind in choice.KINDS:
-        cells = []
-        for part in choice.PARTS:
-            method = choice.fastest(kind, part, choice.built())
-            ratio = choice.ratios(kind, part).get(method)
-            cells.append(method if ratio is None else f"{method} {ratio:.2g}")
-        table.add_row(kind, *cells)
+        table.add_row(kind, *(cell(kind, part) for part in choice.PARTS))
+    Console().print(table)
+    table = Table("pooling", choice.POOLED)
+    for kind in choice.POOL_KINDS:
+        table.add_row(kind, cell(kind, choice.POOLED))
     Console().print(table)
 
 

@@ -1,4 +1,4 @@
-"""Which method of convolution is fastest on a CPU: the table that `jaxcnn bench --choices` writes."""
+"""Which method of convolution, or of pooling, is fastest on a CPU: the table that `jaxcnn bench --choices` writes."""
 
 import functools
 import json
@@ -21,6 +21,8 @@ PARTS: dict[Part, str] = {"outputs": "forward", "inputs": "input gradient", "ker
 _NOISE = 0.1  # by which two measurements of the same can differ; where there is no form, "jax" is XLA's
 
 # Convolutions are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
+POOL_KINDS = ("max-pool", "max-pool, few channels")
+POOLED = "value and gradient"
 KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "narrow", "strided", "dense")
 
 
@@ -35,6 +37,11 @@ def kind(window: Window, channels: int, groups: int) -> str:
     if set(window.strides) != {1}:
         return "strided"
     return "narrow" if channels < 16 else "dense"
+
+
+def pool_kind(channels: int) -> str:
+    """The kind of a max-pool."""
+    return POOL_KINDS[channels < 16]
 
 
 @functools.cache

@@ -88,7 +88,7 @@ def global_max_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     cells = _flat_field(inputs)
     if rule == "autodiff":
         return jnp.max(cells, axis=1)
-    rows = arrays.reshape(inputs, (len(inputs), math.prod(inputs.shape[1:-2]), *inputs.shape[-2:]))
+    rows = arrays.reshape(inputs, (inputs.shape[0], math.prod(inputs.shape[1:-2]), *inputs.shape[-2:]))
     return _field_max(rows, rows.shape)
 
 

@@ -85,9 +85,9 @@ def _compiled(method: Method, array: jax.Array, window: Window) -> bool:
     """Whether a call goes to the loops in C++."""
     if method != "auto":
         return method == "onednn"
-    if jax.default_backend() != "cpu" or not choice.built() or choice.fastest("max-pool", "both", True) != "onednn":
+    if jax.default_backend() != "cpu" or not choice.built() or not compiled.can_pool(array, window):
         return False
-    return compiled.can_pool(array, window)
+    return choice.fastest(choice.pool_kind(array.shape[-1]), choice.POOLED, True) == "onednn"
 
 
 def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Array, jax.Array]:

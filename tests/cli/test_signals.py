@@ -115,7 +115,7 @@ def test_a_polite_end_saves_too(spawn, tiny, tmp_path):
 
 def test_ctrl_c_before_the_first_step_is_one_line(spawn, tiny, tmp_path):
     """Twice in a row, as impatient people do: whatever was under way, there is no traceback."""
-    process = spawn("train", *tiny, *SETTINGS, "--out", "run", cwd=tmp_path)
+    process = spawn("train", *tiny, *SETTINGS, "--epochs", "100", "--out", "run", cwd=tmp_path)
     assert process.stdout.readline().startswith("training mlp") or process.poll() is None
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)

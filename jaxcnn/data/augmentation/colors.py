@@ -88,7 +88,7 @@ def equalize(images: jax.Array) -> jax.Array:
         last = jnp.max(jnp.where(counts > 0, levels, 0), 1, keepdims=True)
         others = jnp.sum(jnp.where(levels == last, 0, counts), 1, keepdims=True)
         step = jnp.floor(others / 255)
-        table = jnp.floor((jnp.floor(step / 2) + jnp.cumsum(counts, 1) - counts) / jnp.maximum(step, 1))
+        table = jnp.floor((jnp.floor(step / 2) + jnp.cumsum(counts, axis=1) - counts) / jnp.maximum(step, 1))
         table = jnp.where(step > 0, jnp.clip(table, 0, 255), levels)
         return table.reshape(-1).at[flat].get(mode="promise_in_bounds").reshape(height, width, channels)
 
