@@ -11,7 +11,7 @@ from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.activations import relu
 from jaxcnn.ops.conv import Rule, conv
-from jaxcnn.ops.switches import METHODS, Method, expect_compiled, max_pool, now, route, winners
+from jaxcnn.ops.switches import METHODS, Method, expect_compiled, max_and_switches, max_pool, now, route, winners
 
 # y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
 # large as the stage's widest. As max(., 0) does not decrease, pool and ReLU may change places, y = max(pool(z + b), 0):
@@ -32,9 +32,8 @@ def _rectified_pool(
 
 
 def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method):
-    del sizes
-    pooled, switches = winners(maps + bias, window, method)
-    outputs = now(jnp.maximum(pooled, 0), switches)
+    pooled, switches = max_and_switches(maps + bias, sizes, window, method)
+    outputs = now(jnp.maximum(pooled, 0), switches, window, method)
     return outputs, (bias, outputs, switches)
 
 

@@ -110,8 +110,10 @@ def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Arra
     return best, lax.rem(switches, jnp.full_like(switches, jnp.iinfo(dtype).max))
 
 
-def now(pooled: jax.Array, switches: jax.Array) -> jax.Array:
+def now(pooled: jax.Array, switches: jax.Array, window: Window, method: Method) -> jax.Array:
     """The pooled values, once the switches are known; XLA would leave those for later, and keep the inputs."""
+    if _compiled(method, pooled, window):
+        return pooled
     never = jnp.iinfo(switches.dtype).max
     return jnp.where(switches == never, 0, pooled)
 
@@ -178,21 +180,24 @@ route.defvjp(
 
 
 @arrays.custom_vjp(1, 2, 3)
-def _max_pool(inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method) -> tuple[jax.Array, jax.Array]:
+def max_and_switches(
+    inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
+) -> tuple[jax.Array, jax.Array]:
+    """The winners, with their rule."""
     del sizes
     return winners(inputs, window, method)
 
 
 def _max_pool_fwd(inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method):
-    pooled, switches = _max_pool(inputs, sizes, window, method)
-    return (now(pooled, switches), switches), switches
+    pooled, switches = max_and_switches(inputs, sizes, window, method)
+    return (now(pooled, switches, window, method), switches), switches
 
 
 def _max_pool_bwd(sizes: tuple[int, ...], window: Window, method: Method, switches: jax.Array, errors: tuple):
     return (route(errors[0], switches, sizes, window, method),)  # switches are integers: they pass no error
 
 
-_max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
+max_and_switches.defvjp(_max_pool_fwd, _max_pool_bwd)
 
 
 def max_pool(
@@ -238,7 +243,7 @@ def max_pool(
     if method == "onednn":
         expect_compiled(inputs, window, rule)
     if rule == "hand":
-        return _max_pool(inputs, inputs.shape[1:-1], window, method)[0]
+        return max_and_switches(inputs, inputs.shape[1:-1], window, method)[0]
     return lax.reduce_window(inputs, np.array(-np.inf, inputs.dtype), lax.max, **window.lax_options())
 
 
@@ -285,7 +290,7 @@ def max_pool_with_switches(
     window = geometry.pool_window(
         inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
     )
-    return _max_pool(inputs, inputs.shape[1:-1], window, "auto")
+    return max_and_switches(inputs, inputs.shape[1:-1], window, "auto")
 
 
 def max_unpool(

@@ -88,6 +88,17 @@ def test_second_derivatives(built, random):
     np.testing.assert_allclose(curvature("onednn"), curvature("jax"), rtol=1e-5)
 
 
+def test_second_derivatives_of_a_stage(built, random):
+    x = random.standard_normal((2, 6, 7, 3), np.float32)
+
+    def curvature(method):
+        pooled = lambda x: ops.relu_max_pool(x, 2, method=method)  # noqa: E731
+        slope = jax.grad(lambda x: jnp.sum(pooled(x) ** 3))
+        return jax.jit(jax.grad(lambda x: jnp.sum(slope(x) ** 2)))(x)
+
+    np.testing.assert_allclose(curvature("onednn"), curvature("jax"), rtol=1e-5)
+
+
 @pytest.mark.parametrize("spec", [P("data"), P("data", None, None, "model"), P(("data", "model")), P(None, "data")])
 def test_spread_by_the_compiler(built, random, spec):
     x = random.standard_normal((4, 8, 6, 4), np.float32)
