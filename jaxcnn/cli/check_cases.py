@@ -254,6 +254,20 @@ def _onednn_cases() -> Iterator[Case]:
             batched=(0,),
             multilinear=(0, 1),
         )
+    options = {"window_shape": 3, "strides": 2, "padding": "SAME"}
+
+    def pooled(x, **how):
+        return ops.max_pool(x.astype(jnp.float32), **options, **how).astype(x.dtype)
+
+    yield _case(
+        "max_pool",
+        {"method": "onednn", **options},
+        (_random.permutation(4 * 5 * 4 * 3).reshape(4, 5, 4, 3).astype(np.float32),),
+        function=partial(pooled, method="onednn"),
+        reference=partial(ops.max_pool, rule="autodiff", **options),
+        kinds=("reference", "value", "dtypes", "transformations", "devices"),
+        batched=(0,),
+    )
 
 
 def _inference(x, scale, bias, mean, variance, rule: Literal["hand", "autodiff"] = "hand"):

@@ -18,7 +18,7 @@ class Doctor:
     """Tell what is installed, which devices there are, and how to add what is missing.
 
     Args:
-      build_onednn: first compile the oneDNN backend of convolution on CPU, unless that has been done.
+      build_onednn: first compile the oneDNN backend of convolution and max-pooling on CPU, unless that has been done.
     """
 
     build_onednn: bool = False
@@ -43,7 +43,7 @@ class Doctor:
         for name, (extra, use) in _OPTIONAL.items():
             found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
             print(f"  {name:18s} {found}  ({use})")
-        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions on CPU)")
+        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions and max-pools on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
             _print_choices()

@@ -85,7 +85,9 @@ def _compiled(method: Method, array: jax.Array, window: Window) -> bool:
     """Whether a call goes to the loops in C++."""
     if method != "auto":
         return method == "onednn"
-    if jax.default_backend() != "cpu" or not choice.built() or not compiled.can_pool(array, window):
+    if jax.default_backend() != "cpu" or not choice.built() or arrays.explicit_sharding(array) is not None:
+        return False
+    if not compiled.can_pool(array, window):
         return False
     return choice.fastest(choice.pool_kind(array.shape[-1]), choice.POOLED, True) == "onednn"
 
@@ -253,7 +255,7 @@ def expect_compiled(inputs: jax.Array, window: Window, rule: Rule) -> None:
         raise ValueError(f"`method='onednn'` has the hand-written rule alone; got rule={rule!r}.")
     if not compiled.can_pool(inputs, window):
         raise ValueError(
-            "`method='onednn'` needs float32, something to pool, up to 253 taps and no explicit mesh; "
+            "`method='onednn'` needs float32, something to pool, up to 253 taps, and a whole `shard_map`; "
             f"got {jax.typeof(inputs)} and {window}."
         )
 

@@ -1,5 +1,7 @@
 """Max-pooling by the loops that oneDNN's backend brings: the same values and switches, wherever arrays lie."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,13 +101,29 @@ def test_second_derivatives_of_a_stage(built, random):
     np.testing.assert_allclose(curvature("onednn"), curvature("jax"), rtol=1e-5)
 
 
-@pytest.mark.parametrize("spec", [P("data"), P("data", None, None, "model"), P(("data", "model")), P(None, "data")])
-def test_spread_by_the_compiler(built, random, spec):
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        *itertools.product(
+            [P("data"), P("data", None, None, "model"), P(("data", "model"))], [AxisType.Auto, AxisType.Explicit]
+        ),
+        (P(None, "data"), AxisType.Auto),
+    ],
+    ids=str,
+)
+def test_spread_over_a_mesh(built, random, spec, kind):
     x = random.standard_normal((4, 8, 6, 4), np.float32)
     options = {"window_shape": 3, "strides": 2, "padding": 1}
     expected = value_and_gradient("jax", x, **options)
-    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-    found = value_and_gradient("onednn", jax.device_put(x, NamedSharding(mesh, spec)), **options)
+    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"), axis_types=(kind,) * 2)
+
+    def run(x):
+        y, back = jax.vjp(lambda x: ops.max_pool(x, method="onednn", **options), x)
+        return y, back(jax.sharding.reshard(error, jax.typeof(y).sharding) if kind == AxisType.Explicit else error)[0]
+
+    error = jnp.cos(jnp.arange(expected[0].size)).reshape(expected[0].shape).astype(jnp.float32)
+    with jax.set_mesh(mesh):
+        found = jax.jit(run)(jax.device_put(x, NamedSharding(mesh, spec)))
     assert_equal(tuple(map(np.asarray, found)), expected)
     if spec[0]:
         assert found[0].sharding.shard_shape(found[0].shape)[0] < 4, "the batch stays spread"

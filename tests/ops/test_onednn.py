@@ -49,8 +49,9 @@ def assert_as_lax(x, w, **options):
 
 
 def test_the_kit_proves_it(built):
-    plain, grouped = check_cases._onednn_cases()
+    plain, grouped, pool = check_cases._onednn_cases()
     check.assert_vjp(plain.function, *plain.args, **plain.options)
+    check.assert_vjp(pool.function, *pool.args, **pool.options)
     check.assert_vjp(
         grouped.function, *grouped.args, **grouped.options | {"kinds": ("reference", "adjoint", "devices")}
     )

@@ -39,18 +39,36 @@ def can_pool(array: jax.Array, window: Window) -> bool:
         return False  # a size left open: this is traced for export, to any device
     if array.dtype != jnp.float32 or math.prod(window.shape) > _MOST_TAPS or set(window.input_dilation) != {1}:
         return False
-    return arrays.explicit_sharding(array) is None and not partly_mapped()
+    return not partly_mapped()
 
 
 def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
     """The largest value of every window, and its switch: (1) of `ops.switches`."""
+    if arrays.explicit_sharding(inputs) is not None:
+        return _on_explicit_mesh(lambda inputs: winners(inputs, window), inputs)
     return _pooled(inputs, Pooling(window, inputs.shape[1:-1], devices_at_once()))
 
 
 def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
     """The sum, in every cell of the input, of the values whose switches point to it: (2) there."""
+    if arrays.explicit_sharding(values, switches) is not None:
+        return _on_explicit_mesh(lambda *pair: route(*pair, sizes, window), values, switches)
     values, switches = arrays.varying_like(values, switches), arrays.varying_like(switches, values)
     return _routed(values, switches, Pooling(window, sizes, devices_at_once()))
+
+
+def _on_explicit_mesh(share: Any, *operands: jax.Array) -> Any:
+    """A call whose operands' types say how they are spread; batches and channels may stay so."""
+    sharding = arrays.explicit_sharding(*operands)
+    assert sharding is not None
+    kept = _batch_and_channels(sharding.spec, operands[0].ndim)
+    placed = [jax.sharding.reshard(operand, NamedSharding(sharding.mesh, kept)) for operand in operands]
+    return jax.shard_map(share, mesh=sharding.mesh, in_specs=(kept,) * len(placed), out_specs=kept)(*placed)
+
+
+def _batch_and_channels(spec: PartitionSpec, rank: int) -> PartitionSpec:
+    entries = (*spec, *[None] * (rank - len(spec)))
+    return PartitionSpec(entries[0], *[None] * (rank - 2), entries[-1])
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
@@ -113,8 +131,7 @@ def _spread(function: Any, static: int, words: str) -> Any:
     spread = custom_partitioning(function, static_argnums=(static,))
 
     def partition(form: Pooling, mesh: Mesh, operands: Any, results: Any):
-        entries = (*operands[0].sharding.spec, *[None] * len(operands[0].shape))[: len(operands[0].shape)]
-        sharding = NamedSharding(mesh, PartitionSpec(entries[0], *[None] * len(form.sizes), entries[-1]))
+        sharding = NamedSharding(mesh, _batch_and_channels(operands[0].sharding.spec, len(form.sizes) + 2))
         local = form._replace(devices=devices_at_once(mesh.size))
         return (
             mesh,
