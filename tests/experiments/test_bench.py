@@ -153,11 +153,12 @@ def test_every_row_that_a_bar_reads_exists_with_all_whom_it_compares():
 
 
 def test_bars_are_met_missed_or_not_run():
-    found = verdicts({"max-pool/k2s2": row(flax=12.0, torch_nchw=3.0, torch_channels_last=0.5)})
+    found = verdicts({"max-pool/k2s2": row(oneDNN=0.5, flax=12.0, torch_nchw=3.0, torch_channels_last=0.25)})
     two, three = found["max-pool, value and gradient"]["cases"]
     assert (two["value"], two["met"]) == (12, True)
     assert (three["value"], three["met"]) == (None, None)
-    against_torch = found["the same against PyTorch"]["cases"][0]
+    assert found["the same by oneDNN's backend"]["cases"][0]["value"] == 24
+    against_torch = found["that against PyTorch"]["cases"][0]
     assert (against_torch["value"], against_torch["met"]) == (0.5, False)  # of the better layout
     assert found["step of LeNet-5, batch 128"]["cases"][0]["met"] is None
 
