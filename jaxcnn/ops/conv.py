@@ -295,6 +295,8 @@ def conv_general_dilated(
       ValueError: as lax does.
     """
     lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
+    if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:
+        raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
     options = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
     dilations = {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
     called = partial(lax.conv_general_dilated, window_strides=window_strides, padding=padding, **dilations, **options)
@@ -304,8 +306,6 @@ def conv_general_dilated(
     spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))
     lhs_dilation, rhs_dilation = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
     if isinstance(padding, str):
-        if set(lhs_dilation) - {1}:
-            raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
         extents = list(map(geometry.dilated_size, taps, rhs_dilation))
         padding = tuple(lax.padtype_to_pads(spatial, extents, window_strides, padding))
     window = Window(
