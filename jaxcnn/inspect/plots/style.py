@@ -99,7 +99,7 @@ def plain(axes: Axes, x: str = "", y: str = "") -> None:
     """Axes of a plot: two spines, small ticks, and what they measure."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(labelsize=8, colors=INK)
+    axes.tick_params(which="both", labelsize=8, colors=INK)
     axes.set_xlabel(x, **TEXT)
     axes.set_ylabel(y, **TEXT)
 
