@@ -43,7 +43,7 @@ class Run(NamedTuple):
         """
         name = given or self.description["data"].get("name")
         if name is None:
-            raise ValueError(f"a data set must be named with a file of weights; {self.folder} does not tell of any.")
+            raise ValueError(f"`data` must be given with a file of weights; {self.folder} does not tell of any.")
         return name
 
 
@@ -96,7 +96,9 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
       FileNotFoundError: if the data set is not at hand.
       ValueError: if the run does not tell of any.
     """
-    name = run.data_name(None)
+    name = run.description["data"].get("name")
+    if name is None:
+        raise ValueError(f"{run.folder} tells of no data set.")
     splits = data.splits(name, data_dir)
     split = next(split for split in ("test", "validation", *splits) if split in splits)
     size = run.image_shape[0] if name.startswith("folder:") else None

@@ -52,7 +52,7 @@ def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
 def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
     """The sum, in every cell of the input, of the values whose switches point to it: (2) there."""
     if arrays.explicit_sharding(values, switches) is not None:
-        return _on_explicit_mesh(lambda *pair: route(*pair, sizes, window), values, switches)
+        return _on_explicit_mesh(lambda e, w: route(e, w, sizes, window), values, switches)
     values, switches = arrays.varying_like(values, switches), arrays.varying_like(switches, values)
     return _routed(values, switches, Pooling(window, sizes, devices_at_once()))
 
