@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +23,15 @@ class _Pool(nnx.Module):
     padding: geometry.Padding
     window_dilation: int | tuple[int, ...]
 
+    @property
+    def sliding(self) -> dict[str, Any]:
+        """The arguments of the op that say how the window slides."""
+        names = ("window_shape", "strides", "padding", "window_dilation")
+        return {name: getattr(self, name) for name in names}
+
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
         """The window that slides over an input of these spatial sizes."""
-        return geometry.pool_window(
-            (1, *input_shape, 1),
-            self.window_shape,
-            strides=self.strides,
-            padding=self.padding,
-            window_dilation=self.window_dilation,
-        )
+        return geometry.pool_window((1, *input_shape, 1), **self.sliding)
 
 
 class MaxPool(_Pool):
@@ -53,15 +54,7 @@ class MaxPool(_Pool):
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
-        return ops.max_pool(
-            inputs,
-            self.window_shape,
-            strides=self.strides,
-            padding=self.padding,
-            window_dilation=self.window_dilation,
-            rule=self.rule,
-            method=self.method,
-        )
+        return ops.max_pool(inputs, **self.sliding, rule=self.rule, method=self.method)
 
 
 class AvgPool(_Pool):
@@ -84,15 +77,7 @@ class AvgPool(_Pool):
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
-        return ops.avg_pool(
-            inputs,
-            self.window_shape,
-            strides=self.strides,
-            padding=self.padding,
-            window_dilation=self.window_dilation,
-            count_include_pad=self.count_include_pad,
-            rule=self.rule,
-        )
+        return ops.avg_pool(inputs, **self.sliding, count_include_pad=self.count_include_pad, rule=self.rule)
 
 
 _APART = ContextVar("apart", default=False)
@@ -124,11 +109,4 @@ def activate_and_pool(
         return activations, pool(activations)
     if (activation.name, activation.rule, pool.rule) != ("relu", "hand", "hand"):
         return activations, pool(activations)
-    return activations, ops.relu_max_pool(
-        inputs,
-        pool.window_shape,
-        strides=pool.strides,
-        padding=pool.padding,
-        window_dilation=pool.window_dilation,
-        method=pool.method,
-    )
+    return activations, ops.relu_max_pool(inputs, **pool.sliding, method=pool.method)

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcnn import ops
-from jaxcnn.ops import arrays, choice, onednn
+from jaxcnn.ops import arrays, choice
 from jaxcnn.ops.onednn import backend
 
 WINDOWS = [
@@ -25,16 +25,6 @@ WINDOWS = [
     ((2, 5, 6, 4), {"window_shape": 1, "strides": 3, "padding": ((3, 3), (0, 3))}),
     ((1, 20, 20, 16), {"window_shape": 5, "strides": 1, "padding": "LECTURE"}),
 ]
-
-
-@pytest.fixture(scope="module")
-def built():
-    """The backend; where oneDNN or a compiler is not installed, what needs it is skipped."""
-    try:
-        backend._parts()
-    except RuntimeError as missing:
-        pytest.skip(str(missing))
-    onednn.build()
 
 
 def value_and_gradient(method, x, **options):

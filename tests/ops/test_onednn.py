@@ -17,17 +17,6 @@ from jaxcnn.ops import onednn
 from jaxcnn.ops.onednn import backend
 
 
-@pytest.fixture(scope="module")
-def built():
-    """The backend; where oneDNN or a compiler is not installed, what needs it is skipped."""
-    try:
-        backend._parts()
-    except RuntimeError as missing:
-        pytest.skip(str(missing))
-    onednn.build()
-    assert onednn.available()
-
-
 def arrays(random, sizes, kernel, channels=4, outputs=6, groups=1, batch=3, dtype=np.float32):
     x = random.normal(size=(batch, *sizes, channels)).astype(dtype)
     w = random.normal(size=(*(kernel,) * len(sizes), channels // groups, outputs)).astype(dtype)

@@ -1,0 +1,17 @@
+"""What tests of operations share."""
+
+import pytest
+
+from jaxcnn.ops import onednn
+from jaxcnn.ops.onednn import backend
+
+
+@pytest.fixture(scope="module")
+def built():
+    """The backend; where oneDNN or a compiler is not installed, what needs it is skipped."""
+    try:
+        backend._parts()
+    except RuntimeError as missing:
+        pytest.skip(str(missing))
+    onednn.build()
+    assert onednn.available()
