@@ -1,11 +1,11 @@
-"""The table by which `method="auto"` chooses, made of the rows of single convolutions and of pools."""
+"""The table by which `method="auto"` chooses, made of the rows of single convolutions, pools and batch norms."""
 
 import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from experiments.benchmarks.ops import CONVS, DIRECTIONS, POOLS
+from experiments.benchmarks.ops import CONVS, DIRECTIONS, NORMS, POOLS
 from experiments.benchmarks.results import Document
 from jaxcnn import geometry
 from jaxcnn.ops import choice
@@ -28,6 +28,8 @@ def _rows() -> Iterator[tuple[str, str, str]]:
             yield f"conv/{name}/{direction}", kind_of(name), part
     for name, pool in POOLS.items():
         yield f"max-pool/{name}", choice.pool_kind(pool.inputs[-1]), choice.POOLED
+    for name in NORMS:
+        yield f"batch-norm-relu/{name}", *choice.NORM
 
 
 def table(documents: Iterable[Document]) -> dict[str, Any]:

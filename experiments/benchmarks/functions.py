@@ -99,7 +99,7 @@ class Jaxcnn:
     def norm_relu(self, channels: int) -> Function:
         """Of `(x, scale, bias)`."""
         del channels
-        return lambda x, scale, bias: ops.relu(ops.batch_norm(x, scale, bias)[0])
+        return lambda x, scale, bias: ops.batch_norm_relu(x, scale, bias, **self.options)[0]
 
     def stage(self, case: Conv) -> Function:
         """Of `(x, w, b)`."""

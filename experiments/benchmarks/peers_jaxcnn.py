@@ -27,7 +27,8 @@ def program(task: Task, method: str | None = None) -> Program:
         choice.built.cache_clear()  # it may have been built just now
     else:
         model.set_attributes(layers.Conv, method=method or "jax")
-        model.set_attributes(layers.MaxPool, method="jax", raise_if_not_found=False)
+        for kind in (layers.MaxPool, layers.BatchNorm):
+            model.set_attributes(kind, method="jax", raise_if_not_found=False)
     return nnx_program(model, task)
 
 

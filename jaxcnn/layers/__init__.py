@@ -2,9 +2,10 @@
 
 from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.fusion import apart
 from jaxcnn.layers.inception import Inception
-from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm
-from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool, apart
+from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalise_and_activate
+from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
 from jaxcnn.layers.table import TableConv
 from jaxcnn.layers.unit import ConvUnit
@@ -24,4 +25,5 @@ __all__ = [
     "TableConv",
     "activate_and_pool",
     "apart",
+    "normalise_and_activate",
 ]

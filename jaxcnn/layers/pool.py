@@ -1,8 +1,6 @@
 """Pooling as Flax NNX modules, without parameters; and after an activation, as one operation where there is one."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,6 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.activation import Activation
+from jaxcnn.layers.fusion import is_apart
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.pool import Rule
 from jaxcnn.ops.switches import Method
@@ -80,22 +79,6 @@ class AvgPool(_Pool):
         return ops.avg_pool(inputs, **self.sliding, count_include_pad=self.count_include_pad, rule=self.rule)
 
 
-_APART = ContextVar("apart", default=False)
-
-
-@contextlib.contextmanager
-def apart() -> Iterator[None]:
-    """Keeps activations and pools two operations while a network is traced, so that the activations can be asked about.
-
-    What is computed is the same; but only so does it depend on the activations that a stage shows.
-    """
-    token = _APART.set(True)
-    try:
-        yield
-    finally:
-        _APART.reset(token)
-
-
 def activate_and_pool(
     inputs: ArrayLike, activation: Activation | None, pool: MaxPool | AvgPool
 ) -> tuple[jax.Array, jax.Array]:
@@ -105,7 +88,7 @@ def activate_and_pool(
     nothing where nobody asks for them. Inside `apart` they are two.
     """
     activations = jnp.asarray(inputs) if activation is None else activation(inputs)
-    if activation is None or not isinstance(pool, MaxPool) or _APART.get():
+    if activation is None or not isinstance(pool, MaxPool) or is_apart():
         return activations, pool(activations)
     if (activation.name, activation.rule, pool.rule) != ("relu", "hand", "hand"):
         return activations, pool(activations)

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxcnn import ops
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.layers.norm import BatchNorm, are_one, normalise_and_activate
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
 
@@ -110,11 +110,18 @@ class ResidualBlock(nnx.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
         x = inputs
-        for unit in self.units:
+        *before, last = self.units
+        for unit in before:
             x = unit(x)
-        if self.has_shortcut:
-            x = x + (inputs if self.shortcut is None else self.shortcut(inputs))
-        return self.activation(x)
+        if last.norm is not None and are_one(last.norm, self.activation):
+            return last.norm.and_relu(last.conv(x), self._past(inputs))
+        x, past = last(x), self._past(inputs)
+        return self.activation(x if past is None else x + past)
+
+    def _past(self, inputs: jax.Array) -> jax.Array | None:
+        if not self.has_shortcut:
+            return None
+        return inputs if self.shortcut is None else self.shortcut(inputs)
 
 
 class PreActivationBlock(nnx.Module):
@@ -170,10 +177,10 @@ class PreActivationBlock(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
-        x = first = self.activation(self.norms[0](inputs))
+        x = first = normalise_and_activate(inputs, self.norms[0], self.activation)
         x = self.convs[0](x)
         for norm, conv in zip(list(self.norms)[1:], list(self.convs)[1:], strict=True):
-            x = conv(self.activation(norm(x)))
+            x = conv(normalise_and_activate(x, norm, self.activation))
         if not self.has_shortcut:
             return x
         return x + (inputs if self.shortcut is None else self.shortcut(first))

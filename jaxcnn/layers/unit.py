@@ -11,7 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.layers.norm import BatchNorm, normalise_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.ops.conv import Rule
 
@@ -76,6 +76,8 @@ class ConvUnit(nnx.Module):
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
+        if self.norm is not None and self.activation is not None:
+            return normalise_and_activate(self.conv(inputs), self.norm, self.activation)
         x = self._before_activation(inputs)
         return x if self.activation is None else self.activation(x)
 

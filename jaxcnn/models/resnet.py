@@ -60,7 +60,7 @@ class _Residual(Network):
             for place, block in enumerate(stage, start=1):
                 yield f"conv{number}_{place}", (x := block(x))
         if self.final_norm is not None:
-            yield "final", (x := self.activation(self.final_norm(x)))
+            yield "final", (x := layers.normalise_and_activate(x, self.final_norm, self.activation))
         yield "mean", (x := ops.global_avg_pool(x))
         yield "head", self.head(x)
 

@@ -124,6 +124,6 @@ class WideTDNN(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
-            yield f"conv{number}", (x := self.activation(norm(conv(x))))
+            yield f"conv{number}", (x := layers.normalise_and_activate(conv(x), norm, self.activation))
         yield "mean", (x := x.mean(1))
         yield "head", self.head(self.dropout(x))

@@ -17,7 +17,8 @@ from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.field_pool import adaptive_avg_pool, adaptive_max_pool, blur_pool, global_avg_pool, global_max_pool
 from jaxcnn.ops.local import conv_transpose, depthwise_conv, locally_connected, separable_conv
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
-from jaxcnn.ops.norm import batch_norm, local_response_norm
+from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.norm import batch_norm, batch_norm_relu
 from jaxcnn.ops.pool import avg_pool, lp_pool, subsample
 from jaxcnn.ops.stage import conv_relu_pool, relu_max_pool
 from jaxcnn.ops.switches import max_pool, max_pool_with_switches, max_unpool
@@ -27,6 +28,7 @@ __all__ = [
     "adaptive_max_pool",
     "avg_pool",
     "batch_norm",
+    "batch_norm_relu",
     "binary_cross_entropy",
     "blur_pool",
     "conv",

@@ -23,6 +23,7 @@ _NOISE = 0.1  # by which two measurements of the same can differ; where there is
 # Convolutions are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
 POOL_KINDS = ("max-pool", "max-pool, few channels")
 POOLED = "value and gradient"
+NORM = ("batch norm, ReLU", POOLED)
 KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "narrow", "strided", "dense")
 
 

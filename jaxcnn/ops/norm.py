@@ -1,16 +1,19 @@
-"""Normalisation: over the batch, and over neighbouring channels."""
+"""Normalisation over the batch, with the shortcut and ReLU that may follow."""
 
-import functools
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxcnn.ops import arrays
+from jaxcnn.ops import arrays, choice
+from jaxcnn.ops.activations import relu
+from jaxcnn.ops.onednn import norm as compiled
 
 Rule = Literal["hand", "autodiff"]
+Method = Literal["auto", "jax", "onednn"]
+METHODS = ("auto", "jax", "onednn")
 
 # Batch normalisation, per channel, of a batch of which each of D devices holds a part. Device d has m elements x_di of
 # the channel and copies scale_d and bias_d; M = D m. One device is D = 1.
@@ -35,6 +38,10 @@ Rule = Literal["hand", "autodiff"]
 # / m. JAX transposes the mean over devices, since how an error of it counts (once, or once on each device) depends on
 # the kind of mapping. All devices then have the same error g of v_d, and as sum_di (x_di - mean) = 0 nothing goes
 # through the mean: dx_dq = 2 g (x_dq - mean) / m.
+#
+# With ReLU after it, y_di = max(z_di, 0) of the above z, or of z_di + s_di with a shortcut s: then e is [y > 0] dL/dy,
+# which is the gradient of s as well. XLA fuses that by itself. Its loops over whole arrays are many, though; the
+# backend of oneDNN has one in C++ each for the moments, y, the sums and dx, in which all this is done in passing.
 
 
 def _normalise(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
@@ -68,34 +75,55 @@ def _deviation_bwd(one_pass: bool, residuals: tuple[jax.Array, jax.Array], error
 _deviation.defvjp(lambda x, mean, one_pass: (_deviation(x, mean, one_pass), (x, mean)), _deviation_bwd)
 
 
-def _plain_batch_norm(x, mean, variance, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
-    return _normalise(x, mean, variance, scale, bias, epsilon)
+class _Form(NamedTuple):
+    """Everything static about one call."""
+
+    epsilon: float
+    devices: tuple[str, ...]  # mapped axes
+    loops: bool = False  # in C++
+    relu: bool = False  # only there
 
 
-_batch_norm = arrays.custom_vjp(5, 6)(_plain_batch_norm)
+def _plain_batch_norm(x, mean, variance, scale, bias, shortcut, form: _Form) -> jax.Array:
+    if form.loops:
+        factor = lax.rsqrt(variance + form.epsilon) * scale
+        return compiled.normalise(x, mean, factor, bias, shortcut, form.relu)
+    return _normalise(x, mean, variance, scale, bias, form.epsilon)
 
 
-def _batch_norm_fwd(x, mean, variance, scale, bias, epsilon: float, devices: tuple[str, ...]):
-    return _batch_norm(x, mean, variance, scale, bias, epsilon, devices), (x, mean, variance, scale, bias)
+_batch_norm = arrays.custom_vjp(6)(_plain_batch_norm)
 
 
-def _batch_norm_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple, error: jax.Array):
-    x, mean, variance, scale, bias = residuals
+def _batch_norm_fwd(x, mean, variance, scale, bias, shortcut, form: _Form):
+    y = _batch_norm(x, mean, variance, scale, bias, shortcut, form)
+    return y, (x, mean, variance, scale, bias, None if shortcut is None else y)
+
+
+def _batch_norm_bwd(form: _Form, residuals: tuple, error: jax.Array):
+    x, mean, variance, scale, bias, y = residuals
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-    bias_gradient = jnp.sum(error, axes)
-    if jax.default_backend() == "cpu":
-        # ties x - mean to the error: XLA would compute it in the forward pass, and keep it beside x
-        mean = jnp.where(jnp.isnan(bias_gradient), bias_gradient, mean)
-    inverse, centred = lax.rsqrt(variance + epsilon), x - mean
-    scale_gradient = jnp.sum(error * centred, axes) * inverse
+    inverse, relu = lax.rsqrt(variance + form.epsilon), form.relu and y is None
+    factor, centred = scale * inverse, None
+    if form.loops:
+        error, bias_gradient, moment = compiled.sums(error, x, y, mean, factor, bias, relu=form.relu)
+    else:
+        bias_gradient = jnp.sum(error, axes)
+        if jax.default_backend() == "cpu":
+            # ties x - mean to the error: XLA would compute it in the forward pass, and keep it beside x
+            mean = jnp.where(jnp.isnan(bias_gradient), bias_gradient, mean)
+        centred = x - mean
+        moment = jnp.sum(error * centred, axes)
+    scale_gradient = moment * inverse
     # dx = a e - b - c (x - mean), three numbers a channel
-    factor = scale * inverse
     shares = factor * bias_gradient / count, factor * scale_gradient * inverse / count
-    shift, slope = _over_devices(shares, devices)
-    x_gradient = factor * error - shift - slope * centred
+    shift, slope = _over_devices(shares, form.devices)
+    if centred is None:
+        x_gradient = compiled.gradient(error, x, mean, factor, bias, shift, slope, relu=relu)
+    else:
+        x_gradient = factor * error - shift - slope * centred
     matched = map(arrays.match_cotangent, (x_gradient, scale_gradient, bias_gradient), (x, scale, bias))
     x_gradient, scale_gradient, bias_gradient = matched
-    return x_gradient, None, None, scale_gradient, bias_gradient
+    return x_gradient, None, None, scale_gradient, bias_gradient, None if y is None else error
 
 
 _batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
@@ -140,6 +168,7 @@ def batch_norm(
     epsilon: float = 1e-5,
     axis_name: str | tuple[str, ...] | None = None,
     rule: Rule = "hand",
+    method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises every channel, by the batch's own statistics or by given ones.
 
@@ -157,19 +186,86 @@ def batch_norm(
       axis_name: mapped axes over which the batch is spread, in equal parts; ignored where mean and variance are given.
         Under `jax.vmap` the gradient must be taken inside; for the gradient of a `vmap` pass `rule="autodiff"`.
       rule: `"hand"` or `"autodiff"`.
+      method: what computes the hand-written rule in training: `"jax"`; `"onednn"`, loops in C++ that the backend of
+        oneDNN brings (float32 and bfloat16, on CPU; see `ops.onednn`); `"auto"`, these where they are built and this
+        process has one device.
 
     Returns:
       `x` normalised, in its dtype; and the mean and variance that were used, in at least float32.
 
     Raises:
       TypeError: if a dtype is not real floating, or `axis_name` is no name.
-      ValueError: if a shape is not `(C)`, the batch is empty, only one of mean and variance is given, or an axis is not
-        mapped.
+      ValueError: if a shape is not `(C)`, the batch is empty, only one of mean and variance is given, an axis is not
+        mapped, or an option is unknown or cannot be had here.
+      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
 
     Source: Ioffe & Szegedy 2015, algorithm 1 and the gradients of section 3.
     """
-    arrays.choice("rule", rule, ("hand", "autodiff"))
     (x,) = arrays.floating(x=x)
+    return _checked(x, scale, bias, None, False, mean, variance, epsilon, axis_name, rule, method)
+
+
+def batch_norm_relu(
+    x: ArrayLike,
+    scale: ArrayLike,
+    bias: ArrayLike,
+    shortcut: ArrayLike | None = None,
+    *,
+    mean: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+    epsilon: float = 1e-5,
+    axis_name: str | tuple[str, ...] | None = None,
+    rule: Rule = "hand",
+    method: Method = "auto",
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises, adds a shortcut and rectifies, as one operation.
+
+    Equal, in value and gradient, to `relu(batch_norm(...) + shortcut)`. XLA makes that one by itself; in C++ it saves
+    several passes over memory.
+
+    Args:
+      x: as in `batch_norm`, like everything else.
+      scale: `(C)`.
+      bias: `(C)`.
+      shortcut: what is added before the ReLU, an array like `x`; None for nothing.
+      mean: for inference.
+      variance: for inference.
+      epsilon: added to the variance.
+      axis_name: mapped axes over which the batch is spread.
+      rule: `"hand"` or `"autodiff"`.
+      method: what computes the hand-written rule.
+
+    Returns:
+      As `batch_norm`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, `shortcut` has another one than `x`, or `axis_name` is no name.
+      ValueError: as in `batch_norm`, or if `shortcut` has another shape than `x`.
+      RuntimeError: as in `batch_norm`.
+    """
+    (x,) = arrays.floating(x=x)
+    if shortcut is not None:
+        x, shortcut = arrays.floating(x=x, shortcut=shortcut)
+        if shortcut.shape != x.shape:
+            raise ValueError(f"`shortcut` must have the shape of `x`, {x.shape}; got {shortcut.shape}.")
+    return _checked(x, scale, bias, shortcut, True, mean, variance, epsilon, axis_name, rule, method)
+
+
+def _checked(
+    x: jax.Array,
+    scale: ArrayLike,
+    bias: ArrayLike,
+    shortcut: jax.Array | None,
+    rectified: bool,
+    mean: ArrayLike | None,
+    variance: ArrayLike | None,
+    epsilon: float,
+    axis_name: str | tuple[str, ...] | None,
+    rule: Rule,
+    method: Method,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    arrays.choice("method", method, METHODS)
     if (mean is None) != (variance is None):
         raise ValueError(f"`mean` and `variance` must be given together; got {mean} and {variance}.")
     given = {"scale": scale, "bias": bias} | ({} if mean is None else {"mean": mean, "variance": variance})
@@ -179,20 +275,59 @@ def batch_norm(
         if array.shape != x.shape[-1:]:
             raise ValueError(f"`{name}` must have shape {x.shape[-1:]}, one entry per channel; got {array.shape}.")
         statistics[name] = array.astype(wide)
+    if mean is None and not x.size:
+        raise ValueError(f"`x` must not be empty in training; got shape {x.shape}.")
+    devices = () if variance is not None else _mapped_axes(axis_name)
+    if _by_loops(x, statistics, rule, method):
+        shortcut = shortcut if shortcut is None else arrays.varying_like(shortcut, x)
+        return _in_loops(x, statistics["scale"], statistics["bias"], shortcut, _Form(epsilon, devices, True, rectified))
     if mean is None:
-        if not x.size:
-            raise ValueError(f"`x` must not be empty in training; got shape {x.shape}.")
-        devices, x_wide = _mapped_axes(axis_name), x.astype(wide)
+        x_wide = x.astype(wide)
         normalise, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
         used_mean = _over_devices(_local_mean(x_wide), devices)
         one_pass = x.dtype.itemsize < 4  # what it cancels, x in halves has already lost by rounding
         used_variance = _over_devices(deviation(x_wide, used_mean, one_pass), devices)
-        y = normalise(x_wide, used_mean, used_variance, statistics["scale"], statistics["bias"], epsilon, devices)
+        moments = _known(used_mean, used_variance) if rule == "hand" else (used_mean, used_variance)
+        parameters = statistics["scale"], statistics["bias"]
+        y = normalise(x_wide, *moments, *parameters, None, _Form(epsilon, devices))
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]
         function = _affine if rule == "hand" else _normalise
         y = function(x.astype(wide), used_mean, used_variance, statistics["scale"], statistics["bias"], epsilon)
-    return y.astype(x.dtype), used_mean, used_variance
+    y = y.astype(x.dtype)
+    y = y if shortcut is None else y + shortcut
+    return relu(y, rule=rule) if rectified else y, used_mean, used_variance
+
+
+def _by_loops(x: jax.Array, statistics: dict[str, jax.Array], rule: Rule, method: Method) -> bool:
+    """Whether a call goes to the loops in C++."""
+    if method == "auto":
+        if rule != "hand" or "mean" in statistics or jax.default_backend() != "cpu" or jax.device_count() > 1:
+            return False
+        return choice.built() and compiled.can_normalise(x) and choice.fastest(*choice.NORM, True) == "onednn"
+    if method == "onednn" and (rule != "hand" or "mean" in statistics):
+        raise ValueError(f"`method='onednn'` has the hand-written rule of training alone; got rule={rule!r}.")
+    if method == "onednn" and not compiled.can_normalise(x):
+        raise ValueError(
+            "`method='onednn'` needs float32 or bfloat16, and a whole `shard_map`, on no explicit mesh; "
+            f"got {jax.typeof(x)}."
+        )
+    return method == "onednn"
+
+
+def _in_loops(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, shortcut: jax.Array | None, form: _Form
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    mean, variance = found = compiled.moments(x)
+    if form.devices:  # about the mean of all
+        mean = _over_devices(mean, form.devices)
+        variance = _over_devices(variance + jnp.square(found[0] - mean), form.devices)
+    return _batch_norm(x, *_known(mean, variance), scale, bias, shortcut, form), mean, variance
+
+
+def _known(mean: jax.Array, variance: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The statistics as the rule takes them: it gives them no error, not even zeros for XLA to send on to x."""
+    return lax.stop_gradient((mean, variance))
 
 
 def _mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -205,73 +340,3 @@ def _mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
     except NameError:
         raise ValueError(f"`axis_name` must name axes that are mapped here; got {axis_name!r}.") from None
     return names
-
-
-# Local response normalisation over channels, with the window W(c) of `size` channels round c:
-#
-#     d_c = k + alpha sum_{c' in W(c)} x_c'^2,      y_c = x_c d_c^(-beta).
-#
-# x_q enters y_q directly, and d_c for every c with q in W(c). Hence
-#
-#     dx_q = e_q d_q^(-beta) - 2 alpha beta x_q sum_{c : q in W(c)} e_c x_c d_c^(-beta - 1);
-#
-# the sum is a window sum with the window mirrored. The rule keeps x alone.
-
-
-def _channel_sum(x: jax.Array, low: int, high: int) -> jax.Array:
-    """Sums each channel with `low` channels before it and `high` after."""
-    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(low, high)])
-    return functools.reduce(jnp.add, [padded[..., i : i + x.shape[-1]] for i in range(low + high + 1)])
-
-
-def _plain_lrn(x: jax.Array, low: int, high: int, k: float, alpha: float, beta: float) -> jax.Array:
-    return x * (k + alpha * _channel_sum(jnp.square(x), low, high)) ** -beta
-
-
-_lrn = arrays.custom_vjp(1, 2, 3, 4, 5)(_plain_lrn)
-
-
-def _lrn_bwd(low: int, high: int, k: float, alpha: float, beta: float, x: jax.Array, error: jax.Array):
-    d = k + alpha * _channel_sum(jnp.square(x), low, high)
-    back = _channel_sum(error * x * d ** (-beta - 1), high, low)
-    return (error * d**-beta - (2 * alpha * beta) * x * back,)
-
-
-_lrn.defvjp(lambda x, *options: (_lrn(x, *options), x), _lrn_bwd)
-
-
-def local_response_norm(
-    x: ArrayLike,
-    *,
-    size: int = 5,
-    k: float = 2.0,
-    alpha: float = 1e-4,
-    beta: float = 0.75,
-    rule: Rule = "hand",
-) -> jax.Array:
-    """Divides every activation by the energy of its neighbours in channel.
-
-    Args:
-      x: `(*batch, C)`; halves are computed in float32.
-      size: channels in a window; of an even size the extra one is before, as in PyTorch.
-      k: added to the energy.
-      alpha: weight of the sum of squares, as in the paper. PyTorch's `alpha` is divided by `size`.
-      beta: exponent.
-      rule: `"hand"` or `"autodiff"`.
-
-    Returns:
-      An array of the same shape and dtype.
-
-    Raises:
-      TypeError: if the dtype is not real floating.
-      ValueError: if `size` or `k` is not positive, or `rule` is unknown.
-
-    Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
-    """
-    arrays.choice("rule", rule, ("hand", "autodiff"))
-    (x,) = arrays.floating(x=x)
-    if size < 1 or k <= 0:
-        raise ValueError(f"`size` and `k` must be positive; got {size} and {k}.")
-    wide = x.astype(arrays.wider(x.dtype, jnp.float32))
-    function = _lrn if rule == "hand" else _plain_lrn
-    return function(wide, size // 2, (size - 1) // 2, k, alpha, beta).astype(x.dtype)

@@ -15,8 +15,16 @@ from typing import NamedTuple
 
 import jax
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "threads.h"))
-CONV, MAX_POOL, MAX_ROUTE = "jaxcnn_onednn_conv", "jaxcnn_max_pool", "jaxcnn_max_route"  # FFI targets
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h"))
+TARGETS = (  # of XLA's foreign function interface
+    CONV := "jaxcnn_onednn_conv",
+    MAX_POOL := "jaxcnn_max_pool",
+    MAX_ROUTE := "jaxcnn_max_route",
+    NORM_MOMENTS := "jaxcnn_norm_moments",
+    NORM_NORMALISE := "jaxcnn_norm_normalise",
+    NORM_SUMS := "jaxcnn_norm_sums",
+    NORM_GRADIENT := "jaxcnn_norm_gradient",
+)
 _INSTALL = "pip install 'jaxcnn[onednn]'"
 
 
@@ -118,7 +126,7 @@ def _loaded(parts: _Parts) -> ctypes.CDLL | None:
 def _load(path: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
     loaded.jaxcnn_onednn_implementation.restype = ctypes.c_char_p
-    for target in (CONV, MAX_POOL, MAX_ROUTE):
+    for target in TARGETS:
         jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
     return loaded
 

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "oneapi/dnnl/dnnl.hpp"
-#include "threads.h"
+#include "loops.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace {
@@ -265,6 +265,7 @@ ffi::Error Handle(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi::
     void* parts[] = {first.untyped_data(), second.untyped_data(), nullptr};
     for (int64_t part = kOutputs; part > call[0]; --part) std::swap(parts[part], parts[part - 1]);
     parts[call[0]] = result->untyped_data();
+    ExpectFresh(parts[call[0]], result->size_bytes());
     Execute(Key(call.begin(), call.end()), parts);
     return ffi::Error::Success();
   } catch (const std::exception& error) {

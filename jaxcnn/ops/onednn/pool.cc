@@ -3,18 +3,13 @@
 //
 // A call is described by one array of integers, written by pool.py.
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 
-#include "threads.h"
+#include "loops.h"
 #include "xla/ffi/api/ffi.h"
-
-// Compiled for several processors, of which the best is chosen when the library is loaded.
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
 
 namespace {
 
@@ -124,14 +119,6 @@ void RouteRow(const Pool& pool, const float* errors, const uint8_t* switches, in
       }
     }
   }
-}
-
-// Asks for huge pages for a result that nobody has touched: 4096 bytes at a time, fresh pages take longer than pooling.
-void ExpectFresh(void* data, size_t bytes) {
-  constexpr uintptr_t page = 4096;
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (bytes >= (4u << 20)) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // may be refused
 }
 
 // Calls `row` for every row `(n, z, y)` of these sizes, on the cores that a device may use.

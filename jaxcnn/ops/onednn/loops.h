@@ -1,0 +1,55 @@
+// What loops in C++ share: how many threads, for which processors, fresh memory, and numbers of 16 bits.
+#pragma once
+
+#include <omp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+// Compiled for several processors, of which the best is chosen when the library is loaded. What such a loop calls must
+// be inlined into it.
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+#define INLINED inline __attribute__((always_inline))
+
+// The cores of this process, shared by the devices that call at once.
+inline int Threads(int64_t devices) {
+  static const int limit = std::getenv("OMP_NUM_THREADS") ? std::max(1, std::atoi(std::getenv("OMP_NUM_THREADS"))) : 0;
+  cpu_set_t set;
+  const bool known = sched_getaffinity(getpid(), sizeof(set), &set) == 0;  // fails where there are more than 1024
+  const int cores = known ? CPU_COUNT(&set) : omp_get_num_procs();
+  return std::max<int>(1, (limit ? std::min(limit, cores) : cores) / std::max<int64_t>(1, devices));
+}
+
+// Asks for huge pages for a result that nobody has touched: 4096 bytes at a time, fresh pages take longer than a loop.
+inline void ExpectFresh(void* data, size_t bytes) {
+  constexpr uintptr_t page = 4096;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (bytes >= (4u << 20)) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // may be refused
+}
+
+struct Bfloat16 {
+  uint16_t bits;
+};
+
+INLINED float Wide(float value) { return value; }
+INLINED float Wide(Bfloat16 value) {
+  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof(wide));
+  return wide;
+}
+
+// The nearest number of this type, of two the even one.
+INLINED void Narrow(float value, float* narrow) { *narrow = value; }
+INLINED void Narrow(float value, Bfloat16* narrow) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  narrow->bits = static_cast<uint16_t>(value == value ? rounded : bits >> 16 | 0x40);  // a NaN stays one
+}
