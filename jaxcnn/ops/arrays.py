@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
@@ -33,6 +34,38 @@ class _Ruled:
                 "the hand-written rule is for reverse mode; for jvp, jacfwd or hessian pass rule='autodiff', "
                 "or use lax's own function where an op has no `rule`."
             ) from None
+
+
+def def_sparing_vjp(function: Any, gradients: Callable[..., Any], *static: int) -> None:
+    """Gives a function that `custom_vjp` has made its rule, left out where no error comes back.
+
+    Otherwise the rule gets zeros, and XLA computes with them.
+
+    Args:
+      function: what `custom_vjp` returns.
+      gradients: of the static arguments, the others as a tuple, and the errors; what it returns are theirs.
+      *static: the positions of the static arguments.
+    """
+
+    def forward(*args: Any) -> Any:
+        values = [arg if at in static else jax.tree.map(lambda leaf: leaf.value, arg) for at, arg in enumerate(args)]
+        return function(*values), tuple(value for at, value in enumerate(values) if at not in static)
+
+    def backward(*args: Any) -> Any:
+        *options, operands, errors = args
+        leaves, tree = jax.tree.flatten(errors, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
+        if all(isinstance(leaf, SymbolicZero) for leaf in leaves):
+            return (None,) * len(operands)
+        return gradients(*options, operands, jax.tree.unflatten(tree, map(_instantiated, leaves)))
+
+    function.defvjp(forward, backward, symbolic_zeros=True)
+
+
+def _instantiated(error: Any) -> jax.Array:
+    if not isinstance(error, SymbolicZero):
+        return error
+    zeros, axes = jnp.zeros(error.shape, error.dtype), error.aval.manual_axis_type.varying
+    return lax.pcast(zeros, tuple(sorted(axes)), to="varying") if axes else zeros
 
 
 def floating(**arrays: ArrayLike) -> tuple[jax.Array, ...]:

@@ -72,7 +72,7 @@ def _deviation_bwd(one_pass: bool, residuals: tuple[jax.Array, jax.Array], error
     return arrays.match_cotangent(error * (2 / count) * (x - mean), x), None
 
 
-_deviation.defvjp(lambda x, mean, one_pass: (_deviation(x, mean, one_pass), (x, mean)), _deviation_bwd)
+arrays.def_sparing_vjp(_deviation, _deviation_bwd, 2)
 
 
 class _Form(NamedTuple):
@@ -287,9 +287,8 @@ def _checked(
         used_mean = _over_devices(_local_mean(x_wide), devices)
         one_pass = x.dtype.itemsize < 4  # what it cancels, x in halves has already lost by rounding
         used_variance = _over_devices(deviation(x_wide, used_mean, one_pass), devices)
-        moments = _known(used_mean, used_variance) if rule == "hand" else (used_mean, used_variance)
         parameters = statistics["scale"], statistics["bias"]
-        y = normalise(x_wide, *moments, *parameters, None, _Form(epsilon, devices))
+        y = normalise(x_wide, used_mean, used_variance, *parameters, None, _Form(epsilon, devices))
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]
         function = _affine if rule == "hand" else _normalise
@@ -322,12 +321,7 @@ def _in_loops(
     if form.devices:  # about the mean of all
         mean = _over_devices(mean, form.devices)
         variance = _over_devices(variance + jnp.square(found[0] - mean), form.devices)
-    return _batch_norm(x, *_known(mean, variance), scale, bias, shortcut, form), mean, variance
-
-
-def _known(mean: jax.Array, variance: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The statistics as the rule takes them: it gives them no error, not even zeros for XLA to send on to x."""
-    return lax.stop_gradient((mean, variance))
+    return _batch_norm(x, mean, variance, scale, bias, shortcut, form), mean, variance
 
 
 def _mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -115,10 +115,7 @@ def _but_last(x: jax.Array) -> tuple[int, ...]:
 def _derived(loop: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
     """A loop whose derivative is that of the same in JAX; its operands vary over the same devices."""
     derived = arrays.custom_vjp()(loop)
-    derived.defvjp(
-        lambda *operands: (derived(*operands), operands),
-        lambda operands, errors: jax.vjp(plain, *operands)[1](errors),
-    )
+    arrays.def_sparing_vjp(derived, lambda operands, errors: jax.vjp(plain, *operands)[1](errors))
 
     @functools.wraps(loop)
     def call(*operands: Any) -> Any:
