@@ -27,9 +27,9 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         for direction, part in _PARTS.items():
             yield f"conv/{name}/{direction}", kind_of(name), part
     for name, pool in POOLS.items():
-        yield f"max-pool/{name}", choice.pool_kind(pool.inputs[-1]), choice.POOLED
+        yield f"max-pool/{name}", choice.pool_kind(pool.inputs[-1]), choice.WHOLE
     for name in NORMS:
-        yield f"batch-norm-relu/{name}", *choice.NORM
+        yield f"batch-norm-relu/{name}", choice.NORM, choice.WHOLE
 
 
 def table(documents: Iterable[Document]) -> dict[str, Any]:

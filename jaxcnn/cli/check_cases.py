@@ -210,6 +210,7 @@ def _whole_cases() -> Iterator[Case]:
     yield _case("blur_pool", {}, (x,), **linear)
     parameters = _normal(6), _normal(6)
     yield _case("batch_norm", {}, (_normal(4, 6), *parameters))
+    yield _case("batch_norm_relu", {}, (_normal(4, 6), *parameters, _normal(4, 6)))
     yield _case(
         "batch_norm",
         {"statistics": "given"},

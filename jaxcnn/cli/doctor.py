@@ -18,7 +18,8 @@ class Doctor:
     """Tell what is installed, which devices there are, and how to add what is missing.
 
     Args:
-      build_onednn: first compile the oneDNN backend of convolution and max-pooling on CPU, unless that has been done.
+      build_onednn: first compile the oneDNN backend of convolution, max-pooling and batch normalisation on CPU, unless
+        that has been done.
     """
 
     build_onednn: bool = False
@@ -43,14 +44,14 @@ class Doctor:
         for name, (extra, use) in _OPTIONAL.items():
             found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
             print(f"  {name:18s} {found}  ({use})")
-        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions and max-pools on CPU)")
+        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions, pools and norms on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
             _print_choices()
 
 
 def _print_choices() -> None:
-    """How `method="auto"` computes each kind of convolution, and of max-pool, here."""
+    """How `method="auto"` computes each kind of operation here."""
     from rich.console import Console
     from rich.table import Table
 
@@ -65,9 +66,9 @@ def _print_choices() -> None:
     for kind in choice.KINDS:
         table.add_row(kind, *(cell(kind, part) for part in choice.PARTS))
     Console().print(table)
-    table = Table("pooling", choice.POOLED)
-    for kind in choice.POOL_KINDS:
-        table.add_row(kind, cell(kind, choice.POOLED))
+    table = Table("besides", choice.WHOLE)
+    for kind in (*choice.POOL_KINDS, choice.NORM):
+        table.add_row(kind, cell(kind, choice.WHOLE))
     Console().print(table)
 
 

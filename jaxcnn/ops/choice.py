@@ -1,4 +1,4 @@
-"""Which method of convolution, or of pooling, is fastest on a CPU: the table that `jaxcnn bench --choices` writes."""
+"""Which method of an operation is fastest on a CPU: the table that `jaxcnn bench --choices` writes."""
 
 import functools
 import json
@@ -20,10 +20,10 @@ PARTS: dict[Part, str] = {"outputs": "forward", "inputs": "input gradient", "ker
 
 _NOISE = 0.1  # by which two measurements of the same can differ; where there is no form, "jax" is XLA's
 
-# Convolutions are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
+# Operations are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
 POOL_KINDS = ("max-pool", "max-pool, few channels")
-POOLED = "value and gradient"
-NORM = ("batch norm, ReLU", POOLED)
+NORM = "batch norm, ReLU"
+WHOLE = "value and gradient"  # the part that pools and norms have
 KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "narrow", "strided", "dense")
 
 

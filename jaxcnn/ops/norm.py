@@ -303,7 +303,9 @@ def _by_loops(x: jax.Array, statistics: dict[str, jax.Array], rule: Rule, method
     if method == "auto":
         if rule != "hand" or "mean" in statistics or jax.default_backend() != "cpu" or jax.device_count() > 1:
             return False
-        return choice.built() and compiled.can_normalise(x) and choice.fastest(*choice.NORM, True) == "onednn"
+        return (
+            choice.built() and compiled.can_normalise(x) and choice.fastest(choice.NORM, choice.WHOLE, True) == "onednn"
+        )
     if method == "onednn" and (rule != "hand" or "mean" in statistics):
         raise ValueError(f"`method='onednn'` has the hand-written rule of training alone; got rule={rule!r}.")
     if method == "onednn" and not compiled.can_normalise(x):

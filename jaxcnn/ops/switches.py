@@ -89,7 +89,7 @@ def _compiled(method: Method, array: jax.Array, window: Window) -> bool:
         return False
     if not compiled.can_pool(array, window):
         return False
-    return choice.fastest(choice.pool_kind(array.shape[-1]), choice.POOLED, True) == "onednn"
+    return choice.fastest(choice.pool_kind(array.shape[-1]), choice.WHOLE, True) == "onednn"
 
 
 def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Array, jax.Array]:
@@ -224,7 +224,8 @@ def max_pool(
       window_dilation: spacing of the window's taps.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
       method: what computes the hand-written rule: `"jax"`; `"onednn"`, loops in C++ that the backend of oneDNN brings
-        (float32, on CPU; see `ops.onednn`); `"auto"`, these where they are built. Values and switches are the same.
+        (float32 and bfloat16, on CPU; see `ops.onednn`); `"auto"`, these where they are built. Values and switches are
+        the same.
 
     Returns:
       `(N, *output, C)`; NaN where a window holds one, -inf where it holds only padding.
@@ -255,7 +256,7 @@ def expect_compiled(inputs: jax.Array, window: Window, rule: Rule) -> None:
         raise ValueError(f"`method='onednn'` has the hand-written rule alone; got rule={rule!r}.")
     if not compiled.can_pool(inputs, window):
         raise ValueError(
-            "`method='onednn'` needs float32, something to pool, up to 253 taps, and a whole `shard_map`; "
+            "`method='onednn'` needs float32 or bfloat16, something to pool, up to 253 taps, and a whole `shard_map`; "
             f"got {jax.typeof(inputs)} and {window}."
         )
 

@@ -54,6 +54,16 @@ def test_equals_the_rule_in_jax(built, random, shape, options):
     assert_equal(value_and_gradient("onednn", x, **options), value_and_gradient("jax", x, **options))
 
 
+@pytest.mark.parametrize(("shape", "options"), WINDOWS, ids=str)
+def test_halves(built, random, shape, options):
+    x = jnp.asarray(rough(random, shape), jnp.bfloat16)
+    found = value_and_gradient("onednn", x, **options)
+    assert [a.dtype for a in found] == [jnp.bfloat16] * 2
+    values, sums = value_and_gradient("jax", x.astype(jnp.float32), **options)  # whose errors are not rounded first
+    np.testing.assert_array_equal(found[0].astype(jnp.float32), values)
+    np.testing.assert_allclose(found[1].astype(jnp.float32), sums, rtol=2**-7, atol=2**-6)
+
+
 @pytest.mark.parametrize(("shape", "options"), WINDOWS[1:5:3], ids=str)
 def test_mapped(built, random, shape, options):
     x = np.stack([rough(random, shape), rough(random, shape)], 1)
@@ -143,15 +153,16 @@ def test_a_stage_and_its_rule(built, random, monkeypatch):
     for method in ("auto", "onednn"):
         assert backend.MAX_ROUTE in jax.jit(lambda method=method: run(method)).lower().as_text()
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), run(method), expected)
-    narrow = jax.jit(lambda x: ops.max_pool(x, 2)).lower(jnp.asarray(x, jnp.bfloat16))
-    assert backend.MAX_POOL not in narrow.as_text()
+    for dtype, there in ((jnp.bfloat16, True), (jnp.float16, False)):
+        narrow = jax.jit(lambda x: ops.max_pool(x, 2)).lower(jnp.asarray(x, dtype))
+        assert (backend.MAX_POOL in narrow.as_text()) == there
 
 
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
         (np.ones((1, 4, 4, 1), np.float32), {"rule": "autodiff"}, "hand-written rule alone; got rule='autodiff'"),
-        (np.ones((1, 4, 4, 1), np.float16), {}, r"needs float32, .*; got f(loat)?16\[1,4,4,1\] and Window"),
+        (np.ones((1, 4, 4, 1), np.float16), {}, r"needs float32 or bfloat16, .*; got f(loat)?16\[1,4,4,1\] and Window"),
         (np.ones((1, 20, 20, 1), np.float32), {"window_shape": 16}, "up to 253 taps"),
         (np.ones((0, 4, 4, 1), np.float32), {}, "something to pool"),
     ],

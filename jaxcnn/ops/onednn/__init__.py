@@ -1,8 +1,8 @@
-"""Convolution on CPU by oneDNN, where that is installed and built; and max-pooling by loops in C++ that come with it.
+"""Convolution on CPU by oneDNN, where that is installed and built; max-pool and batch norm by C++ that comes with it.
 
 `pip install 'jaxcnn[onednn]'` brings oneDNN; `jaxcnn doctor --build-onednn`, or the first `ops.conv(method="onednn")`,
-compiles what binds it to XLA, with the compiler that is there. float32, convolution bfloat16 too; every transformation
-of JAX but forward mode; batches and channels may be sharded.
+compiles what binds it to XLA, with the compiler that is there. float32 and bfloat16; every transformation of JAX but
+forward mode; batches and channels may be sharded, where a batch norm is inside `shard_map`.
 """
 
 from jaxcnn.ops.onednn.backend import available, build, reason

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h", "types.h"))
 TARGETS = (  # of XLA's foreign function interface
     CONV := "jaxcnn_onednn_conv",
     MAX_POOL := "jaxcnn_max_pool",

@@ -1,4 +1,4 @@
-// What loops in C++ share: how many threads, for which processors, fresh memory, and numbers of 16 bits.
+// What loops in C++ share: how many threads, for which processors, fresh memory.
 #pragma once
 
 #include <omp.h>
@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 
 // Compiled for several processors, of which the best is chosen when the library is loaded. What such a loop calls must
 // be inlined into it.
@@ -31,25 +30,4 @@ inline void ExpectFresh(void* data, size_t bytes) {
   const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
   const uintptr_t last = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
   if (bytes >= (4u << 20)) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // may be refused
-}
-
-struct Bfloat16 {
-  uint16_t bits;
-};
-
-INLINED float Wide(float value) { return value; }
-INLINED float Wide(Bfloat16 value) {
-  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-  float wide;
-  std::memcpy(&wide, &bits, sizeof(wide));
-  return wide;
-}
-
-// The nearest number of this type, of two the even one.
-INLINED void Narrow(float value, float* narrow) { *narrow = value; }
-INLINED void Narrow(float value, Bfloat16* narrow) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  narrow->bits = static_cast<uint16_t>(value == value ? rounded : bits >> 16 | 0x40);  // a NaN stays one
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "loops.h"
-#include "xla/ffi/api/ffi.h"
+#include "types.h"
 
 namespace {
 
@@ -83,8 +83,7 @@ FOR_EACH_PROCESSOR void Normalise(const T* __restrict x, const T* __restrict sho
 template <class T, bool kRelu, bool kOutputs>
 INLINED float Passed(T error, T x, const T* y, float mean, float factor, float bias) {
   if (!kRelu) return Wide(error);
-  const bool open = (kOutputs ? Wide(*y) : Normalised(Wide(x), mean, factor, bias)) > 0;
-  return open ? Wide(error) : 0;
+  return WideIf((kOutputs ? Wide(*y) : Normalised(Wide(x), mean, factor, bias)) > 0, error);
 }
 
 template <class T, bool kRelu, bool kOutputs>
@@ -171,22 +170,6 @@ void SumErrors(const T* errors, const T* x, const T* y, const float* numbers, co
     sum[c] = static_cast<float>(both[0]);
     moment[c] = static_cast<float>(both[1]);
   }
-}
-
-// Calls `body` with a null pointer to a number of an array's type.
-template <class Body>
-ffi::Error ForType(const ffi::AnyBuffer& x, Body body) {
-  if (x.element_type() == ffi::F32) {
-    body(static_cast<float*>(nullptr));
-  } else {
-    body(static_cast<Bfloat16*>(nullptr));
-  }
-  return ffi::Error::Success();
-}
-
-template <class T>
-T* Data(const ffi::AnyBuffer& buffer, T*) {
-  return static_cast<T*>(buffer.untyped_data());
 }
 
 using Array = ffi::AnyBuffer;

@@ -7,9 +7,10 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "loops.h"
-#include "xla/ffi/api/ffi.h"
+#include "types.h"
 
 namespace {
 
@@ -39,22 +40,29 @@ struct Seen {
 };
 
 // In each of `cells` cells, `step` values apart, takes what is larger, or the first NaN.
-FOR_EACH_PROCESSOR void Win(const float* __restrict values, int64_t step, int64_t cells, int64_t channels, uint8_t tap,
+template <class T>
+FOR_EACH_PROCESSOR void Win(const T* __restrict values, int64_t step, int64_t cells, int64_t channels, uint8_t tap,
                             float* __restrict best, uint8_t* __restrict switches) {
   for (int64_t x = 0; x < cells; ++x, values += step, best += channels, switches += channels) {
     for (int64_t c = 0; c < channels; ++c) {
-      const bool wins = !(values[c] <= best[c]) & (best[c] == best[c]);
-      best[c] = wins ? values[c] : best[c];
+      const float value = Wide(values[c]);
+      const bool wins = !(value <= best[c]) & (best[c] == best[c]);
+      best[c] = wins ? value : best[c];
       switches[c] = wins ? tap : switches[c];
     }
   }
 }
 
 // From each of `cells` outputs, adds the errors whose switches name this tap to cells that are `step` values apart.
-FOR_EACH_PROCESSOR void Send(const float* __restrict errors, const uint8_t* __restrict switches, uint8_t tap,
+template <class T>
+FOR_EACH_PROCESSOR void Send(const T* __restrict errors, const uint8_t* __restrict switches, uint8_t tap,
                              int64_t cells, int64_t channels, int64_t step, float* __restrict sums) {
   for (int64_t x = 0; x < cells; ++x, errors += channels, switches += channels, sums += step)
-    for (int64_t c = 0; c < channels; ++c) sums[c] += switches[c] == tap ? errors[c] : 0.0f;
+    for (int64_t c = 0; c < channels; ++c) sums[c] += WideIf(switches[c] == tap, errors[c]);
+}
+
+FOR_EACH_PROCESSOR void Round(const float* __restrict wide, int64_t length, Bfloat16* __restrict narrow) {
+  for (int64_t at = 0; at < length; ++at) Narrow(wide[at], narrow + at);
 }
 
 uint8_t Number(const Pool& pool, int64_t a, int64_t b, int64_t c) {
@@ -62,7 +70,8 @@ uint8_t Number(const Pool& pool, int64_t a, int64_t b, int64_t c) {
 }
 
 // The row of outputs `(n, z, y)`; the taps come in row-major order.
-void PoolRow(const Pool& pool, const float* inputs, int64_t n, int64_t z, int64_t y, float* best, uint8_t* switches) {
+template <class T>
+void PoolRow(const Pool& pool, const T* inputs, int64_t n, int64_t z, int64_t y, float* best, uint8_t* switches) {
   const int64_t length = pool.results[2] * pool.channels;
   std::fill_n(best, length, -std::numeric_limits<float>::infinity());
   std::fill_n(switches, length, kNoWinner);
@@ -73,7 +82,7 @@ void PoolRow(const Pool& pool, const float* inputs, int64_t n, int64_t z, int64_
     for (int64_t b = 0; b < pool.taps[1]; ++b) {
       const int64_t iy = y * pool.strides[1] + b * pool.dilation[1] - pool.low[1];
       if (iy < 0 || iy >= pool.sizes[1]) continue;
-      const float* row = inputs + ((n * pool.sizes[0] + iz) * pool.sizes[1] + iy) * pool.sizes[2] * pool.channels;
+      const T* row = inputs + ((n * pool.sizes[0] + iz) * pool.sizes[1] + iy) * pool.sizes[2] * pool.channels;
       if (first_row) {  // each output's first tap wins for now, even if it is -inf
         for (int64_t c = pool.taps[2] - 1; c >= 0; --c) {
           const Seen seen(pool, c);
@@ -101,7 +110,8 @@ int64_t Looking(const Pool& pool, int axis, int64_t cell, int64_t tap) {
 }
 
 // The row of inputs `(n, z, y)`.
-void RouteRow(const Pool& pool, const float* errors, const uint8_t* switches, int64_t n, int64_t z, int64_t y,
+template <class T>
+void RouteRow(const Pool& pool, const T* errors, const uint8_t* switches, int64_t n, int64_t z, int64_t y,
               float* sums) {
   std::fill_n(sums, pool.sizes[2] * pool.channels, 0.0f);
   for (int64_t a = 0; a < pool.taps[0]; ++a) {
@@ -129,46 +139,65 @@ void ForEachRow(const Pool& pool, const int64_t* sizes, Row row) {
   for (int64_t r = 0; r < rows; ++r) row(r, r / (sizes[0] * sizes[1]), r / sizes[1] % sizes[0], r % sizes[1]);
 }
 
-ffi::Error MaxPool(ffi::Buffer<ffi::F32> inputs, ffi::Result<ffi::Buffer<ffi::F32>> pooled,
-                   ffi::Result<ffi::Buffer<ffi::U8>> switches, ffi::Span<const int64_t> call) {
-  const Pool pool(call);
-  const int64_t length = pool.results[2] * pool.channels;
-  const float* values = inputs.typed_data();
-  float* best = pooled->typed_data();
-  uint8_t* taps = switches->typed_data();
-  ExpectFresh(best, pooled->size_bytes());
-  ForEachRow(pool, pool.results, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
-    PoolRow(pool, values, n, z, y, best + row * length, taps + row * length);
-  });
-  return ffi::Error::Success();
+// A row is computed in float32: where it lies, or aside, and then rounded.
+template <class Row>
+void Compute(int64_t, float* row, Row compute) {
+  compute(row);
 }
 
-ffi::Error Route(ffi::Buffer<ffi::F32> errors, ffi::Buffer<ffi::U8> switches, ffi::Result<ffi::Buffer<ffi::F32>> sums,
-                 ffi::Span<const int64_t> call) {
-  const Pool pool(call);
-  const int64_t length = pool.sizes[2] * pool.channels;
-  const float* values = errors.typed_data();
-  const uint8_t* taps = switches.typed_data();
-  float* cells = sums->typed_data();
-  ExpectFresh(cells, sums->size_bytes());
-  ForEachRow(pool, pool.sizes, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
-    RouteRow(pool, values, taps, n, z, y, cells + row * length);
+template <class Row>
+void Compute(int64_t length, Bfloat16* row, Row compute) {
+  thread_local std::vector<float> wide;
+  wide.resize(length);
+  compute(wide.data());
+  Round(wide.data(), length, row);
+}
+
+template <class T>
+void PoolAll(const Pool& pool, const T* inputs, T* best, uint8_t* switches) {
+  const int64_t length = pool.results[2] * pool.channels;
+  ForEachRow(pool, pool.results, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
+    Compute(length, best + row * length,
+            [&](float* found) { PoolRow(pool, inputs, n, z, y, found, switches + row * length); });
   });
-  return ffi::Error::Success();
+}
+
+template <class T>
+void RouteAll(const Pool& pool, const T* errors, const uint8_t* switches, T* sums) {
+  const int64_t length = pool.sizes[2] * pool.channels;
+  ForEachRow(pool, pool.sizes, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
+    Compute(length, sums + row * length, [&](float* found) { RouteRow(pool, errors, switches, n, z, y, found); });
+  });
+}
+
+ffi::Error MaxPool(ffi::AnyBuffer inputs, ffi::Result<ffi::AnyBuffer> pooled, ffi::Result<ffi::Buffer<ffi::U8>> switches,
+                   ffi::Span<const int64_t> call) {
+  ExpectFresh(pooled->untyped_data(), pooled->size_bytes());
+  return ForType(inputs, [&](auto type) {
+    PoolAll(Pool(call), Data(inputs, type), Data(*pooled, type), switches->typed_data());
+  });
+}
+
+ffi::Error Route(ffi::AnyBuffer errors, ffi::Buffer<ffi::U8> switches, ffi::Result<ffi::AnyBuffer> sums,
+                 ffi::Span<const int64_t> call) {
+  ExpectFresh(sums->untyped_data(), sums->size_bytes());
+  return ForType(errors, [&](auto type) {
+    RouteAll(Pool(call), Data(errors, type), switches.typed_data(), Data(*sums, type));
+  });
 }
 
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_pool, MaxPool,
                               ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::Buffer<ffi::U8>>()
                                   .Attr<ffi::Span<const int64_t>>("call"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_route, Route,
                               ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::Buffer<ffi::U8>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::AnyBuffer>()
                                   .Attr<ffi::Span<const int64_t>>("call"));

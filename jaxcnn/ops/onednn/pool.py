@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.onednn import backend
+from jaxcnn.ops.onednn.form import DTYPES
 from jaxcnn.ops.onednn.spread import devices_at_once, like_on_device, partly_mapped
 
 _MOST_TAPS = 253  # numbered in a byte, which has two values more to tell
@@ -37,7 +38,7 @@ def can_pool(array: jax.Array, window: Window) -> bool:
     """Whether there is a call for an array on either side of this window."""
     if not all(isinstance(size, int) for size in array.shape) or array.size == 0:
         return False  # a size left open: this is traced for export, to any device
-    if array.dtype != jnp.float32 or math.prod(window.shape) > _MOST_TAPS or set(window.input_dilation) != {1}:
+    if array.dtype not in DTYPES or math.prod(window.shape) > _MOST_TAPS or set(window.input_dilation) != {1}:
         return False
     return not partly_mapped()
 
@@ -100,13 +101,13 @@ def _mapped(function: Any, form: Pooling) -> Any:
 
 def _winners(inputs: jax.Array, form: Pooling) -> tuple[jax.Array, jax.Array]:
     shape = (inputs.shape[0], *form.results, inputs.shape[-1])
-    kinds = tuple(like_on_device(inputs, shape, dtype) for dtype in (jnp.float32, jnp.uint8))
+    kinds = tuple(like_on_device(inputs, shape, dtype) for dtype in (inputs.dtype, jnp.uint8))
     return _call(backend.MAX_POOL, kinds, form, inputs)
 
 
 def _route(values: jax.Array, switches: jax.Array, form: Pooling) -> jax.Array:
     shape = (values.shape[0], *form.sizes, values.shape[-1])
-    return _call(backend.MAX_ROUTE, like_on_device(values, shape, jnp.float32), form, values, switches)
+    return _call(backend.MAX_ROUTE, like_on_device(values, shape, values.dtype), form, values, switches)
 
 
 def _call(target: str, results: Any, form: Pooling, *operands: jax.Array) -> Any:
