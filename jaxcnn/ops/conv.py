@@ -106,8 +106,9 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
         return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     if own:
-        # XLA transposes both, and would compute what made them inside the transpose, cell by cell
-        inputs, error = lax.optimization_barrier((inputs, error))
+        # XLA transposes both: the inputs in the forward pass, to keep them twice, and would compute what made either
+        # inside the transpose, cell by cell
+        inputs, error = lax.optimization_barrier((arrays.not_before(inputs, error), error))
     gradient = _conv(
         inputs,
         error,

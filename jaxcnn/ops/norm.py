@@ -108,9 +108,8 @@ def _batch_norm_bwd(form: _Form, residuals: tuple, error: jax.Array):
         error, bias_gradient, moment = compiled.sums(error, x, y, mean, factor, bias, relu=form.relu)
     else:
         bias_gradient = jnp.sum(error, axes)
-        if jax.default_backend() == "cpu":
-            # ties x - mean to the error: XLA would compute it in the forward pass, and keep it beside x
-            mean = jnp.where(jnp.isnan(bias_gradient), bias_gradient, mean)
+        if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
+            mean = arrays.not_before(mean, bias_gradient)
         centred = x - mean
         moment = jnp.sum(error * centred, axes)
     scale_gradient = moment * inverse

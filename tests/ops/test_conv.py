@@ -9,6 +9,7 @@ import oracles
 import pytest
 
 from jaxcnn import geometry, ops
+from jaxcnn.ops import arrays
 
 KERNELS = [1, 3, (2, 3)]
 STRIDES = [1, 2, (3, 2)]
@@ -304,3 +305,32 @@ def test_bad_arrays_get_one_sentence(inputs, kernel, error, message):
 def test_bad_options_get_one_sentence(options, message):
     with pytest.raises(ValueError, match=message):
         ops.conv(np.ones((1, 5, 5, 2), np.float32), np.ones((3, 3, 2, 4), np.float32), **options)
+
+
+def test_saved_inputs_are_kept_once(monkeypatch):
+    """XLA on CPU would transpose them for the kernel gradient in the forward pass, and hold both until the backward."""
+
+    def temporaries():
+        def loss(kernels, x):
+            for kernel in kernels:
+                maps = ops.conv(x, kernel, method="jax")
+                x = ops.batch_norm_relu(maps, jnp.ones(16), jnp.zeros(16), method="jax")[0]
+            return jnp.sum(x**2)
+
+        images = jax.ShapeDtypeStruct((8, 32, 32, 16), jnp.float32)
+        kernels = [jax.ShapeDtypeStruct((3, 3, 16, 16), jnp.float32)] * 4
+        compiled = jax.jit(lambda *args: jax.grad(loss)(*args)).lower(kernels, images).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    lean = temporaries()
+    monkeypatch.setattr(arrays, "not_before", lambda array, event: array)
+    assert lean < 0.7 * temporaries()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_what_waits_stays_as_it_is(random, dtype):
+    array = jnp.asarray([[1, -0.0, jnp.nan], [jnp.inf, 2, 3]], dtype)
+    for event in (1.0, jnp.nan, -jnp.inf):
+        waited = jax.jit(arrays.not_before)(array, jnp.full((2, 2), event, dtype))
+        assert waited.dtype == array.dtype
+        np.testing.assert_array_equal(waited.astype(jnp.float32), array.astype(jnp.float32))
