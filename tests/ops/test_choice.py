@@ -45,9 +45,9 @@ def test_kinds(channels, groups, window, strides, kind):
 def test_the_table_that_comes_with_the_library_is_whole():
     assert {"0.10", "0.12"} <= choice.table().keys()
     for kinds in choice.table().values():
-        assert kinds.keys() == {*choice.KINDS, *choice.POOL_KINDS}
+        assert kinds.keys() == {*choice.KINDS, *choice.POOL_KINDS, choice.NORM}
         for kind, parts in kinds.items():
-            assert parts.keys() == ({choice.POOLED} if kind in choice.POOL_KINDS else choice.PARTS.keys())
+            assert parts.keys() == (choice.PARTS.keys() if kind in choice.KINDS else {choice.WHOLE})
             assert all(methods.keys() == {"jax", "onednn"} for methods in parts.values())
 
 
