@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 SAMPLE = 0.005  # seconds that one sample takes at least: shorter calls are repeated
-SHORT = 0.05  # seconds below which a call is disturbed by what ran before it
 
 
 class Spread(NamedTuple):
@@ -47,14 +46,15 @@ def alternate(
 ) -> dict[str, list[float]]:
     """Times every contestant once a round, until the rounds or the budget are used up, but for three rounds at least.
 
-    Each round begins with another contestant. A short call is repeated until a sample takes 5 ms, and one untimed call
-    goes before it, after a rest in which the other frameworks' threads fall asleep and the caches become its own.
+    Each round begins with another contestant. A short call is repeated until a sample takes 5 ms. Before each sample
+    come a rest and one call that is not timed: the other frameworks' threads fall asleep, and caches and pages become
+    its own, as they are in a run of steps. On a virtual machine pages that others gave back cost a step up to a half.
 
     Args:
       calls: by name; each returns when its work is done.
       rounds: at most so many.
       budget: seconds for all rounds.
-      warm_up: whether every contestant is called twice before.
+      warm_up: whether every contestant is called twice before, and once before each sample.
       clock: what the time is.
       rest: what waits.
 
@@ -75,7 +75,7 @@ def alternate(
         first = number % len(names)
         for name in names[first:] + names[:first]:
             repeats = max(1, math.ceil(SAMPLE / max(usual[name], 1e-7)))
-            if usual[name] < SHORT:
+            if warm_up:
                 rest(SAMPLE)
                 calls[name]()
             start = clock()
