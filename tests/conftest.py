@@ -6,12 +6,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+_FLAGS = os.environ.get("XLA_FLAGS", "").split()
+if not any("optimization_level" in flag for flag in _FLAGS):  # most of a test's time is LLVM's, for code that runs once
+    _FLAGS.append("--xla_backend_optimization_level=0")
+os.environ["XLA_FLAGS"] = " ".join([*_FLAGS, "--xla_force_host_platform_device_count=4"])
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAXCNN_ONEDNN"] = "off"  # what one test builds must not change what another computes
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile once for all processes of this run, and for no other run
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxcnn-tests-")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 

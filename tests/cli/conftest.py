@@ -41,12 +41,14 @@ def jaxcnn() -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def spawn() -> Callable[..., subprocess.Popen]:
     """`spawn("train", ..., cwd=folder)`, in another process; what one compiles, the next ones find."""
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
 
-    def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
+    def start(*arguments: str, cwd: Path, devices: int = 1, **environment: str) -> subprocess.Popen:
+        xla_flags = " ".join([*flags, f"--xla_force_host_platform_device_count={devices}"])
         return subprocess.Popen(
             [sys.executable, "-m", "jaxcnn", *map(str, arguments)],
             cwd=cwd,
-            env=os.environ | {"PYTHONIOENCODING": "utf-8", "XLA_FLAGS": ""} | environment,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8", "XLA_FLAGS": xla_flags} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

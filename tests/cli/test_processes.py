@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pytest
 
-DEVICES = "--xla_force_host_platform_device_count="
 TRAIN = ("train", "lenet5", "--data", "mnist", "--batch-size", "512", "--epochs", "1", "--log-every", "10")
 
 
@@ -24,8 +23,7 @@ def start_two(spawn, folder, *options, train=TRAIN):
     """Two processes of two devices."""
     where = ("--coordinator", f"localhost:{free_port()}", "--processes", "2")
     return [
-        spawn(*train, *options, "--out", folder, *where, "--process", i, cwd=folder.parent, XLA_FLAGS=DEVICES + "2")
-        for i in (0, 1)
+        spawn(*train, *options, "--out", folder, *where, "--process", i, cwd=folder.parent, devices=2) for i in (0, 1)
     ]
 
 
@@ -48,7 +46,7 @@ def test_two_processes_train_mnist_as_one_does(spawn, real_data, tmp_path):
     assert [process.returncode for process in processes] == [0, 0], told
     assert "4 cpu devices of 2 processes" in told[0][0] and "test accuracy" in told[0][0]
     assert "accuracy" not in told[1][0], "only the first process speaks"
-    alone = spawn(*TRAIN, "--out", tmp_path / "one", cwd=tmp_path, XLA_FLAGS=DEVICES + "1")
+    alone = spawn(*TRAIN, "--out", tmp_path / "one", cwd=tmp_path)
     alone.communicate(timeout=400)
     assert alone.returncode == 0
     found, expected = (rows(tmp_path / name) for name in ("two", "one"))
@@ -93,9 +91,7 @@ def test_when_one_process_dies_the_other_ends_and_one_goes_on(spawn, real_data, 
     assert "another" in out + err and ("process" in out + err or "task" in out + err), out + err
     kept = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     assert kept >= 40
-    alone = spawn(
-        *TRAIN, "--checkpoint-every", "20", "--out", folder, "--resume", cwd=tmp_path, XLA_FLAGS=DEVICES + "1"
-    )
+    alone = spawn(*TRAIN, "--checkpoint-every", "20", "--out", folder, "--resume", cwd=tmp_path)
     out, err = alone.communicate(timeout=400)
     assert alone.returncode == 0, out + err
     assert [row["step"] for row in rows(folder)] == [*range(10, 118, 10), 117]
