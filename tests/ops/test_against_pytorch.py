@@ -21,16 +21,23 @@ def channels_last(a):
 
 def hold_against(ours, theirs, *arrays, kernels=()):
     """Compares outputs and all gradients; `kernels` are positions of arrays that go over as they are."""
-    y, back = jax.vjp(ours, *map(jnp.asarray, arrays))
+    shape = jax.eval_shape(ours, *arrays).shape
+    error = np.cos(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
+
+    @jax.jit
+    def value_and_gradients(*arrays):
+        y, back = jax.vjp(ours, *arrays)
+        return y, back(jnp.asarray(error))
+
+    y, gradients = value_and_gradients(*arrays)
     tensors = [
         torch.tensor(np.ascontiguousarray(a if i in kernels else channels_first(a)), requires_grad=True)
         for i, a in enumerate(arrays)
     ]
     ty = theirs(*tensors)
     np.testing.assert_allclose(y, channels_last(ty.detach().numpy()), rtol=1e-4, atol=1e-5)
-    error = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
     ty.backward(torch.tensor(np.ascontiguousarray(channels_first(error))))
-    for i, (ours_gradient, tensor) in enumerate(zip(back(jnp.asarray(error)), tensors, strict=True)):
+    for i, (ours_gradient, tensor) in enumerate(zip(gradients, tensors, strict=True)):
         gradient = tensor.grad.numpy()
         expected = gradient if i in kernels else channels_last(gradient)
         np.testing.assert_allclose(ours_gradient, expected, rtol=1e-3, atol=1e-4)

@@ -29,8 +29,12 @@ def windows(draw, rank, *, cropping=True):
 
 
 def gradients(function, error, *args):
-    value, back = jax.vjp(function, *args)
-    return value, *back(error.reshape(value.shape))
+    @jax.jit
+    def run(error, *args):
+        value, back = jax.vjp(function, *args)
+        return value, *back(error.reshape(value.shape))
+
+    return run(error, *args)
 
 
 @RARELY

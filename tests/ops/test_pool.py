@@ -22,6 +22,17 @@ def value_and_gradient(op, x, error, window, **options):
     return run(x, error)
 
 
+def every_pool(x, error, window, **options):
+    """The maximum, and the mean with and without the padding, each with its gradient, compiled at once."""
+
+    @jax.jit
+    def run(x, error):
+        kinds = (ops.max_pool, {}), *((ops.avg_pool, {"count_include_pad": counted}) for counted in (True, False))
+        return [value_and_gradient(op, x, error, window, **options, **more) for op, more in kinds]
+
+    return run(x, error)
+
+
 def plain_arguments(x, window, strides=None, padding="VALID", window_dilation=1):
     resolved = geometry.pool_window(x.shape, window, strides=strides, padding=padding, window_dilation=window_dilation)
     arguments = resolved.shape, resolved.strides, resolved.padding, resolved.dilation
@@ -42,9 +53,9 @@ def test_pools_equal_the_oracle(random, float64, window, strides, padding, dilat
     x = random.integers(0, 4, size=(2, 7, 8, 2)).astype(float)  # few values, many ties
     arguments, shape = plain_arguments(x, window, **options)
     error = random.normal(size=shape)
-    assert_same(value_and_gradient(ops.max_pool, x, error, window, **options), oracles.max_pool(x, error, *arguments))
-    for counted in (True, False):
-        found = value_and_gradient(ops.avg_pool, x, error, window, count_include_pad=counted, **options)
+    biggest, *means = every_pool(x, error, window, **options)
+    assert_same(biggest, oracles.max_pool(x, error, *arguments))
+    for counted, found in zip((True, False), means, strict=True):
         assert_same(found, oracles.avg_pool(x, error, *arguments, counted), atol=1e-12)
 
 
@@ -56,10 +67,13 @@ def test_hand_rule_equals_autodiff(random, float64, op, window, strides, padding
     x = random.integers(0, 4, size=(2, 7, 8, 2)).astype(float)
     _, shape = plain_arguments(x, window, strides, padding)
     error = random.normal(size=shape)
-    hand, autodiff = (
-        value_and_gradient(op, x, error, window, strides=strides, padding=padding, rule=rule)
-        for rule in ("hand", "autodiff")
-    )
+
+    @jax.jit
+    def by_both_rules(x, error):
+        options = {"strides": strides, "padding": padding}
+        return [value_and_gradient(op, x, error, window, rule=rule, **options) for rule in ("hand", "autodiff")]
+
+    hand, autodiff = by_both_rules(x, error)
     assert_same(hand, autodiff, atol=1e-12)
 
 
@@ -81,7 +95,7 @@ def test_full_jacobian(random, float64, op):
     def function(x):
         return op(x, (3, 2), strides=(2, 1), padding=((1, 0), (0, 1)))
 
-    analytic = jax.jacrev(function)(x).reshape(-1, x.size)
+    analytic = jax.jit(jax.jacrev(function))(x).reshape(-1, x.size)
     np.testing.assert_allclose(analytic, oracles.jacobian(jax.jit(function), x), atol=1e-8)
 
 
