@@ -29,7 +29,7 @@ def swapped(low_high):
 
 
 CONV = partial(ops.conv, strides=2, padding=((1, 0), (0, 2)))
-CONV_ARGS = (normal(4, 6, 5, 2), normal(3, 2, 2, 2))
+CONV_ARGS = (normal(4, 4, 3, 2), normal(3, 2, 2, 2))
 
 
 def test_every_kind_of_proof_holds_for_a_right_rule():
