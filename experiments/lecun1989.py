@@ -163,9 +163,10 @@ def optimizer_of(way: Way, passes: int, count: int) -> optax.GradientTransformat
 
 
 def small_digits(split: str) -> data.Dataset:
-    """The embedded digits in 16x16, for the short form."""
+    """The first embedded digits in 16x16, for the short form; each is a step of its own."""
     whole = data.load("digits", split)
-    return whole._replace(images=np.pad(whole.images[:, ::2, ::2], ((0, 0), (1, 1), (1, 1), (0, 0))))
+    images = np.pad(whole.images[:200, ::2, ::2], ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return whole._replace(images=images, labels=whole.labels[:200])
 
 
 def claims(document: Document) -> list[Claim]:
