@@ -64,7 +64,8 @@ def def_sparing_vjp(function: Any, gradients: Callable[..., Any], *static: int) 
 def _instantiated(error: Any) -> jax.Array:
     if not isinstance(error, SymbolicZero):
         return error
-    zeros, axes = jnp.zeros(error.shape, error.dtype), error.aval.manual_axis_type.varying
+    kind: Any = error.aval
+    zeros, axes = jnp.zeros(kind.shape, kind.dtype), kind.manual_axis_type.varying
     return lax.pcast(zeros, tuple(sorted(axes)), to="varying") if axes else zeros
 
 

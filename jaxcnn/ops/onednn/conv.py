@@ -18,8 +18,8 @@ from jaxcnn.ops.onednn.form import DTYPES, Form, implementation, is_fast, operan
 # <c, the array> is T with c in that array's place, so the gradients towards the two operands are again derivatives of
 # T, each computed of c and the other operand. F gives X(w, c) and W(x, c), X gives F(c, w) and W(c, e), and so on.
 #
-# Bias and ReLU stay with XLA, one loop for both: a ReLU that oneDNN fuses into a convolution makes 0 of NaN, and so would
-# hide what went wrong.
+# Bias and ReLU stay with XLA, one loop for both: a ReLU that oneDNN fuses into a convolution makes 0 of NaN, and that
+# would hide what went wrong.
 
 
 @arrays.custom_vjp(2)
