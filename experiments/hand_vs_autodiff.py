@@ -196,6 +196,7 @@ def places() -> dict[str, Place]:
     add("adaptive_avg_pool", MAPS, output_shape=5)
     add("adaptive_max_pool", MAPS, output_shape=5)
     add("batch_norm", MAPS, vector, vector, first=True)
+    add("batch_norm_relu", MAPS, vector, vector, MAPS, first=True)
     add("local_response_norm", MAPS)
     for op in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
         add(op, FLAT)
