@@ -306,7 +306,8 @@ def _by_loops(x: jax.Array, statistics: dict[str, jax.Array], rule: Rule, method
             choice.built() and compiled.can_normalise(x) and choice.fastest(choice.NORM, choice.WHOLE, True) == "onednn"
         )
     if method == "onednn" and (rule != "hand" or "mean" in statistics):
-        raise ValueError(f"`method='onednn'` has the hand-written rule of training alone; got rule={rule!r}.")
+        given = "given statistics" if "mean" in statistics else f"rule={rule!r}"
+        raise ValueError(f"`method='onednn'` has the hand-written rule of training alone; got {given}.")
     if method == "onednn" and not compiled.can_normalise(x):
         raise ValueError(
             "`method='onednn'` needs float32 or bfloat16, and a whole `shard_map`, on no explicit mesh; "
