@@ -31,13 +31,17 @@ class Spec(NamedTuple):
 
 Form = Callable[[jax.Array, jax.Array, Spec], jax.Array]
 
-# XLA's convolution on a CPU multiplies matrices of gathered patches. Four kinds of convolution it treats badly, by
+# XLA's convolution on a CPU multiplies matrices of gathered patches. Some kinds of convolution it treats badly, by
 # factors of 2 to 30, and as each comes back among its own gradients, one form serves all three:
 #
 #   matrix product   a window of one cell; or one output cell, which is the kernel gradient of the former;
 #   group by group   channels in a few groups, which XLA unrolls into one convolution with mostly zeros;
 #   tap by tap       one channel in each group, or one in all: a sum of products of shifted arrays;
-#   cell by cell     its kernel gradient: for each tap one product, summed.
+#   cell by cell     its kernel gradient: for each tap one product, summed;
+#   row by row       a wide window and few outputs, the kernel gradient of many channels: the window's rows become
+#                    channels, and each row of outputs one convolution along the other axis;
+#   side by side     few outputs from few channels, which leave a processor's vectors half empty: neighbours along the
+#                    last axis become outputs of one window, wider by their distance.
 #
 # Everywhere else, on other devices and in half precision XLA's own is taken.
 
@@ -45,6 +49,9 @@ _compiled = functools.partial(jax.jit, static_argnums=2, inline=True)  # as one 
 
 _MOST_TAPS = 49  # a sum of more terms takes long to compile
 _MOST_GROUPS = 16
+_MOST_ROWS = 11
+_NARROW, _VECTOR = 8, 16  # maps that are few, and the numbers in a vector
+_LEAST_LINES = 32  # of a matrix, so that it pays to copy all it is multiplied by once for each row
 
 
 def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
@@ -65,6 +72,12 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
             return pointwise
         if set(outputs) == {1} and _plain(window):
             return whole_product
+        tall = len(outputs) > 1 and outputs[0] <= min(_MOST_ROWS, window.shape[0] - 1)
+        if tall and inputs.shape[lhs[0]] >= _LEAST_LINES:
+            return row_by_row
+        few = kernel.shape[rhs[0]] <= _NARROW and 1 < inputs.shape[lhs[1]] <= _VECTOR
+        if few and 1 < math.prod(window.shape) <= _MOST_TAPS and _neighbours(kernel.shape[rhs[0]]) <= outputs[-1] // 2:
+            return side_by_side if window.dilation[-1] == window.input_dilation[-1] == 1 else None
     own = kernel.shape[rhs[1]]  # channels of a group
     few = own == 1 or (own <= 4 and spec.feature_groups > _MOST_GROUPS)
     if few and spec.batch_groups == 1 and math.prod(window.shape) * own <= _MOST_TAPS and lhs[1] == out[1] == last:
@@ -163,6 +176,70 @@ def group_by_group(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Arra
         strict=True,
     )
     return lax.concatenate([convolve(x, w, own) for x, w in parts], out[1])
+
+
+@_compiled
+def row_by_row(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """A window of many rows and outputs of few: for each of these one convolution along the other axes."""
+    window, (lhs, rhs, out) = spec.window, spec.dims
+    seen = lax.transpose(inputs, (lhs[0], *lhs[3:], lhs[2], lhs[1]))  # the window's rows beside the channels
+    borders = [(0, 0, 0)] * seen.ndim
+    borders[-2] = (*window.padding[0], window.input_dilation[0] - 1)
+    seen = lax.pad(seen, jnp.zeros((), seen.dtype), borders)
+    taps = lax.transpose(lax.rev(kernel, rhs[2:]) if spec.flip else kernel, (*rhs[3:], rhs[2], rhs[1], rhs[0]))
+    taps = taps.reshape(*taps.shape[:-3], -1, taps.shape[-1])  # (*window, rows and channels, outputs)
+    last = seen.ndim - 2
+    channels_last = (0, last, *range(1, last))
+    own = spec._replace(
+        window=Window(*(along[1:] for along in window)),
+        dims=lax.ConvDimensionNumbers(channels_last, (last, last - 1, *range(last - 1)), channels_last),
+        flip=False,
+    )
+    (height, *_) = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
+    rows = _views(seen, (last,), (height,), window.strides[:1], window.shape[:1], window.dilation[:1])
+    found = jnp.stack([convolve(row.reshape(*row.shape[:-2], -1), taps, own) for row in rows])
+    return lax.transpose(found, [(out[2], out[0], *out[3:], out[1]).index(axis) for axis in range(found.ndim)])
+
+
+def _neighbours(maps: int) -> int:
+    """How many outputs side by side fill a vector; a power of two."""
+    return min(_NARROW, 1 << (_VECTOR // maps).bit_length() - 1)
+
+
+@_compiled
+def side_by_side(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """Few outputs: neighbours along the last axis as outputs of one window, which sees what each of them sees."""
+    window, (lhs, rhs, out) = spec.window, spec.dims
+    maps, axis, stride = kernel.shape[rhs[0]], rhs[-1], window.strides[-1]
+    count = _neighbours(maps)
+    sizes = tuple(inputs.shape[axis] for axis in lhs[2:])
+    width = window.output_shape(sizes)[-1]
+    borders = [[(0, 0, 0)] * kernel.ndim for _ in range(count)]
+    for place, border in enumerate(borders):
+        border[axis] = (place * stride, (count - 1 - place) * stride, 0)
+    taps = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
+    wide = lax.concatenate([lax.pad(taps, jnp.zeros((), taps.dtype), border) for border in borders], rhs[0])
+    cells = -(-width // count) * count
+    low, high = window.padding[-1]
+    high += (cells - width) * stride - window.remainder(sizes)[-1]
+    last = inputs.ndim - 1
+    found = correlate(
+        inputs,
+        wide,
+        spec._replace(
+            window=Window(
+                (*window.shape[:-1], wide.shape[axis]),
+                (*window.strides[:-1], stride * count),
+                (*window.padding[:-1], (low, high)),
+                window.input_dilation,
+                window.dilation,
+            ),
+            dims=lax.ConvDimensionNumbers(lhs, rhs, (0, last, *range(1, last))),
+            flip=False,
+        ),
+    )
+    found = lax.slice_in_dim(found.reshape(*found.shape[:-2], cells, maps), 0, width, axis=last - 1)
+    return lax.transpose(found, [(out[0], *out[2:], out[1]).index(axis) for axis in range(found.ndim)])
 
 
 @_compiled

@@ -26,6 +26,7 @@ CASES = {
         ("whole_product", None, "pointwise"),
     ),
     "one channel": ((7, 6), 1, (3, 2), 4, 1, {}, ("tap_by_tap", None, None)),
+    "row by row": ((5, 6), 32, (3, 2), 4, 1, {}, (None, None, "row_by_row")),
     "two groups": ((6, 5), 6, (3, 3), 4, 2, {"strides": 2}, ("group_by_group", "group_by_group", "group_by_group")),
     "1x1 in groups": ((4, 5), 6, (1, 1), 4, 2, {}, ("group_by_group", "group_by_group", "group_by_group")),
     "depthwise": ((6, 5), 4, (3, 3), 4, 4, {}, ("tap_by_tap", "tap_by_tap", "cell_by_cell")),
