@@ -101,28 +101,36 @@ def _batch_norm_fwd(x, mean, variance, scale, bias, shortcut, form: _Form):
 
 def _batch_norm_bwd(form: _Form, residuals: tuple, error: jax.Array):
     x, mean, variance, scale, bias, y = residuals
-    axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-    inverse, relu = lax.rsqrt(variance + form.epsilon), form.relu and y is None
-    factor, centred = scale * inverse, None
+    inverse, count = lax.rsqrt(variance + form.epsilon), x.size // x.shape[-1]
+    factor = scale * inverse
     if form.loops:
-        error, bias_gradient, moment = compiled.sums(error, x, y, mean, factor, bias, relu=form.relu)
+        error, bias_gradient, moment, spread = _sums_by_loops(error, x, y, mean, factor, bias, form.relu)
     else:
-        bias_gradient = jnp.sum(error, axes)
-        if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
-            mean = arrays.not_before(mean, bias_gradient)
-        centred = x - mean
-        moment = jnp.sum(error * centred, axes)
+        bias_gradient, moment, spread = _sums(error, x, mean, factor)
     scale_gradient = moment * inverse
     # dx = a e - b - c (x - mean), three numbers a channel
     shares = factor * bias_gradient / count, factor * scale_gradient * inverse / count
-    shift, slope = _over_devices(shares, form.devices)
-    if centred is None:
-        x_gradient = compiled.gradient(error, x, mean, factor, bias, shift, slope, relu=relu)
-    else:
-        x_gradient = factor * error - shift - slope * centred
+    x_gradient = spread(*_over_devices(shares, form.devices))
     matched = map(arrays.match_cotangent, (x_gradient, scale_gradient, bias_gradient), (x, scale, bias))
     x_gradient, scale_gradient, bias_gradient = matched
     return x_gradient, None, None, scale_gradient, bias_gradient, None if y is None else error
+
+
+def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
+    """`sum e` and `sum e (x - mean)`, and what then makes the input gradient of `b` and `c`."""
+    axes = tuple(range(x.ndim - 1))
+    total = jnp.sum(error, axes)
+    if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
+        mean = arrays.not_before(mean, total)
+    centred = x - mean
+    return total, jnp.sum(error * centred, axes), lambda b, c: factor * error - b - c * centred
+
+
+def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
+    """The same in C++, from the error before the ReLU; it returns that of the normalised inputs too."""
+    error, total, moment = compiled.sums(error, x, y, mean, factor, bias, relu=relu)
+    relu = relu and y is None  # with a shortcut the error has gone through the ReLU
+    return error, total, moment, lambda b, c: compiled.gradient(error, x, mean, factor, bias, b, c, relu=relu)
 
 
 _batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)

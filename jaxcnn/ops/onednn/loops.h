@@ -1,9 +1,8 @@
-// What loops in C++ share: how many threads, for which processors, fresh memory.
+// What loops in C++ share: how many threads, for which processors.
 #pragma once
 
 #include <omp.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,12 +21,4 @@ inline int Threads(int64_t devices) {
   const bool known = sched_getaffinity(getpid(), sizeof(set), &set) == 0;  // fails where there are more than 1024
   const int cores = known ? CPU_COUNT(&set) : omp_get_num_procs();
   return std::max<int>(1, (limit ? std::min(limit, cores) : cores) / std::max<int64_t>(1, devices));
-}
-
-// Asks for huge pages for a result that nobody has touched: 4096 bytes at a time, fresh pages take longer than a loop.
-inline void ExpectFresh(void* data, size_t bytes) {
-  constexpr uintptr_t page = 4096;
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (bytes >= (4u << 20)) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // may be refused
 }

@@ -185,7 +185,6 @@ ffi::Error HandleMoments(Array x, ffi::Result<Numbers> mean, ffi::Result<Numbers
 // An array of no elements is one that does not take part.
 ffi::Error HandleNormalise(Array x, Array shortcut, Numbers numbers, Result y, bool relu, int64_t devices) {
   const Lines all(x.dimensions());
-  ExpectFresh(y->untyped_data(), y->size_bytes());
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const bool added = shortcut.element_count() > 0;
@@ -202,7 +201,6 @@ ffi::Error HandleNormalise(Array x, Array shortcut, Numbers numbers, Result y, b
 
 ffi::Error HandleSums(Array errors, Array x, Array y, Numbers numbers, Result passed, ffi::Result<Numbers> sum,
                       ffi::Result<Numbers> moment, bool relu, int64_t devices) {
-  ExpectFresh(passed->untyped_data(), passed->size_bytes());
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const auto loop = y.element_count() > 0 ? SumErrors<T, true, true>
@@ -215,7 +213,6 @@ ffi::Error HandleSums(Array errors, Array x, Array y, Numbers numbers, Result pa
 
 ffi::Error HandleGradient(Array errors, Array x, Numbers numbers, Result gradient, bool relu, int64_t devices) {
   const Lines all(x.dimensions());
-  ExpectFresh(gradient->untyped_data(), gradient->size_bytes());
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const auto loop = relu ? SendBack<T, true> : SendBack<T, false>;

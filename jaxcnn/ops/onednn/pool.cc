@@ -172,7 +172,6 @@ void RouteAll(const Pool& pool, const T* errors, const uint8_t* switches, T* sum
 
 ffi::Error MaxPool(ffi::AnyBuffer inputs, ffi::Result<ffi::AnyBuffer> pooled, ffi::Result<ffi::Buffer<ffi::U8>> switches,
                    ffi::Span<const int64_t> call) {
-  ExpectFresh(pooled->untyped_data(), pooled->size_bytes());
   return ForType(inputs, [&](auto type) {
     PoolAll(Pool(call), Data(inputs, type), Data(*pooled, type), switches->typed_data());
   });
@@ -180,7 +179,6 @@ ffi::Error MaxPool(ffi::AnyBuffer inputs, ffi::Result<ffi::AnyBuffer> pooled, ff
 
 ffi::Error Route(ffi::AnyBuffer errors, ffi::Buffer<ffi::U8> switches, ffi::Result<ffi::AnyBuffer> sums,
                  ffi::Span<const int64_t> call) {
-  ExpectFresh(sums->untyped_data(), sums->size_bytes());
   return ForType(errors, [&](auto type) {
     RouteAll(Pool(call), Data(errors, type), switches.typed_data(), Data(*sums, type));
   });
