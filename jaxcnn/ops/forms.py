@@ -75,9 +75,10 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
         tall = len(outputs) > 1 and outputs[0] <= min(_MOST_ROWS, window.shape[0] - 1)
         if tall and inputs.shape[lhs[0]] >= _LEAST_LINES:
             return row_by_row
-        few = kernel.shape[rhs[0]] <= _NARROW and 1 < inputs.shape[lhs[1]] <= _VECTOR
-        if few and 1 < math.prod(window.shape) <= _MOST_TAPS and _neighbours(kernel.shape[rhs[0]]) <= outputs[-1] // 2:
-            return side_by_side if window.dilation[-1] == window.input_dilation[-1] == 1 else None
+        maps, dense = kernel.shape[rhs[0]], window.dilation[-1] == window.input_dilation[-1] == 1
+        narrow = maps <= _NARROW and 1 < inputs.shape[lhs[1]] <= _VECTOR
+        if narrow and dense and 1 < math.prod(window.shape) <= _MOST_TAPS and outputs[-1] >= 2 * _neighbours(maps):
+            return side_by_side
     own = kernel.shape[rhs[1]]  # channels of a group
     few = own == 1 or (own <= 4 and spec.feature_groups > _MOST_GROUPS)
     if few and spec.batch_groups == 1 and math.prod(window.shape) * own <= _MOST_TAPS and lhs[1] == out[1] == last:
@@ -210,13 +211,13 @@ def _neighbours(maps: int) -> int:
 def side_by_side(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """Few outputs: neighbours along the last axis as outputs of one window, which sees what each of them sees."""
     window, (lhs, rhs, out) = spec.window, spec.dims
-    maps, axis, stride = kernel.shape[rhs[0]], rhs[-1], window.strides[-1]
+    maps, stride = kernel.shape[rhs[0]], window.strides[-1]
     count = _neighbours(maps)
     sizes = tuple(inputs.shape[axis] for axis in lhs[2:])
     width = window.output_shape(sizes)[-1]
     borders = [[(0, 0, 0)] * kernel.ndim for _ in range(count)]
     for place, border in enumerate(borders):
-        border[axis] = (place * stride, (count - 1 - place) * stride, 0)
+        border[rhs[-1]] = (place * stride, (count - 1 - place) * stride, 0)
     taps = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
     wide = lax.concatenate([lax.pad(taps, jnp.zeros((), taps.dtype), border) for border in borders], rhs[0])
     cells = -(-width // count) * count
@@ -228,7 +229,7 @@ def side_by_side(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
         wide,
         spec._replace(
             window=Window(
-                (*window.shape[:-1], wide.shape[axis]),
+                (*window.shape[:-1], wide.shape[rhs[-1]]),
                 (*window.strides[:-1], stride * count),
                 (*window.padding[:-1], (low, high)),
                 window.input_dilation,
