@@ -73,7 +73,8 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
         if set(outputs) == {1} and _plain(window):
             return whole_product
         tall = len(outputs) > 1 and outputs[0] <= min(_MOST_ROWS, window.shape[0] - 1)
-        if tall and inputs.shape[lhs[0]] >= _LEAST_LINES:
+        # a batch that the compiler divides among devices it would gather again, to join it with the rows
+        if tall and inputs.shape[lhs[0]] >= _LEAST_LINES and jax.device_count() == 1:
             return row_by_row
         maps, dense = kernel.shape[rhs[0]], window.dilation[-1] == window.input_dilation[-1] == 1
         narrow = maps <= _NARROW and 1 < inputs.shape[lhs[1]] <= _VECTOR

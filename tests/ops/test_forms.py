@@ -84,6 +84,11 @@ def arrays_of(case, dtype=np.float64):
     return jnp.asarray(inputs), jnp.asarray(weights), {"feature_group_count": groups, **options}
 
 
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_form_has_the_value_and_all_gradients_of_xlas(float64, case):
     inputs, weights, options = arrays_of(case)
@@ -139,3 +144,16 @@ def test_elsewhere_xlas_form_is_taken(monkeypatch):
     assert "conv_general_dilated" in str(jax.make_jaxpr(ops.conv)(left_open, weights))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert "conv_general_dilated" in primitives()
+
+
+def test_no_form_gathers_a_divided_batch(monkeypatch):
+    monkeypatch.setattr(choice, "fastest", lambda *_: "jax")
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    divided, everywhere = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in (("batch",), ()))
+    inputs = jax.ShapeDtypeStruct((8, 9, 9, 32), jnp.float32, sharding=divided)
+    kernel = jax.ShapeDtypeStruct((3, 3, 32, 32), jnp.float32, sharding=everywhere)
+    gradient = jax.jit(jax.grad(lambda w, x: jnp.sum(jnp.sin(ops.conv(x, w)))))
+    program = gradient.lower(kernel, inputs).compile().as_text()
+    assert " all-reduce(" in program
+    assert " all-gather(" not in program
