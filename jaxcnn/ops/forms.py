@@ -72,7 +72,7 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
             return pointwise
         if set(outputs) == {1} and _plain(window):
             return whole_product
-        tall = len(outputs) > 1 and outputs[0] <= min(_MOST_ROWS, window.shape[0] - 1)
+        tall = inputs.ndim > 3 and outputs[0] <= min(_MOST_ROWS, window.shape[0] - 1)
         # a batch that the compiler divides among devices it would gather again, to join it with the rows
         if tall and inputs.shape[lhs[0]] >= _LEAST_LINES and jax.device_count() == 1:
             return row_by_row
@@ -193,7 +193,9 @@ def row_by_row(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     last = seen.ndim - 2
     channels_last = (0, last, *range(1, last))
     own = spec._replace(
-        window=Window(*(along[1:] for along in window)),
+        window=Window(
+            window.shape[1:], window.strides[1:], window.padding[1:], window.input_dilation[1:], window.dilation[1:]
+        ),
         dims=lax.ConvDimensionNumbers(channels_last, (last, last - 1, *range(last - 1)), channels_last),
         flip=False,
     )
