@@ -85,8 +85,9 @@ def arrays_of(case, dtype=np.float64):
 
 
 @pytest.fixture(autouse=True)
-def one_device(monkeypatch):
+def one_device_and_no_table(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(choice, "fastest", lambda *_: "jax")  # whatever was measured last
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -121,7 +122,6 @@ def test_the_form_is_the_one_that_is_meant(monkeypatch, case):
         return None  # one form is noted for each product, and none of what it is made of
 
     monkeypatch.setattr(forms, "fast_form", noted)
-    monkeypatch.setattr(choice, "fastest", lambda *_: "jax")  # whatever was measured last
     jax.eval_shape(jax.grad(lambda x, w: jnp.sum(ops.conv(x, w, **options)), (0, 1)), inputs, weights)
     meant = CASES[case][-1]
     assert tuple(taken) == (meant if len(taken) == 3 else meant[:2])  # in one axis the kernel gradient may have its own
@@ -129,7 +129,6 @@ def test_the_form_is_the_one_that_is_meant(monkeypatch, case):
 
 def test_elsewhere_xlas_form_is_taken(monkeypatch):
     inputs, weights, options = arrays_of("1x1", np.float32)
-    monkeypatch.setattr(choice, "fastest", lambda *_: "jax")
 
     def primitives(**more):
         return str(jax.make_jaxpr(lambda x, w: ops.conv(x, w, **options, **more))(inputs, weights))
@@ -147,7 +146,6 @@ def test_elsewhere_xlas_form_is_taken(monkeypatch):
 
 
 def test_no_form_gathers_a_divided_batch(monkeypatch):
-    monkeypatch.setattr(choice, "fastest", lambda *_: "jax")
     monkeypatch.setattr(jax, "device_count", lambda: 4)
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
     divided, everywhere = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in (("batch",), ()))
