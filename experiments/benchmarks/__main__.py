@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from experiments.benchmarks.command import run
+from jaxcnn.training import keep_memory
 
 
 def main() -> int:
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--report", nargs="+", type=Path, default=(), help="files to print and draw")
     parser.add_argument("--readme", action="store_true", help="write the README's table")
     parser.add_argument("--choices", action="store_true", help="write the table by which `ops.conv` chooses")
+    keep_memory()
     try:
         run(**vars(parser.parse_args()))
     except (ValueError, OSError) as error:

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
 from experiments.benchmarks.contestants import Program, count
 from experiments.benchmarks.networks import LEARNING_RATE, MOMENTUM, SHAPES, Task, cross_entropy
@@ -49,7 +48,8 @@ class LeNet5(eqx.Module):
 
 def local_response_norm(x):
     """Over 5 neighbouring channels, the first axis here; Equinox's LayerNorm and GroupNorm are other things."""
-    energy = lax.reduce_window(x * x, 0.0, lax.add, (5, 1, 1), (1, 1, 1), "SAME")
+    padded = jnp.pad(x * x, [(2, 2), (0, 0), (0, 0)])
+    energy = sum(padded[shift : shift + len(x)] for shift in range(5))
     return x / (2 + 1e-4 * energy) ** 0.75
 
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from jaxcnn.cli.runs import ARGUMENTS
+from jaxcnn.training import keep_memory
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -22,6 +23,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
       The exit status: 0, or 2 after one line on stderr for bad input, or 130 when interrupted.
     """
+    if args is None:  # the process is ours
+        keep_memory()
     args = list(sys.argv[1:] if args is None else args)
     try:
         command = _parse(args)

@@ -54,39 +54,29 @@ _NARROW, _VECTOR = 8, 16  # maps that are few, and the numbers in a vector
 _LEAST_LINES = 32  # of a matrix, so that it pays to copy all it is multiplied by once for each row
 
 
-def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
-    """The form that beats XLA's convolution here, or None."""
-    if spec.method == "lax" or jax.default_backend() != "cpu" or inputs.dtype.itemsize < 4 or not inputs.size:
-        return None
-    if spec.out_sharding is not None or arrays.explicit_sharding(inputs, kernel) is not None:
-        return None
-    if not all(isinstance(size, int) for size in inputs.shape):
-        return None  # a size left open: this is traced for export, to any device
-    window, (lhs, rhs, out) = spec.window, spec.dims
-    outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
-    last = inputs.ndim - 1
-    if not math.prod(outputs):
-        return None
-    if spec.feature_groups == spec.batch_groups == 1:
-        if set(window.shape) == {1} and (set(window.strides) == {1} or _plain(window)):
-            return pointwise
-        if set(outputs) == {1} and _plain(window):
-            return whole_product
-        tall = inputs.ndim > 3 and outputs[0] <= min(_MOST_ROWS, window.shape[0] - 1)
-        # a batch that the compiler divides among devices it would gather again, to join it with the rows
-        if tall and inputs.shape[lhs[0]] >= _LEAST_LINES and jax.device_count() == 1:
-            return row_by_row
-        maps, dense = kernel.shape[rhs[0]], window.dilation[-1] == window.input_dilation[-1] == 1
-        narrow = maps <= _NARROW and 1 < inputs.shape[lhs[1]] <= _VECTOR
-        if narrow and dense and 1 < math.prod(window.shape) <= _MOST_TAPS and outputs[-1] >= 2 * _neighbours(maps):
-            return side_by_side
-    own = kernel.shape[rhs[1]]  # channels of a group
-    few = own == 1 or (own <= 4 and spec.feature_groups > _MOST_GROUPS)
-    if few and spec.batch_groups == 1 and math.prod(window.shape) * own <= _MOST_TAPS and lhs[1] == out[1] == last:
-        return tap_by_tap
-    if 1 < spec.batch_groups == inputs.shape[lhs[0]] and math.prod(outputs) <= _MOST_TAPS:
-        return cell_by_cell if lhs[0] == rhs[0] == last and lhs[1] == rhs[1] == 0 else None
-    return group_by_group if 1 < max(spec.feature_groups, spec.batch_groups) <= _MOST_GROUPS else None
+class Case(NamedTuple):
+    """The sizes by which the form of one convolution is chosen."""
+
+    spec: Spec
+    batch: int
+    channels: int
+    own: int  # channels of a group
+    maps: int  # outputs, of all groups
+    outputs: tuple[int, ...]  # spatial sizes
+
+    @property
+    def grouped(self) -> bool:
+        """Whether no output sees all channels."""
+        return self.spec.feature_groups > 1 or self.spec.batch_groups > 1
+
+    @property
+    def one_channel_each(self) -> bool:
+        """Whether it is the kernel gradient of a convolution that has one channel in each group."""
+        return 1 < self.spec.batch_groups == self.batch
+
+    def has_taps(self, most: int) -> bool:
+        """Whether the window has at most so many."""
+        return math.prod(self.spec.window.shape) <= most
 
 
 def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
@@ -107,14 +97,14 @@ def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     )
 
 
-def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The convolution in its fastest form."""
-    return (fast_form(inputs, kernel, spec) or correlate)(inputs, kernel, spec)
-
-
 def _plain(window: Window) -> bool:
     """Whether the window lies on real cells alone, undilated; cropping what it never reaches is no matter."""
     return set(window.input_dilation) == {1} and all(low == 0 and high <= 0 for low, high in window.padding)
+
+
+def _suits_pointwise(case: Case) -> bool:
+    window = case.spec.window
+    return not case.grouped and case.has_taps(1) and (set(window.strides) == {1} or _plain(window))
 
 
 @_compiled
@@ -148,6 +138,10 @@ def pointwise(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     return lax.pad(product, jnp.zeros((), product.dtype), borders)
 
 
+def _suits_whole_product(case: Case) -> bool:
+    return not case.grouped and set(case.outputs) == {1} and _plain(case.spec.window)
+
+
 @_compiled
 def whole_product(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """One output cell: everything the window sees in one matrix product."""
@@ -166,6 +160,11 @@ def whole_product(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array
     return lax.expand_dims(product, sorted(out[2:]))
 
 
+def _suits_group_by_group(case: Case) -> bool:
+    few = max(case.spec.feature_groups, case.spec.batch_groups) <= _MOST_GROUPS
+    return case.grouped and few and not (case.one_channel_each and math.prod(case.outputs) <= _MOST_TAPS)
+
+
 @_compiled
 def group_by_group(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """One convolution for each group."""
@@ -178,6 +177,13 @@ def group_by_group(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Arra
         strict=True,
     )
     return lax.concatenate([convolve(x, w, own) for x, w in parts], out[1])
+
+
+def _suits_row_by_row(case: Case) -> bool:
+    if case.grouped or len(case.outputs) == 1 or case.batch < _LEAST_LINES:
+        return False
+    # a batch that the compiler divides among devices it would gather again, to join it with the rows
+    return case.outputs[0] <= min(_MOST_ROWS, case.spec.window.shape[0] - 1) and jax.device_count() == 1
 
 
 @_compiled
@@ -208,6 +214,16 @@ def row_by_row(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
 def _neighbours(maps: int) -> int:
     """How many outputs side by side fill a vector; a power of two."""
     return min(_NARROW, 1 << (_VECTOR // maps).bit_length() - 1)
+
+
+def _suits_side_by_side(case: Case) -> bool:
+    window = case.spec.window
+    if case.grouped or case.maps > _NARROW or not 1 < case.channels <= _VECTOR:
+        return False
+    if case.has_taps(1) or not case.has_taps(_MOST_TAPS):
+        return False
+    dense = window.dilation[-1] == window.input_dilation[-1] == 1
+    return dense and case.outputs[-1] >= 2 * _neighbours(case.maps)
 
 
 @_compiled
@@ -246,6 +262,13 @@ def side_by_side(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     return lax.transpose(found, [(out[0], *out[2:], out[1]).index(axis) for axis in range(found.ndim)])
 
 
+def _suits_tap_by_tap(case: Case) -> bool:
+    (lhs, _, out), groups = case.spec.dims, case.spec.feature_groups
+    channels_last = lhs[1] == out[1] == len(lhs) - 1
+    few = case.own == 1 or (case.own <= 4 and groups > _MOST_GROUPS)
+    return channels_last and few and case.spec.batch_groups == 1 and case.has_taps(_MOST_TAPS // case.own)
+
+
 @_compiled
 def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """Few channels in each group, channels last: the sum of shifted inputs, each times the kernel's tap."""
@@ -265,6 +288,12 @@ def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     # changes nothing, NaN being NaN; but XLA repeats no division, else each reader would sum the taps again
     total = total / jnp.where(jnp.isnan(total), 2, 1).astype(total.dtype)
     return total.reshape(*total.shape[:-2], maps).astype(spec.element_type or total.dtype)
+
+
+def _suits_cell_by_cell(case: Case) -> bool:
+    lhs, rhs, _ = case.spec.dims
+    in_place = lhs[0] == rhs[0] == len(lhs) - 1 and lhs[1] == rhs[1] == 0
+    return case.one_channel_each and in_place and math.prod(case.outputs) <= _MOST_TAPS
 
 
 @_compiled
@@ -309,3 +338,39 @@ def _views(
         for axis, i, step, size, stride in zip(axes, index, steps, sizes, strides, strict=True):
             starts[axis], limits[axis], apart[axis] = i * step, i * step + (size - 1) * stride + 1, stride
         yield lax.slice(array, starts, limits, apart)
+
+
+# the first that suits is taken
+_FORMS: tuple[tuple[Callable[[Case], bool], Form], ...] = (
+    (_suits_pointwise, pointwise),
+    (_suits_whole_product, whole_product),
+    (_suits_row_by_row, row_by_row),
+    (_suits_side_by_side, side_by_side),
+    (_suits_tap_by_tap, tap_by_tap),
+    (_suits_cell_by_cell, cell_by_cell),
+    (_suits_group_by_group, group_by_group),
+)
+
+
+def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
+    """The form that beats XLA's convolution here, or None."""
+    if spec.method == "lax" or jax.default_backend() != "cpu" or inputs.dtype.itemsize < 4:
+        return None
+    if spec.out_sharding is not None or arrays.explicit_sharding(inputs, kernel) is not None:
+        return None
+    if spec.element_type not in (None, inputs.dtype):
+        return None  # sums are wanted in another type
+    if not all(isinstance(size, int) for size in inputs.shape):
+        return None  # a size left open: this is traced for export, to any device
+    lhs, rhs, _ = spec.dims
+    outputs = spec.window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
+    if not outputs or 0 in (inputs.size, kernel.size, *outputs):
+        return None
+    batch, channels = (inputs.shape[axis] for axis in lhs[:2])
+    case = Case(spec, batch, channels, kernel.shape[rhs[1]], kernel.shape[rhs[0]], outputs)
+    return next((form for suits, form in _FORMS if suits(case)), None)
+
+
+def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """The convolution in its fastest form."""
+    return (fast_form(inputs, kernel, spec) or correlate)(inputs, kernel, spec)

@@ -5,6 +5,7 @@ from jaxcnn.training.compilation import keep_compiled
 from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.evaluation import Evaluation, Views, answers_to, evaluate, in_batches, predict
 from jaxcnn.training.loop import TrainResult, fit, make_augmentation, print_epoch
+from jaxcnn.training.memory import keep_memory
 from jaxcnn.training.metrics import NonFiniteError, read_log, write_atomically
 from jaxcnn.training.parallel import Layout, initialize, is_first, leave
 from jaxcnn.training.recipes import RECIPES, Recipe
@@ -27,6 +28,7 @@ __all__ = [
     "initialize",
     "is_first",
     "keep_compiled",
+    "keep_memory",
     "leave",
     "make_augmentation",
     "predict",

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import jax
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h", "types.h"))
+SOURCES = tuple(
+    Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h", "threads.h", "types.h")
+)
 TARGETS = (  # of XLA's foreign function interface
     CONV := "jaxcnn_onednn_conv",
     MAX_POOL := "jaxcnn_max_pool",

@@ -20,6 +20,7 @@
 
 #include "oneapi/dnnl/dnnl.hpp"
 #include "loops.h"
+#include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace {
@@ -30,9 +31,14 @@ using Key = std::vector<int64_t>;
 
 constexpr size_t kPlans = 512;              // primitives kept; the oldest goes first
 constexpr size_t kKeptScratch = 64u << 20;  // bytes of scratch that a thread keeps between calls
+constexpr int64_t kLeastProducts = 1 << 21;  // that are worth waking a thread for
+constexpr int64_t kLeastSums = 64 << 10;     // the same
+constexpr int64_t kLeastCells = 512;         // that a kernel gradient sums, so that another sum costs little beside it
 
 // The three arrays of a convolution, in the order of a call's operands; the one that is wanted is its result.
 enum Part : int64_t { kInputs, kKernel, kOutputs };
+
+constexpr size_t kBatch = 5;  // the place of this field in a call
 
 // The array that describes a call, field by field.
 struct Call {
@@ -49,6 +55,13 @@ struct Call {
       field += rank;
     }
     for (auto& gap : dilation) gap -= 1;  // oneDNN counts the gaps between taps
+  }
+
+  int64_t Products() const {
+    int64_t count = batch * outputs * (channels / groups);
+    for (int64_t size : results) count *= size;
+    for (int64_t size : taps) count *= size;
+    return count;
   }
 };
 
@@ -229,43 +242,108 @@ class Scratch {
 
 size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-void Execute(const Key& key, void* const* parts) {
-  const int64_t wanted = key[0];
-  const int threads = Threads(key[3]);
-  omp_set_num_threads(threads);  // of this thread alone
-  const auto plan = AllPlans().Get(key, threads);
+// Some of a call's examples, computed by one thread; or all of them, by a team of oneDNN's own.
+struct Share {
+  std::shared_ptr<const Plan> plan;
+  int64_t first;  // example
+};
+
+Share Whole(const Key& key, int64_t threads) {
+  omp_set_num_threads(static_cast<int>(threads));  // of this thread alone
+  return {AllPlans().Get(key, threads), 0};
+}
+
+// A share for each of so many threads; or one for a team, where there are too few examples for that, and where the sum
+// of as many kernel gradients would take long or be rounded.
+std::vector<Share> Shares(const Key& key, const Call& call, int64_t threads) {
+  int64_t cells = call.batch;
+  for (int64_t size : call.results) cells *= size;
+  const bool sums = call.wanted == kKernel;
+  if (call.batch < threads || (sums && (cells < kLeastCells * threads || Type(call.result_type) == Type(1))))
+    return {Whole(key, threads)};
+  std::vector<Share> shares;
+  Key part = key;
+  for (int64_t index = 0; index < threads; ++index) {
+    const int64_t first = call.batch * index / threads;
+    part[kBatch] = call.batch * (index + 1) / threads - first;
+    shares.push_back({Whole(part, 1).plan, first});
+    if (shares.back().plan->own_kernel != shares.front().plan->own_kernel) return {Whole(key, threads)};
+  }
+  return shares;
+}
+
+FOR_EACH_PROCESSOR void AddTo(float* __restrict sums, const float* __restrict terms, int64_t length) {
+  for (int64_t at = 0; at < length; ++at) sums[at] += terms[at];
+}
+
+// The arguments' places are those of `Part`; the kernel is in oneDNN's own layout.
+void Run(const Plan& plan, int64_t wanted, void* images, void* kernel, void* results) {
   thread_local dnnl::stream stream(Engine());
   thread_local Scratch scratch;
-  const size_t kernel_bytes = plan->reordered ? Aligned(plan->own_kernel.get_size()) : 0;
-  const size_t work = std::max(plan->scratch.get_size(), plan->reordered ? plan->reorder_scratch.get_size() : 0);
-  char* base = scratch.Get(std::max<size_t>(kernel_bytes + work, 64));
-  const memory theirs(plan->kernel, Engine(), parts[kKernel]);
-  const memory own(plan->own_kernel, Engine(), plan->reordered ? base : parts[kKernel]);
-  const auto reorder = [&](const memory& from, const memory& to) {
-    plan->reorder.execute(stream, {{DNNL_ARG_FROM, from},
-                                   {DNNL_ARG_TO, to},
-                                   {DNNL_ARG_SCRATCHPAD, memory(plan->reorder_scratch, Engine(), base + kernel_bytes)}});
-  };
-  if (plan->reordered && wanted != kKernel) reorder(theirs, own);
   std::unordered_map<int, memory> arguments = {
-      {wanted == kInputs ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, memory(plan->images, Engine(), parts[kInputs])},
-      {wanted == kKernel ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, own},
-      {wanted == kOutputs ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, memory(plan->results, Engine(), parts[kOutputs])},
-      {DNNL_ARG_SCRATCHPAD, memory(plan->scratch, Engine(), base + kernel_bytes)},
+      {wanted == kInputs ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, memory(plan.images, Engine(), images)},
+      {wanted == kKernel ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, memory(plan.own_kernel, Engine(), kernel)},
+      {wanted == kOutputs ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, memory(plan.results, Engine(), results)},
+      {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, Engine(), scratch.Get(std::max<size_t>(plan.scratch.get_size(), 64)))},
   };
-  plan->conv.execute(stream, arguments);
-  if (plan->reordered && wanted == kKernel) reorder(own, theirs);
+  plan.conv.execute(stream, arguments);
   stream.wait();
   scratch.Trim();
 }
 
-ffi::Error Handle(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi::AnyBuffer> result,
-                  ffi::Span<const int64_t> call) {
+void Reorder(const Plan& plan, const memory::desc& from, void* source, const memory::desc& to, void* target) {
+  thread_local dnnl::stream stream(Engine());
+  thread_local Scratch scratch;
+  void* work = scratch.Get(std::max<size_t>(plan.reorder_scratch.get_size(), 64));
+  plan.reorder.execute(stream, {{DNNL_ARG_FROM, memory(from, Engine(), source)},
+                                {DNNL_ARG_TO, memory(to, Engine(), target)},
+                                {DNNL_ARG_SCRATCHPAD, memory(plan.reorder_scratch, Engine(), work)}});
+  stream.wait();
+}
+
+void Execute(ffi::ThreadPool& pool, const Key& key, void* const* arrays) {
+  const Call call(key);
+  const int64_t threads = Parts(pool, call.devices, call.Products() / kLeastProducts);
+  const auto shares = Shares(key, call, threads);
+  const int64_t parts = shares.size();
+  const Plan& plan = *shares.front().plan;
+  const bool sums = call.wanted == kKernel;
+  const size_t kernel_bytes = Aligned(plan.own_kernel.get_size());
+  thread_local Scratch kept;
+  Scratch& kernels = kept;  // of this thread, whichever computes
+  char* own = kernels.Get(std::max<size_t>(kernel_bytes * (sums ? parts : 1), 64));
+  char* first = plan.reordered ? own : static_cast<char*>(arrays[kKernel]);
+  if (plan.reordered && !sums) Reorder(plan, plan.kernel, arrays[kKernel], plan.own_kernel, own);
+  ForEachPart(pool, parts, [&](int64_t part) {
+    const Share& share = shares[part];
+    if (parts > 1) omp_set_num_threads(1);
+    const auto from = [&](Part array, const memory::desc& desc) {
+      return static_cast<char*>(arrays[array]) + share.first * (desc.get_size() / desc.get_dims()[0]);
+    };
+    Run(*share.plan, call.wanted, from(kInputs, share.plan->images), sums && part > 0 ? own + part * kernel_bytes : first,
+        from(kOutputs, share.plan->results));
+  });
+  if (sums && parts > 1) {
+    const int64_t length = plan.own_kernel.get_size() / sizeof(float);
+    const int64_t pieces = std::min(parts, 1 + length / kLeastSums);
+    ForEachPart(pool, pieces, [&](int64_t piece) {
+      const int64_t at = length * piece / pieces, end = length * (piece + 1) / pieces;
+      for (int64_t part = 1; part < parts; ++part)
+        AddTo(reinterpret_cast<float*>(first) + at, reinterpret_cast<const float*>(own + part * kernel_bytes) + at,
+              end - at);
+    });
+  }
+  if (plan.reordered && sums) Reorder(plan, plan.own_kernel, own, plan.kernel, arrays[kKernel]);
+  kernels.Trim();
+}
+
+ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer first, ffi::AnyBuffer second,
+                  ffi::Result<ffi::AnyBuffer> result, ffi::Span<const int64_t> call) {
   try {
     void* parts[] = {first.untyped_data(), second.untyped_data(), nullptr};
     for (int64_t part = kOutputs; part > call[0]; --part) std::swap(parts[part], parts[part - 1]);
     parts[call[0]] = result->untyped_data();
-    Execute(Key(call.begin(), call.end()), parts);
+    Execute(pool, Key(call.begin(), call.end()), parts);
     return ffi::Error::Success();
   } catch (const std::exception& error) {
     return ffi::Error(ffi::ErrorCode::kInternal, std::string("oneDNN: ") + error.what());
@@ -276,6 +354,7 @@ ffi::Error Handle(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi::
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_onednn_conv, Handle,
                               ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
@@ -286,9 +365,8 @@ extern "C" const char* jaxcnn_onednn_implementation(const int64_t* call, int64_t
   thread_local std::string name;
   try {
     const Key key(call, call + length);
-    const int threads = Threads(key[3]);
-    omp_set_num_threads(threads);
-    name = AllPlans().Get(key, threads)->implementation;
+    const Call described(key);
+    name = Shares(key, described, Cores(described.devices)).front().plan->implementation;
   } catch (const std::exception&) {
     name.clear();
   }

@@ -1,10 +1,12 @@
 // Batch normalisation in training, with the shortcut and ReLU that may follow, as XLA custom calls for CPU: those parts
 // of the rule in norm.py that read whole arrays, each in one pass over memory.
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "loops.h"
+#include "threads.h"
 #include "types.h"
 
 namespace {
@@ -12,6 +14,7 @@ namespace {
 namespace ffi = xla::ffi;
 
 constexpr int64_t kLanes = 128;       // to which rows of few channels are folded
+constexpr int64_t kLeast = 64 << 10;  // numbers that are worth waking a thread for
 constexpr int64_t kChunk = 16 << 10;  // numbers that are summed in float32, before sums go on in float64
 
 enum Row : int64_t { kMean, kFactor, kBias, kShift, kSlope };  // of the numbers that a call is given for each channel
@@ -36,16 +39,19 @@ struct Lines {
     return spread;
   }
 
-  // Calls `body(thread, first, last)` for chunks of lines that stay in a core's cache, in order, on all threads.
+  int64_t PartsFor(const ffi::ThreadPool& pool, int64_t devices) const {
+    return Parts(pool, devices, lines * lanes / kLeast);
+  }
+
+  // Calls `body(part, first, last)` for chunks of lines that stay in a core's cache, those of a part in order.
   template <class Body>
-  void ForEachChunk(int threads, Body body) const {
+  void ForEachChunk(ffi::ThreadPool& pool, int64_t parts, Body body) const {
     const int64_t step = std::max<int64_t>(4, kChunk / lanes);
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int thread = 0; thread < threads; ++thread) {
-      const int64_t end = lines * (thread + 1) / threads;
-      for (int64_t first = lines * thread / threads; first < end; first += step)
-        body(thread, first, std::min(first + step, end));
-    }
+    ForEachPart(pool, parts, [&](int64_t part) {
+      const int64_t end = lines * (part + 1) / parts;
+      for (int64_t first = lines * part / parts; first < end; first += step)
+        body(part, first, std::min(first + step, end));
+    });
   }
 };
 
@@ -129,9 +135,9 @@ struct Moments {
 };
 
 template <class T>
-void FindMoments(const T* x, const Lines& all, int threads, float* mean, float* variance) {
-  std::vector<std::vector<Moments>> found(threads, std::vector<Moments>(all.lanes));
-  all.ForEachChunk(threads, [&](int thread, int64_t first, int64_t last) {
+void FindMoments(ffi::ThreadPool& pool, const T* x, const Lines& all, int64_t parts, float* mean, float* variance) {
+  std::vector<std::vector<Moments>> found(parts, std::vector<Moments>(all.lanes));
+  all.ForEachChunk(pool, parts, [&](int64_t part, int64_t first, int64_t last) {
     thread_local std::vector<float> sums, squares;
     const float count = last - first;
     sums.assign(all.lanes, 0);
@@ -139,34 +145,34 @@ void FindMoments(const T* x, const Lines& all, int threads, float* mean, float* 
     Add(x + first * all.lanes, last - first, all.lanes, sums.data());
     for (float& sum : sums) sum /= count;
     AddSquares(x + first * all.lanes, sums.data(), last - first, all.lanes, squares.data());
-    for (int64_t l = 0; l < all.lanes; ++l) found[thread][l].Merge({count, sums[l], squares[l]});
+    for (int64_t l = 0; l < all.lanes; ++l) found[part][l].Merge({count, sums[l], squares[l]});
   });
   for (int64_t c = 0; c < all.channels; ++c) {
     Moments whole;
-    for (const auto& part : found)
-      for (int64_t l = c; l < all.lanes; l += all.channels) whole.Merge(part[l]);
+    for (const auto& own : found)
+      for (int64_t l = c; l < all.lanes; l += all.channels) whole.Merge(own[l]);
     mean[c] = static_cast<float>(whole.mean);
     variance[c] = static_cast<float>(whole.squares / whole.count);
   }
 }
 
 template <class T, bool kRelu, bool kOutputs>
-void SumErrors(const T* errors, const T* x, const T* y, const float* numbers, const Lines& all, int threads, T* passed,
-               float* sum, float* moment) {
+void SumErrors(ffi::ThreadPool& pool, const T* errors, const T* x, const T* y, const float* numbers, const Lines& all,
+               int64_t parts, T* passed, float* sum, float* moment) {
   const auto spread = all.Spread(numbers, kBias + 1);
-  std::vector<std::vector<double>> found(threads, std::vector<double>(2 * all.lanes));
-  all.ForEachChunk(threads, [&](int thread, int64_t first, int64_t last) {
+  std::vector<std::vector<double>> found(parts, std::vector<double>(2 * all.lanes));
+  all.ForEachChunk(pool, parts, [&](int64_t part, int64_t first, int64_t last) {
     thread_local std::vector<float> sums;
     sums.assign(2 * all.lanes, 0);
     const int64_t at = first * all.lanes;
     AddErrors<T, kRelu, kOutputs>(errors + at, x + at, kOutputs ? y + at : y, spread.data(), last - first, all.lanes,
                                   kOutputs ? passed + at : passed, sums.data(), sums.data() + all.lanes);
-    for (int64_t l = 0; l < 2 * all.lanes; ++l) found[thread][l] += sums[l];
+    for (int64_t l = 0; l < 2 * all.lanes; ++l) found[part][l] += sums[l];
   });
   for (int64_t c = 0; c < all.channels; ++c) {
     double both[2] = {0, 0};
-    for (const auto& part : found)
-      for (int64_t l = c; l < 2 * all.lanes; l += all.channels) both[l >= all.lanes] += part[l];
+    for (const auto& own : found)
+      for (int64_t l = c; l < 2 * all.lanes; l += all.channels) both[l >= all.lanes] += own[l];
     sum[c] = static_cast<float>(both[0]);
     moment[c] = static_cast<float>(both[1]);
   }
@@ -176,14 +182,17 @@ using Array = ffi::AnyBuffer;
 using Result = ffi::Result<ffi::AnyBuffer>;
 using Numbers = ffi::Buffer<ffi::F32>;
 
-ffi::Error HandleMoments(Array x, ffi::Result<Numbers> mean, ffi::Result<Numbers> variance, int64_t devices) {
+ffi::Error HandleMoments(ffi::ThreadPool pool, Array x, ffi::Result<Numbers> mean, ffi::Result<Numbers> variance,
+                         int64_t devices) {
   return ForType(x, [&](auto type) {
-    FindMoments(Data(x, type), Lines(x.dimensions()), Threads(devices), mean->typed_data(), variance->typed_data());
+    const Lines all(x.dimensions());
+    FindMoments(pool, Data(x, type), all, all.PartsFor(pool, devices), mean->typed_data(), variance->typed_data());
   });
 }
 
 // An array of no elements is one that does not take part.
-ffi::Error HandleNormalise(Array x, Array shortcut, Numbers numbers, Result y, bool relu, int64_t devices) {
+ffi::Error HandleNormalise(ffi::ThreadPool pool, Array x, Array shortcut, Numbers numbers, Result y, bool relu,
+                           int64_t devices) {
   const Lines all(x.dimensions());
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
@@ -191,7 +200,7 @@ ffi::Error HandleNormalise(Array x, Array shortcut, Numbers numbers, Result y, b
     const auto loop = added ? (relu ? Normalise<T, true, true> : Normalise<T, true, false>)
                             : (relu ? Normalise<T, false, true> : Normalise<T, false, false>);
     const auto spread = all.Spread(numbers.typed_data(), kBias + 1);
-    all.ForEachChunk(Threads(devices), [&](int, int64_t first, int64_t last) {
+    all.ForEachChunk(pool, all.PartsFor(pool, devices), [&](int64_t, int64_t first, int64_t last) {
       const int64_t at = first * all.lanes;
       loop(Data(x, type) + at, Data(shortcut, type) + (added ? at : 0), spread.data(), last - first, all.lanes,
            Data(*y, type) + at);
@@ -199,25 +208,27 @@ ffi::Error HandleNormalise(Array x, Array shortcut, Numbers numbers, Result y, b
   });
 }
 
-ffi::Error HandleSums(Array errors, Array x, Array y, Numbers numbers, Result passed, ffi::Result<Numbers> sum,
-                      ffi::Result<Numbers> moment, bool relu, int64_t devices) {
+ffi::Error HandleSums(ffi::ThreadPool pool, Array errors, Array x, Array y, Numbers numbers, Result passed,
+                      ffi::Result<Numbers> sum, ffi::Result<Numbers> moment, bool relu, int64_t devices) {
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const auto loop = y.element_count() > 0 ? SumErrors<T, true, true>
                       : relu                ? SumErrors<T, true, false>
                                             : SumErrors<T, false, false>;
-    loop(Data(errors, type), Data(x, type), Data(y, type), numbers.typed_data(), Lines(x.dimensions()),
-         Threads(devices), Data(*passed, type), sum->typed_data(), moment->typed_data());
+    const Lines all(x.dimensions());
+    loop(pool, Data(errors, type), Data(x, type), Data(y, type), numbers.typed_data(), all,
+         all.PartsFor(pool, devices), Data(*passed, type), sum->typed_data(), moment->typed_data());
   });
 }
 
-ffi::Error HandleGradient(Array errors, Array x, Numbers numbers, Result gradient, bool relu, int64_t devices) {
+ffi::Error HandleGradient(ffi::ThreadPool pool, Array errors, Array x, Numbers numbers, Result gradient, bool relu,
+                          int64_t devices) {
   const Lines all(x.dimensions());
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const auto loop = relu ? SendBack<T, true> : SendBack<T, false>;
     const auto spread = all.Spread(numbers.typed_data(), kSlope + 1);
-    all.ForEachChunk(Threads(devices), [&](int, int64_t first, int64_t last) {
+    all.ForEachChunk(pool, all.PartsFor(pool, devices), [&](int64_t, int64_t first, int64_t last) {
       const int64_t at = first * all.lanes;
       loop(Data(errors, type) + at, Data(x, type) + at, spread.data(), last - first, all.lanes,
            Data(*gradient, type) + at);
@@ -227,16 +238,27 @@ ffi::Error HandleGradient(Array errors, Array x, Numbers numbers, Result gradien
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    jaxcnn_norm_moments, HandleMoments,
-    ffi::Ffi::Bind().Arg<Array>().Ret<Numbers>().Ret<Numbers>().Attr<int64_t>("devices"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_moments, HandleMoments,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Ret<Numbers>()
+                                  .Ret<Numbers>()
+                                  .Attr<int64_t>("devices"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    jaxcnn_norm_normalise, HandleNormalise,
-    ffi::Ffi::Bind().Arg<Array>().Arg<Array>().Arg<Numbers>().Ret<Array>().Attr<bool>("relu").Attr<int64_t>("devices"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_normalise, HandleNormalise,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Numbers>()
+                                  .Ret<Array>()
+                                  .Attr<bool>("relu")
+                                  .Attr<int64_t>("devices"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_sums, HandleSums,
                               ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
                                   .Arg<Array>()
                                   .Arg<Array>()
                                   .Arg<Array>()
@@ -247,6 +269,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_sums, HandleSums,
                                   .Attr<bool>("relu")
                                   .Attr<int64_t>("devices"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    jaxcnn_norm_gradient, HandleGradient,
-    ffi::Ffi::Bind().Arg<Array>().Arg<Array>().Arg<Numbers>().Ret<Array>().Attr<bool>("relu").Attr<int64_t>("devices"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_gradient, HandleGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Numbers>()
+                                  .Ret<Array>()
+                                  .Attr<bool>("relu")
+                                  .Attr<int64_t>("devices"));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "loops.h"
+#include "threads.h"
 #include "types.h"
 
 namespace {
@@ -24,6 +25,7 @@ struct Pool {
   explicit Pool(ffi::Span<const int64_t> call) { std::memcpy(this, call.begin(), sizeof(*this)); }
 };
 
+constexpr int64_t kLeast = 64 << 10;  // inputs that are worth waking a thread for
 constexpr uint8_t kNoWinner = std::numeric_limits<uint8_t>::max() - 1;  // the switch of a window of padding alone
 
 // The outputs of a row that look at a cell of the input through the tap `c`: those from `first` to before `last`, the
@@ -131,12 +133,16 @@ void RouteRow(const Pool& pool, const T* errors, const uint8_t* switches, int64_
   }
 }
 
-// Calls `row` for every row `(n, z, y)` of these sizes, on the cores that a device may use.
+// Calls `row` for every row `(n, z, y)` of these sizes.
 template <class Row>
-void ForEachRow(const Pool& pool, const int64_t* sizes, Row row) {
+void ForEachRow(ffi::ThreadPool& threads, const Pool& pool, const int64_t* sizes, Row row) {
   const int64_t rows = pool.batch * sizes[0] * sizes[1];
-#pragma omp parallel for num_threads(Threads(pool.devices))
-  for (int64_t r = 0; r < rows; ++r) row(r, r / (sizes[0] * sizes[1]), r / sizes[1] % sizes[0], r % sizes[1]);
+  const int64_t inputs = pool.batch * pool.sizes[0] * pool.sizes[1] * pool.sizes[2] * pool.channels;
+  const int64_t parts = Parts(threads, pool.devices, inputs / kLeast);
+  ForEachPart(threads, parts, [&](int64_t part) {
+    for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
+      row(r, r / (sizes[0] * sizes[1]), r / sizes[1] % sizes[0], r % sizes[1]);
+  });
 }
 
 // A row is computed in float32: where it lies, or aside, and then rounded.
@@ -154,33 +160,33 @@ void Compute(int64_t length, Bfloat16* row, Row compute) {
 }
 
 template <class T>
-void PoolAll(const Pool& pool, const T* inputs, T* best, uint8_t* switches) {
+void PoolAll(ffi::ThreadPool& threads, const Pool& pool, const T* inputs, T* best, uint8_t* switches) {
   const int64_t length = pool.results[2] * pool.channels;
-  ForEachRow(pool, pool.results, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
+  ForEachRow(threads, pool, pool.results, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
     Compute(length, best + row * length,
             [&](float* found) { PoolRow(pool, inputs, n, z, y, found, switches + row * length); });
   });
 }
 
 template <class T>
-void RouteAll(const Pool& pool, const T* errors, const uint8_t* switches, T* sums) {
+void RouteAll(ffi::ThreadPool& threads, const Pool& pool, const T* errors, const uint8_t* switches, T* sums) {
   const int64_t length = pool.sizes[2] * pool.channels;
-  ForEachRow(pool, pool.sizes, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
+  ForEachRow(threads, pool, pool.sizes, [&](int64_t row, int64_t n, int64_t z, int64_t y) {
     Compute(length, sums + row * length, [&](float* found) { RouteRow(pool, errors, switches, n, z, y, found); });
   });
 }
 
-ffi::Error MaxPool(ffi::AnyBuffer inputs, ffi::Result<ffi::AnyBuffer> pooled, ffi::Result<ffi::Buffer<ffi::U8>> switches,
-                   ffi::Span<const int64_t> call) {
+ffi::Error MaxPool(ffi::ThreadPool threads, ffi::AnyBuffer inputs, ffi::Result<ffi::AnyBuffer> pooled,
+                   ffi::Result<ffi::Buffer<ffi::U8>> switches, ffi::Span<const int64_t> call) {
   return ForType(inputs, [&](auto type) {
-    PoolAll(Pool(call), Data(inputs, type), Data(*pooled, type), switches->typed_data());
+    PoolAll(threads, Pool(call), Data(inputs, type), Data(*pooled, type), switches->typed_data());
   });
 }
 
-ffi::Error Route(ffi::AnyBuffer errors, ffi::Buffer<ffi::U8> switches, ffi::Result<ffi::AnyBuffer> sums,
-                 ffi::Span<const int64_t> call) {
+ffi::Error Route(ffi::ThreadPool threads, ffi::AnyBuffer errors, ffi::Buffer<ffi::U8> switches,
+                 ffi::Result<ffi::AnyBuffer> sums, ffi::Span<const int64_t> call) {
   return ForType(errors, [&](auto type) {
-    RouteAll(Pool(call), Data(errors, type), switches.typed_data(), Data(*sums, type));
+    RouteAll(threads, Pool(call), Data(errors, type), switches.typed_data(), Data(*sums, type));
   });
 }
 
@@ -188,6 +194,7 @@ ffi::Error Route(ffi::AnyBuffer errors, ffi::Buffer<ffi::U8> switches, ffi::Resu
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_pool, MaxPool,
                               ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::Buffer<ffi::U8>>()
@@ -195,6 +202,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_pool, MaxPool,
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_max_route, Route,
                               ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::Buffer<ffi::U8>>()
                                   .Ret<ffi::AnyBuffer>()
