@@ -18,7 +18,7 @@ from jaxcnn.ops.onednn.form import Form, Part, whole_is_fast
 TABLE = Path(__file__).with_name("choices.json")
 PARTS: dict[Part, str] = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gradient"}
 
-_NOISE = 0.1  # by which two measurements of the same can differ; where there is no form, "jax" is XLA's
+_NOISE = 0.1  # XLA's own is taken where "jax" was measured slower by more; closer is noise, or the same
 
 # Operations are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
 POOL_KINDS = ("max-pool", "max-pool, few channels")
@@ -56,9 +56,9 @@ def ratios(kind: str, part: str) -> dict[str, float]:
     found = [version for version, kinds in table().items() if part in kinds.get(kind, {})]
     if not found:
         return {}
-    minor = _minor(jax.__version__)
-    version = min(found, key=lambda name: abs(_minor(name)[1] - minor[1]))
-    return table()[version][kind][part]
+    major, minor = _numbers(jax.__version__)
+    near = min(found, key=lambda name: (abs(_numbers(name)[0] - major), abs(_numbers(name)[1] - minor)))
+    return table()[near][kind][part]
 
 
 @functools.cache
@@ -76,7 +76,7 @@ def built() -> bool:
     return os.environ.get("JAXCNN_ONEDNN", "on") != "off" and onednn.available()
 
 
-def _minor(version: str) -> tuple[int, int]:
+def _numbers(version: str) -> tuple[int, int]:
     major, minor = version.split(".")[:2]
     return int(major), int(minor)
 

@@ -18,6 +18,8 @@ Rule = Literal["hand", "autodiff"]
 Method = Literal["auto", "jax", "lax", "im2col", "loops", "onednn"]
 METHODS = get_args(Method)
 
+_MOST_TAPS = 64  # in one axis, for a product each: more take long to compile
+
 
 # The rule. In one axis and one group, with stride s, low padding p, input dilation b, kernel dilation d, input size n
 # and kernel size k, the forward is the correlation of x, dilated by b, with w, dilated by d:
@@ -102,12 +104,13 @@ def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spe
     sharding = arrays.explicit_sharding(kernel, error)
     on_cpu = jax.default_backend() == "cpu"
     own = on_cpu and spec.method != "lax"
-    if own and one_axis and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
+    few_taps = spec.window.shape[0] <= _MOST_TAPS
+    if own and one_axis and few_taps and spec.feature_groups == spec.batch_groups == 1 and sharding is None:
         return _kernel_gradient_by_taps(inputs, error, spec)
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     if own:
-        # XLA transposes both: the inputs in the forward pass, to keep them twice, and would compute what made either
-        # inside the transpose, cell by cell
+        # whichever method is next: XLA transposes both, the inputs in the forward pass, to keep them twice, and would
+        # compute what made either inside the transpose, cell by cell
         inputs, error = lax.optimization_barrier((arrays.not_before(inputs, error), error))
     gradient = _conv(
         inputs,

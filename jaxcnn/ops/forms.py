@@ -32,7 +32,7 @@ class Spec(NamedTuple):
 Form = Callable[[jax.Array, jax.Array, Spec], jax.Array]
 
 # XLA's convolution on a CPU multiplies matrices of gathered patches. Some kinds of convolution it treats badly, by
-# factors of 2 to 30, and as each comes back among its own gradients, one form serves all three:
+# factors of 2 to 30, and as each comes back among its own gradients, most forms serve more than one of the three:
 #
 #   matrix product   a window of one cell; or one output cell, which is the kernel gradient of the former;
 #   group by group   channels in a few groups, which XLA unrolls into one convolution with mostly zeros;
@@ -50,8 +50,8 @@ _compiled = functools.partial(jax.jit, static_argnums=2, inline=True)  # as one 
 _MOST_TAPS = 49  # a sum of more terms takes long to compile
 _MOST_GROUPS = 16
 _MOST_ROWS = 11
-_NARROW, _VECTOR = 8, 16  # maps that are few, and the numbers in a vector
-_LEAST_LINES = 32  # of a matrix, so that it pays to copy all it is multiplied by once for each row
+_NARROW, _VECTOR = 8, 16  # as many maps are few; the float32s in a vector of 512 bits
+_LEAST_LINES = 32  # examples (of a kernel gradient: channels), so that it pays to copy the inputs once for each row
 
 
 class Case(NamedTuple):
@@ -353,7 +353,7 @@ _FORMS: tuple[tuple[Callable[[Case], bool], Form], ...] = (
 
 
 def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
-    """The form that beats XLA's convolution here, or None."""
+    """The form to take in place of XLA's convolution, or None; see the table in `ops.choice` for where it pays."""
     if spec.method == "lax" or jax.default_backend() != "cpu" or inputs.dtype.itemsize < 4:
         return None
     if spec.out_sharding is not None or arrays.explicit_sharding(inputs, kernel) is not None:
@@ -372,5 +372,5 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
 
 
 def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The convolution in its fastest form."""
+    """The convolution in that form, or XLA's."""
     return (fast_form(inputs, kernel, spec) or correlate)(inputs, kernel, spec)

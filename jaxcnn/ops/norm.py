@@ -275,6 +275,8 @@ def _checked(
     arrays.choice("method", method, METHODS)
     if (mean is None) != (variance is None):
         raise ValueError(f"`mean` and `variance` must be given together; got {mean} and {variance}.")
+    if not x.ndim:
+        raise ValueError(f"`x` must have a last axis, of channels; got shape {x.shape}.")
     given = {"scale": scale, "bias": bias} | ({} if mean is None else {"mean": mean, "variance": variance})
     wide, statistics = arrays.wider(x.dtype, jnp.float32), {}
     for name, value in given.items():

@@ -76,7 +76,8 @@ def relu_max_pool(
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
+      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))

@@ -11,6 +11,7 @@ def built():
     """The backend; where oneDNN or a compiler is not installed, what needs it is skipped."""
     try:
         backend._parts()
+        backend._compiler()
     except RuntimeError as missing:
         pytest.skip(str(missing))
     onednn.build()

@@ -190,6 +190,11 @@ def test_a_block_chooses_them(random, monkeypatch):
     assert in_parts.count(f"@{backend.NORM_NORMALISE}") == 2 and "relu = true" not in in_parts
 
 
+def test_no_channels_are_refused():
+    with pytest.raises(ValueError, match=r"`x` must have a last axis, of channels; got shape \(\)\."):
+        ops.batch_norm(jnp.float32(1), jnp.float32(1), jnp.float32(0))
+
+
 def test_what_they_do_not_have_is_refused():
     x, one = jnp.ones((4, 5)), jnp.ones(5)
     training = "`method='onednn'` has the hand-written rule of training alone; got "

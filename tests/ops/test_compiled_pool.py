@@ -54,6 +54,14 @@ def test_equals_the_rule_in_jax(built, random, shape, options):
     assert_equal(value_and_gradient("onednn", x, **options), value_and_gradient("jax", x, **options))
 
 
+def test_divided_among_threads(built, random):
+    x = rough(random, (5, 60, 44, 16))
+    assert_equal(
+        value_and_gradient("onednn", x, window_shape=3, strides=2),
+        value_and_gradient("jax", x, window_shape=3, strides=2),
+    )
+
+
 @pytest.mark.parametrize(("shape", "options"), WINDOWS, ids=str)
 def test_halves(built, random, shape, options):
     x = jnp.asarray(rough(random, shape), jnp.bfloat16)

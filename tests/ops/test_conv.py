@@ -1,5 +1,6 @@
 """Convolution: values and gradients against the oracle, autodiff, the full Jacobian, PyTorch and cs231n."""
 
+import functools
 import itertools
 
 import jax
@@ -156,6 +157,16 @@ def test_second_derivatives_equal_autodiff(random, float64, method):
 
     for hand, autodiff in zip(curvature("hand"), curvature("autodiff"), strict=True):
         np.testing.assert_allclose(hand, autodiff, rtol=1e-9, atol=1e-10)
+
+
+def test_a_kernel_of_many_taps(random):
+    """As of signals: a product for each tap would take minutes to compile."""
+    x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((2, 400, 3), (300, 3, 4)))
+    found, expected = (
+        jax.grad(lambda x, w, rule=rule: jnp.sum(jnp.sin(ops.conv(x, w, rule=rule))), (0, 1))(x, w)
+        for rule in ("hand", "autodiff")
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-3), found, expected)
 
 
 def test_flip_is_the_convolution_of_signal_processing(random):

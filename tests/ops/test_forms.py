@@ -1,5 +1,7 @@
 """The forms in which a convolution is fast on a CPU are the convolution."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,6 +145,27 @@ def test_elsewhere_xlas_form_is_taken(monkeypatch):
     assert "conv_general_dilated" in str(jax.make_jaxpr(ops.conv)(left_open, weights))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert "conv_general_dilated" in primitives()
+
+
+def test_sums_in_another_type(float64):
+    x, w = jnp.full((1, 8, 8, 4), 1e30, jnp.float32), jnp.full((3, 3, 1, 4), 1e30, jnp.float32)
+    found = ops.conv(x, w, feature_group_count=4, padding="VALID", preferred_element_type=jnp.float64)
+    np.testing.assert_allclose(found, 9e60, rtol=1e-6)
+
+
+def test_no_outputs():
+    x, w = jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 0))
+    y, back = jax.vjp(ops.conv, x, w)
+    assert y.shape == (1, 8, 8, 0) and not np.any(back(y)[0])
+
+
+def test_no_spatial_axes(random):
+    x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((40, 3), (4, 3)))
+    (y, back), (expected, expected_back) = (
+        jax.vjp(lambda x, w, f=f: f(x, w, (), ()), x, w)
+        for f in (ops.conv_general_dilated, jax.lax.conv_general_dilated)
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), (y, back(y)), (expected, expected_back(y)))
 
 
 def test_no_form_gathers_a_divided_batch(monkeypatch):

@@ -83,6 +83,13 @@ def test_every_remainder(built, random, size, stride):
     assert reached < size and not np.any(dx[:, reached:]), "cells that no window reached have gradient zero"
 
 
+@pytest.mark.parametrize("batch", [8, 7, 1], ids=["in equal shares", "in unequal ones", "one example"])
+@pytest.mark.parametrize("channels", [16, 1])
+def test_divided_among_threads(built, random, batch, channels):
+    """Large enough to be; kernel gradients are then sums of those of the shares."""
+    assert_as_lax(*arrays(random, (40, 36), 3, channels=channels, outputs=32, batch=batch), padding="SAME")
+
+
 def test_second_derivatives_equal_those_of_lax(built, random):
     x, w = arrays(random, (5, 4), 2, groups=2)
 
@@ -219,6 +226,12 @@ def test_empty_inputs_have_empty_outputs_and_zero_gradients(built, shape):
     np.testing.assert_array_equal(dw, 0)
 
 
+def test_mapped_over_nothing(built):
+    found = jax.vmap(lambda x: ops.conv(x, jnp.ones((3, 3, 2, 4)), method="onednn"))(jnp.ones((0, 3, 5, 6, 2)))
+    assert found.shape == (0, 3, 5, 6, 4)
+    assert jax.vmap(lambda x: ops.max_pool(x, 2, method="onednn"))(jnp.ones((0, 3, 4, 6, 2))).shape == (0, 3, 2, 3, 2)
+
+
 @pytest.mark.parametrize(
     ("error", "options", "message"),
     [
@@ -272,11 +285,11 @@ def elsewhere(monkeypatch, tmp_path):
         script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "fake 1.0" && exit 0\n{body}\n')
         script.chmod(0o755)
         monkeypatch.setenv("CXX", str(script))
-        backend._parts_with.cache_clear()
+        backend._parts.cache_clear()
         return tmp_path / "cache" / "jaxcnn"
 
     yield compiler
-    backend._parts_with.cache_clear()
+    backend._parts.cache_clear()
 
 
 def test_a_failed_build_names_the_error_and_the_log(elsewhere):
@@ -287,7 +300,7 @@ def test_a_failed_build_names_the_error_and_the_log(elsewhere):
     assert "note: hm" in log.read_text() and not onednn.available()
 
 
-def test_several_builds_at_once_leave_one_file(elsewhere):
+def test_several_builds_at_once_leave_one_file(elsewhere, monkeypatch):
     cache = elsewhere('sleep 0.2; for last; do :; done; echo built > "$last"')
     threads = [threading.Thread(target=onednn.build) for _ in range(4)]
     for thread in threads:
@@ -295,9 +308,20 @@ def test_several_builds_at_once_leave_one_file(elsewhere):
     for thread in threads:
         thread.join()
     (output,) = cache.iterdir()
+    monkeypatch.setenv("CXX", "no-such-compiler")  # what is built needs none
     assert output.read_text() == "built\n" and onednn.build() == output
     with pytest.raises(RuntimeError, match="the oneDNN backend does not load: .*file too short"):
         backend.library()
+
+
+def test_a_cache_that_cannot_be_written_is_named(elsewhere, monkeypatch, tmp_path):
+    elsewhere("exit 1")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        RuntimeError, match=r"is built in .*/file/jaxcnn, which cannot be written: Not a directory; XDG_"
+    ):
+        onednn.build()
 
 
 def test_what_is_missing_is_told_in_one_sentence(elsewhere, monkeypatch):
@@ -307,7 +331,7 @@ def test_what_is_missing_is_told_in_one_sentence(elsewhere, monkeypatch):
     assert onednn.reason().startswith("the oneDNN backend needs a C++ compiler, and 'no-such-compiler' does not run:")
     monkeypatch.undo()
     monkeypatch.setattr(backend.metadata, "distribution", absent)
-    backend._parts_with.cache_clear()
+    backend._parts.cache_clear()
     assert onednn.reason() == "the oneDNN backend needs onednn-cpu-gomp: pip install 'jaxcnn[onednn]'."
     assert not onednn.available()
     with pytest.raises(RuntimeError, match=r"needs onednn-cpu-gomp: pip install 'jaxcnn\[onednn\]'\."):

@@ -27,18 +27,17 @@ TARGETS = (  # of XLA's foreign function interface
     NORM_SUMS := "jaxcnn_norm_sums",
     NORM_GRADIENT := "jaxcnn_norm_gradient",
 )
+_FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-shared", "-fopenmp")
 _INSTALL = "pip install 'jaxcnn[onednn]'"
 
 
 class _Parts(NamedTuple):
     """What a build is made of."""
 
-    compiler: tuple[str, ...]
-    compiler_version: str
     include: Path
     library: Path
     version: str
-    output: Path  # the build; its name tells everything on which it depends
+    output: Path  # the build; its name tells sources, flags, and the versions of oneDNN and jaxlib
 
 
 def available() -> bool:
@@ -53,11 +52,12 @@ def reason() -> str:
     """What is there, or what is missing and how to get it, in one sentence."""
     try:
         parts = _parts()
-        if _loaded(parts) is None:
-            return f"onednn-cpu-gomp {parts.version} is there, the backend not yet built: jaxcnn doctor --build-onednn."
+        if _loaded(parts) is not None:
+            return f"built from onednn-cpu-gomp {parts.version}."
+        _compiler()
     except (OSError, RuntimeError) as error:
         return str(error)
-    return f"built from onednn-cpu-gomp {parts.version} with {parts.compiler_version}."
+    return f"onednn-cpu-gomp {parts.version} is there, the backend not yet built: jaxcnn doctor --build-onednn."
 
 
 def build() -> Path:
@@ -67,18 +67,25 @@ def build() -> Path:
       The library's path, in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`.
 
     Raises:
-      RuntimeError: if oneDNN or a compiler is missing, or the compiler fails.
+      RuntimeError: if oneDNN or a compiler is missing, the compiler fails, or the folder cannot be written.
     """
     parts = _parts()
     output = parts.output
     if output.exists():
         return output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(suffix=".so", prefix=f"{output.stem}-", dir=output.parent)
+    compiler = _compiler()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(suffix=".so", prefix=f"{output.stem}-", dir=output.parent)
+    except OSError as error:
+        raise RuntimeError(
+            f"the oneDNN backend is built in {output.parent}, which cannot be written: {error.strerror}; "
+            "XDG_CACHE_HOME names another place."
+        ) from None
     os.close(handle)
     command = [
-        *parts.compiler,
-        *("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-shared", "-fopenmp"),
+        *compiler,
+        *_FLAGS,
         *(f"-I{parts.include}", f"-I{jax.ffi.include_dir()}"),
         *(str(source) for source in SOURCES if source.suffix == ".cc"),
         str(parts.library),
@@ -133,29 +140,29 @@ def _load(path: Path) -> ctypes.CDLL:
     return loaded
 
 
-def _parts() -> _Parts:
-    return _parts_with(os.environ.get("CXX") or "g++")
-
-
 @functools.cache
-def _parts_with(name: str) -> _Parts:
+def _parts() -> _Parts:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise RuntimeError(f"the oneDNN backend needs Linux on x86_64; got {sys.platform} on {platform.machine()}.")
     library, version = _installed("onednn-cpu-gomp", "libdnnl.so.3")
     header, _ = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
+    facts = [source.read_text() for source in SOURCES], _FLAGS, str(library), version, metadata.version("jaxlib")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
+    output = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    return _Parts(header.parents[2], library, version, output)
+
+
+def _compiler() -> tuple[str, ...]:
+    name = os.environ.get("CXX") or "g++"
     compiler = tuple(shlex.split(name))
     try:
-        said = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
+        subprocess.run([*compiler, "--version"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         raise RuntimeError(
             f"the oneDNN backend needs a C++ compiler, and {name!r} does not run: apt-get install g++, or name another "
             "in CXX."
         ) from None
-    said = said.partition("\n")[0]
-    facts = [source.read_text() for source in SOURCES], name, said, str(library), version, metadata.version("jaxlib")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
-    output = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
-    return _Parts(compiler, said, header.parents[2], library, version, output)
+    return compiler
 
 
 def _installed(distribution: str, name: str) -> tuple[Path, str]:

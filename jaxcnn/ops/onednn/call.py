@@ -45,7 +45,7 @@ def _batched(batched: list[bool], pair: tuple[jax.Array, jax.Array], form: Form)
         return _product(*(array if i == place else other for i, other in enumerate(pair)), form)
 
     index = passed(part, form.wanted)
-    if index not in form.divisible:
+    if index not in form.divisible or not len(array):
         return lax.map(with_operand, array)
     rank = array.ndim - 1
     axis = AXES[part][index] % rank

@@ -92,8 +92,9 @@ def _mapped(function: Any, form: Pooling) -> Any:
     @call.def_vmap
     def rule(size: int, batched: list[bool], *operands: jax.Array):
         whole = [a if there else jnp.repeat(a[None], size, 0) for a, there in zip(operands, batched, strict=True)]
-        results = _mapped(function, form)(*(a.reshape(-1, *a.shape[2:]) for a in whole))
-        split = jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), results)
+        count = whole[0].shape[1]
+        results = _mapped(function, form)(*(a.reshape(size * count, *a.shape[2:]) for a in whole))
+        split = jax.tree.map(lambda a: a.reshape(size, count, *a.shape[1:]), results)
         return split, jax.tree.map(lambda _: True, results)
 
     return call

@@ -1,0 +1,35 @@
+"""Memory kept from step to step: in a process of its own, for it changes malloc."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource
+import jax, jax.numpy as jnp
+from jaxcnn import training
+
+kept = training.keep_memory()
+
+@jax.jit
+def step(x):  # 80 MB of temporaries
+    return jnp.sum(jnp.sort(jnp.sin(x)) * jnp.flip(jnp.cos(x)))
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(x).block_until_ready()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+x = jnp.arange(1e7)
+counts = [faults() for _ in range(4)]
+print(kept, counts[0], max(counts[2:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc is glibc's on Linux alone")
+def test_the_pages_of_a_step_serve_the_next():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=os.environ, check=True)
+    kept, first, later = done.stdout.split()
+    assert kept == "True" and int(first) > 5000 > 500 > int(later)
