@@ -96,12 +96,40 @@ def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Arra
     """The largest value of every window, and its switch; -inf and no winner where a window is all padding."""
     if _compiled(method, inputs, window):
         return compiled.winners(inputs, window)
-    sizes, dtype = inputs.shape[1:-1], _switch_dtype(window)
-    shape = (inputs.shape[0], *window.output_shape(sizes), inputs.shape[-1])
+    shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
     if 0 in shape:
-        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, dtype)
+        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, _switch_dtype(window))
+    return _winners(inputs, window, 0)
+
+
+def _winners(inputs: jax.Array, window: Window, axis: int) -> tuple[jax.Array, jax.Array]:
+    """The same, for windows that look at padding apart from those that do not: XLA would write padded views down."""
+    if axis == len(window.shape):
+        return _winners_at_once(inputs, window)
+    size, count = inputs.shape[axis + 1], window.output_shape(inputs.shape[1:-1])[axis]
+    stride, (low, _) = window.strides[axis], window.padding[axis]
+    reach = window.dilation[axis] * (window.shape[axis] - 1)
+    inside = min(max(0, -(-low // stride)), count)  # the first output that looks at no low padding
+    outside = min(max(inside, (size - 1 + low - reach) // stride + 1), count)  # the first at high padding
+    parts = []
+    for first, last in ((0, inside), (inside, outside), (outside, count)):
+        if first == last:
+            continue
+        start, end = stride * first - low, stride * (last - 1) - low + reach + 1
+        near = min(max(start, 0), size)
+        far = max(near, min(end, size))
+        padding = list(window.padding)
+        padding[axis] = (near - start, end - far)
+        seen = lax.slice_in_dim(inputs, near, far, axis=axis + 1)
+        parts.append(_winners(seen, window._replace(padding=tuple(padding)), axis + 1))
+    best, switches = (lax.concatenate(arrays, axis + 1) for arrays in zip(*parts, strict=True))
+    return best, switches
+
+
+def _winners_at_once(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
+    dtype = _switch_dtype(window)
     views = enumerate(_tap_views(inputs, window, -np.inf))
-    best, switches = None, jnp.asarray(_first_real_taps(sizes, window)[None, ..., None])
+    best, switches = None, jnp.asarray(_first_real_taps(inputs.shape[1:-1], window)[None, ..., None])
     for number, value in views:
         best = jnp.full_like(value, -np.inf) if best is None else best
         wins = ~(value <= best) & (best == best)  # larger, or the first NaN
