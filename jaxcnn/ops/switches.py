@@ -21,6 +21,8 @@ Rule = Literal["hand", "autodiff"]
 Method = Literal["auto", "jax", "onednn"]
 METHODS = ("auto", "jax", "onednn")
 
+_MOST_TAPS = 128
+
 # Max-pooling. With stride s, window dilation d and low padding p, output j looks at the cells s j + d t - p for the
 # taps t = 0 .. k - 1, numbered in row-major order over all axes. Its switch w[j] is the first tap with the largest
 # value; a NaN beats every number, and a cell of the padding beats nothing:
@@ -274,8 +276,22 @@ def max_pool(
     if method == "onednn":
         expect_compiled(inputs, window, rule)
     if rule == "hand":
-        return max_and_switches(inputs, inputs.shape[1:-1], window, method)[0]
+        return _axis_by_axis(inputs, window, method)
     return lax.reduce_window(inputs, np.array(-np.inf, inputs.dtype), lax.max, **window.lax_options())
+
+
+def _axis_by_axis(inputs: jax.Array, window: Window, method: Method) -> jax.Array:
+    """Max-pooling; many taps in one axis after the other, as each is an operation to compile.
+
+    The largest of a window is the largest of its rows' largest ones, and the first in each is the first of all.
+    """
+    if math.prod(window.shape) <= _MOST_TAPS or _compiled(method, inputs, window):
+        return max_and_switches(inputs, inputs.shape[1:-1], window, method)[0]
+    still = Window(*((n,) * len(window.shape) for n in (1, 1, (0, 0), 1, 1)))
+    for axis in reversed(range(len(window.shape))):
+        fields = ((*one[:axis], own[axis], *one[axis + 1 :]) for one, own in zip(still, window, strict=True))
+        inputs = max_and_switches(inputs, inputs.shape[1:-1], Window(*fields), method)[0]
+    return inputs
 
 
 def expect_compiled(inputs: jax.Array, window: Window, rule: Rule) -> None:
