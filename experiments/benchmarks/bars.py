@@ -84,6 +84,7 @@ BARS = (
         1,
         _steps("lenet5", "alexnet", "resnet20", "resnet50", ours=ONEDNN, peers=LAYOUTS),
     ),
+    Bar(4, "the same against torch.compile", 1, _steps("lenet5", "resnet20", ours=ONEDNN, peers=("torch-compile",))),
     Bar(5, "temporaries of a step", 0.4, _steps("lenet5", "vgg11"), "temporaries_bytes"),
     Bar(5, "temporaries of a step", 0.8, _steps("resnet20", "resnet50"), "temporaries_bytes"),
     Bar(

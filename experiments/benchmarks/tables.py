@@ -58,7 +58,7 @@ def _caption(documents: Sequence[Document]) -> list[str]:
     where = f"{about['cores']} cores of {about['processor'] or 'a CPU'}, {_date(documents[0])[:10]}"
     return [
         "Stock Flax's time, or that of PyTorch's better layout, over jaxcnn's: median and quartiles of alternating",
-        f"rounds (of means, extremes); of temporaries, jaxcnn's share of Flax's. {where}.",
+        f"rounds (of means, extremes), memory kept for all; of temporaries, jaxcnn's share. {where}.",
     ]
 
 

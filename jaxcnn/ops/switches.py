@@ -287,10 +287,13 @@ def _axis_by_axis(inputs: jax.Array, window: Window, method: Method) -> jax.Arra
     """
     if math.prod(window.shape) <= _MOST_TAPS or _compiled(method, inputs, window):
         return max_and_switches(inputs, inputs.shape[1:-1], window, method)[0]
-    still = Window(*((n,) * len(window.shape) for n in (1, 1, (0, 0), 1, 1)))
-    for axis in reversed(range(len(window.shape))):
-        fields = ((*one[:axis], own[axis], *one[axis + 1 :]) for one, own in zip(still, window, strict=True))
-        inputs = max_and_switches(inputs, inputs.shape[1:-1], Window(*fields), method)[0]
+    ones = (1,) * len(window.shape)
+    still = Window(ones, ones, ((0, 0),) * len(ones), ones, ones)
+    for axis in reversed(range(len(ones))):
+        own = {
+            name: (*one[:axis], getattr(window, name)[axis], *one[axis + 1 :]) for name, one in still._asdict().items()
+        }
+        inputs = max_and_switches(inputs, inputs.shape[1:-1], still._replace(**own), method)[0]
     return inputs
 
 
