@@ -191,7 +191,7 @@ def conv(
       feature_group_count: number of groups into which channels and outputs are split.
       flip_kernel: reverse the kernel along its spatial axes.
       precision: as in `lax.conv_general_dilated`.
-      preferred_element_type: dtype of the result and of the sums.
+      preferred_element_type: dtype of the result, as in `lax.conv_general_dilated`.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
       method: `"auto"`, by the table of what was measured (`jaxcnn doctor` shows it); `"jax"`, the fastest form without
         oneDNN, see `ops.forms`; `"lax"`, XLA's convolution alone; `"onednn"` (oneDNN's, on CPU; compiled once, see
@@ -307,6 +307,8 @@ def conv_general_dilated(
     jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words
     dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
+    if not rank:  # a matrix product
+        return called(lhs, rhs, precision=precision, preferred_element_type=preferred_element_type)
     spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))
     lhs_dilation, rhs_dilation = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
     if isinstance(padding, str):

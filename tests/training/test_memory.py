@@ -15,7 +15,7 @@ kept = training.keep_memory()
 
 @jax.jit
 def step(x):  # 80 MB of temporaries
-    return jnp.sum(jnp.sort(jnp.sin(x)) * jnp.flip(jnp.cos(x)))
+    return jnp.sum(jnp.flip(2 * jnp.cumsum(x.reshape(1000, -1), 0)))
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -23,8 +23,8 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 x = jnp.arange(1e7)
-counts = [faults() for _ in range(4)]
-print(kept, counts[0], max(counts[2:]))
+counts = [faults() for _ in range(6)]
+print(kept, counts[0], max(counts[3:]))
 """
 
 
