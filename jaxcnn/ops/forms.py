@@ -358,7 +358,7 @@ def fast_form(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> Form | None:
         return None
     if spec.out_sharding is not None or arrays.explicit_sharding(inputs, kernel) is not None:
         return None
-    if spec.element_type not in (None, inputs.dtype):
+    if spec.element_type is not None and spec.element_type != inputs.dtype:
         return None  # sums are wanted in another type
     if not all(isinstance(size, int) for size in inputs.shape):
         return None  # a size left open: this is traced for export, to any device
