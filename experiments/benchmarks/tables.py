@@ -57,8 +57,9 @@ def _caption(documents: Sequence[Document]) -> list[str]:
     about = documents[0]["about"]
     where = f"{about['cores']} cores of {about['processor'] or 'a CPU'}, {_date(documents[0])[:10]}"
     return [
-        "Stock Flax's time, or that of PyTorch's better layout, over jaxcnn's: median and quartiles of alternating",
-        f"rounds (of means, extremes), memory kept for all; of temporaries, jaxcnn's share. {where}.",
+        "Stock Flax's time, or that of PyTorch's better layout, over jaxcnn's: median and quartiles of alternating "
+        "rounds (of",
+        f"means, extremes), memory kept for all; of temporaries, jaxcnn's share. {where}.",
     ]
 
 
