@@ -21,7 +21,7 @@ Rule = Literal["hand", "autodiff"]
 Method = Literal["auto", "jax", "onednn"]
 METHODS = ("auto", "jax", "onednn")
 
-_MOST_TAPS = 128
+_MOST_TAPS = 128  # at once, by operations of JAX
 
 # Max-pooling. With stride s, window dilation d and low padding p, output j looks at the cells s j + d t - p for the
 # taps t = 0 .. k - 1, numbered in row-major order over all axes. Its switch w[j] is the first tap with the largest
@@ -102,10 +102,10 @@ def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Arra
     if 0 in shape:
         return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, _switch_dtype(window))
     on_cpu = jax.default_backend() == "cpu"
-    return _winners(inputs, window, 0) if on_cpu else _winners_at_once(inputs, window)
+    return _winners_in_parts(inputs, window, 0) if on_cpu else _winners_at_once(inputs, window)
 
 
-def _winners(inputs: jax.Array, window: Window, axis: int) -> tuple[jax.Array, jax.Array]:
+def _winners_in_parts(inputs: jax.Array, window: Window, axis: int) -> tuple[jax.Array, jax.Array]:
     """The same, for windows that look at padding apart from those that do not; on CPU XLA writes padded views down."""
     if axis == len(window.shape):
         return _winners_at_once(inputs, window)
@@ -124,7 +124,7 @@ def _winners(inputs: jax.Array, window: Window, axis: int) -> tuple[jax.Array, j
         padding = list(window.padding)
         padding[axis] = (near - start, end - far)
         seen = lax.slice_in_dim(inputs, near, far, axis=axis + 1)
-        parts.append(_winners(seen, window._replace(padding=tuple(padding)), axis + 1))
+        parts.append(_winners_in_parts(seen, window._replace(padding=tuple(padding)), axis + 1))
     best, switches = (lax.concatenate(arrays, axis + 1) for arrays in zip(*parts, strict=True))
     return best, switches
 

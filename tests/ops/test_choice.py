@@ -65,6 +65,9 @@ def test_the_nearest_version_speaks_for_one_that_was_not_measured(monkeypatch):
     monkeypatch.setattr(choice, "table", lambda: {"0.1": {}, "0.3": {"dense": {}}, "0.7": kinds})
     assert choice.ratios("dense", "kernel") == {"jax": 2.0}
     assert choice.ratios("dense", "inputs") == {}
+    monkeypatch.setattr(choice, "table", lambda: {"0.10": kinds, "1.9": {"dense": {"kernel": {"jax": 3.0}}}})
+    monkeypatch.setattr(jax, "__version__", "1.0.2")
+    assert choice.ratios("dense", "kernel") == {"jax": 3.0}  # of the same major version, if any
 
 
 def _calls(function, *arrays) -> int:

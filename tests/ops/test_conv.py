@@ -160,7 +160,7 @@ def test_second_derivatives_equal_autodiff(random, float64, method):
 
 
 def test_a_kernel_of_many_taps(random):
-    """As of signals: a product for each tap would take minutes to compile."""
+    """As of signals; its gradient is not a product for each tap."""
     x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((2, 400, 3), (300, 3, 4)))
     found, expected = (
         jax.grad(lambda x, w, rule=rule: jnp.sum(jnp.sin(ops.conv(x, w, rule=rule))), (0, 1))(x, w)

@@ -309,8 +309,7 @@ void Execute(ffi::ThreadPool& pool, const Key& key, void* const* arrays) {
   const Plan& plan = *shares.front().plan;
   const bool sums = call.wanted == kKernel;
   const size_t kernel_bytes = Aligned(plan.own_kernel.get_size());
-  thread_local Scratch kept;
-  Scratch& kernels = kept;  // of this thread, whichever computes
+  thread_local Scratch kernels;
   char* own = kernels.Get(std::max<size_t>(kernel_bytes * (sums ? parts : 1), 64));
   char* first = plan.reordered ? own : static_cast<char*>(arrays[kKernel]);
   if (plan.reordered && !sums) Reorder(plan, plan.kernel, arrays[kKernel], plan.own_kernel, own);

@@ -236,6 +236,18 @@ ffi::Error HandleGradient(ffi::ThreadPool pool, Array errors, Array x, Numbers n
   });
 }
 
+// A loop over one array, or two, with numbers for each channel.
+auto Elementwise() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Numbers>()
+      .Ret<Array>()
+      .Attr<bool>("relu")
+      .Attr<int64_t>("devices");
+}
+
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_moments, HandleMoments,
@@ -246,15 +258,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_moments, HandleMoments,
                                   .Ret<Numbers>()
                                   .Attr<int64_t>("devices"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_normalise, HandleNormalise,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Numbers>()
-                                  .Ret<Array>()
-                                  .Attr<bool>("relu")
-                                  .Attr<int64_t>("devices"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_normalise, HandleNormalise, Elementwise());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_sums, HandleSums,
                               ffi::Ffi::Bind()
@@ -269,12 +273,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_sums, HandleSums,
                                   .Attr<bool>("relu")
                                   .Attr<int64_t>("devices"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_gradient, HandleGradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Numbers>()
-                                  .Ret<Array>()
-                                  .Attr<bool>("relu")
-                                  .Attr<int64_t>("devices"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_gradient, HandleGradient, Elementwise());
