@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import conv_general_dilated as xla_convolution  # bound now: who puts ours in its place means others' calls
 from jax.sharding import NamedSharding
 
 from jaxcnn.geometry import Window
@@ -81,7 +82,7 @@ class Case(NamedTuple):
 
 def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """XLA's own form."""
-    return lax.conv_general_dilated(
+    return xla_convolution(
         inputs,
         lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel,
         spec.window.strides,
@@ -125,11 +126,9 @@ def pointwise(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
         precision=spec.precision,
         preferred_element_type=spec.element_type,
     )
-    free = [axis for axis in range(inputs.ndim) if axis != lhs[1]]
-    order = [0] * inputs.ndim
-    for target, source in zip(out, lhs, strict=True):
-        order[target] = len(free) if source == lhs[1] else free.index(source)
-    product = lax.transpose(product, order)
+    # the product's axes are the inputs' without the channels, then the outputs
+    last = inputs.ndim - 1
+    product = _reordered(product, [last if axis == lhs[1] else axis - (axis > lhs[1]) for axis in lhs], out)
     if set(window.strides) != {1}:
         return product
     borders = [(0, 0, 0)] * inputs.ndim
@@ -208,7 +207,7 @@ def row_by_row(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     (height, *_) = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
     rows = _views(seen, (last,), (height,), window.strides[:1], window.shape[:1], window.dilation[:1])
     found = jnp.stack([convolve(row.reshape(*row.shape[:-2], -1), taps, own) for row in rows])
-    return lax.transpose(found, [(out[2], out[0], *out[3:], out[1]).index(axis) for axis in range(found.ndim)])
+    return _reordered(found, (1, last + 1, 0, *range(2, last + 1)), out)
 
 
 def _neighbours(maps: int) -> int:
@@ -259,12 +258,12 @@ def side_by_side(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
         ),
     )
     found = lax.slice_in_dim(found.reshape(*found.shape[:-2], cells, maps), 0, width, axis=last - 1)
-    return lax.transpose(found, [(out[0], *out[2:], out[1]).index(axis) for axis in range(found.ndim)])
+    return _reordered(found, (0, last, *range(1, last)), out)
 
 
 def _suits_tap_by_tap(case: Case) -> bool:
-    (lhs, _, out), groups = case.spec.dims, case.spec.feature_groups
-    channels_last = lhs[1] == out[1] == len(lhs) - 1
+    (lhs, _, _), groups = case.spec.dims, case.spec.feature_groups
+    channels_last = lhs[1] == len(lhs) - 1
     few = case.own == 1 or (case.own <= 4 and groups > _MOST_GROUPS)
     return channels_last and few and case.spec.batch_groups == 1 and case.has_taps(_MOST_TAPS // case.own)
 
@@ -272,7 +271,7 @@ def _suits_tap_by_tap(case: Case) -> bool:
 @_compiled
 def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """Few channels in each group, channels last: the sum of shifted inputs, each times the kernel's tap."""
-    lhs, rhs, _ = spec.dims
+    lhs, rhs, out = spec.dims
     groups, maps = spec.feature_groups, kernel.shape[rhs[0]]
     taps = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
     taps = lax.transpose(taps, (*rhs[2:], rhs[1], rhs[0])).reshape(-1, kernel.shape[rhs[1]], groups, maps // groups)
@@ -287,7 +286,8 @@ def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     total = functools.reduce(jnp.add, terms)
     # changes nothing, NaN being NaN; but XLA repeats no division, else each reader would sum the taps again
     total = total / jnp.where(jnp.isnan(total), 2, 1).astype(total.dtype)
-    return total.reshape(*total.shape[:-2], maps).astype(spec.element_type or total.dtype)
+    found = total.reshape(*total.shape[:-2], maps).astype(spec.element_type or total.dtype)
+    return _reordered(found, lhs, out)
 
 
 def _suits_cell_by_cell(case: Case) -> bool:
@@ -314,7 +314,15 @@ def cell_by_cell(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     views = _views(seen, axes, outputs, window.strides, window.shape, window.dilation)
     sums = jnp.stack([jnp.sum(view[..., None] * errors, range(view.ndim - 1)).reshape(maps) for view in views])
     found = sums.astype(spec.element_type or sums.dtype).reshape(1, *outputs, maps)
-    return lax.transpose(found, [(out[0], *out[2:], out[1]).index(axis) for axis in range(found.ndim)])
+    return _reordered(found, (0, found.ndim - 1, *range(1, found.ndim - 1)), out)
+
+
+def _reordered(array: jax.Array, axes: Sequence[int], wanted: Sequence[int]) -> jax.Array:
+    """Moves the batch, the outputs and each spatial axis from where they stand, `axes`, to where they shall."""
+    order = [0] * array.ndim
+    for source, target in zip(axes, wanted, strict=True):
+        order[target] = source
+    return lax.transpose(array, order)
 
 
 def _padded(inputs: jax.Array, spec: Spec) -> jax.Array:
