@@ -6,6 +6,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+# bound now: who puts ops of this module in their place, `jax.nn.softmax = ops.softmax`, means the calls of others
+from jax.nn import relu as jax_relu
+from jax.nn import sigmoid as jax_sigmoid
+from jax.nn import softmax as jax_softmax
+from jax.numpy import tanh as jax_tanh
 from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays
@@ -36,7 +42,7 @@ _RELU = {
     "standard": _by_output(_rectify, lambda y, error: jnp.where(y > 0, error, 0)),
     "guided": _by_output(_rectify, lambda y, error: jnp.where(y > 0, _rectify(error), 0)),
     "deconvnet": _by_output(_rectify, lambda y, error: _rectify(error)),
-    "autodiff": jax.nn.relu,
+    "autodiff": jax_relu,
 }
 _RELU["hand"] = _RELU["standard"]
 
@@ -49,14 +55,14 @@ _A, _S = 1.7159, 2 / 3
 
 
 def _plain_scaled_tanh(x: jax.Array) -> jax.Array:
-    return _A * jnp.tanh(_S * x)
+    return _A * jax_tanh(_S * x)
 
 
-_tanh = _by_output(jnp.tanh, lambda y, error: error * (1 - y) * (1 + y))
-_sigmoid = _by_output(jax.nn.sigmoid, lambda y, error: error * y * (1 - y))
+_tanh = _by_output(jax_tanh, lambda y, error: error * (1 - y) * (1 + y))
+_sigmoid = _by_output(jax_sigmoid, lambda y, error: error * y * (1 - y))
 _scaled_tanh = _by_output(_plain_scaled_tanh, lambda y, error: error * (_S / _A) * (_A - y) * (_A + y))
 _softmax = _by_output(
-    lambda x: jax.nn.softmax(x), lambda y, error: y * (error - jnp.sum(error * y, axis=-1, keepdims=True))
+    lambda x: jax_softmax(x), lambda y, error: y * (error - jnp.sum(error * y, axis=-1, keepdims=True))
 )
 
 
@@ -97,7 +103,7 @@ def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
     Source: LeCun et al. 1989, 1998.
     """
-    return _apply(x, rule, _tanh, jnp.tanh)
+    return _apply(x, rule, _tanh, jax_tanh)
 
 
 def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
@@ -113,7 +119,7 @@ def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
     Source: Rumelhart, Hinton & Williams 1986.
     """
-    return _apply(x, rule, _sigmoid, jax.nn.sigmoid)
+    return _apply(x, rule, _sigmoid, jax_sigmoid)
 
 
 def softmax(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
@@ -121,7 +127,7 @@ def softmax(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
     Source: Bridle 1990.
     """
-    return _apply(x, rule, _softmax, jax.nn.softmax)
+    return _apply(x, rule, _softmax, jax_softmax)
 
 
 def _apply(x: ArrayLike, rule: Rule, by_hand, by_jax) -> jax.Array:

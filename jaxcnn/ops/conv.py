@@ -12,7 +12,7 @@ from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, onednn, reference
 from jaxcnn.ops.choice import by_onednn, choose
-from jaxcnn.ops.forms import Spec, convolve, correlate
+from jaxcnn.ops.forms import Spec, convolve, correlate, xla_convolution
 
 Rule = Literal["hand", "autodiff"]
 Method = Literal["auto", "jax", "lax", "im2col", "loops", "onednn"]
@@ -296,14 +296,14 @@ def conv_general_dilated(
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
-      ValueError: as lax does.
+      ValueError: as lax does, or if the padded input has 2**40 cells or more.
     """
     lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
     if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:
         raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
     options = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
     dilations = {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
-    called = partial(lax.conv_general_dilated, window_strides=window_strides, padding=padding, **dilations, **options)
+    called = partial(xla_convolution, window_strides=window_strides, padding=padding, **dilations, **options)
     jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words
     dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
@@ -321,6 +321,7 @@ def conv_general_dilated(
         input_dilation=geometry.per_axis(lhs_dilation, rank, "lhs_dilation"),
         dilation=geometry.per_axis(rhs_dilation, rank, "rhs_dilation"),
     )
+    geometry.check_extent(window, tuple(spatial))
     element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
     spec = Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)
     return _conv(lhs, rhs, spec)
