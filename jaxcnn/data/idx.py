@@ -4,11 +4,13 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
+_AT_ONCE = 1 << 24  # bytes; a header may promise more than there is memory
 
 
 def read_idx(path: str | Path) -> np.ndarray:
@@ -28,29 +30,40 @@ def read_idx(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            gzipped = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            with gzip.open(file) if gzipped else file as content:
+                return _read(content, path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist.") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} must be a whole gzip file; it is damaged or truncated ({error}).") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}.") from None
-    if content.startswith(_GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path} must be a whole gzip file; it is damaged or truncated ({error}).") from None
-    if len(content) < 4 or content[:2] != b"\0\0":
-        raise ValueError(f"{path} must begin with the IDX magic 00 00; got {content[:2].hex(' ') or 'nothing'}.")
-    kind, rank = content[2], content[3]
+
+
+def _read(content: IO[bytes] | gzip.GzipFile, path: Path) -> np.ndarray:
+    """The array of a header and its bytes; no more is read, or unpacked, than the header promises."""
+    start = content.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0":
+        raise ValueError(f"{path} must begin with the IDX magic 00 00; got {start[:2].hex(' ') or 'nothing'}.")
+    kind, rank = start[2], start[3]
     if kind != _UNSIGNED_BYTE:
         raise ValueError(f"{path} must hold unsigned bytes, IDX type 08; got type {kind:02x}.")
-    header = 4 + 4 * rank
-    if len(content) < header:
-        raise ValueError(f"{path} must have a header of {header} bytes; got {len(content)} bytes in all.")
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
-    expected = header + math.prod(shape)
-    if len(content) != expected:
-        raise ValueError(f"{path} must have {expected} bytes for shape {shape}; got {len(content)}.")
+    sizes = content.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise ValueError(f"{path} must have a header of {4 + 4 * rank} bytes; got {4 + len(sizes)} bytes in all.")
+    shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, 4 * rank, 4))
+    expected = math.prod(shape)
+    values = bytearray()
+    while len(values) <= expected and (part := content.read(min(_AT_ONCE, expected + 1 - len(values)))):
+        values += part
+    if len(values) != expected:
+        header = 4 + 4 * rank
+        found = f"more than {header + expected}" if len(values) > expected else header + len(values)
+        raise ValueError(f"{path} must have {header + expected} bytes for shape {shape}; got {found}.")
     try:
-        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+        return np.frombuffer(values, np.uint8).reshape(shape)
     except ValueError as error:  # sizes of which one is 0, but the others are beyond NumPy
         raise ValueError(f"{path} must have a shape that NumPy can hold; got {shape} ({error}).") from None

@@ -56,7 +56,7 @@ DAMAGED = {
     "header cut": (WHOLE[:9], "header of 16 bytes; got 9"),
     "data cut": (WHOLE[:-1], "40 bytes for shape (2, 3, 4); got 39"),
     "no data": (WHOLE[:16], "40 bytes for shape (2, 3, 4); got 16"),
-    "too long": (WHOLE + b"\0", "40 bytes for shape (2, 3, 4); got 41"),
+    "too long": (WHOLE + b"\0", "40 bytes for shape (2, 3, 4); got more than 40"),
     "a text": (b"label,pixel0\n", "magic 00 00"),
     "gzip cut": (PACKED[:-9], "whole gzip file"),
     "gzip header cut": (PACKED[:5], "whole gzip file"),
@@ -137,3 +137,30 @@ def test_a_damaged_archive_never_gives_other_values(position, change):
     damaged[position] ^= change
     found = read_bytes(bytes(damaged))
     assert found is None or idx_bytes(found) == WHOLE
+
+
+def test_a_file_that_unpacks_to_more_than_it_says_is_refused_unread(tmp_path, monkeypatch):
+    file = tmp_path / "train-images"
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(WHOLE)
+        for _ in range(64):
+            packed.write(bytes(1 << 20))
+    read = []
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda self, size=-1, plain=gzip.GzipFile.read: _noted(read, plain(self, size))
+    )
+    with pytest.raises(ValueError, match="must have 40 bytes .* got more than 40"):
+        read_idx(file)
+    assert sum(read) <= 41
+
+
+def _noted(lengths: list[int], content: bytes) -> bytes:
+    lengths.append(len(content))
+    return content
+
+
+def test_a_header_that_promises_more_than_memory_takes_none(tmp_path):
+    file = tmp_path / "train-images"
+    file.write_bytes(header(2**31, 2**31) + b"\1")
+    with pytest.raises(ValueError, match=r"must have 4611686018427387916 bytes .* got 13\."):
+        read_idx(file)
