@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxcnn.geometry.windows import Padding, Window, per_axis, resolve_window
+from jaxcnn.geometry.windows import Padding, Window, integer, per_axis, resolve_window
 
 
 def check_rank(shape: Sequence[int]) -> None:
@@ -46,8 +46,7 @@ def check_groups(channels: int, kernel_inputs: int, kernel_outputs: int, groups:
     Raises:
       ValueError: if it does not.
     """
-    if groups < 1:
-        raise ValueError(f"`feature_group_count` must be positive; got {groups}.")
+    integer(groups, "feature_group_count")
     if channels % groups or kernel_outputs % groups:
         raise ValueError(
             f"`feature_group_count` must divide the {channels} input channels and {kernel_outputs} outputs; "

@@ -6,6 +6,7 @@ window dilation `d`. A dilated size is `(n - 1) b + 1`, and
     output = floor((dilated(n, b) + lo + hi - dilated(k, d)) / s) + 1        (Dumoulin & Visin 2016, relation 15)
 """
 
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -14,6 +15,8 @@ Padding = str | int | Sequence[int | tuple[int, int]]
 Shape = tuple[int, ...]
 
 PADDING_NAMES = ("SAME", "VALID", "LECTURE")
+
+_MOST, _MOST_CELLS = 2**31, 2**40  # beyond these XLA counts wrongly, or ends the process, before memory runs out
 
 
 class Window(NamedTuple):
@@ -67,13 +70,31 @@ def dilated_size(size: int, dilation: int) -> int:
     return (size - 1) * dilation + 1 if size else 0
 
 
+def integer(value: int, name: str, *, minimum: int = 1) -> int:
+    """Checks a number that counts something.
+
+    Raises:
+      ValueError: if `value` is no integer, or below `minimum`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"`{name}` must be an integer; got {value!r}.") from None
+    if number < minimum:
+        raise ValueError(f"`{name}` {_bound(minimum)}; got {value!r}.")
+    return number
+
+
+def _bound(minimum: int) -> str:
+    return {0: "must not be negative", 1: "must be positive"}.get(minimum, f"must be at least {minimum}")
+
+
 def per_axis(value: int | Iterable[int], rank: int, name: str, *, minimum: int = 1) -> Shape:
     """Spreads an integer over `rank` spatial axes, or checks a sequence of that length.
 
     Raises:
-      ValueError: if `value` has another length, an entry that is not an integer, or one below `minimum`.
+      ValueError: if `value` has another length, or an entry that is no integer, below `minimum`, or 2**31 or more.
     """
-    kind = "positive" if minimum == 1 else f"at least {minimum}"
     try:
         entries = tuple(map(operator.index, value)) if isinstance(value, Iterable) else (operator.index(value),) * rank
     except TypeError:
@@ -81,7 +102,9 @@ def per_axis(value: int | Iterable[int], rank: int, name: str, *, minimum: int =
     if len(entries) != rank:
         raise ValueError(f"`{name}` must have one entry per spatial axis, here {rank}; got {value!r}.")
     if any(entry < minimum for entry in entries):
-        raise ValueError(f"`{name}` must be {kind}; got {value!r}.")
+        raise ValueError(f"`{name}` {_bound(minimum)}; got {value!r}.")
+    if any(entry >= _MOST for entry in entries):
+        raise ValueError(f"`{name}` must be below 2**31; got {value!r}.")
     return entries
 
 
@@ -119,7 +142,7 @@ def resolve_padding(
       window_dilation: spacing of the window's taps.
 
     Raises:
-      ValueError: if `padding` is none of these.
+      ValueError: if `padding` is none of these, or an amount is 2**31 or more.
     """
     rank = len(window_shape)
     strides = per_axis(strides, rank, "strides")
@@ -135,9 +158,7 @@ def resolve_padding(
             return tuple((total // 2, total - total // 2) for total in totals)
         raise ValueError(f"`padding` must be one of {', '.join(PADDING_NAMES)}, or integers; got {padding!r}.")
     try:
-        if not isinstance(padding, Iterable):
-            return ((operator.index(padding), operator.index(padding)),) * rank
-        entries = tuple(padding)
+        entries = tuple(padding) if isinstance(padding, Iterable) else (operator.index(padding),) * rank
         pairs = tuple(tuple(map(operator.index, e if isinstance(e, Iterable) else (e, e))) for e in entries)
     except TypeError:
         pairs = ()
@@ -146,7 +167,21 @@ def resolve_padding(
             f"`padding` must be a name, an integer, or for each of the {rank} spatial axes an integer or a (low, high) "
             f"pair; got {padding!r}."
         )
+    if any(abs(amount) >= _MOST for pair in pairs for amount in pair):
+        raise ValueError(f"`padding` must be below 2**31; got {padding!r}.")
     return tuple((low, high) for low, high in pairs)
+
+
+def check_extent(window: Window, input_shape: Shape) -> None:
+    """Checks that the padded input is no larger than anything could hold.
+
+    Raises:
+      ValueError: if it has 2**40 cells or more.
+    """
+    padded = window.padded_shape(input_shape)
+    known = [max(0, size) for size in padded if isinstance(size, int)]  # a size may be left open, for export
+    if math.prod(known) >= _MOST_CELLS:
+        raise ValueError(f"the padded input must have fewer than 2**40 cells; got {padded}.")
 
 
 def resolve_window(
@@ -171,7 +206,8 @@ def resolve_window(
       strict: refuse a stride that leaves trailing cells unread; by default they are left, as in every framework.
 
     Raises:
-      ValueError: if an argument is malformed, the window does not fit, or `strict` finds a remainder.
+      ValueError: if an argument is malformed, the window does not fit, the padded input has 2**40 cells or more, or
+        `strict` finds a remainder.
     """
     rank = len(input_shape)
     shape = per_axis(window_shape, rank, "window_shape")
@@ -180,6 +216,7 @@ def resolve_window(
     taps = per_axis(window_dilation, rank, "window_dilation")
     pads = resolve_padding(padding, input_shape, shape, strides=steps, input_dilation=spacing, window_dilation=taps)
     window = Window(shape, steps, pads, spacing, taps)
+    check_extent(window, input_shape)
     padded = window.padded_shape(input_shape)
     if any(n and size < k for n, size, k in zip(input_shape, padded, window.extent, strict=True)):
         raise ValueError(f"the window must fit into the padded input, {padded}; got a window of {window.extent}.")

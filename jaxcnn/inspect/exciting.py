@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
+from jaxcnn import geometry
 from jaxcnn.inspect.inner import expect_stage, features_at, stage_of, stage_shapes
 from jaxcnn.inspect.scores import Apart, taken_apart
 
@@ -60,7 +61,7 @@ def most_exciting(
     asked = [units] if isinstance(units, int | np.integer) else list(units)
     for unit in asked:
         _expect_unit(unit, channels)
-    if not 1 <= count <= len(images):
+    if not 1 <= geometry.integer(count, "count") <= len(images):
         raise ValueError(f"`count` must be from 1 to {len(images)}, the number of images; got {count}.")
     stage = features_at(model, images, [at], batch_size)[at]
     found = strongest(model, images, at, asked, stage, count)
@@ -152,6 +153,8 @@ def maximise(
     """
     if len(shape) != 3:
         raise ValueError(f"`shape` must be a picture's, (H, W, C); got {shape}.")
+    for name, count in {"steps": steps, "jitter": jitter, "seed": seed}.items():
+        geometry.integer(count, name, minimum=0)
     asked = np.atleast_1d(np.asarray(units))
     dtype = np.float32
     channels = expect_stage(stage_shapes(model, np.zeros((1, *shape), dtype)), at)[-1]

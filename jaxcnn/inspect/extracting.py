@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxcnn import training
+from jaxcnn import geometry, training
 from jaxcnn.data import Augmentation, Scaling, Stream
 from jaxcnn.inspect.scores import taken_apart
 from jaxcnn.inspect.stages import names_stages
@@ -46,7 +46,7 @@ def features(
     """
     if pool not in get_args(Pool):
         raise ValueError(f"`pool` must be one of {', '.join(get_args(Pool))}; got {pool!r}.")
-    size = min(batch_size, max(1, len(images)))
+    size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     first = np.zeros((1, *images.shape[1:]), images.dtype)
     seen = first if augmentation is None else augmentation.center(first)
     there = stages_of(model, scaling(seen))

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
+from jaxcnn import geometry
 from jaxcnn.inspect.rules import with_rules
 from jaxcnn.inspect.scores import expected, logits_of, score_gradient
 
@@ -75,8 +76,10 @@ def smooth_grad(
 
     Source: Smilkov et al. 2017.
     """
-    if samples < 1 or noise < 0:
-        raise ValueError(f"`samples` must be positive and `noise` not negative; got {samples} and {noise}.")
+    geometry.integer(samples, "samples")
+    geometry.integer(seed, "seed", minimum=0)
+    if noise < 0:
+        raise ValueError(f"`noise` must not be negative; got {noise}.")
     apart, x, classes = expected(model, images, targets)
     clean, random = np.asarray(x), np.random.default_rng(seed)
     spread = noise * np.ptp(clean, tuple(range(1, x.ndim)), keepdims=True)
@@ -116,12 +119,11 @@ def integrated_gradients(
       `(N, *spatial, C)`; it sums to the difference of the scores, as `completeness` tells.
 
     Raises:
-      ValueError: if `steps` is not positive, and as in `gradient`.
+      ValueError: if `steps` is no positive integer, and as in `gradient`.
 
     Source: Sundararajan, Taly & Yan 2017.
     """
-    if steps < 1:
-        raise ValueError(f"`steps` must be positive; got {steps}.")
+    geometry.integer(steps, "steps")
     apart, x, classes = expected(model, images, targets)
     start, way = _line(x, baseline)
     total = np.zeros_like(way)

@@ -55,7 +55,7 @@ def occlusion(
     covered = geometry.pool_window(x.shape, window, strides=strides, padding="VALID")
     rows, columns = (np.arange(n) * s for n, s in zip(covered.output_shape(x.shape[1:3]), covered.strides, strict=True))
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
-    size = min(batch_size, len(corners))
+    size = min(geometry.integer(batch_size, "batch_size"), len(corners))
     padded = np.pad(corners, ((0, -len(corners) % size), (0, 0)), "edge").reshape(-1, size, 2)
     cover = np.broadcast_to(np.asarray(fill, x.dtype), (*covered.shape, x.shape[-1]))
     scores = np.asarray if of == "logit" else probabilities_of
@@ -66,7 +66,7 @@ def occlusion(
             left = np.concatenate([scores(_covered_logits(graph, state, image, part, cover)) for part in padded])
             before = image
         drops.append(row[target] - left[: len(corners), target].reshape(len(rows), len(columns)))
-    return np.stack(drops)
+    return np.reshape(drops, (len(x), len(rows), len(columns)))
 
 
 @partial(jax.jit, static_argnums=0)

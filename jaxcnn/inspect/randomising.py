@@ -9,10 +9,10 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn import models
+from jaxcnn import geometry, models
 from jaxcnn.inspect.class_maps import grad_cam
 from jaxcnn.inspect.gradients import by_cell, deconvnet, gradient, guided_backprop, integrated_gradients, smooth_grad
-from jaxcnn.inspect.scores import expected
+from jaxcnn.inspect.scores import expect_some, expected
 from jaxcnn.ops.arrays import choice
 
 Method = Callable[[nnx.Module, Any, Any], Any]
@@ -89,11 +89,12 @@ def randomisation_check(
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
     """
     choice("order", order, ("cascading", "independent"))
-    if groups < 1:
-        raise ValueError(f"`groups` must be positive; got {groups}.")
+    geometry.integer(groups, "groups")
+    geometry.integer(seed, "seed", minimum=0)
     _, x, classes = expected(model, images, targets)
     if x.ndim != 4:
         raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")
+    expect_some(x)
     methods = _applicable(model, x, classes) if methods is None else methods
     names = [row.name for row in models.summary(model, (1, *x.shape[1:])).rows if row.parameters][::-1]
     parts = [part for part in np.array_split(np.array(names, object), min(groups, len(names))) if len(part)]

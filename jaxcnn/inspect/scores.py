@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
+from jaxcnn import geometry
 from jaxcnn.ops.arrays import floating
 from jaxcnn.training.step import at_least_float32
 
@@ -43,13 +44,24 @@ def in_batches(function: Callable[[np.ndarray], Any], images: ArrayLike, size: i
 
     The last batch is filled up with zeros, and what comes of these is cut off.
     """
+    geometry.integer(size, "batch_size")
     every = np.asarray(images)
     parts = []
-    for start in range(0, len(every), size):
+    for start in range(0, max(len(every), 1), size):  # of no images, one batch of filling, for the shapes
         part = every[start : start + size]
         filled = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (every.ndim - 1)])
         parts.append(jax.tree.map(np.asarray, function(filled)))
     return jax.tree.map(lambda *each: np.concatenate(each)[: len(every)], *parts)
+
+
+def expect_some(images: np.ndarray | jax.Array) -> None:
+    """Refuses no images, of which there is no mean.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    if not len(images):
+        raise ValueError(f"`images` must hold at least one; got shape {images.shape}.")
 
 
 def probabilities_of(logits: ArrayLike) -> np.ndarray:

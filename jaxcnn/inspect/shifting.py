@@ -7,7 +7,8 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.scores import expected, in_batches, logits_of, probabilities_of, taken_apart
+from jaxcnn import geometry
+from jaxcnn.inspect.scores import expect_some, expected, in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.ops.arrays import choice
 
 Border = Literal["wrap", "edge", "reflect"]
@@ -76,11 +77,12 @@ def shift_curve(
     choice("axis", axis, ("down", "right"))
     apart, x, classes = expected(model, images, targets)
     _expect_pictures(x)
+    geometry.integer(reach, "reach", minimum=0)
     offsets = np.arange(-reach, reach + 1)
     moves = [(int(d), 0) if axis == "down" else (0, int(d)) for d in offsets]
     everywhere = np.stack([shifted(x, move, border) for move in moves], 1)
     logits = in_batches(partial(logits_of, *apart), everywhere.reshape(-1, *x.shape[1:]), batch_size)
-    shares = probabilities_of(logits).reshape(len(x), len(moves), -1)
+    shares = probabilities_of(logits).reshape(len(x), len(moves), logits.shape[-1])
     held = np.take_along_axis(shares, classes[:, None, None], 2)[..., 0]
     return ShiftCurve(offsets, held, shares.argmax(-1))
 
@@ -117,10 +119,12 @@ def shift_consistency(
 
     Source: Zhang 2019, section 4.
     """
-    if pairs < 1:
-        raise ValueError(f"`pairs` must be positive; got {pairs}.")
+    geometry.integer(pairs, "pairs")
+    geometry.integer(reach, "reach", minimum=0)
+    geometry.integer(seed, "seed", minimum=0)
     x = np.asarray(images)
     _expect_pictures(x)
+    expect_some(x)
     answer = partial(logits_of, *taken_apart(model))
 
     def answers(offset: np.ndarray) -> np.ndarray:

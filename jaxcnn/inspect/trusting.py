@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxcnn import geometry
+
 
 def misclassified(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """The places of the wrong answers, the most confident first.
@@ -46,8 +48,7 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     Source: Guo et al. 2017, equations 2 and 3; Naeini, Cooper & Hauskrecht 2015.
     """
     shares, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if bins < 1:
-        raise ValueError(f"`bins` must be positive; got {bins}.")
+    geometry.integer(bins, "bins")
     _expect_labels(shares, truth)
     if not len(shares):
         raise ValueError(f"`labels` must be one for each of some examples; got {truth.shape}.")

@@ -1,5 +1,6 @@
 """Convolution as a Flax NNX module."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -111,7 +112,9 @@ class Conv(nnx.Module):
         inputs, kernel, bias = dtypes.promote_dtype(arguments, dtype=self.dtype)
         rank = len(self.kernel_size)
         batch = inputs.shape[: max(0, inputs.ndim - rank - 1)]
-        images, padding = self._filled(inputs.reshape(-1, *inputs.shape[len(batch) :]) if len(batch) != 1 else inputs)
+        if len(batch) != 1:
+            inputs = inputs.reshape(math.prod(batch), *inputs.shape[len(batch) :])
+        images, padding = self._filled(inputs)
         outputs = ops.conv(
             images,
             kernel,

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.conv import Rule
 
 COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
@@ -79,7 +79,7 @@ class C3D(Network):
             maps, x = last.and_pool(x, pool)
             yield f"conv{number}_{len(block)}", maps
             yield f"pool{number}", x
-        x = x.reshape(x.shape[0], -1)
+        x = flattened(x)
         yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
         yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))
         yield "head", self.head(x)

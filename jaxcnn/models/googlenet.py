@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
@@ -44,7 +44,7 @@ class AuxiliaryHead(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to logits."""
         x = self.conv(ops.adaptive_avg_pool(x, (4, 4), rule=self.rule))
-        x = self.activation(self.dense(x.reshape(x.shape[0], -1)))
+        x = self.activation(self.dense(flattened(x)))
         return self.head(self.dropout(x))
 
 

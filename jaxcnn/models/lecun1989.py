@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import layers
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
@@ -81,7 +81,7 @@ class LeCun1989(Network):
         yield "h1", (x := self.activation(x + self.h1_bias[...].astype(x.dtype)))
         x = self.h2(_bordered(x))
         yield "h2", (x := self.activation(x + self.h2_bias[...].astype(x.dtype)))
-        yield "h3", (x := self.activation(self.h3(x.reshape(x.shape[0], -1))))
+        yield "h3", (x := self.activation(self.h3(flattened(x))))
         x = self.head(x)
         yield "head", self.activation(x) if self.output == "activated" else x
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import layers
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
@@ -73,6 +73,6 @@ class LeNet5(Network):
         conv2, x = layers.activate_and_pool(self.conv2(x), self.activation, self.pool2)
         yield "conv2", conv2
         yield "pool2", x
-        yield "dense1", (x := self.activation(self.dense1(x.reshape(x.shape[0], -1))))
+        yield "dense1", (x := self.activation(self.dense1(flattened(x))))
         yield "dense2", (x := self.activation(self.dense2(x)))
         yield "head", self.head(x)

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxcnn import layers, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.lecun1989 import fan_in_uniform
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.conv import Rule
 
 # table I of the paper: the maps of S2 that each of the 16 maps of C3 sees
@@ -123,7 +123,7 @@ class LeNet5Of1998(Network):
         """Yields every stage's name and activations."""
         for name in ("c1", "s2", "c3", "s4"):
             yield name, (x := self.activation(getattr(self, name)(x)))
-        x = x.reshape(x.shape[0], -1)
+        x = flattened(x)
         for name in ("c5", "f6"):
             yield name, (x := self.activation(getattr(self, name)(x)))
         distances = jnp.square(x[:, None] - jnp.asarray(glyphs()[: self.num_classes], x.dtype))

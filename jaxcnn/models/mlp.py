@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.conv import Rule
 
 
@@ -53,7 +53,7 @@ class MLP(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
-        x = x.reshape(x.shape[0], -1)
+        x = flattened(x)
         for number, layer in enumerate(self.dense, start=1):
             yield f"dense{number}", (x := self.activation(layer(x)))
         yield "head", self.head(x)

@@ -1,6 +1,7 @@
 """What all networks share: the check of their input, and the capture of their stages."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -78,6 +79,11 @@ class Network(nnx.Module):
             if layer.bias is not None:
                 layer.bias = nnx.Param(jnp.zeros(num_classes, layer.bias.dtype))
             layer.out_features = num_classes
+
+
+def flattened(maps: jax.Array) -> jax.Array:
+    """Each example's values in one axis, `(N, *shape)` to `(N, D)`; also of no examples, where a size of -1 is none."""
+    return maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))
 
 
 def numbers_of(dtype: DTypeLike | None, param_dtype: DTypeLike, rngs: nnx.Rngs, **more: Any) -> dict[str, Any]:

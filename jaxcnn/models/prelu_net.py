@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.conv import Rule
 
 _HE_FAN_IN = nnx.initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal")  # equation 15, with a = 0.25
@@ -79,7 +79,7 @@ class PReLUNet(Network):
             for place, (conv, rectifier) in enumerate(zip(convs, rectifiers, strict=True), start=1):
                 yield f"conv{number}_{place}", (x := rectifier(conv(x)))
         grids = [ops.adaptive_max_pool(x, (n, n), rule=self.rule) for n in (7, 3, 2, 1)]
-        yield "pyramid", (x := jnp.concatenate([grid.reshape(x.shape[0], -1) for grid in grids], -1))
+        yield "pyramid", (x := jnp.concatenate([flattened(grid) for grid in grids], -1))
         for number, (dense, rectifier) in enumerate(zip(self.dense, self.dense_rectifiers, strict=True), start=1):
             yield f"dense{number}", (x := self.dropout(rectifier(dense(x))))
         yield "head", self.head(x)

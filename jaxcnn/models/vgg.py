@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import Rule
 
@@ -97,7 +97,7 @@ class VGG(Network):
             yield f"pool{number}", x
         if self.grid is not None:
             yield "grid", (x := ops.adaptive_avg_pool(x, self.grid, rule=self.rule))
-        x = x.reshape(x.shape[0], -1)
+        x = flattened(x)
         yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
         yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))
         yield "head", self.head(x)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxcnn import geometry
 from jaxcnn.ops import arrays
 from jaxcnn.ops.conv import Rule, conv
+from jaxcnn.ops.pool import subsample
 from jaxcnn.ops.switches import max_pool
 
 # Over the whole field of n cells: y = sum x / n, dx = e / n in every cell; and the largest value, whose error goes to
@@ -229,6 +230,8 @@ def blur_pool(
     geometry.check_field(inputs.shape)
     rank, channels = inputs.ndim - 2, inputs.shape[-1]
     taps = geometry.per_axis(size, rank, "size")
+    if not channels:
+        return subsample(inputs, strides, rule=rule)
     extended = inputs
     for axis, k in enumerate(taps, start=1):
         low, high, cells = k // 2, (k - 1) // 2, np.arange(inputs.shape[axis])

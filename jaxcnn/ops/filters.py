@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxcnn import geometry
+
 
 def as_kernel(filters: ArrayLike, channels: int = 1, dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Makes filters into a kernel that treats every channel alike.
@@ -75,8 +77,7 @@ def box(size: int = 3) -> np.ndarray:
     Raises:
       ValueError: if `size` is not positive.
     """
-    if size < 1:
-        raise ValueError(f"`size` must be positive; got {size}.")
+    size = geometry.integer(size, "size")
     return np.full((size, size), 1 / size**2)
 
 
@@ -90,9 +91,10 @@ def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
     Raises:
       ValueError: if `size` or `sigma` is not positive.
     """
+    size = geometry.integer(size, "size")
     sigma = size / 6 if sigma is None else sigma
-    if size < 1 or sigma <= 0:
-        raise ValueError(f"`size` and `sigma` must be positive; got {size} and {sigma}.")
+    if sigma <= 0:
+        raise ValueError(f"`sigma` must be positive; got {sigma}.")
     offsets = np.arange(size) - (size - 1) / 2
     row = np.exp(-(offsets**2) / (2 * sigma**2))
     return np.outer(row, row) / row.sum() ** 2
@@ -143,9 +145,9 @@ def gabor_bank(
     Source: Daugman 1985; parameters as in Petkov & Kruizinga 1997.
     """
     _check_odd(size)
+    geometry.integer(orientations, "orientations")
     sigma = 0.56 * wavelength if sigma is None else sigma
     for name, value in {
-        "orientations": orientations,
         "wavelength": wavelength,
         "sigma": sigma,
         "aspect": aspect,
@@ -162,5 +164,5 @@ def gabor_bank(
 
 
 def _check_odd(size: int) -> None:
-    if size < 1 or size % 2 == 0:
+    if geometry.integer(size, "size") % 2 == 0:
         raise ValueError(f"`size` must be positive and odd, to have a middle; got {size}.")

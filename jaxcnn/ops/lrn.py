@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcnn import geometry
 from jaxcnn.ops import arrays
 
 Rule = Literal["hand", "autodiff"]
@@ -74,8 +75,9 @@ def local_response_norm(
     """
     arrays.choice("rule", rule, ("hand", "autodiff"))
     (x,) = arrays.floating(x=x)
-    if size < 1 or k <= 0:
-        raise ValueError(f"`size` and `k` must be positive; got {size} and {k}.")
+    size = geometry.integer(size, "size")
+    if k <= 0:
+        raise ValueError(f"`k` must be positive; got {k}.")
     wide = x.astype(arrays.wider(x.dtype, jnp.float32))
     function = _lrn if rule == "hand" else _plain_lrn
     return function(wide, size // 2, (size - 1) // 2, k, alpha, beta).astype(x.dtype)

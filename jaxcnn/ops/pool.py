@@ -29,7 +29,8 @@ def window_sum(inputs: jax.Array, window: Window) -> jax.Array:
     padded = lax.pad(inputs, np.zeros((), inputs.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
     strides = (1, *window.strides, 1)
     if set(window.shape) == {1}:
-        ends = [(n - 1) * s + 1 for n, s in zip(window.output_shape(inputs.shape[1:-1]), window.strides, strict=True)]
+        counts = window.output_shape(inputs.shape[1:-1])
+        ends = [geometry.dilated_size(count, stride) for count, stride in zip(counts, window.strides, strict=True)]
         return lax.slice(padded, (0,) * inputs.ndim, (inputs.shape[0], *ends, inputs.shape[-1]), strides)
     shape, dilation = (1, *window.shape, 1), (1, *window.dilation, 1)
     return lax.reduce_window(

@@ -93,7 +93,7 @@ def _matrix_product(columns: jax.Array, kernel: jax.Array, groups: int, precisio
     """`(N, *output, taps, C)` by `(*window, I, O)`; one product per group."""
     *lead, taps, channels = columns.shape
     inputs, outputs = kernel.shape[-2], kernel.shape[-1] // groups
-    rows = columns.reshape(-1, taps, groups, inputs)
+    rows = columns.reshape(math.prod(lead), taps, groups, inputs)
     matrix = kernel.reshape(taps, inputs, groups, outputs)
     product = jnp.einsum("rtgi,tigo->rgo", rows, matrix, precision=precision, preferred_element_type=element_type)
     return product.reshape(*lead, groups * outputs)
@@ -118,8 +118,8 @@ def _im2col_conv_bwd(window, groups, precision, element_type, residuals, error):
     columns = im2col(inputs.astype(wide), window)
     *lead, taps, channels = columns.shape
     per_group, outputs = kernel.shape[-2], kernel.shape[-1] // groups
-    errors = error.astype(wide).reshape(-1, groups, outputs)
-    rows = columns.reshape(-1, taps, groups, per_group)
+    errors = error.astype(wide).reshape(math.prod(lead), groups, outputs)
+    rows = columns.reshape(math.prod(lead), taps, groups, per_group)
     matrix = kernel.astype(wide).reshape(taps, per_group, groups, outputs)
     kernel_gradient = jnp.einsum("rtgi,rgo->tigo", rows, errors, precision=precision).reshape(kernel.shape)
     column_gradient = jnp.einsum("rgo,tigo->rtgi", errors, matrix, precision=precision)

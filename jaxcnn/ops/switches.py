@@ -169,6 +169,9 @@ def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window
         return jnp.zeros((batch, *sizes, channels), values.dtype)
     if _compiled(method, values, window):
         return compiled.route(values, switches, sizes, window)
+    # the step from the one output that there is leads nowhere: it must not make room for cells beyond the input
+    axes = zip(window.strides, sizes, output, strict=True)
+    window = window._replace(strides=tuple(min(s, max(n, 1)) if count == 1 else s for s, n, count in axes))
     blocks = [-(-n // s) for n, s in zip(sizes, window.strides, strict=True)]
     rank = len(sizes)
     passed = []

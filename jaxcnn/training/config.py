@@ -10,6 +10,7 @@ import jax
 import optax
 import optax.contrib
 
+from jaxcnn import geometry
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.training.step import path_of
 
@@ -89,11 +90,14 @@ class TrainConfig:
         for name in ("milestones", "augment", "freeze", "layer_rates"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))  # JSON has lists only
-        positive = ("epochs", "batch_size", "accumulate", "learning_rate")
-        for name in (*positive, "log_every", "checkpoint_every", "keep_checkpoints"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be positive; got {getattr(self, name)}.")
-        for name in ("warmup_steps", "warmup_epochs", "weight_decay", "seed"):
+        counts = ("epochs", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints")
+        for name in counts:
+            geometry.integer(getattr(self, name), name)
+        for name in ("warmup_steps", "seed"):
+            geometry.integer(getattr(self, name), name, minimum=0)
+        if not self.learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be positive; got {self.learning_rate}.")
+        for name in ("warmup_epochs", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}.")
         for name in ("learning_rate", "weight_decay", "warmup_epochs"):
@@ -108,8 +112,8 @@ class TrainConfig:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must be between 0 and 1; got {self.ema_decay}.")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"`patience` must be positive; got {self.patience}.")
+        if self.patience is not None:
+            geometry.integer(self.patience, "patience")
         if self.batch_size % self.accumulate:
             raise ValueError(f"`accumulate` must divide the batch of {self.batch_size}; got {self.accumulate}.")
         Augmentation(self.augment)

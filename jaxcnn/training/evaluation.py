@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxcnn import geometry
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch, eval_batches
 from jaxcnn.data.dataset import Dataset, Scaling
@@ -174,7 +175,7 @@ def predict(
     Returns:
       `(N, classes)` float32.
     """
-    size = min(batch_size, max(1, len(images)))
+    size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation))
     return np.concatenate(answers) if answers else np.zeros((0, 0), np.float32)
 

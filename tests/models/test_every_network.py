@@ -65,6 +65,16 @@ def off_zero(params, random):
     return jax.tree.map(lambda p: jnp.asarray(noisy(p)), params)
 
 
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+def test_it_takes_no_images(name, random):
+    def logits(inputs):
+        model = build(name)
+        model.eval()
+        return model(inputs)
+
+    assert jax.eval_shape(logits, examples(name, random, 0)).shape == (0, CLASSES)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_it_computes_learns_and_compiles_once(name, random):
     model, inputs = build(name), examples(name, random)
