@@ -169,6 +169,17 @@ def test_a_kernel_of_many_taps(random):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-3), found, expected)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("options", [{}, {"strides": 2, "kernel_dilation": 2, "padding": ((1, 2),)}])
+def test_one_axis_has_the_gradients_of_the_oracle(float64, random, flip, options):
+    """In one axis the kernel gradient is a matrix product for each tap."""
+    options = options | {"flip_kernel": flip}
+    x, w, error, plain = problem(random, 3, options, sizes=(9,))
+    expected = oracles.conv(x, w, error, *plain)
+    for found, value in zip(value_and_gradients(x, w, error, **options), expected, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-10, atol=1e-12)
+
+
 def test_flip_is_the_convolution_of_signal_processing(random):
     x, w = random.normal(size=9).astype(np.float32), random.normal(size=4).astype(np.float32)
     y = ops.conv(x[None, :, None], w[:, None, None], padding=3, flip_kernel=True)

@@ -77,6 +77,27 @@ def test_parts_of_a_batch_are_the_batch(small):
         assert row["accuracy"] == other["accuracy"]
 
 
+def test_each_part_moves_the_statistics_of_batch_norm(small):
+    """They are those of the parts one after the other: momentum 0.9 (Flax has 0.99), biased variances."""
+    train, parts = small.noise(6), 3
+    config = dataclasses.replace(CONFIG, epochs=1, learning_rate=1e-30, accumulate=parts)
+    model = small.Convolutional(nnx.Rngs(0))
+    before = small.everything(small.Convolutional(nnx.Rngs(0)))
+    result = training.fit(model, train, None, config, observer=None)
+    after = small.everything(model)
+    order = train_batch(train, 6, config.seed, 0).ids
+    graph, state = nnx.split(small.Convolutional(nnx.Rngs(0)))
+    twin = nnx.merge(graph, state)
+    twin.train()
+    for part in np.split(np.asarray(order), parts):
+        twin(result.scaling(train.images[part]))
+    expected = small.everything(twin)
+    moved = [path for path in before if not np.array_equal(before[path], after[path])]
+    assert len(moved) == 2, "mean and variance of the one norm"
+    for path in moved:
+        np.testing.assert_allclose(after[path], expected[path], rtol=1e-5, atol=1e-7)
+
+
 def test_waiting_ends_after_patience_and_the_best_comes_back(small, tmp_path):
     """On noise the held-out loss soon rises."""
     config = dataclasses.replace(CONFIG, epochs=60, learning_rate=0.5, monitor="loss", patience=2, schedule="constant")
