@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import data, models, training
+from jaxcnn.data.batches import train_batch
 from jaxcnn.training.best import Best
 from jaxcnn.training.config import frozen_paths, make_schedule
 
@@ -86,9 +87,7 @@ def test_each_part_moves_the_statistics_of_batch_norm(small):
     result = training.fit(model, train, None, config, observer=None)
     after = small.everything(model)
     order = train_batch(train, 6, config.seed, 0).ids
-    graph, state = nnx.split(small.Convolutional(nnx.Rngs(0)))
-    twin = nnx.merge(graph, state)
-    twin.train()
+    twin = small.Convolutional(nnx.Rngs(0))
     for part in np.split(np.asarray(order), parts):
         twin(result.scaling(train.images[part]))
     expected = small.everything(twin)
