@@ -18,7 +18,7 @@ class Convert:
     """Convert weights: a run folder or file, from other libraries' names and layouts or to them."""
 
     source: tyro.conf.Positional[Path]
-    """Run folder, or file: .safetensors, .npz, and with PyTorch .pt, .pth, .th."""
+    """Run folder, or file: .safetensors, .npz, and with PyTorch .pt, .pth, .th, .pth.tar, .ckpt, .bin."""
     out: tyro.conf.Positional[Path]
     """File to write; its suffix decides the format."""
     to: Literal["jaxcnn", "torchvision", "timm", "cifar", "cifar_fc", "cifar_linear", "flax", "pytorch"] | None = None
@@ -27,6 +27,8 @@ class Convert:
     """Network, by its name in `jaxcnn models`, where the source does not tell."""
     model_options: tuple[str, ...] = ()
     """Arguments of that network, as in: --model-options num_classes=7 shortcut=B."""
+    part: str | None = None
+    """Where in the source the weights are, as in: --part model_ema; by default those that were trained."""
 
     def __call__(self) -> None:
         """Prints what was read and written."""
@@ -40,8 +42,10 @@ class Convert:
             options = parse_options(self.model_options)
             sizes = {key: options.pop(key) for key in ("num_classes", "in_features") if key in options}
             config = {"name": self.model, **sizes, "options": options}
-        model, config, report = open_stored(read_any(self.source), config=config)
+        model, config, report = open_stored(read_any(self.source), config=config, part=self.part)
         weights.save(model, self.out, config=config, scheme=self.to)
         print(f"read {self.source}: {config['name']}, {report.scheme} names, {report.counts()}")
+        for line in (*report.source(), *(f"passed over: {name}" for name in report.passed_over)):
+            print(f"  {line}")
         written = weights.load(model, self.out)  # which proves the file
         print(f"wrote {self.out}: {self.to or written.scheme} names, {len(written.matched)} arrays")

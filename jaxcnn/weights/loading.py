@@ -1,7 +1,6 @@
 """Weights into a network: all of them or, unless asked otherwise, none."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -9,14 +8,14 @@ import numpy as np
 from flax import nnx
 
 from jaxcnn.weights.files import Stored, check_real
-from jaxcnn.weights.layouts import Entry
+from jaxcnn.weights.parts import Choice, canonical, choices, few, part_of, summary, under
 from jaxcnn.weights.runs import read_any
 from jaxcnn.weights.schemes import SCHEMES, entries, leaves, objection, shape_of
 
-_NAMED = 3  # of each kind, in an error
-# what checkpoints hold beside weights
-_IGNORED = ("num_batches_tracked", "step")
-_IGNORED_GROUPS = ("opt_state", "optimizer")
+# what checkpoints hold beside weights: PyTorch's count of batches, which is not told of, and what is
+_COUNTED = ("num_batches_tracked",)
+_BESIDE = ("step", "n_averaged", "initted")
+_BESIDE_GROUPS = ("opt_state", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +28,9 @@ class Report:
     missing: tuple[str, ...] = ()  # names that the network asks for and the file has not
     unexpected: tuple[str, ...] = ()  # names that the file has and the network does not know
     wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()  # name, shape in the file, shape wanted
+    part: str = ""  # where in the file the weights are, as "state_dict"; names are those below
+    other_parts: tuple[str, ...] = ()  # where it holds weights of such a network too; `load(..., part=)` takes them
+    passed_over: tuple[str, ...] = ()  # what else it holds
 
     @property
     def complete(self) -> bool:
@@ -46,9 +48,15 @@ class Report:
         rows += [("missing", name, "") for name in self.missing]
         rows += [("unexpected", name, "") for name in self.unexpected]
         rows += [("wrong shape", name, f"{found}, wanted {wanted}") for name, found, wanted in self.wrong_shape]
+        rows += [("passed over", name, "") for name in self.passed_over]
         wide = max(len(name) for _, name, _ in rows)
         lines = [f"{kind:11s}  {name:{wide}s}  {path}".rstrip() for kind, name, path in rows]
-        return "\n".join([f"{self.file}, {self.scheme} names: {self.counts()}", *lines])
+        return "\n".join([f"{self.file}, {self.scheme} names: {self.counts()}", *self.source(), *lines])
+
+    def source(self) -> list[str]:
+        """Which part of the file was taken and which might have been, in lines; none where there was no choice."""
+        lines = [f"taken: {self.part}"] if self.part else []
+        return lines + [f"there too, for part={part!r}: weights of such a network" for part in self.other_parts]
 
     def counts(self) -> str:
         """How many of each kind, in words."""
@@ -56,42 +64,46 @@ class Report:
         return ", ".join([f"{len(self.matched)} matched", *problems])
 
 
-def load(model: nnx.Module, file: str | Path, *, strict: bool = True) -> Report:
+def load(model: nnx.Module, file: str | Path, *, strict: bool = True, part: str | None = None) -> Report:
     """Gives a network the weights of a file, whose naming scheme is found out.
 
     Args:
       model: the network; it is left as it was if anything is wrong.
       file: `.safetensors`, `.npz`, a run folder; or with PyTorch installed `.pt`, `.pth`, `.th`, of which only tensors
-        are read. Nothing that a file says is ever run.
+        are read. Nothing that a file says is ever run. `.pth.tar`, `.ckpt` and `.bin` are read as what they are.
       strict: whether to refuse a file that does not match the network in every weight. Without it, weights that match
         are loaded and the others stay, as for another head.
+      part: where in the file the weights are, as `"model_ema"`. By default they are looked for under whatever a
+        training program wrapped them in; of several such parts that fit as well, averaged ones come last.
 
     Returns:
-      What was matched, missing, unexpected, and of wrong shape.
+      What was matched, missing, unexpected, and of wrong shape; which part was taken, and what was passed over.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, holds no weights of such a network, or does not match it.
+      ValueError: if it is damaged, holds no weights of such a network or not in that part, or does not match it.
       ImportError: if it needs PyTorch, which is not installed.
     """
-    return put(model, read_any(file), strict=strict)
+    return put(model, read_any(file), strict=strict, part=part)
 
 
-def put(model: nnx.Module, stored: Stored, *, strict: bool = True) -> Report:
+def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | None = None) -> Report:
     """As `load`, of a file that has been read."""
-    scheme, wanted = _recognise(model, stored)
-    names = {_canonical(name): name for name in stored.arrays}
+    taken, others = _choose(model, stored, part)
+    scheme, wanted = taken.scheme, entries(model, taken.scheme) or []
+    here = part_of(stored.arrays, taken.label)
+    names = {canonical(name): name for name in reversed(here.arrays)}  # of two that mean the same the first
     ours, ready = leaves(model), {}
     matched, missing, wrong, used = [], [], [], set()
     for entry in wanted:
-        name = names.get(_canonical(entry.name))
-        less = None if entry.less is None else names.get(_canonical(entry.less))
+        name = names.get(canonical(entry.name))
+        less = None if entry.less is None else names.get(canonical(entry.less))
         used |= {name, less}
         if name is None:
             missing.append(entry.name)
             continue
-        array, expected = stored.arrays[name], shape_of(entry, ours[entry.path])
-        bias = None if less is None else stored.arrays[less]
+        array, expected = here.arrays[name], shape_of(entry, ours[entry.path])
+        bias = None if less is None else here.arrays[less]
         if array.shape != expected:
             wrong.append((name, array.shape, expected))
         elif less is not None and bias is not None and bias.shape != expected:
@@ -103,27 +115,39 @@ def put(model: nnx.Module, stored: Stored, *, strict: bool = True) -> Report:
                 array = array.astype(np.float32) - bias.astype(np.float32)
             ready[entry.path] = entry.layout.read(array)
             matched.append((name, entry.path))
-    unexpected = [name for name in stored.arrays if name not in used and not _ignored(_canonical(name))]
-    report = Report(stored.path, scheme, tuple(matched), tuple(missing), tuple(unexpected), tuple(wrong))
+    left = [name for name in here.arrays if name not in used and not canonical(name).endswith(_COUNTED)]
+    unexpected = [name for name in left if not _is_beside(canonical(name))]
+    beside = [*summary([name for name in left if name not in unexpected], ""), *summary(here.beside, taken.label)]
+    report = Report(
+        *(stored.path, scheme, tuple(matched), tuple(missing), tuple(unexpected), tuple(wrong)),
+        part=canonical(taken.label),
+        other_parts=others,
+        passed_over=(*beside, *stored.others),
+    )
     if strict:
         _check_complete(model, report)
     _update(model, {path: _like(array, ours[path]) for path, array in ready.items()})
     return report
 
 
-def _recognise(model: nnx.Module, stored: Stored) -> tuple[str, list[Entry]]:
-    """The scheme that shares most names with the file."""
-    there = {_canonical(name) for name in stored.arrays}
+def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice, tuple[str, ...]]:
+    """The part and the scheme in which the file has most of the network's weights, and other parts that have them."""
     known = {scheme: found for scheme in SCHEMES if (found := entries(model, scheme)) is not None}
-    shared = {scheme: sum(_canonical(e.name) in there for e in found) for scheme, found in known.items()}
-    best = max(shared, key=lambda scheme: shared[scheme])  # of equals the first
-    if not shared[best]:
+    ours = leaves(model)
+    wanted = {scheme: {canonical(e.name): shape_of(e, ours[e.path]) for e in found} for scheme, found in known.items()}
+    found = choices(stored.arrays, wanted)
+    if not found:
         first = next(iter(stored.arrays))
         raise ValueError(
             f"{stored.path} must hold weights of a {type(model).__name__}; "
-            f"none of its {len(there)} names is one of that network's, the first is {first}."
+            f"none of its {len(stored.arrays)} names is one of that network's, the first is {first}."
         )
-    return best, known[best]
+    labels = dict.fromkeys(canonical(choice.label) for choice in found if choice.most or choice is found[0])
+    taken = next((choice for choice in found if under(choice.label, part)), None)
+    if taken is None:
+        there = few(map(repr, labels))
+        raise ValueError(f"`part` must be one in which {stored.path} has such weights, {there}; got {part!r}.")
+    return taken, tuple(label for label in labels if label != canonical(taken.label))
 
 
 def _check_complete(model: nnx.Module, report: Report) -> None:
@@ -131,23 +155,14 @@ def _check_complete(model: nnx.Module, report: Report) -> None:
     if found is not None and report.complete:
         raise ValueError(f"{report.file} has {report.scheme} weights, for which {found}.")
     if not report.complete:
-        parts = "; ".join(f"{kind}: {_few(names)}" for kind, names in report.problems().items())
+        parts = "; ".join(f"{kind}: {few(names)}" for kind, names in report.problems().items())
         raise ValueError(
             f"{report.file} must match the {type(model).__name__} in every weight, unless strict=False; {parts}."
         )
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def _canonical(name: str) -> str:
-    return name.replace("/", ".")
-
-
-def _ignored(name: str) -> bool:
-    return name.rpartition(".")[2] in _IGNORED or name.partition(".")[0] in _IGNORED_GROUPS
+def _is_beside(name: str) -> bool:
+    return name.rpartition(".")[2] in _BESIDE or name.partition(".")[0] in _BESIDE_GROUPS
 
 
 def _like(array: np.ndarray, leaf: jax.Array) -> jax.Array:

@@ -11,22 +11,30 @@ from flax import nnx
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.weights.files import Stored
 from jaxcnn.weights.loading import Report, put
+from jaxcnn.weights.parts import canonical, holders, part_of, under
 from jaxcnn.weights.runs import abstract, fill, read_any
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+# a name by which each kind of network is looked for
+_MARKS = ("inception3a.branch1.conv.weight", "features.0.weight", "layer1.0.conv1.weight")
+_FLAX_MARK = r"params\.\w*ResNetBlock_\d+\.Conv_0\.kernel"
 
 # what torchvision's and Flax's networks for ImageNet were trained on, and what torchvision's GoogLeNet was
 _IMAGENET_SCALING = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "unit": 255.0}
 _HALF_SCALING = {"mean": [0.5] * 3, "std": [0.5] * 3, "unit": 255.0}
 
 
-def open_model(file: str | Path, *, rngs: nnx.Rngs | None = None) -> tuple[nnx.Module, dict[str, Any]]:
+def open_model(
+    file: str | Path, *, rngs: nnx.Rngs | None = None, part: str | None = None
+) -> tuple[nnx.Module, dict[str, Any]]:
     """Builds the network that a file of weights is of, and gives it these.
 
     Args:
       file: as in `load`. A file that `save` or a training wrote says what it is of; of others, the networks of
         torchvision, timm's ResNets, ResNets for CIFAR and those of Flax's example are known by names and shapes.
       rngs: random streams, for dropout in further training.
+      part: where in the file the weights are, as in `load`.
 
     Returns:
       The network, in evaluation mode, and its configuration: `name`, `num_classes`, `in_features` and `options`, as
@@ -37,21 +45,26 @@ def open_model(file: str | Path, *, rngs: nnx.Rngs | None = None) -> tuple[nnx.M
       ValueError: if it is damaged, or of no network that is known.
       ImportError: if it needs PyTorch, which is not installed.
     """
-    model, config, _ = open_stored(read_any(file), rngs)
+    model, config, _ = open_stored(read_any(file), rngs, part=part)
     return model, config
 
 
 def open_stored(
-    stored: Stored, rngs: nnx.Rngs | None = None, config: dict[str, Any] | None = None
+    stored: Stored,
+    rngs: nnx.Rngs | None = None,
+    config: dict[str, Any] | None = None,
+    part: str | None = None,
 ) -> tuple[nnx.Module, dict[str, Any], Report]:
     """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
-    config = config or stored.config or recognise(stored)
+    config = config or stored.config
+    if config is None:
+        part, config = _recognised(stored, part)
     try:
         model = abstract(config)
     except Exception as error:  # whatever a constructor makes of values that nobody checked
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ValueError(f"{stored.path} must tell of a network that can be built; {reason}.") from None
-    report = put(model, stored)  # before anything as large as the network is allocated
+    report = put(model, stored, part=part)  # before anything as large as the network is allocated
     fill(model, nnx.Rngs(0) if rngs is None else rngs)
     model.eval()
     return model, config, report
@@ -63,15 +76,25 @@ def recognise(stored: Stored) -> dict[str, Any]:
     Raises:
       ValueError: if it is none that is known.
     """
-    shapes = {name.replace("/", "."): array.shape for name, array in stored.arrays.items()}
-    try:
+    return _recognised(stored, None)[1]
+
+
+def _recognised(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
+    """Where in a file a known network's weights are, and its configuration."""
+    for label in holders(stored.arrays, lambda name: name in _MARKS or re.fullmatch(_FLAX_MARK, name) is not None):
+        if not under(label, part):
+            continue
+        shapes = {canonical(name): array.shape for name, array in part_of(stored.arrays, label).arrays.items()}
         for reader in (_inception, _plain, _residual, _flax):
-            if (config := reader(shapes)) is not None:
-                return config
-    except (KeyError, IndexError, ValueError, StopIteration):  # names of the kind, but not all, or of other shapes
-        pass
+            try:
+                config = reader(shapes)
+            except (KeyError, IndexError, ValueError, StopIteration):  # names of the kind, but not all, or other shapes
+                continue
+            if config is not None:
+                return label, config
+    where = "" if part is None else f" in {part}"
     raise ValueError(
-        f"{stored.path} must tell of its network, or be of one that is known by its names; "
+        f"{stored.path} must tell of its network, or be{where} of one that is known by its names; "
         f"its names begin with {next(iter(stored.arrays))}."
     )
 
@@ -119,7 +142,7 @@ def _residual(shapes: Shapes) -> dict[str, Any] | None:
 
 
 def _flax(shapes: Shapes) -> dict[str, Any] | None:
-    blocks = [name for name in shapes if re.fullmatch(r"params\.\w*ResNetBlock_\d+\.Conv_0\.kernel", name)]
+    blocks = [name for name in shapes if re.fullmatch(_FLAX_MARK, name)]
     if not blocks:
         return None
     widths = Counter(shapes[name][-1] for name in blocks)
