@@ -5,6 +5,25 @@ from torch import nn
 from torch.nn import functional as F
 
 
+class LeNet(nn.Module):
+    """The network of PyTorch's tutorials; with `padding=2` for digits of 28x28."""
+
+    def __init__(self, num_classes=10, channels=3, padding=0):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 6, 5, padding=padding)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, num_classes)
+
+    def forward(self, x):
+        x = self.pool(F.relu(self.conv1(x)))
+        x = self.pool(F.relu(self.conv2(x)))
+        x = torch.flatten(x, 1)
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+
+
 class AlexNet(nn.Module):
     """torchvision's AlexNet; `hidden` narrows its dense layers."""
 

@@ -21,8 +21,24 @@ class Convert:
     """Run folder, or file: .safetensors, .npz, and with PyTorch .pt, .pth, .th, .pth.tar, .ckpt, .bin."""
     out: tyro.conf.Positional[Path]
     """File to write; its suffix decides the format."""
-    to: Literal["jaxcnn", "torchvision", "timm", "cifar", "cifar_fc", "cifar_linear", "flax", "pytorch"] | None = None
-    """Whose names and layouts; default ours, and in a PyTorch file torchvision's where it has the network."""
+    to: (
+        Literal[
+            "jaxcnn",
+            "torchvision",
+            "timm",
+            "cifar",
+            "cifar_fc",
+            "cifar_linear",
+            "tutorial",
+            "features",
+            "features_flatten",
+            "sequential",
+            "flax",
+            "pytorch",
+        ]
+        | None
+    ) = None
+    """Whose names and layouts; default ours, and in a PyTorch file those of weights.to_torch where they say it all."""
     model: str | None = None
     """Network, by its name in `jaxcnn models`, where the source does not tell."""
     model_options: tuple[str, ...] = ()

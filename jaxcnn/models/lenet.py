@@ -25,20 +25,21 @@ class LeNet5(Network):
 
     Against 1998 (`lenet5_1998`), every map of conv2 sees all six maps, pooling has no parameters, and the output is a
     softmax's logits instead of radial basis functions. The 28x28 digits get the border of 2 that the paper's 32x32
-    field had.
+    field had; without it, pictures are 32x32 themselves, as in PyTorch's tutorials, and parameters are the same.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
       pool: `"max"`, or `"average"` as in 1998.
       activation: `"relu"`, or `"tanh"` as in 1998; any name of `layers.Activation`.
+      border: cells round the image, which has the rest of the field of 32x32.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` for the hand-written gradients, `"autodiff"` for JAX's own.
       rngs: random streams, of which `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
 
     Raises:
-      ValueError: if `pool` or `activation` is unknown.
+      ValueError: if `pool` or `activation` is unknown, or `border` leaves nothing of the field.
     """
 
     def __init__(
@@ -48,14 +49,17 @@ class LeNet5(Network):
         *,
         pool: Literal["max", "average"] = "max",
         activation: str = "relu",
+        border: int = 2,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
         choice("pool", pool, tuple(POOLS))
+        if border not in range(16):
+            raise ValueError(f"`border` must be at least 0 and less than half of 32; got {border}.")
         numbers = numbers_of(dtype, param_dtype, rngs)
-        self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
+        self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=border, rule=rule, **numbers)
         self.pool1 = POOLS[pool](2, rule=rule)
         self.conv2 = layers.Conv(6, 16, (5, 5), padding="VALID", rule=rule, **numbers)
         self.pool2 = POOLS[pool](2, rule=rule)
@@ -63,7 +67,7 @@ class LeNet5(Network):
         self.dense2 = nnx.Linear(120, 84, **numbers)
         self.head = nnx.Linear(84, num_classes, **numbers)
         self.activation = layers.Activation(activation, rule=rule)
-        self.input_shape = (28, 28, in_features)
+        self.input_shape = (32 - 2 * border, 32 - 2 * border, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""

@@ -36,6 +36,20 @@ def residual(model: nnx.Module, head: str, shortcut: str) -> Names | None:
     return names
 
 
+def lenet(model: nnx.Module, names: tuple[str, ...]) -> Names | None:
+    """The names of LeNet-5 in PyTorch, in the order of its layers."""
+    ours = ("conv1", "conv2", "dense1", "dense2", "head")
+    return dict(zip(ours, names, strict=True)) if isinstance(model, models.LeNet5) else None
+
+
+def tutorial(model: nnx.Module) -> Names | None:
+    """The names that PyTorch's tutorials give to LeNet-5 and to multilayer perceptrons."""
+    if isinstance(model, models.MLP):
+        paths = [*(f"dense/{i}" for i in range(len(model.dense))), "head"]
+        return {path: f"fc{number}" for number, path in enumerate(paths, start=1)}
+    return lenet(model, ("conv1", "conv2", "fc1", "fc2", "fc3"))
+
+
 def flax(model: nnx.Module) -> Names | None:
     """The names in Flax's ImageNet example, whose blocks are numbered through all stages."""
     if not isinstance(model, models.ResNet) or not is_residual(model):
@@ -103,6 +117,13 @@ MODULES: dict[str, Callable[[nnx.Module], Names | None]] = {
     "cifar": lambda model: residual(model, "linear", "shortcut"),
     "cifar_fc": lambda model: residual(model, "fc", "shortcut"),
     "cifar_linear": lambda model: residual(model, "linear", "downsample"),
+    "tutorial": tutorial,
+    # LeNet-5 of two parts, flattened between or at the beginning of the second, and of one
+    "features": lambda model: lenet(model, ("features.0", "features.3", *(f"classifier.{i}" for i in (0, 2, 4)))),
+    "features_flatten": lambda model: lenet(
+        model, ("features.0", "features.3", *(f"classifier.{i}" for i in (1, 3, 5)))
+    ),
+    "sequential": lambda model: lenet(model, ("0", "3", "7", "9", "11")),
     "flax": flax,
     "pytorch": by_path,
 }

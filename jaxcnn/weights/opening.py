@@ -17,7 +17,7 @@ from jaxcnn.weights.runs import abstract, fill, read_any
 Shapes = Mapping[str, tuple[int, ...]]
 
 # a name by which each kind of network is looked for
-_MARKS = ("inception3a.branch1.conv.weight", "features.0.weight", "layer1.0.conv1.weight")
+_MARKS = ("inception3a.branch1.conv.weight", "features.0.weight", "layer1.0.conv1.weight", "fc3.weight")
 _FLAX_MARK = r"params\.\w*ResNetBlock_\d+\.Conv_0\.kernel"
 
 # what torchvision's and Flax's networks for ImageNet were trained on, and what torchvision's GoogLeNet was
@@ -32,7 +32,8 @@ def open_model(
 
     Args:
       file: as in `load`. A file that `save` or a training wrote says what it is of; of others, the networks of
-        torchvision, timm's ResNets, ResNets for CIFAR and those of Flax's example are known by names and shapes.
+        torchvision, timm's ResNets, ResNets for CIFAR, the LeNet-5 of PyTorch's tutorials (whose pictures are 32x32,
+        without a border) and those of Flax's example are known by names and shapes.
       rngs: random streams, for dropout in further training.
       part: where in the file the weights are, as in `load`.
 
@@ -85,7 +86,7 @@ def _recognised(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
         if not under(label, part):
             continue
         shapes = {canonical(name): array.shape for name, array in part_of(stored.arrays, label).arrays.items()}
-        for reader in (_inception, _plain, _residual, _flax):
+        for reader in (_inception, _plain, _residual, _tutorial, _flax):
             try:
                 config = reader(shapes)
             except (KeyError, IndexError, ValueError, StopIteration):  # names of the kind, but not all, or other shapes
@@ -139,6 +140,15 @@ def _residual(shapes: Shapes) -> dict[str, Any] | None:
     head = next(shapes[name] for name in ("fc.weight", "linear.weight") if name in shapes)
     projected = any(".downsample." in name or ".shortcut." in name for name in shapes)
     return _by_depth(counts, bottleneck, head[0], shapes["conv1.weight"], projected)
+
+
+def _tutorial(shapes: Shapes) -> dict[str, Any] | None:
+    """LeNet-5 as PyTorch's tutorials have it: the pictures fill its field."""
+    channels, classes = shapes["conv1.weight"][1], shapes["fc3.weight"][0]
+    wanted = {"conv1": (6, channels, 5, 5), "conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120)}
+    if any(shapes[f"{name}.weight"] != shape for name, shape in wanted.items()):
+        return None
+    return _config("lenet5", classes, channels, 32, None, border=0)
 
 
 def _flax(shapes: Shapes) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from jaxcnn import models
 from jaxcnn.weights.files import PYTORCH, known_suffix, write
 from jaxcnn.weights.runs import abstract
 from jaxcnn.weights.schemes import entries, leaves, objection
@@ -27,8 +28,8 @@ def save(
       config: what `open_model` needs to build the network again: `name`, `num_classes`, `in_features` and `options`, as
         `models.create` takes them. It goes into the metadata as JSON, with whatever else it has, as `classes` and
         `scaling`; a PyTorch file has no place for it.
-      scheme: whose names and layouts, of `SCHEMES`; by default ours, and in a PyTorch file the first of torchvision's
-        and `"pytorch"` that has names for the network.
+      scheme: whose names and layouts, of `SCHEMES`; by default ours, and in a PyTorch file those of `to_torch`, or
+        `"pytorch"` where that has none or `open_model` would take them for those of another network.
 
     Returns:
       The file.
@@ -40,7 +41,7 @@ def save(
     file = Path(file)
     in_pytorch = known_suffix(file) in PYTORCH
     if scheme is None:
-        scheme = "jaxcnn" if not in_pytorch else "pytorch" if _why_not(model, "torchvision") else "torchvision"
+        scheme = "jaxcnn" if not in_pytorch else _for_pytorch(model)
     if config is not None:
         config = dict(config)
         _check_config(model, config)
@@ -49,13 +50,15 @@ def save(
     return file
 
 
-def to_torch(model: nnx.Module, scheme: str = "torchvision") -> dict[str, np.ndarray]:
+def to_torch(model: nnx.Module, scheme: str | None = None) -> dict[str, np.ndarray]:
     """A network's weights under another library's names and in its layouts, the reverse of `load`.
 
     Args:
       model: the network.
       scheme: `"torchvision"`, `"timm"`, `"cifar"` (`linear` and `shortcut`; `"cifar_fc"`, `"cifar_linear"` with one of
-        them), `"pytorch"` (our paths with dots, PyTorch's layouts, for a network of one's own), `"flax"`, `"jaxcnn"`.
+        them), `"tutorial"` (`conv1` to `fc3`, for LeNet-5 and perceptrons), `"features"`, `"features_flatten"` and
+        `"sequential"` (LeNet-5 in `Sequential`s), `"pytorch"` (our paths with dots, PyTorch's layouts, for a network of
+        one's own), `"flax"`, `"jaxcnn"`. By default torchvision's, and the tutorials' for networks that it has not.
 
     Returns:
       Arrays by name. `torch.from_numpy` makes tensors of them, which `load_state_dict` takes.
@@ -63,6 +66,8 @@ def to_torch(model: nnx.Module, scheme: str = "torchvision") -> dict[str, np.nda
     Raises:
       ValueError: if the scheme is unknown, has no names for the network, or names one that computes something else.
     """
+    if scheme is None:
+        scheme = "torchvision" if entries(model, "tutorial") is None else "tutorial"
     reason = _why_not(model, scheme)
     if reason is not None:
         raise ValueError(f"`scheme` {scheme!r} must have names for the network; {reason}.")
@@ -75,6 +80,13 @@ def to_torch(model: nnx.Module, scheme: str = "torchvision") -> dict[str, np.nda
         if entry.name.endswith(".running_mean"):  # PyTorch counts, and asks for the count
             arrays[entry.name.removesuffix("running_mean") + "num_batches_tracked"] = np.array(0)
     return arrays
+
+
+def _for_pytorch(model: nnx.Module) -> str:
+    """The scheme of a PyTorch file, which says no more of its network than names."""
+    bordered = isinstance(model, models.LeNet5) and model.input_shape[0] != 32
+    known = ("torchvision", "pytorch") if bordered else ("torchvision", "tutorial")
+    return next((scheme for scheme in known if _why_not(model, scheme) is None), "pytorch")
 
 
 def _why_not(model: nnx.Module, scheme: str) -> str | None:

@@ -124,6 +124,15 @@ def test_lenet5_is_the_composition_of_its_layers(random):
     np.testing.assert_allclose(model(images), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("border", [0, 1, 2])
+def test_lenet5_s_border_is_what_is_round_the_image(random, border):
+    images = digits_like(random)
+    wide = jnp.pad(images, ((0, 0), (2 - border, 2 - border), (2 - border, 2 - border), (0, 0)))
+    with_border = models.LeNet5(border=border, rngs=nnx.Rngs(0))
+    assert with_border.input_shape == (32 - 2 * border, 32 - 2 * border, 1)
+    np.testing.assert_allclose(with_border(wide), models.LeNet5(rngs=nnx.Rngs(0))(images), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("options", [{}, {"pool": "average", "activation": "tanh"}], ids=str)
 def test_both_rules_give_the_same_gradient(random, options):
     images = digits_like(random, 4)
@@ -188,6 +197,8 @@ def test_images_of_another_shape_are_refused(name, network, shape):
         ("lenet5", {"pool": "mean"}, "`pool` must be one of 'max', 'average'; got 'mean'."),
         ("lenet5", {"activation": "gelu"}, "'tanh', 'scaled_tanh'; got 'gelu'."),
         ("mlp", {"activation": 3}, "'tanh', 'scaled_tanh'; got 3."),
+        ("lenet5", {"border": 16}, "`border` must be at least 0 and less than half of 32; got 16."),
+        ("lenet5", {"border": 0.5}, "`border` must be at least 0 and less than half of 32; got 0.5."),
         ("lenet5", {"depth": 3, "width": 2}, "got depth, width."),
         ("mlp", {"pool": "max"}, "got pool."),
         ("alexnet", {"image_size": 28}, "`image_size` must be at least 64; got 28."),
@@ -209,7 +220,7 @@ def test_unknown_names_and_options_are_answered_with_the_known_ones(name, option
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("lenet5", "activation, dtype, param_dtype, pool, rule"), ("mlp", "hidden")]
+    ("name", "known"), [("lenet5", "activation, border, dtype, param_dtype, pool, rule"), ("mlp", "hidden")]
 )
 def test_the_known_options_are_listed(name, known):
     with pytest.raises(ValueError, match=known):

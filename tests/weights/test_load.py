@@ -49,7 +49,19 @@ def test_the_metadata_is_json_that_any_reader_sees(thin, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["alexnet", "c3d", "lecun1989", "lenet5_1998", "mlp", "plain20", "prelu_net", "resnet18", "tdnn", "vgg11_bn"],
+    [
+        "alexnet",
+        "c3d",
+        "lecun1989",
+        "lenet5",
+        "lenet5_1998",
+        "mlp",
+        "plain20",
+        "prelu_net",
+        "resnet18",
+        "tdnn",
+        "vgg11_bn",
+    ],
 )
 def test_every_scheme_that_knows_a_network_names_each_weight_once(name):
     model = nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0)))

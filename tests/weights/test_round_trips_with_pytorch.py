@@ -154,3 +154,73 @@ def test_groups_and_flattening_are_pytorch_s(name, options, shape, second, conv,
     for layer in ("dense1", "dense2"):
         x = F.relu(F.linear(x, w[f"{layer}.weight"], w[f"{layer}.bias"]))
     assert_close(F.linear(x, w["head.weight"], w["head.bias"]).numpy(), np.asarray(expected), 1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_lenet_of_pytorch_s_tutorials_comes_in_with_its_logits_and_goes_back(channels, tmp_path, random):
+    twin = twins.randomised(twins.LeNet(CLASSES, channels))
+    images = random.normal(size=(3, channels, 32, 32)).astype(np.float32)
+    torch.save({"model_state_dict": twin.state_dict(), "epoch": 2}, tmp_path / "lenet.pth")
+    model, config = weights.open_model(tmp_path / "lenet.pth")
+    assert (config["name"], config["options"], config["image_shape"]) == ("lenet5", {"border": 0}, [32, 32, channels])
+    assert_close(logits(model, images), theirs(twin, images), 1e-5)
+    assert weights.load(model, tmp_path / "lenet.pth").scheme == "tutorial"
+
+    back = twins.LeNet(CLASSES, channels)
+    back.load_state_dict({name: torch.from_numpy(array) for name, array in weights.to_torch(model).items()})
+    np.testing.assert_array_equal(theirs(back, images), theirs(twin, images))
+    again, told = weights.open_model(weights.save(model, tmp_path / "again.pth"))
+    assert told == config
+    np.testing.assert_array_equal(logits(again, images), logits(model, images))
+
+
+def test_a_lenet_with_a_border_has_the_same_names(tmp_path, random, drawn):
+    twin = twins.randomised(twins.LeNet(CLASSES, 1, padding=2))
+    images = random.normal(size=(3, 1, 28, 28)).astype(np.float32)
+    torch.save(twin.state_dict(), tmp_path / "lenet.pth")
+    model = drawn("lenet5", num_classes=CLASSES)
+    assert weights.load(model, tmp_path / "lenet.pth").complete
+    assert_close(logits(model, images), theirs(twin, images), 1e-5)
+    assert weights.to_torch(model).keys() == twin.state_dict().keys()
+    weights.save(model, tmp_path / "again.pth")
+    assert weights.load(model, tmp_path / "again.pth").scheme == "pytorch", "whose names are of no other size's"
+
+
+IN_PARTS = {
+    "features": lambda first, second: {"features": first, "classifier": second},
+    "features_flatten": lambda first, second: {"features": first, "classifier": [torch.nn.Flatten(), *second]},
+    "sequential": lambda first, second: {"net": [*first, torch.nn.Flatten(), *second]},
+}
+
+
+@pytest.mark.parametrize("scheme", IN_PARTS)
+def test_a_lenet_in_sequentials_comes_in_with_its_logits_and_goes_back(scheme, tmp_path, random, drawn):
+    nn = torch.nn
+    first = [nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)]
+    second = [nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, CLASSES)]
+    parts = {name: nn.Sequential(*layers) for name, layers in IN_PARTS[scheme](first, second).items()}
+    twin = twins.randomised(nn.ModuleDict(parts))
+    images = random.normal(size=(2, 1, 32, 32)).astype(np.float32)
+    torch.save(twin.state_dict(), tmp_path / "lenet.pth")
+    options = {"border": 0, "pool": "average", "activation": "tanh"}
+    model = drawn("lenet5", num_classes=CLASSES, options=options)
+    report = weights.load(model, tmp_path / "lenet.pth")
+    assert report.scheme == scheme
+    whole = nn.Sequential(*first, nn.Flatten(), *second)
+    assert_close(logits(model, images), theirs(whole, images), 1e-5)
+    back = {f"net.{name}" if scheme == "sequential" else name: x for name, x in weights.to_torch(model, scheme).items()}
+    assert back.keys() == twin.state_dict().keys()
+    for name, tensor in twin.state_dict().items():
+        np.testing.assert_array_equal(back[name], tensor.numpy(), err_msg=name)
+
+
+def test_a_perceptron_of_numbered_layers_comes_in_with_its_logits_and_goes_back(tmp_path, random, drawn):
+    nn = torch.nn
+    twin = nn.ModuleDict({"fc1": nn.Linear(2 * 12, 5), "fc2": nn.Linear(5, 4), "fc3": nn.Linear(4, CLASSES)})
+    images = random.normal(size=(2, 2, 4, 3)).astype(np.float32)
+    torch.save(twin.state_dict(), tmp_path / "mlp.pth")
+    model = drawn("mlp", num_classes=CLASSES, in_features=2, options={"image_size": (4, 3), "hidden": (5, 4)})
+    assert weights.load(model, tmp_path / "mlp.pth").scheme == "tutorial"
+    whole = nn.Sequential(nn.Flatten(), twin["fc1"], nn.ReLU(), twin["fc2"], nn.ReLU(), twin["fc3"])
+    assert_close(logits(model, images), theirs(whole, images), 1e-5)
+    assert weights.to_torch(model).keys() == twin.state_dict().keys()
