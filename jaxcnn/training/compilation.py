@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from jaxcnn.ops.onednn import kept
+
 _LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialisation is many short ones
 
 
@@ -23,6 +25,9 @@ def keep_compiled(where: str | Path | None = None) -> Path | None:
 
     Returns:
       The folder, or None.
+
+    Raises:
+      RuntimeError: if the folder of `"auto"` is another user's, whose code would be loaded.
     """
     if where is None:
         given = jax.config.values["jax_compilation_cache_dir"]
@@ -30,6 +35,9 @@ def keep_compiled(where: str | Path | None = None) -> Path | None:
             return Path(given)
         where = "off" if jax.default_backend() == "cpu" else "auto"
     folder = None if str(where) == "off" else _own_folder() if str(where) == "auto" else Path(where)
+    if folder is not None and str(where) == "auto":
+        for each in (folder.parent, folder):
+            kept.own(each)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)  # where this fails JAX would only warn, at every compilation
     jax.config.update("jax_compilation_cache_dir", None if folder is None else str(folder.absolute()))

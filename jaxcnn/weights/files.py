@@ -80,6 +80,8 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
         else:
             torch = pytorch_files.import_torch(path)
             torch.save({name: torch.from_numpy(array) for name, array in whole.items()}, draft)
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())  # before the old file's name is given away
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

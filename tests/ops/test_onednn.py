@@ -1,7 +1,6 @@
 """The oneDNN backend: proofs, values and gradients against XLA, transformations, devices, refusals, its build."""
 
 import itertools
-import sys
 import threading
 
 import jax
@@ -13,7 +12,6 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcnn import check, ops
 from jaxcnn.cli import check_cases
-from jaxcnn.ops import onednn
 from jaxcnn.ops.onednn import backend
 
 
@@ -272,73 +270,3 @@ def test_pytorch_in_the_same_process(built, random):
     for _ in range(2):
         theirs = torch.nn.functional.conv2d(images, kernel).numpy().transpose(0, 2, 3, 1)
         np.testing.assert_allclose(ops.conv(x, w, padding="VALID", method="onednn"), theirs, rtol=1e-4, atol=1e-4)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
-    """An empty cache, and a way of putting a script in the compiler's place."""
-    if (sys.platform, backend.platform.machine()) != ("linux", "x86_64"):
-        pytest.skip("the backend is for Linux on x86_64")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(backend, "_installed", lambda *names: (tmp_path / "a" / "b" / "c" / "d", "1.0"))
-
-    def compiler(body):
-        script = tmp_path / "compiler"
-        script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "fake 1.0" && exit 0\n{body}\n')
-        script.chmod(0o755)
-        monkeypatch.setenv("CXX", str(script))
-        backend._parts.cache_clear()
-        return tmp_path / "cache" / "jaxcnn"
-
-    yield compiler
-    backend._parts.cache_clear()
-
-
-def test_a_failed_build_names_the_error_and_the_log(elsewhere):
-    cache = elsewhere("echo note: hm >&2; echo conv.cc:7: error: no such thing >&2; exit 1")
-    with pytest.raises(RuntimeError, match=r"does not compile: conv.cc:7: error: no such thing; the log is .*\.log\.$"):
-        onednn.build()
-    (log,) = cache.iterdir()
-    assert "note: hm" in log.read_text() and not onednn.available()
-
-
-def test_several_builds_at_once_leave_one_file(elsewhere, monkeypatch):
-    cache = elsewhere('sleep 0.2; for last; do :; done; echo built > "$last"')
-    threads = [threading.Thread(target=onednn.build) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    (output,) = cache.iterdir()
-    monkeypatch.setenv("CXX", "no-such-compiler")  # what is built needs none
-    assert output.read_text() == "built\n" and onednn.build() == output
-    with pytest.raises(RuntimeError, match="the oneDNN backend does not load: .*file too short"):
-        backend.library()
-
-
-def test_a_cache_that_cannot_be_written_is_named(elsewhere, monkeypatch, tmp_path):
-    elsewhere("exit 1")
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(
-        RuntimeError, match=r"is built in .*/file/jaxcnn, which cannot be written: Not a directory; XDG_"
-    ):
-        onednn.build()
-
-
-def test_what_is_missing_is_told_in_one_sentence(elsewhere, monkeypatch):
-    elsewhere("exit 1")
-    assert onednn.reason() == "onednn-cpu-gomp 1.0 is there, the backend not yet built: jaxcnn doctor --build-onednn."
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert onednn.reason().startswith("the oneDNN backend needs a C++ compiler, and 'no-such-compiler' does not run:")
-    monkeypatch.undo()
-    monkeypatch.setattr(backend.metadata, "distribution", absent)
-    backend._parts.cache_clear()
-    assert onednn.reason() == "the oneDNN backend needs onednn-cpu-gomp: pip install 'jaxcnn[onednn]'."
-    assert not onednn.available()
-    with pytest.raises(RuntimeError, match=r"needs onednn-cpu-gomp: pip install 'jaxcnn\[onednn\]'\."):
-        ops.conv(jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1)), method="onednn")
-
-
-def absent(name):
-    raise backend.metadata.PackageNotFoundError(name)

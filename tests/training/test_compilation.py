@@ -1,5 +1,7 @@
 """What was compiled is kept where one says, and found again."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -44,6 +46,20 @@ def test_by_default_only_accelerators_keep(tmp_path, monkeypatch):
     training.keep_compiled("off")
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert training.keep_compiled() == automatic
+
+
+def test_what_others_could_write_is_not_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "jaxcnn").mkdir()
+    (tmp_path / "jaxcnn").chmod(0o777)
+    automatic = training.keep_compiled("auto")
+    assert [path.stat().st_mode & 0o777 for path in (automatic, automatic.parent)] == [0o700, 0o700]
+    monkeypatch.setattr("os.geteuid", lambda: 4321)
+    monkeypatch.setattr(type(tmp_path), "stat", lambda path: os.stat_result((0o40777, *[4320] * 9)))
+    with pytest.raises(
+        RuntimeError, match="jaxcnn belongs to user 4320, not to 4321: remove it, or name another place"
+    ):
+        training.keep_compiled("auto")
 
 
 def test_jaxs_own_setting_stays(tmp_path):

@@ -1,5 +1,6 @@
 """Finds oneDNN and a compiler, and builds the backend once, into the user's cache."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -9,11 +10,14 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+
+from jaxcnn.ops.onednn import kept
 
 SOURCES = tuple(
     Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h", "threads.h", "types.h")
@@ -28,6 +32,10 @@ TARGETS = (  # of XLA's foreign function interface
     NORM_GRADIENT := "jaxcnn_norm_gradient",
 )
 _FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-shared", "-fopenmp")
+# that a library has all of our functions
+_TRY = "import ctypes, sys; found = ctypes.CDLL(sys.argv[1]); [getattr(found, name) for name in sys.argv[2:]]"
+_LIBRARIES: dict[Path, ctypes.CDLL] = {}  # by build, each loaded once
+_LOADING = threading.Lock()
 _INSTALL = "pip install 'jaxcnn[onednn]'"
 
 
@@ -37,14 +45,14 @@ class _Parts(NamedTuple):
     include: Path
     library: Path
     version: str
-    output: Path  # the build; its name tells sources, flags, and the versions of oneDNN and jaxlib
+    build: Path  # where it is kept; the name tells sources, flags, and the versions of oneDNN and jaxlib
 
 
 def available() -> bool:
     """Whether the backend is built and can be loaded; never builds."""
     try:
         return _loaded(_parts()) is not None
-    except (OSError, RuntimeError):
+    except RuntimeError:
         return False
 
 
@@ -55,34 +63,46 @@ def reason() -> str:
         if _loaded(parts) is not None:
             return f"built from onednn-cpu-gomp {parts.version}."
         _compiler()
-    except (OSError, RuntimeError) as error:
+    except RuntimeError as error:
         return str(error)
     return f"onednn-cpu-gomp {parts.version} is there, the backend not yet built: jaxcnn doctor --build-onednn."
 
 
 def build() -> Path:
-    """Builds the backend, unless it is built; several processes may do so at once.
+    """Builds the backend, unless it is built and whole; several processes may do so at once.
 
     Returns:
-      The library's path, in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`.
+      The library's path, in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`, which its user alone can write.
 
     Raises:
-      RuntimeError: if oneDNN or a compiler is missing, the compiler fails, or the folder cannot be written.
+      RuntimeError: if oneDNN or a compiler is missing, the compiler fails or makes something else, or the folder cannot
+        be written or is another user's.
     """
     parts = _parts()
-    output = parts.output
-    if output.exists():
-        return output
+    with contextlib.suppress(RuntimeError, OSError):  # what others could have written is built again
+        if (there := kept.find(parts.build)) is not None:
+            return there
     compiler = _compiler()
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(suffix=".so", prefix=f"{output.stem}-", dir=output.parent)
+        kept.clear(parts.build)
+        if (there := kept.find(parts.build)) is not None:
+            return there
+        handle, unfinished = tempfile.mkstemp(suffix=".unfinished", prefix=parts.build.name, dir=parts.build.parent)
+        os.close(handle)
+        try:
+            _compile(compiler, parts, unfinished)
+            return kept.keep(Path(unfinished), parts.build)
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
     except OSError as error:
         raise RuntimeError(
-            f"the oneDNN backend is built in {output.parent}, which cannot be written: {error.strerror}; "
+            f"the oneDNN backend is built in {parts.build.parent}, which cannot be written: {error.strerror}; "
             "XDG_CACHE_HOME names another place."
         ) from None
-    os.close(handle)
+
+
+def _compile(compiler: tuple[str, ...], parts: _Parts, unfinished: str) -> None:
+    """Writes a library that loads and has our functions."""
     command = [
         *compiler,
         *_FLAGS,
@@ -91,19 +111,17 @@ def build() -> Path:
         str(parts.library),
         *(f"-Wl,-rpath,{parts.library.parent}", "-o", unfinished),
     ]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True)
-        if found.returncode:
-            log = output.with_suffix(".log")
-            log.write_text(f"{shlex.join(command)}\n{found.stdout}{found.stderr}")
-            lines = found.stderr.strip().splitlines() or [f"exit status {found.returncode}"]
-            first = next((line for line in lines if "error" in line), lines[0])
-            raise RuntimeError(f"the oneDNN backend does not compile: {first.rstrip('.')}; the log is {log}.")
-        os.chmod(unfinished, 0o755)
-        os.replace(unfinished, output)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
-    return output
+    found = subprocess.run(command, capture_output=True, text=True)
+    failed = "does not compile"
+    if not found.returncode:  # a process of its own, which what is broken ends alone
+        found = subprocess.run([sys.executable, "-c", _TRY, unfinished, *TARGETS], capture_output=True, text=True)
+        failed = "is built and does not load"
+    if found.returncode:
+        log = parts.build.with_suffix(".log")
+        log.write_text(f"{shlex.join(command)}\n{found.stdout}{found.stderr}")
+        lines = found.stderr.strip().splitlines() or [f"exit status {found.returncode}"]
+        first = next((line for line in lines if "error" in line.lower()), lines[0])
+        raise RuntimeError(f"the oneDNN backend {failed}: {first.rstrip('.')}; the log is {log}.")
 
 
 def library() -> ctypes.CDLL:
@@ -112,13 +130,8 @@ def library() -> ctypes.CDLL:
     Raises:
       RuntimeError: if it cannot be had, in the words of `reason`.
     """
-    build()
-    try:
-        found = _loaded(_parts())
-    except OSError as error:
-        raise RuntimeError(f"the oneDNN backend does not load: {error}.") from None
-    assert found is not None
-    return found
+    parts = _parts()
+    return _loaded(parts) or _load(build(), parts.build)
 
 
 def multiplies_bfloat16() -> bool:
@@ -127,17 +140,31 @@ def multiplies_bfloat16() -> bool:
 
 
 def _loaded(parts: _Parts) -> ctypes.CDLL | None:
-    path = parts.output
-    return _load(path) if path.exists() else None
+    """What this process has loaded, or can; None if it is not built."""
+    if parts.build in _LIBRARIES:
+        return _LIBRARIES[parts.build]
+    try:
+        path = kept.find(parts.build)
+    except OSError as error:
+        raise RuntimeError(
+            f"the oneDNN backend is kept in {parts.build.parent}, which cannot be read: {error}."
+        ) from None
+    return None if path is None else _load(path, parts.build)
 
 
-@functools.cache
-def _load(path: Path) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(path))
-    loaded.jaxcnn_onednn_implementation.restype = ctypes.c_char_p
-    for target in TARGETS:
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
-    return loaded
+def _load(path: Path, build: Path) -> ctypes.CDLL:
+    with _LOADING:
+        if build not in _LIBRARIES:
+            try:
+                loaded = ctypes.CDLL(str(path))
+                loaded.jaxcnn_onednn_implementation.restype = ctypes.c_char_p
+                capsules = {target: jax.ffi.pycapsule(getattr(loaded, target)) for target in TARGETS}
+            except (OSError, AttributeError) as error:
+                raise RuntimeError(f"the oneDNN backend does not load: {error}.") from None
+            for target, capsule in capsules.items():
+                jax.ffi.register_ffi_target(target, capsule, platform="cpu")
+            _LIBRARIES[build] = loaded
+    return _LIBRARIES[build]
 
 
 @functools.cache
@@ -148,8 +175,8 @@ def _parts() -> _Parts:
     header, _ = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
     facts = [source.read_text() for source in SOURCES], _FLAGS, str(library), version, metadata.version("jaxlib")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn"
-    output = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
-    return _Parts(header.parents[2], library, version, output)
+    build = cache / f"onednn-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    return _Parts(header.parents[2], library, version, build)
 
 
 def _compiler() -> tuple[str, ...]:
