@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
@@ -125,11 +126,13 @@ def test_a_short_library_does_not_end_python(elsewhere, compiled):
     output.write_bytes(output.read_bytes()[: output.stat().st_size // 2])
     code = f"""if True:
         from pathlib import Path
+        import sys
+        sys.path.insert(0, {str(Path(backend.__file__).parents[3])!r})
         from jaxcnn.ops.onednn import available, backend
         backend._installed = lambda *names: (Path({str(backend._parts().library)!r}), "1.0")
         print(available())
     """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=output.parent)
     assert (found.returncode, found.stdout) == (0, "False\n"), found.stderr
 
 
