@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-TRAIN = ("train", "lenet5", "--data", "mnist", "--batch-size", "512", "--epochs", "1", "--log-every", "10")
+TRAIN = ("train", "lenet5", "--data", "digits", "--batch-size", "64", "--log-every", "10")  # 22 steps an epoch
+SHORT, LONG = (*TRAIN, "--epochs", "5"), (*TRAIN, "--epochs", "20")  # the second to be ended before its end
 
 
 def free_port() -> int:
@@ -19,7 +20,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def start_two(spawn, folder, *options, train=TRAIN):
+def start_two(spawn, folder, *options, train=LONG):
     """Two processes of two devices."""
     where = ("--coordinator", f"localhost:{free_port()}", "--processes", "2")
     return [
@@ -40,23 +41,23 @@ def wait_for_checkpoint(folder, processes, step: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_mnist_as_one_does(spawn, real_data, tmp_path):
-    processes = start_two(spawn, tmp_path / "two")
+def test_two_processes_train_as_one_does(spawn, tmp_path):
+    processes = start_two(spawn, tmp_path / "two", train=SHORT)
     told = [process.communicate(timeout=400) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told
     assert "4 cpu devices of 2 processes" in told[0][0] and "test accuracy" in told[0][0]
     assert "accuracy" not in told[1][0], "only the first process speaks"
-    alone = spawn(*TRAIN, "--out", tmp_path / "one", cwd=tmp_path)
+    alone = spawn(*SHORT, "--out", tmp_path / "one", cwd=tmp_path)
     alone.communicate(timeout=400)
     assert alone.returncode == 0
     found, expected = (rows(tmp_path / name) for name in ("two", "one"))
     assert [row["step"] for row in found] == [row["step"] for row in expected]
     for key, tolerance in (("loss", 1e-3), ("gradient_norm", 2e-2)):
         values = [[row[key] for row in some if key in row] for some in (found, expected)]
-        np.testing.assert_allclose(*values, rtol=tolerance, err_msg=key)  # float32 rounding, after 117 steps
+        np.testing.assert_allclose(*values, rtol=tolerance, err_msg=key)  # float32 rounding, after 110 steps
     two, one = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("two", "one"))
-    assert two["count"] == one["count"] == 10_000
-    assert abs(two["accuracy"] - one["accuracy"]) < 5e-4
+    assert two["count"] == one["count"] == 180
+    assert abs(two["accuracy"] - one["accuracy"]) < 1.5 / 180 and one["accuracy"] > 0.9
 
 
 @pytest.mark.slow
@@ -78,7 +79,7 @@ def test_two_processes_with_random_streams_go_on_to_the_same_loss(spawn, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_when_one_process_dies_the_other_ends_and_one_goes_on(spawn, real_data, tmp_path, victim):
+def test_when_one_process_dies_the_other_ends_and_one_goes_on(spawn, tmp_path, victim):
     folder = tmp_path / "run"
     processes = start_two(spawn, folder, "--checkpoint-every", "20")
     wait_for_checkpoint(folder, processes, 40)
@@ -91,14 +92,14 @@ def test_when_one_process_dies_the_other_ends_and_one_goes_on(spawn, real_data, 
     assert "another" in out + err and ("process" in out + err or "task" in out + err), out + err
     kept = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     assert kept >= 40
-    alone = spawn(*TRAIN, "--checkpoint-every", "20", "--out", folder, "--resume", cwd=tmp_path)
+    alone = spawn(*LONG, "--checkpoint-every", "20", "--out", folder, "--resume", cwd=tmp_path)
     out, err = alone.communicate(timeout=400)
     assert alone.returncode == 0, out + err
-    assert [row["step"] for row in rows(folder)] == [*range(10, 118, 10), 117]
+    assert [row["step"] for row in rows(folder)] == sorted({*range(10, 441, 10), *range(22, 441, 22)})
 
 
 @pytest.mark.slow
-def test_sigterm_to_one_process_stops_all_with_a_checkpoint(spawn, real_data, tmp_path):
+def test_sigterm_to_one_process_stops_all_with_a_checkpoint(spawn, tmp_path):
     folder = tmp_path / "run"
     processes = start_two(spawn, folder, "--checkpoint-every", "20")
     wait_for_checkpoint(folder, processes, 20)

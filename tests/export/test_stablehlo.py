@@ -129,11 +129,11 @@ def test_refusals(tmp_path, pictures, digits):
 
 
 @pytest.mark.slow
-def test_all_of_mnist_in_another_process(real_data, elsewhere, tmp_path):
-    train, test = data.load("mnist", "train", real_data), data.load("mnist", "test", real_data)
+def test_a_trained_network_in_another_process(elsewhere, tmp_path):
+    train, test = data.load("digits", "train"), data.load("digits", "test")
     model, scaling = models.create("lenet5", rngs=nnx.Rngs(0)), data.measure_scaling(train)
-    training.fit(model, train, config=training.TrainConfig(epochs=1, batch_size=128), observer=None)
+    training.fit(model, train, config=training.TrainConfig(epochs=10, batch_size=64), observer=None)
     done = export.stablehlo(model, tmp_path / "net", scaling=scaling, classes_only=True)
     (found,) = elsewhere("stablehlo", (done.path, test.images))
     np.testing.assert_array_equal(found, training.predict(model, test.images, scaling).argmax(-1))
-    assert (found == test.labels).mean() > 0.96
+    assert (found == test.labels).mean() > 0.9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import geometry, ops
-from jaxcnn.ops import choice, onednn
+from jaxcnn.ops import choice
 from jaxcnn.ops.onednn import form
 
 
@@ -74,8 +74,7 @@ def _calls(function, *arrays) -> int:
     return str(jax.make_jaxpr(function)(*arrays)).count("ffi_call")
 
 
-@pytest.mark.skipif(not onednn.available(), reason=onednn.reason())
-def test_onednn_takes_the_parts_for_which_it_is_fastest(table, random):
+def test_onednn_takes_the_parts_for_which_it_is_fastest(built, table, random):
     x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((2, 8, 8, 16), (3, 3, 16, 4)))
     both = {"jax": 1.0, "onednn": 2.0}
 
@@ -92,8 +91,7 @@ def test_onednn_takes_the_parts_for_which_it_is_fastest(table, random):
     assert _calls(jax.grad(lambda x, w: loss(x, w, "jax")), x, w) == 0
 
 
-@pytest.mark.skipif(not onednn.available(), reason=onednn.reason())
-def test_auto_leaves_alone_what_onednn_cannot_do(table):
+def test_auto_leaves_alone_what_onednn_cannot_do(built, table):
     both = {"jax": 1.0, "onednn": 2.0}
     table({kind: dict.fromkeys(choice.PARTS, both) for kind in choice.KINDS})
     x, w = jnp.ones((1, 8, 8, 16)), jnp.ones((3, 3, 16, 4))
@@ -105,8 +103,7 @@ def test_auto_leaves_alone_what_onednn_cannot_do(table):
     assert _calls(ops.conv, x[:0], w) == 0
 
 
-@pytest.mark.skipif(not onednn.available(), reason=onednn.reason())
-def test_auto_refuses_nothing_for_which_onednn_has_no_fast_code(table, monkeypatch, random):
+def test_auto_refuses_nothing_for_which_onednn_has_no_fast_code(built, table, monkeypatch, random):
     both = {"jax": 1.0, "onednn": 2.0}
     table({kind: dict.fromkeys(choice.PARTS, both) for kind in choice.KINDS})
     x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((1, 8, 8, 16), (3, 3, 16, 4)))
