@@ -53,6 +53,23 @@ def test_a_resnet_goes_out_under_torchvision_s_names(jaxcnn, alone):
     np.testing.assert_array_equal(kernel[..., 0, 0], np.asarray(model.blocks[1][0].shortcut.conv.kernel[0, 0]).T)
 
 
+def test_of_weights_and_their_average_either_is_taken(jaxcnn, alone):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(x) for name, x in weights.to_torch(models.LeNet5(rngs=nnx.Rngs(0))).items()}
+    average = {f"module.{name}": tensor + 1 for name, tensor in state.items()}
+    torch.save({"model_ema": average, "model": state, "epoch": 3, "optimizer": {"state": {0: {}}}}, "both.ckpt")
+    outcome = jaxcnn("convert", "both.ckpt", "trained.npz")
+    assert outcome.out == (
+        "read both.ckpt: lenet5, tutorial names, 10 matched\n  taken: model\n"
+        "  there too, for part='model_ema': weights of such a network\n"
+        "  passed over: model_ema.* (10 arrays)\n  passed over: epoch\n  passed over: optimizer\n"
+        "wrote trained.npz: jaxcnn names, 10 arrays\n"
+    )
+    assert jaxcnn("convert", "both.ckpt", "average.npz", "--part", "model_ema").status == 0
+    with np.load("trained.npz") as trained, np.load("average.npz") as averaged:
+        np.testing.assert_array_equal(averaged["head/bias"], trained["head/bias"] + 1)
+
+
 REFUSED = {
     "no such file": (["nowhere.npz", "out.npz"], "nowhere.npz does not exist."),
     "no run": ([".", "out.npz"], "must be the folder of a run; it has no config.json."),
