@@ -107,9 +107,9 @@ class TextCNN(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
-        real = (x != 0)[..., None].astype(self.dtype)
+        real = (x != 0)[..., None]
         tables = [table for table in (self.trained, self.fixed) if table is not None]
-        channels = [table[...].astype(self.dtype)[x] * real for table in tables]
+        channels = [jnp.where(real, table[...].astype(self.dtype)[x], 0) for table in tables]
         yield "words", channels[0]
         pooled = []
         for conv in self.convs:

@@ -13,8 +13,8 @@ from jaxcnn.ops import arrays
 #     L = -sum_c t_c log p_c,    log p_c = z_c - m - log sum_c' exp(z_c' - m),    m = max z.
 #
 # From d log p_c / d z_k = [c = k] - p_k follow dL/dz_k = p_k sum_c t_c - t_k, and dL/dt_c = -log p_c. A target of 0
-# counts for nothing, even where log p is -inf (0 log 0 = 0). The rule keeps exp(z - m) and its sum, which are p, with
-# log p and t.
+# counts for nothing, even where log p is -inf (0 log 0 = 0) or NaN, so that an example without a label has no part in
+# the loss whatever its logits are. The rule keeps exp(z - m) and its sum, which are p, with log p and t.
 
 
 def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -22,7 +22,7 @@ def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _weigh(log_p: jax.Array, targets: jax.Array) -> jax.Array:
-    nothing = (targets == 0) & jnp.isneginf(log_p)
+    nothing = (targets == 0) & ~jnp.isfinite(log_p)
     return -jnp.sum(targets * jnp.where(nothing, 0, log_p), axis=-1)
 
 
@@ -39,7 +39,8 @@ def _cross_entropy_fwd(logits: jax.Array, targets: jax.Array):
 
 def _cross_entropy_bwd(residuals, error: jax.Array):
     powers, total, log_p, logits, targets = residuals
-    gradient = error[..., None] * (powers * (targets.sum(-1, keepdims=True) / total) - targets)
+    weight = targets.sum(-1, keepdims=True)
+    gradient = error[..., None] * (jnp.where(weight == 0, 0, powers * (weight / total)) - targets)
     return arrays.match_cotangent(gradient, logits), arrays.match_cotangent(-error[..., None] * log_p, targets)
 
 

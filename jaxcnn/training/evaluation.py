@@ -114,7 +114,7 @@ def make_eval_step(
     augmentation: Augmentation | None = None,
     views: Views = "one",
 ) -> Callable[..., Metrics]:
-    """Compiles `(batch, (params, rest), None) -> sums` of loss and correct answers, weighted by the batch's weights.
+    """Compiles `(batch, (params, rest), None) -> sums` of loss and correct answers, filling left out.
 
     Raises:
       ValueError: if `views` is unknown.
@@ -133,7 +133,7 @@ def make_eval_step(
         best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
         among = jnp.any(best == jnp.asarray(batch.labels, best.dtype)[:, None], -1)
         sums = {
-            "loss": jnp.sum(losses * jnp.asarray(batch.weights, losses.dtype)),
+            "loss": jnp.sum(jnp.where(counted, losses, 0)),  # a factor of 0 would let NaN through
             "correct": jnp.sum(is_right(logits, batch.labels) & counted),
             "top5": jnp.sum(among & counted),
         }

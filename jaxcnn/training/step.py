@@ -198,6 +198,8 @@ class Step:
             loss = self.objective.losses(logits, targets).mean()
             total = loss
             for name, weight in auxiliaries.items():
+                if not weight:  # 0 times a loss without bound would be NaN
+                    continue
                 total += weight * self.objective.losses(at_least_float32(stages[name]), targets).mean()
             _, _, left = nnx.split(model, nnx.Param, ...)
             return total, (left, loss, jnp.sum(is_right(logits, batch.labels)))

@@ -108,6 +108,16 @@ def test_cross_entropy_of_unlabelled_examples_is_zero():
     assert loss[0] == 0 and not np.any(back(jnp.ones(2))[0][0])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_unlabelled_example_has_no_part_whatever_its_logits_are(bad):
+    logits = jnp.array([[1.0, bad, 2.0], [1.0, bad, 2.0], [0.0, 1.0, 2.0]])
+    loss, back = jax.vjp(lambda z: ops.softmax_cross_entropy(z, np.array([-1, 0, 1])), logits)
+    assert loss[0] == 0 and np.isnan(loss[1]) and np.isfinite(loss[2])
+    (gradient,) = back(jnp.ones(3))
+    assert not np.any(gradient[0]) and np.isfinite(gradient[2]).all()
+    assert np.isnan(gradient[1]).any(), "what is labelled tells that it is no number"
+
+
 @pytest.mark.parametrize(
     ("labels", "smoothing", "message"),
     [

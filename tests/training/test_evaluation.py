@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -37,6 +39,37 @@ def test_filling_never_counts_as_correct(small):
     assert training.evaluate(model, dataset, SCALING, 4).accuracy == 0.0
     dataset = dataset._replace(labels=np.zeros(10, np.int32))
     assert training.evaluate(model, dataset, SCALING, 4).accuracy == 1.0
+
+
+class Contrast(nnx.Module):
+    """Pictures brought to deviation 1, as many networks begin: of one that is blank this makes 0 / 0."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.head = nnx.Linear(6 * 6, 3, rngs=rngs)
+
+    def __call__(self, images):
+        x = images.reshape(images.shape[0], -1)
+        x = x - x.mean(-1, keepdims=True)
+        return self.head(x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True)))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("views", ["one", "flip_shift"])
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_a_network_that_makes_nan_of_filling_has_the_loss_of_its_examples(small, loss, views, kind):
+    model, dataset, scaling = Contrast(nnx.Rngs(0)), small.noise(11), data.Scaling((0.0,), (1.0,))
+    assert np.isnan(model(jnp.zeros((1, 6, 6, 1)))).all()
+    layout = training.Layout(kind, devices=jax.devices()[:2])
+    options = {"loss": loss, "views": views, "layout": layout}
+    filled = training.evaluate(model, dataset, scaling, 8, **options)
+    found = [0.0, 0.0]
+    for rows in (slice(0, 8), [8, 8], [9, 9], [10, 10]):  # as many as the two devices share
+        part = dataset._replace(images=dataset.images[rows], labels=dataset.labels[rows])
+        one, count = training.evaluate(model, part, scaling, 8, **options), len(np.unique(np.arange(11)[rows]))
+        found = [found[0] + count * one.loss, found[1] + count * one.accuracy]
+    np.testing.assert_allclose([filled.loss, filled.accuracy], np.array(found) / 11, rtol=1e-5)
+    broken = dataset._replace(images=np.where(np.arange(11)[:, None, None, None] == 4, np.uint8(0), dataset.images))
+    assert np.isnan(training.evaluate(model, broken, scaling, 8, **options).loss), "an example of its own counts"
 
 
 def test_evaluation_of_no_examples_is_refused(small):

@@ -69,10 +69,10 @@ class Aided(models.Network):
         yield "head", self.head(x)
 
 
-def gradient_of(auxiliaries):
+def gradient_of(auxiliaries, network=Aided):
     import optax
 
-    model, train = Aided(nnx.Rngs(0), auxiliaries), noise()
+    model, train = network(nnx.Rngs(0), auxiliaries), noise()
     graphs, params, rest = split(model)
     optimizer, scaling = optax.sgd(1.0), data.measure_scaling(train)
     step = Step(graphs, optimizer, scaling, Objective(auxiliaries=model.auxiliaries)).compiled().run
@@ -90,6 +90,19 @@ def test_auxiliary_losses_are_added_with_their_weights():
     np.testing.assert_allclose(half["head/kernel"], without["head/kernel"], rtol=1e-4, atol=1e-7)
     expected = (without["first/kernel"] + whole["first/kernel"]) / 2
     np.testing.assert_allclose(half["first/kernel"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_auxiliary_head_of_weight_0_has_no_part_even_where_its_loss_is_nan():
+    class Overflowing(Aided):
+        def stages(self, x):
+            for name, values in super().stages(x):
+                yield name, values / 0 if name == "aid" else values
+
+    expected, loss = gradient_of({})
+    found, same_loss = gradient_of({"aid": 0.0}, Overflowing)
+    assert loss == same_loss
+    for path in expected:
+        np.testing.assert_array_equal(found[path], expected[path], err_msg=path)
 
 
 def test_googlenet_declares_its_auxiliary_heads():
@@ -127,6 +140,26 @@ def test_words_are_learned_and_padding_stays_zero():
     assert training.evaluate(model, train, result.scaling).accuracy > 0.95
     padded = np.pad(train.images, ((0, 0), (0, 4)))
     np.testing.assert_allclose(model(padded), model(train.images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["static", "nonstatic", "multichannel"])
+def test_the_vector_of_padding_is_never_seen(variant):
+    """Tables of vectors often hold NaN where there is no word; 0 times NaN would be NaN, forwards and backwards."""
+    vectors = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)
+    words = np.pad(sentences(4).images, ((0, 0), (0, 3)))
+
+    def logits_and_gradients(first):
+        model = text_model(variant=variant, vectors=np.concatenate([np.full((1, 6), first, np.float32), vectors[1:]]))
+        model.head.kernel[...] = jax.random.normal(jax.random.key(0), model.head.kernel.shape)
+        model.eval()
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        gradient = jax.grad(lambda params: nnx.merge(graph, params, rest)(words).sum())(params)
+        return model(words), jax.tree.leaves(gradient)
+
+    expected, found = logits_and_gradients(0.0), logits_and_gradients(np.nan)
+    np.testing.assert_array_equal(found[0], expected[0])
+    for a, b in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("variant", ["static", "nonstatic", "multichannel"])
