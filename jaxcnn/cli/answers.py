@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jaxcnn.training.files import naming
+
 Format = Literal["table", "json", "csv"]
 
 
@@ -36,6 +38,7 @@ def writing(
     """
     part = None if out is None else out.with_name(f".{out.name}.part")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(naming("the standard output" if out is None else out))
         stream = sys.stdout
         if part is not None:
             stream = stack.enter_context(part.open("w", encoding="utf-8", newline=""))

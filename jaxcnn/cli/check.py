@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxcnn.training import write_atomically
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -62,7 +64,7 @@ class Check:
         console.print("Largest relative error of each kind of proof, and of any.")
         if self.json is not None:
             rows = [dataclasses.asdict(report) for found in reports.values() for report in found]
-            self.json.write_text(json.dumps(rows, indent=1) + "\n")
+            write_atomically(self.json, json.dumps(rows, indent=1) + "\n")
         return int(any(not report.passed for found in reports.values() for report in found))
 
     @contextlib.contextmanager

@@ -13,6 +13,7 @@ from jaxcnn import data, inspect
 from jaxcnn.cli.runs import open_run
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
+from jaxcnn.training.files import naming
 
 _NAMES = {"knn": "nearest neighbours", "svm": "linear SVM", "logistic": "logistic regression"}
 
@@ -107,7 +108,8 @@ def save(out: Path, rows: dict[str, np.ndarray], splits: dict[str, Dataset]) -> 
       splits: the examples.
     """
     part = out.with_name(f".{out.name}.part")
-    try:
+    with naming(out), contextlib.ExitStack() as last:
+        last.callback(part.unlink, missing_ok=True)
         if out.suffix == ".npz":
             arrays: dict[str, Any] = {f"{split}_features": values for split, values in rows.items()}
             arrays |= {f"{split}_labels": examples.labels for split, examples in splits.items()}
@@ -123,6 +125,3 @@ def save(out: Path, rows: dict[str, np.ndarray], splits: dict[str, Dataset]) -> 
                     for label, row in zip(splits[split].labels, values, strict=True):
                         table.writerow([split, splits[split].classes[label], *(f"{value:.7g}" for value in row)])
         part.replace(out)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

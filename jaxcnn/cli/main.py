@@ -1,6 +1,7 @@
 """From arguments to a command, and from its errors to one line and an exit status."""
 
 import contextlib
+import errno
 import functools
 import io
 import logging
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 
 from jaxcnn.cli.runs import ARGUMENTS
 from jaxcnn.training import keep_memory
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -33,7 +36,9 @@ def main(args: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", "checkpoint .* is damaged", RuntimeWarning)
             warnings.showwarning = _say_warning
-            return command() or 0
+            status = command() or 0
+            sys.stdout.flush()  # here, where there is a sentence for what it may raise
+            return status
     except _UsageError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -42,7 +47,8 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
+        name = error.filename or ("the standard output" if error.errno in _FULL else "")  # files are named
+        named = f"{name}: {error.strerror}." if name and error.strerror else str(error)
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
         return _fail(named)
@@ -143,5 +149,9 @@ def _say_warning(message: Warning | str, category: type[Warning], *where: object
 
 
 def _fail(message: str, status: int = 2) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:  # what was printed is given up, or would fail once more at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(f"jaxcnn: {message.rstrip('.')}.", file=sys.stderr)
     return status

@@ -1,9 +1,12 @@
 """`jaxcnn train`."""
 
+import contextlib
 import dataclasses
+import functools
 import re
 import shlex
 import signal
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +18,8 @@ from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.progress import observing
 from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
-from jaxcnn.training import TrainConfig
+from jaxcnn.training import TrainConfig, files
+from jaxcnn.training.checkpoint import written_in
 from jaxcnn.weights.runs import build
 
 
@@ -98,6 +102,7 @@ class Train:
         say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
         if beginning:
             say(beginning)
+        writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
         total = self.config.epochs * data.steps_per_epoch(len(train.labels), self.config.batch_size)
         with _StopRequested() as stop, observing(total) as observer:
             result = training.fit(
@@ -109,7 +114,7 @@ class Train:
                 resume=self.resume,
                 force=self.force,
                 details=details,
-                observer=observer,
+                observer=_on_output(observer, writing),
                 should_stop=stop,
                 layout=layout,
                 sinks=self.log,
@@ -131,8 +136,10 @@ class Train:
             return 0
         if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
             print(f"the run ends with the best epoch's parameters, of step {result.best_step} of {result.steps}")
-        record_evaluation(folder, test.split, found)
-        report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
+        with writing(folder / "evaluation.json", "the result"):
+            record_evaluation(folder, test.split, found)
+        with writing(folder / "report.html", "the report"):
+            report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
         print(f"test {told(found)}")
         for kind, examples in (("training", train), ("test", test)):
             if examples.skipped:
@@ -188,6 +195,18 @@ class Train:
 
 def _nothing(*_: object) -> None:
     """What processes other than the first say."""
+
+
+def _on_output(
+    observer: Callable[[dict[str, Any]], None], writing: Callable[..., contextlib.AbstractContextManager[None]]
+) -> Callable[[dict[str, Any]], None]:
+    """An observer that says where to go on if the disk behind the standard output is full."""
+
+    def observe(row: dict[str, Any]) -> None:
+        with writing("the standard output", "a line"):
+            observer(row)
+
+    return observe
 
 
 def _numbered(base: str, number: int) -> Path:

@@ -1,26 +1,21 @@
 """Checkpoints of everything a run needs to go on, by Orbax: whole or not at all, and proven when they are read."""
 
 import contextlib
-import errno
 import functools
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from jaxcnn.training.files import CheckpointError, brief, unreadable, writing
+from jaxcnn.training.integrity import broken, sealed, sums, sums_of_read
 from jaxcnn.training.parallel import any_process, is_first, is_key, process_barrier
 from jaxcnn.training.step import TrainState
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written; the message says why and which one is still good."""
 
 
 class Restored(NamedTuple):
@@ -35,7 +30,8 @@ class Checkpoints:
     """The checkpoints in a folder, numbered by step.
 
     They are written in the background, and put under their name when they are whole. With each goes a sum over the
-    bits of every array; what does not add up when it is read was damaged on the way, and the one before it is used.
+    bits of every array, and a digest of these sums and of all else that it tells; what does not add up when it is read
+    was damaged on the way, and the one before it is used.
 
     Args:
       folder: where they are; made if missing.
@@ -59,10 +55,14 @@ class Checkpoints:
 
     def last_good(self) -> str:
         """Where a run that fails now can be taken up, in words."""
-        step = self.latest()
-        if step is None:
-            return "no checkpoint was written before"
-        return f"the last good checkpoint is step {step} in {self.folder.parent}"
+        return _good(self.latest(), self.folder.parent)
+
+    def last_written(self) -> str:
+        """The same after a write that failed: what was begun before it may have failed too."""
+        with contextlib.suppress(Exception):
+            if jax.process_count() == 1:  # others would have to wait as well
+                self._manager.wait_until_finished()
+        return written_in(self.folder.parent)
 
     def save(self, state: TrainState, position: dict[str, Any], best: int | None = None) -> None:
         """Begins to write a checkpoint; the arrays are copied before this returns.
@@ -76,9 +76,9 @@ class Checkpoints:
           CheckpointError: if this one or the one before it could not be written.
         """
         self._kept.best = best
-        told = {"position": position, "shapes": _shapes(state), "sums": _sums_by_path(state)}
+        told = {"position": position, "shapes": _shapes(state), "sums": sums(_by_path(_without_keys(state)))}
         items = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(_without_keys(state)), position=self._ocp.args.JsonSave(told)
+            state=self._ocp.args.StandardSave(_without_keys(state)), position=self._ocp.args.JsonSave(sealed(told))
         )
         with self._writing():
             self._manager.save(int(state.step), args=items)
@@ -89,22 +89,33 @@ class Checkpoints:
         Args:
           like: a state of the same structure; its shapes, dtypes and devices are those of the result.
           step: which checkpoint.
-          aside: moves damaged ones out of the way, into `damaged/` beside the folder.
+          aside: moves damaged ones out of the way of the one that is read, into `damaged/` beside the folder.
 
         Raises:
-          ValueError: if there is none, none is whole, or it does not fit.
+          CheckpointError: if the system refuses to read one, which may pass; nothing is moved.
+          ValueError: if there is none, none is whole, or it does not fit; nothing is moved.
         """
-        there = sorted(self._manager.all_steps(), reverse=True) if step is None else [step]
-        if not there:
-            raise ValueError(f"{self.folder} must hold a checkpoint; it holds none.")
-        for number in there:
-            found, damage = self._read(number, like)
+        damaged: list[int] = []
+        gone: set[int] = set()
+        while True:
+            there = sorted(self._manager.all_steps(), reverse=True) if step is None else [step]
+            left = [number for number in there if number not in damaged and number not in gone]
+            if not left:
+                break
+            found, damage = self._read(left[0], like)
             if not any_process(damage is not None) and found is not None:
+                if aside:
+                    self._set_aside(damaged)
                 return found
-            warnings.warn(f"checkpoint {number} in {self.folder} is damaged ({damage}).", RuntimeWarning, stacklevel=3)
-            if aside:
-                self._set_aside(number)
-        raise ValueError(f"{self.folder} must hold a checkpoint that is whole; all of {there} are damaged.")
+            if step is None and self._replaced(left[0]):
+                gone.add(left[0])
+                continue
+            told = f"checkpoint {left[0]} in {self.folder} is damaged ({damage or 'another process says so'})."
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
+            damaged.append(left[0])
+        if not damaged:
+            raise ValueError(f"{self.folder} must hold a checkpoint; it holds none.")
+        raise ValueError(f"{self.folder} must hold a checkpoint that is whole; all of {damaged} are damaged.")
 
     def wait(self) -> None:
         """Waits until what was begun is written.
@@ -121,19 +132,19 @@ class Checkpoints:
         Raises:
           CheckpointError: if it could not be.
         """
-        try:
-            self.wait()
-        finally:
-            self._manager.close()
+        with self._writing(), contextlib.ExitStack() as last:
+            last.callback(self._manager.close)
+            self._manager.wait_until_finished()
 
     def _read(self, step: int, like: TrainState) -> tuple[Restored | None, str | None]:
         """What a checkpoint holds, or in what way it is damaged."""
         args, wanted = self._ocp.args, _shapes(like)
-        try:
-            told = self._manager.restore(step, args=args.Composite(position=args.JsonRestore()))["position"]
-            position, shapes, sums = told["position"], told["shapes"], told["sums"]
-        except Exception as error:  # whatever Orbax and the readers below it make of broken bytes
-            return None, _brief(error)
+        told, failure = self._try(step, position=args.JsonRestore())
+        if failure is None:
+            failure = broken(told)
+        if any_process(failure is not None):
+            return None, failure
+        shapes = told["shapes"]
         wrong = sorted(k for k in shapes.keys() | wanted.keys() if shapes.get(k) != wanted.get(k))
         if wrong:
             raise ValueError(
@@ -141,37 +152,63 @@ class Checkpoints:
                 f"{wrong[0]} is {shapes.get(wrong[0])} in the one, {wanted.get(wrong[0])} in the other."
             )
         abstract = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, _without_keys(like))
-        try:
-            restored = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(abstract)))["state"]
-        except Exception as error:
-            return None, _brief(error)
+        restored, failure = self._try(step, state=args.StandardRestore(abstract))
+        if any_process(failure is not None):
+            return None, failure
         state = _with_keys(restored, like)
-        found = _sums_of_read(state)
-        changed = [path for path in sums if sums[path] != found[path]]
+        found = sums_of_read(_by_path(_without_keys(state)))
+        changed = [path for path in found if told["sums"][path] != found[path]]
         if changed:
             return None, f"the bits of {changed[0]} do not add up"
-        return Restored(state, position, step), None
+        if int(state.step) != step:
+            return None, f"its state is that of step {int(state.step)}"
+        return Restored(state, told["position"], step), None
 
-    def _set_aside(self, step: int) -> None:
+    def _try(self, step: int, **item: Any) -> tuple[Any, str | None]:
+        """One item of a checkpoint, or why it cannot be read.
+
+        Raises:
+          CheckpointError: if the system refuses it, to this process or to another.
+        """
+        found, failure, refused = None, None, None
+        try:
+            found = self._manager.restore(step, args=self._ocp.args.Composite(**item))[next(iter(item))]
+        except Exception as error:  # whatever Orbax and the readers below it make of broken bytes
+            failure, refused = brief(error), unreadable(self.folder / str(step), error)
+        if any_process(refused is not None):
+            why = refused or "another process could not"
+            raise CheckpointError(f"checkpoint {step} in {self.folder} must be readable; {why}.")
+        return found, failure
+
+    def _replaced(self, step: int) -> bool:
+        """Whether a trainer has removed a checkpoint for newer ones while it was read here."""
+        self._manager.reload()
+        newer = max(self._manager.all_steps(), default=-1) > step
+        return any_process(newer or not (self.folder / str(step)).exists())
+
+    def _set_aside(self, steps: Sequence[int]) -> None:
         if is_first():
             place = self.folder.parent / "damaged"
-            place.mkdir(exist_ok=True)
-            number = sum(path.name.split("-")[0] == str(step) for path in place.iterdir())
-            os.rename(self.folder / str(step), place / (f"{step}-{number}" if number else str(step)))
-        process_barrier("set aside")
-        self._manager.reload()
+            for step in steps:
+                place.mkdir(exist_ok=True)
+                number = sum(path.name.split("-")[0] == str(step) for path in place.iterdir())
+                os.rename(self.folder / str(step), place / (f"{step}-{number}" if number else str(step)))
+        if steps:
+            process_barrier("set aside")
+            self._manager.reload()
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            text = _brief(error)
-            full = [code for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
-            if not full and not isinstance(error, OSError):
-                raise
-            reason = os.strerror(full[0]) if full else text
-            raise CheckpointError(f"{self.folder} must take a checkpoint; {reason}, {self.last_good()}.") from None
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.folder, "a checkpoint", self.last_written)
+
+
+def written_in(run: Path) -> str:
+    """Where a run that fails can be taken up, in words, by what its folder holds."""
+    steps = [int(place.name) for place in (run / "checkpoints").glob("*") if place.name.isdigit()]
+    return _good(max(steps, default=None), run)
+
+
+def _good(step: int | None, run: Path) -> str:
+    return "no checkpoint was written before" if step is None else f"the last good checkpoint is step {step} in {run}"
 
 
 class _NewestAndBest:
@@ -200,11 +237,6 @@ def _hush_what_was_given_up() -> None:
     sys.unraisablehook = hook
 
 
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).partition(". ")[0].rstrip(".")[:200]
-
-
 def _by_path(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -212,48 +244,6 @@ def _by_path(tree: Any) -> dict[str, Any]:
 def _shapes(state: TrainState) -> dict[str, list]:
     """Shape and dtype of every array, by its path."""
     return {path: [*leaf.shape, str(leaf.dtype)] for path, leaf in _by_path(_without_keys(state)).items()}
-
-
-def _sums_by_path(state: TrainState) -> dict[str, int]:
-    leaves = _by_path(_without_keys(state))
-    sums = np.asarray(sums_on_device(list(leaves.values())))
-    return dict(zip(leaves, sums.tolist(), strict=True))
-
-
-@jax.jit
-def sums_on_device(leaves: list[jax.Array]) -> jax.Array:
-    """A sum over the bits of each array, modulo 2**32.
-
-    Every word counts an odd number of times, so that no change of a single one is lost; and a sum of integers is the
-    same in any order, so that it does not depend on the devices that hold the array.
-    """
-    return jnp.stack([_sum(leaf) for leaf in leaves])
-
-
-def _sum(leaf: jax.Array) -> jax.Array:
-    if leaf.dtype == jnp.bool_:
-        leaf = leaf.astype(jnp.uint8)
-    width = min(leaf.dtype.itemsize, 4)
-    words = jax.lax.bitcast_convert_type(leaf, {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[width]).astype(jnp.uint32)
-    place = jnp.zeros(words.shape, jnp.uint32)
-    for axis, size in enumerate(words.shape):
-        place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    return jnp.sum(words * (2 * place + 1), dtype=jnp.uint32)
-
-
-def _sums_of_read(state: TrainState) -> dict[str, int]:
-    """The same, without compiling where this process holds all of the state, so that reading does not take long."""
-    leaves = _by_path(_without_keys(state))
-    if all(leaf.is_fully_addressable for leaf in leaves.values()):
-        return {path: sum_on_host(np.asarray(leaf)) for path, leaf in leaves.items()}
-    return _sums_by_path(state)
-
-
-def sum_on_host(array: np.ndarray) -> int:
-    """What `sums_on_device` gives for an array, by NumPy."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    words = flat.view(f"u{min(flat.dtype.itemsize, 4)}").astype(np.uint32)
-    return int((words * (2 * np.arange(len(words), dtype=np.uint32) + 1)).sum(dtype=np.uint32))
 
 
 def _without_keys(state: TrainState) -> TrainState:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,12 @@ def fit(
       The history and how images were scaled.
 
     Raises:
-      CheckpointError: if a checkpoint cannot be written, on a full disk for instance; the last good one stays.
+      CheckpointError: if a file of the run cannot be written, on a full disk for instance, or a checkpoint cannot be
+        read; the last good one stays.
       NonFiniteError: if the loss or the gradient stops being finite; the last good checkpoint stays.
-      ValueError: if the folder holds another run, or a configuration does not fit.
+      RuntimeError: if another process trains in the folder.
+      ValueError: if the folder holds another run or what is left of one, no checkpoint is whole, the log is damaged, or
+        a configuration does not fit.
     """
     config, layout = config or TrainConfig(), layout or Layout()
     if freeze is not None:
@@ -159,7 +163,8 @@ def fit(
         step, interrupted, compiling = int(state.step), False, True
         trace = None
         if profile is not None and folder is not None:
-            trace = stack.enter_context(Profile(Path(folder) / "profile", step + 3, profile))
+            writing = functools.partial(run.writing, "profile", "a trace")
+            trace = stack.enter_context(Profile(Path(folder) / "profile", step + 3, profile, writing))
         ahead = batches_ahead(
             train,
             config.batch_size,

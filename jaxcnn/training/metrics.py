@@ -1,10 +1,6 @@
-"""What is measured, and the log that keeps it."""
+"""What is measured."""
 
-import json
 import math
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -64,21 +60,3 @@ class Tally:
     def position(self) -> dict[str, Any]:
         """The sums as a checkpoint keeps them."""
         return {"loss": self.loss, "correct": self.correct, "batches": self.batches}
-
-
-def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a log; a last line cut short, by a kill or a full disk, is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step: a reader sees the old content or the new, whole."""
-    draft = path.with_name(path.name + ".draft")
-    draft.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(draft, path)

@@ -1,5 +1,7 @@
 """A trace of a few steps, for TensorBoard's profiler or ui.perfetto.dev."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,20 @@ class Profile:
       folder: where the trace goes, made if missing.
       first_step: the first step to record.
       steps: how many.
+      writing: makes a context for what writes.
     """
 
-    def __init__(self, folder: Path, first_step: int, steps: int):
+    def __init__(
+        self,
+        folder: Path,
+        first_step: int,
+        steps: int,
+        writing: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+    ):
         if steps < 1:
             raise ValueError(f"`steps` must be positive; got {steps}.")
         self.folder, self.first_step, self.last_step = folder, first_step, first_step + steps - 1
-        self._running = False
+        self._running, self._writing = False, writing
         self._mark: jax.profiler.StepTraceAnnotation | None = None
 
     def __enter__(self) -> "Profile":
@@ -33,8 +42,9 @@ class Profile:
     def before(self, step: int) -> None:
         """Is told of a step that is about to be done."""
         if step == self.first_step:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            jax.profiler.start_trace(str(self.folder))
+            with self._writing():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                jax.profiler.start_trace(str(self.folder))
             self._running = True
         if self._running:
             self._mark = jax.profiler.StepTraceAnnotation("train", step_num=step)
@@ -58,7 +68,8 @@ class Profile:
         if self._running:
             self._end_step()
             self._running = False
-            jax.profiler.stop_trace()
+            with self._writing():
+                jax.profiler.stop_trace()
 
     def _end_step(self) -> None:
         if self._mark is not None:

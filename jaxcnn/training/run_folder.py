@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from flax import nnx
 from jaxcnn.data.batches import steps_per_epoch
 from jaxcnn.data.dataset import Scaling
 from jaxcnn.training.best import Best
-from jaxcnn.training.checkpoint import CheckpointError, Checkpoints
+from jaxcnn.training.checkpoint import Checkpoints
+from jaxcnn.training.claim import begin, expect_none, read_description, write_description
 from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer
-from jaxcnn.training.metrics import Tally, read_log, write_atomically
+from jaxcnn.training.files import CheckpointError, write_atomically, writing
+from jaxcnn.training.log import read_log
+from jaxcnn.training.metrics import Tally
 from jaxcnn.training.parallel import first_decides, is_first, process_barrier
-from jaxcnn.training.sinks import Sink, open_sinks
+from jaxcnn.training.sinks import PLACES, Sink, known_sinks, open_sinks
 from jaxcnn.training.step import TrainState, ended_with, init_state, split
 
-_OF_THE_SITTING = ("command", "versions", "devices")  # may differ between the sittings of one run
+_NOWHERE = "no checkpoint was written before"
 
 
 class RunFolder:
@@ -34,7 +37,10 @@ class RunFolder:
       sinks: where else the log goes, `csv`, `tensorboard` or `wandb`.
 
     Raises:
-      ValueError: if the folder holds a run and `resume` is false, or holds another run than this one.
+      CheckpointError: if the folder cannot be written to.
+      RuntimeError: if another process trains in it.
+      ValueError: if the folder holds a run and `resume` is false, or holds another run than this one, or what is left
+        of one.
     """
 
     def __init__(
@@ -48,67 +54,101 @@ class RunFolder:
     ):
         self.path = path
         self.rows: list[dict[str, Any]] = []
-        self._description, self._names = description, sinks
+        self._description, self._config, self._resumed = description, config, resume
+        self._names = known_sinks(sinks)
         self._sinks: list[Sink] = []
         self._checkpoints: Checkpoints | None = None
-        self._temporary: tempfile.TemporaryDirectory | None = None
-        if path is None:
-            if sinks:
+        with contextlib.ExitStack() as closing:
+            if path is not None:
+                process_barrier("every process has chosen its folder")
+                with first_decides():
+                    if is_first():
+                        closing.callback(begin(path, description, resume, force).release)
+                self._checkpoints = self._opened(path / "checkpoints", config.keep_checkpoints)
+            elif sinks:
                 raise ValueError(f"`sinks` need a `folder` to write to; got {', '.join(sinks)} without one.")
-            if config.patience is not None or config.restore_best:  # the best parameters have to be somewhere
-                self._temporary = tempfile.TemporaryDirectory(prefix="jaxcnn-")
-                self._checkpoints = Checkpoints(Path(self._temporary.name) / "checkpoints", 1)
-            return
-        process_barrier("every process has chosen its folder")
-        with first_decides():
-            if is_first():
-                _begin(path, description, resume, force)
-        self._checkpoints = Checkpoints(path / "checkpoints", config.keep_checkpoints)
+            elif config.patience is not None or config.restore_best:  # the best parameters have to be somewhere
+                temporary = closing.enter_context(tempfile.TemporaryDirectory(prefix="jaxcnn-"))
+                self._checkpoints = self._opened(Path(temporary) / "checkpoints", 1)
+            self._closing = closing.pop_all()
 
     def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.ExitStack() as last:
-            if self._temporary is not None:
-                last.callback(self._temporary.cleanup)
+            last.callback(self._closing.close)
             if self._checkpoints is not None:
-                last.callback(self._close_checkpoints, kind is None)
-            for sink in self._sinks:
-                last.callback(sink.close)
+                last.callback(self._close, "checkpoints", self._checkpoints.close, kind is None)
+            for name, sink in zip(self._names, self._sinks, strict=False):
+                last.callback(self._close, PLACES[name], sink.close, kind is None)
 
-    def _close_checkpoints(self, told: bool) -> None:
+    def _close(self, name: str, close: Callable[[], None], told: bool) -> None:
         try:
-            if self._checkpoints is not None:
-                self._checkpoints.close()
+            with self.writing(name, "all of the run"):
+                close()
         except CheckpointError:
             if told:  # else the failure that is on its way says more
                 raise
 
+    def _opened(self, folder: Path, keep: int) -> Checkpoints:
+        with self.writing("", "checkpoints"):
+            return Checkpoints(folder, keep)
+
+    def writing(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
+        """Says in a sentence that one of the folder's files could not be written, and where the run can be taken up.
+
+        Args:
+          name: of the file.
+          what: it has to take.
+        """
+        place = "a temporary folder" if self.path is None else self.path / name
+        return writing(place, what, self._last_written)
+
     def restore(self, state: TrainState, tally: Tally, best: Best) -> tuple[TrainState, Tally, Best]:
-        """State and position of the newest checkpoint, or what was given if there is none; rewinds the log to it."""
+        """State and position of the newest checkpoint, or what was given if there is none; rewinds the log to it.
+
+        Raises:
+          CheckpointError: if the system refuses to read or to write.
+          ValueError: if there should be a checkpoint and none is whole, or the log is damaged; nothing is changed.
+        """
         if self.path is None or self._checkpoints is None:
             return state, tally, best
-        if self._checkpoints.latest() is not None:
-            state, position, _ = self._checkpoints.restore(state, aside=True)
-            tally = Tally(tally.batch_size, **position["tally"])
-            best.go_on(position["best"])
         log = self.path / "metrics.jsonl"
-        self.rows = [row for row in read_log(log) if row["step"] <= int(state.step)]
+        rows = list(read_log(log))
+        if self._checkpoints.latest() is None:
+            expect_none(self.path, self._config, self._description["data"]["count"], rows)
+        else:
+            state, position, step = self._checkpoints.restore(state, aside=True)
+            with _of_this_form(self.path, step):
+                tally = Tally(tally.batch_size, **position["tally"])
+                best.go_on(position["best"])
+        self.rows = [row for row in rows if row["step"] <= int(state.step)]
         process_barrier("log read")
         if is_first():
-            write_atomically(log, "".join(json.dumps(row) + "\n" for row in self.rows))
-            self._sinks = open_sinks(self._names, self.path, self._description, self.rows)
+            if self._resumed:
+                with self.writing("config.json", "the configuration"):
+                    write_description(self.path, self._description)
+            with self.writing("metrics.jsonl", "the log"):
+                write_atomically(log, "".join(json.dumps(row) + "\n" for row in self.rows))
+            for name in self._names:
+                with self.writing(PLACES[name], "the log"):
+                    self._sinks += open_sinks([name], self.path, self._description, self.rows)
         return state, tally, best
 
     def log(self, row: dict[str, Any]) -> None:
-        """Appends a row to the log."""
+        """Appends a row to the log.
+
+        Raises:
+          CheckpointError: if it cannot be written.
+        """
         self.rows.append(row)
         if self.path is not None and is_first():
-            with (self.path / "metrics.jsonl").open("a") as file:
+            with self.writing("metrics.jsonl", "a row"), (self.path / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            for sink in self._sinks:
-                sink.write(row)
+            for name, sink in zip(self._names, self._sinks, strict=True):
+                with self.writing(PLACES[name], "a row"):
+                    sink.write(row)
 
     def save(self, state: TrainState, tally: Tally, best: Best) -> None:
         """Begins to write a checkpoint."""
@@ -125,53 +165,20 @@ class RunFolder:
 
     def last_good(self) -> str:
         """Where a run that fails now can be taken up, in words."""
-        return "no checkpoint was written before" if self._checkpoints is None else self._checkpoints.last_good()
+        return _NOWHERE if self._checkpoints is None else self._checkpoints.last_good()
+
+    def _last_written(self) -> str:
+        return _NOWHERE if self._checkpoints is None else self._checkpoints.last_written()
 
 
-def _begin(path: Path, description: dict[str, Any], resume: bool, force: bool) -> None:
-    if (path / "config.json").exists():
-        if not resume:
-            raise ValueError(f"{path} already holds a run; resume it, or name another folder.")
-        if not force:
-            _check_same(path, description)
-    path.mkdir(parents=True, exist_ok=True)
-    write_atomically(path / "config.json", json.dumps(description, indent=2) + "\n")
-
-
-def read_description(path: str | Path) -> dict[str, Any]:
-    """What a run's `config.json` says.
-
-    Raises:
-      FileNotFoundError: if the folder is none of a run.
-      ValueError: if the file is damaged.
-    """
-    file = Path(path) / "config.json"
+@contextlib.contextmanager
+def _of_this_form(path: Path, step: int) -> Iterator[None]:
+    """Says of a checkpoint, of another version perhaps, that its position has another form."""
     try:
-        description = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path} must be the folder of a run; it has no config.json.") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file} must be JSON; {error}.") from None
-    if not isinstance(description, dict):
-        raise ValueError(f"{file} must be a JSON object; got {type(description).__name__}.")
-    return description
-
-
-def _check_same(path: Path, description: dict[str, Any]) -> None:
-    """Refuses to go on with a run under another description, naming every field that differs."""
-    before, now = _flat(read_description(path)), _flat(json.loads(json.dumps(description)))
-    fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
-    if fields:
-        changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)
-        raise ValueError(f"{path} must be resumed with its own configuration, or with force; {changes}.")
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        if prefix or key not in _OF_THE_SITTING:
-            flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        yield
+    except (KeyError, TypeError) as error:
+        told = f"checkpoint {step} in {path / 'checkpoints'} must hold the position of a run of this version"
+        raise ValueError(f"{told}; {type(error).__name__} {error}.") from None
 
 
 def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
@@ -190,10 +197,12 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
     """
     description = read_description(path)
     try:
-        config = TrainConfig(**description["training"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}/config.json must describe this version's training; {error}.") from None
-    total = config.epochs * steps_per_epoch(description["data"]["count"], config.batch_size)
+        config, told = TrainConfig(**description["training"]), description["scaling"]
+        total = config.epochs * steps_per_epoch(description["data"]["count"], config.batch_size)
+        scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
+    except (AttributeError, KeyError, TypeError) as error:
+        said = f"it does not tell of {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path}/config.json must describe this version's training; {said}.") from None
     _, params, rest = split(model)
     optimizer = make_optimizer(config, total, frozen_paths(config, params))
     like = init_state(params, rest, optimizer, averaged=config.ema_decay is not None)
@@ -202,12 +211,12 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
     checkpoints = Checkpoints(Path(path) / "checkpoints", config.keep_checkpoints)
     try:
         state, position, step = checkpoints.restore(like)
-        best = position["best"]["step"]
+        with _of_this_form(Path(path), step):
+            best = position["best"]["step"]
         if (config.patience is not None or config.restore_best) and best not in (None, step):
             state = checkpoints.restore(like, best).state
     finally:
         checkpoints.close()
     nnx.update(model, *ended_with(state))
     model.eval()
-    told = description["scaling"]
-    return Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
+    return scaling

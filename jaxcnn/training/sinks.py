@@ -1,6 +1,7 @@
 """Where the rows of a run's log go besides `metrics.jsonl`: a table, TensorBoard, Weights & Biases."""
 
 import csv
+import io
 import json
 import numbers
 import os
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from jaxcnn.training.files import write_atomically
 
 Row = dict[str, Any]
 
@@ -43,10 +46,7 @@ def open_sinks(names: Iterable[str], folder: Path, description: dict[str, Any], 
       ValueError: if a name is unknown.
       ModuleNotFoundError: if a sink's library is missing.
     """
-    names = list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in SINKS]
-    if unknown:
-        raise ValueError(f"`sinks` must be among {', '.join(SINKS)}; got {', '.join(unknown)}.")
+    names = known_sinks(names)
     folder.mkdir(parents=True, exist_ok=True)
     sinks: list[Sink] = []
     try:
@@ -57,6 +57,19 @@ def open_sinks(names: Iterable[str], folder: Path, description: dict[str, Any], 
             sink.close()
         raise
     return sinks
+
+
+def known_sinks(names: Iterable[str]) -> list[str]:
+    """These names, each once.
+
+    Raises:
+      ValueError: if a name is unknown.
+    """
+    names = list(dict.fromkeys(names))
+    unknown = [name for name in names if name not in SINKS]
+    if unknown:
+        raise ValueError(f"`sinks` must be among {', '.join(SINKS)}; got {', '.join(unknown)}.")
+    return names
 
 
 class _Csv:
@@ -82,10 +95,9 @@ class _Csv:
         pass
 
     def _rewrite(self) -> None:
-        draft = self._path.with_name(self._path.name + ".draft")
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([self._columns, *map(self._fields, self._rows)])
-        os.replace(draft, self._path)
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([self._columns, *map(self._fields, self._rows)])
+        write_atomically(self._path, text.getvalue())
 
     def _fields(self, row: Row) -> list[Any]:
         values = (row.get(column) for column in self._columns)
@@ -168,6 +180,9 @@ SINKS: dict[str, Callable[[Path, dict[str, Any], Sequence[Row]], Sink]] = {
     "tensorboard": _TensorBoard,
     "wandb": _WeightsAndBiases,
 }
+
+
+PLACES = {"csv": "metrics.csv", "tensorboard": "tensorboard", "wandb": "wandb"}  # in a run's folder
 
 
 def _scalars(row: Row) -> dict[str, float]:

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import training
-from jaxcnn.training.checkpoint import sum_on_host, sums_on_device
+from jaxcnn.training.integrity import sum_on_host, sums_on_device
 
 CONFIG = training.TrainConfig(epochs=3, batch_size=6, learning_rate=0.05, log_every=1, checkpoint_every=2)
 STEPS = 9

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from jaxcnn.training import write_atomically
+
 INK, FAINT, PAPER = "#30343b", "#a6abb3", "#ffffff"
 ACCENT = "#b3541e"  # a red-brown that stays apart from the ink in print
 SERIES = ("#30343b", "#b3541e", "#7d8fa9", "#d9a441", "#4f7a5b", "#8c6bb1")  # with DASHES, told apart in grey
@@ -305,7 +307,7 @@ def save(figure: Figure | Animation, path: str | Path) -> Path:
         kinds = {".gif": as_gif}
     if path.suffix not in kinds:
         raise ValueError(f"`path` must end in {' or '.join(kinds)} here; got {path}.")
-    path.write_bytes(kinds[path.suffix](figure))
+    write_atomically(path, kinds[path.suffix](figure))
     return path
 
 

@@ -1,0 +1,127 @@
+"""Whether a run may begin in a folder, or go on there: what `config.json` says, what else is there, and the lock."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxcnn.data.batches import steps_per_epoch
+from jaxcnn.training.checkpoint import written_in
+from jaxcnn.training.config import TrainConfig
+from jaxcnn.training.files import write_atomically, writing
+from jaxcnn.training.lock import FolderLock
+
+_OF_THE_SITTING = ("command", "versions", "devices")  # may differ between the sittings of one run
+_LEFT_OVERS = ("checkpoints", "damaged", "metrics.jsonl", "metrics.csv")
+
+
+def begin(path: Path, description: dict[str, Any], resume: bool, force: bool) -> FolderLock:
+    """Makes a folder that of a run, or sees that it is; nothing in a folder that is refused has changed.
+
+    Args:
+      path: the folder; made if missing.
+      description: what the run says of itself.
+      resume: go on with the run that the folder holds.
+      force: go on even under another description.
+
+    Returns:
+      The folder's lock.
+
+    Raises:
+      CheckpointError: if the folder cannot be written to.
+      RuntimeError: if another process trains in it.
+      ValueError: if it holds a run and `resume` is false, or holds another run than this one, or what is left of one.
+    """
+    _check(path, description, resume, force)
+    with writing(path, "a run", lambda: written_in(path)):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(path)
+    try:
+        if not _check(path, description, resume, force):  # once more, where nobody can come between
+            with writing(path / "config.json", "the configuration", lambda: written_in(path)):
+                write_description(path, description)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _check(path: Path, description: dict[str, Any], resume: bool, force: bool) -> bool:
+    """Refuses a folder that is not for this run; whether it is there already."""
+    if not (path / "config.json").exists():
+        left = [name for name in _LEFT_OVERS if _holds_something(path / name)]
+        if left:
+            raise ValueError(f"{path} must be a new folder, or have the config.json of its run; it holds {left[0]}.")
+        return False
+    if not resume:
+        raise ValueError(f"{path} already holds a run; resume it, or name another folder.")
+    if not force:
+        _check_same(path, description)
+    damaged = path / "damaged"
+    if _holds_something(damaged) and not any(place.name.isdigit() for place in (path / "checkpoints").glob("*")):
+        raise ValueError(f"{path} must hold a checkpoint that is whole; all that are left are in {damaged}.")
+    return True
+
+
+def _holds_something(place: Path) -> bool:
+    return any(place.iterdir()) if place.is_dir() else place.exists() and place.stat().st_size > 0
+
+
+def expect_none(path: Path, config: TrainConfig, count: int, rows: list[dict[str, Any]]) -> None:
+    """Refuses to begin anew where a run had come so far that there were checkpoints, which are gone.
+
+    Args:
+      path: the run's folder, without checkpoints.
+      config: how it trains.
+      count: its training examples.
+      rows: of its log.
+
+    Raises:
+      ValueError: if there were some.
+    """
+    every = min(config.checkpoint_every, steps_per_epoch(count, config.batch_size))
+    last = max((row["step"] for row in rows), default=0)
+    if last > 2 * every:  # before the second is begun the first is written
+        raise ValueError(f"{path} must hold the checkpoints of its {last} steps, as its log has them; it holds none.")
+
+
+def write_description(path: Path, description: dict[str, Any]) -> None:
+    """Writes `config.json`."""
+    write_atomically(path / "config.json", json.dumps(description, indent=2) + "\n")
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """What a run's `config.json` says.
+
+    Raises:
+      FileNotFoundError: if the folder is none of a run.
+      ValueError: if the file is damaged.
+    """
+    file = Path(path) / "config.json"
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path} must be the folder of a run; it has no config.json.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} must be UTF-8; {error.reason} at byte {error.start + 1}.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} must be JSON; {error}.") from None
+    if not isinstance(description, dict):
+        raise ValueError(f"{file} must be a JSON object; got {type(description).__name__}.")
+    return description
+
+
+def _check_same(path: Path, description: dict[str, Any]) -> None:
+    """Refuses to go on with a run under another description, naming every field that differs."""
+    before, now = _flat(read_description(path)), _flat(json.loads(json.dumps(description)))
+    fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
+    if fields:
+        changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)
+        raise ValueError(f"{path} must be resumed with its own configuration, or with force; {changes}.")
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        if prefix or key not in _OF_THE_SITTING:
+            flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,129 @@
+"""The files of a run: replaced whole, and a sentence where the system refuses one."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# What a system says of a place, and not of the bytes that are there. Libraries pass it on in words of their own, with
+# the system's among them.
+_OF_THE_SYSTEM = {
+    number: os.strerror(number)
+    for name in (
+        "EACCES EPERM EROFS EIO ENOSPC EDQUOT EFBIG EMFILE ENFILE ENOMEM EBUSY ESTALE ETIMEDOUT ENOTCONN ENODEV ENXIO "
+        "ELOOP ENAMETOOLONG EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH EREMOTEIO"
+    ).split()
+    if (number := getattr(errno, name, None)) is not None
+}
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # said of a file that was damaged, as by removing it
+
+
+class CheckpointError(RuntimeError):
+    """A run could not write or read a file; the message says which, why, and where to go on."""
+
+
+def system_says(error: BaseException, but: tuple[int, ...] = ()) -> str | None:
+    """What the system says in an error, or in what led to it, also where a library tells it; None if it says nothing.
+
+    Args:
+      error: any error.
+      but: numbers of errors that are not meant.
+    """
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, MemoryError) or "out of memory" in str(found).lower():
+            return os.strerror(errno.ENOMEM)
+        if isinstance(found, OSError) and found.errno and found.errno not in but:
+            return found.strerror or os.strerror(found.errno)
+        told = [words for number, words in _OF_THE_SYSTEM.items() if number not in but and words in str(found)]
+        if told:
+            return max(told, key=len)
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return None
+
+
+def brief(error: BaseException) -> str:
+    """The first sentence of an error."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).partition(". ")[0].rstrip(".")[:200]
+
+
+def unreadable(folder: Path, error: BaseException) -> str | None:
+    """Why the system does not let a folder be read, or None where it does, and the bytes themselves are at fault.
+
+    Args:
+      folder: with all that is below.
+      error: what its reader made of that.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    told = system_says(error, _MISSING)
+    try:
+        for place, _, names in os.walk(folder, onerror=refuse):
+            for name in names:
+                with open(os.path.join(place, name), "rb", buffering=0) as file:
+                    while file.read(2**20):
+                        pass
+    except OSError as refused:
+        if refused.errno not in _MISSING:
+            return f"{refused.strerror} ({refused.filename or folder})"
+    return told
+
+
+@contextlib.contextmanager
+def writing(path: str | Path, what: str, last_good: Callable[[], str] | None = None) -> Iterator[None]:
+    """Says in one sentence where and why a run cannot go on writing.
+
+    Args:
+      path: of the file or folder that is written to.
+      what: it has to take.
+      last_good: where the run can be taken up, in words.
+
+    Raises:
+      CheckpointError: if the system refuses.
+    """
+    try:
+        yield
+    except (CheckpointError, BrokenPipeError):  # the second is no fault: whoever reads the output has gone
+        raise
+    except Exception as error:
+        why = system_says(error)
+        if why is None and not isinstance(error, OSError):
+            raise
+        rest = "" if last_good is None else f", {last_good()}"
+        raise CheckpointError(f"{path} must take {what}; {why or brief(error)}{rest}.") from None
+
+
+@contextlib.contextmanager
+def naming(path: str | Path, draft: Path | None = None) -> Iterator[None]:
+    """Gives errors of writing the name of the file, which those of a full disk lack.
+
+    Args:
+      path: of the file.
+      draft: what is written, and then put in its place.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(draft)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # of the class that the number stands for
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces a file in one step: a reader sees the old content or the new, whole."""
+    draft = path.with_name(path.name + ".draft")
+    data = content.encode() if isinstance(content, str) else content
+    with naming(path, draft):
+        try:
+            draft.write_bytes(data)
+            os.replace(draft, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise

@@ -1,0 +1,84 @@
+"""The lock of a run's folder: one process trains in it at a time.
+
+It is the system's own lock on a file (`flock`), which ends with the process that holds it, however that ends. Whoever
+only reads the folder does not ask for it. Where there is no such lock, on Windows and on some file systems of networks,
+a run goes on without one, and says so.
+"""
+
+import contextlib
+import os
+import platform
+import warnings
+from pathlib import Path
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+_HELD: set[int] = set()  # descriptors of this process's locks
+
+
+class FolderLock:
+    """The lock of a folder, held until `release`.
+
+    Args:
+      folder: it must be there.
+
+    Raises:
+      OSError: if the file cannot be made.
+      RuntimeError: if a process, this one included, holds it; the message names it.
+    """
+
+    def __init__(self, folder: Path):
+        self._descriptor: int | None = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            locked = _take(self._descriptor, folder)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        _HELD.add(self._descriptor)
+        if locked:
+            with contextlib.suppress(OSError):  # on a full disk it holds without a name
+                os.ftruncate(self._descriptor, 0)
+                os.write(self._descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+
+    def release(self) -> None:
+        """Lets others have it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+        _HELD.discard(descriptor)
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: Path) -> bool:
+    """Locks an open file; false where that cannot be had."""
+    reason = "this system has no flock"
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except BlockingIOError:
+        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        rule = f"{folder} must be trained in by one process at a time"
+        raise RuntimeError(f"{rule}; {holder} does so now.") from None
+    except OSError as error:
+        reason = error.strerror
+    told = f"{folder} cannot be locked ({reason}); two runs that train in it would not notice each other."
+    warnings.warn(told, RuntimeWarning, stacklevel=3)
+    return False
+
+
+def _leave_to_parent() -> None:
+    """A copy in a forked process, as a worker that reads data, would hold the lock beyond the trainer's end."""
+    for descriptor in _HELD:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):  # started in other ways, a process does not inherit it (PEP 446)
+    os.register_at_fork(after_in_child=_leave_to_parent)
