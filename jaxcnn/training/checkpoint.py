@@ -96,23 +96,24 @@ class Checkpoints:
           ValueError: if there is none, none is whole, or it does not fit; nothing is moved.
         """
         damaged: list[int] = []
-        gone: set[int] = set()
+        gone: list[int] = []
         while True:
-            there = sorted(self._manager.all_steps(), reverse=True) if step is None else [step]
-            left = [number for number in there if number not in damaged and number not in gone]
+            there = self._manager.all_steps() if step is None else [step]
+            left = [number for number in there if number not in damaged + gone]
             if not left:
                 break
-            found, damage = self._read(left[0], like)
+            number = max(left)
+            found, damage = self._read(number, like)
             if not any_process(damage is not None) and found is not None:
                 if aside:
                     self._set_aside(damaged)
                 return found
-            if step is None and self._replaced(left[0]):
-                gone.add(left[0])
+            if step is None and self._replaced(number, damaged):
+                gone.append(number)
                 continue
-            told = f"checkpoint {left[0]} in {self.folder} is damaged ({damage or 'another process says so'})."
+            told = f"checkpoint {number} in {self.folder} is damaged ({damage or 'another process says so'})."
             warnings.warn(told, RuntimeWarning, stacklevel=3)
-            damaged.append(left[0])
+            damaged.append(number)
         if not damaged:
             raise ValueError(f"{self.folder} must hold a checkpoint; it holds none.")
         raise ValueError(f"{self.folder} must hold a checkpoint that is whole; all of {damaged} are damaged.")
@@ -180,10 +181,10 @@ class Checkpoints:
             raise CheckpointError(f"checkpoint {step} in {self.folder} must be readable; {why}.")
         return found, failure
 
-    def _replaced(self, step: int) -> bool:
+    def _replaced(self, step: int, damaged: list[int]) -> bool:
         """Whether a trainer has removed a checkpoint for newer ones while it was read here."""
         self._manager.reload()
-        newer = max(self._manager.all_steps(), default=-1) > step
+        newer = any(other > step and other not in damaged for other in self._manager.all_steps())
         return any_process(newer or not (self.folder / str(step)).exists())
 
     def _set_aside(self, steps: Sequence[int]) -> None:

@@ -66,7 +66,8 @@ def unreadable(folder: Path, error: BaseException) -> str | None:
     try:
         for place, _, names in os.walk(folder, onerror=refuse):
             for name in names:
-                with open(os.path.join(place, name), "rb", buffering=0) as file:
+                path = os.path.join(place, name)
+                with naming(path), open(path, "rb", buffering=0) as file:
                     while file.read(2**20):
                         pass
     except OSError as refused:
