@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+from jaxcnn.data.depth import settle_transparency, to_bytes, white_of
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)
 
 
 class Picture(NamedTuple):
@@ -21,7 +25,8 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
     """Reads a picture file, upright, without alpha, in a network's size and channels.
 
     Args:
-      path: any format that Pillow reads; 16-bit greys are scaled to bytes, transparency lies on white.
+      path: any format that Pillow reads; deeper greys are scaled to bytes by what their kind of number or their
+        values say, transparency lies on white.
       shape: `(H, W, C)` of the network, with 1 or 3 channels.
       invert: exchange light and dark.
       cut: of a picture of other proportions take the middle, as data sets of photographs do, and not all of it.
@@ -40,7 +45,8 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         raise FileNotFoundError(f"{path} does not exist.")
     try:
         with Image.open(path) as file:
-            whole = file.size
+            whole, white = file.size, white_of(file)
+            settle_transparency(file)
             if cut:
                 side = max(height, width)
                 file.draft(None, (side, side))  # as in `decode_picture`
@@ -53,9 +59,9 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         raise ValueError(f"{path} must be a whole picture; reading it failed: {error}.") from None
     changes = []
     try:
-        image = _flat_colours(image, channels, changes)
+        image = _flat_colours(image, channels, white, changes)
     except ValueError as error:
-        raise ValueError(f"{path} must have colours that Pillow can convert; {error}.") from None
+        raise ValueError(f"{path} must have colours that can be converted; {error}.") from None
     shown = whole if image.size == reduced else whole[::-1]
     if shown != (width, height):
         middle = ", the middle" if cut and shown[0] * height != shown[1] * width else ""
@@ -88,10 +94,13 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
 
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            white = white_of(file)
+            settle_transparency(file)
             if image_size is not None:
                 file.draft(None, (image_size, image_size))  # JPEG decodes to halves and quarters at less cost
             image = ImageOps.exif_transpose(file)
-            image = image if image.mode == "RGB" else _flat_colours(image, 3, [])
+            plain = image.mode == "RGB" and "transparency" not in image.info
+            image = image if plain else _flat_colours(image, 3, white, [])
     except FileNotFoundError:
         raise FileNotFoundError(f"{name} must stay where it is; it is gone.") from None
     except Exception as error:  # Pillow's decoders let many kinds out
@@ -113,16 +122,15 @@ def _middle(image, width: int, height: int):
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-def _flat_colours(image, channels: int, changes: list[str]):
-    """A picture as 8-bit grey or colour without alpha; notes what that changed."""
+def _flat_colours(image, channels: int, white: int | None, changes: list[str]):
+    """A picture as 8-bit grey or colour without alpha, `white` as `to_bytes` takes it; notes what that changed."""
     from PIL import Image
 
     wanted = {1: "L", 3: "RGB"}[channels]
     if image.mode == "LAB":  # Pillow would pass its numbers through as if they were red, green and blue
         raise ValueError("conversion from LAB is not supported")
     if image.mode.startswith("I") or image.mode == "F":
-        image = _to_bytes(image)
-        changes.append("16-bit scaled to 8")
+        image = to_bytes(image, white, changes)
     palette = image.palette.mode if image.mode == "P" and image.palette else None
     grey = image.mode in ("1", "L", "LA", "La") or palette == "L"
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -132,11 +140,3 @@ def _flat_colours(image, channels: int, changes: list[str]):
     if grey != (wanted == "L"):
         changes.append("grey made colour" if grey else "colour made grey")
     return image.convert("RGB").convert(wanted) if image.mode not in ("1", "L", "RGB") else image.convert(wanted)
-
-
-def _to_bytes(image):
-    """A picture of 16-bit or wider greys as bytes; values up to 65,535 keep their ratio."""
-    from PIL import Image
-
-    values = np.asarray(image, np.float64)
-    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
