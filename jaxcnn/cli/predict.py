@@ -16,6 +16,7 @@ import tyro
 from jaxcnn import data, training
 from jaxcnn.cli.answers import Answer, Format, writing
 from jaxcnn.cli.runs import Run, open_run
+from jaxcnn.data.listing import is_seen
 
 _PIECE = 16  # pictures that a thread reads at a time
 
@@ -99,13 +100,13 @@ class Predict:
 
 def found(names: Iterable[str]) -> Iterator[Path | Exception]:
     """The files that names, folders and patterns mean, in order; an error in the place of what means nothing."""
-    for name in names:
+    for name in map(os.path.expanduser, names):
         path = Path(name)
         if path.is_dir():
-            files, missing = _below(path), f"{path} must hold pictures; it holds none."
+            files, missing = data.pictures_below(path), f"{path} must hold pictures; it holds none."
         elif glob.has_magic(name) and not path.exists():
             matches = sorted(glob.iglob(name, recursive=True))
-            files = (Path(match) for match in matches if not os.path.isdir(match))
+            files = (Path(match) for match in matches if not os.path.isdir(match) and _is_meant(match, path))
             missing = f"{name} must match files; it matches none."
         else:
             files, missing = iter([path]), ""
@@ -114,13 +115,9 @@ def found(names: Iterable[str]) -> Iterator[Path | Exception]:
         yield from files
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """The pictures in a folder and those below it, without hidden ones."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in data.SUFFIXES:
-                yield Path(place, name)
+def _is_meant(match: str, pattern: Path) -> bool:
+    """Whether no part of a path, but for what the pattern spells out, is one that programs leave behind."""
+    return all(is_seen(part) or part in pattern.parts for part in Path(match).parts)
 
 
 def _chunks(items, size: int) -> Iterator[list]:

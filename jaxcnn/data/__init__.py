@@ -4,6 +4,7 @@ from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.data.idx import read_idx
+from jaxcnn.data.listing import pictures_below
 from jaxcnn.data.pictures import SUFFIXES, Picture, read_picture
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.sources import SOURCES, load, splits
@@ -28,6 +29,7 @@ __all__ = [
     "make_vocabulary",
     "mapped_ahead",
     "measure_scaling",
+    "pictures_below",
     "read_idx",
     "read_picture",
     "splits",

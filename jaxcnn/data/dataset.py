@@ -1,10 +1,13 @@
 """Labelled examples, and the scaling that networks are fed with."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcnn.data.labels import check_labels, few
 from jaxcnn.data.streams import Stream, channel_sums
 
 _CHUNK = 256  # examples that are measured at a time
@@ -25,11 +28,17 @@ class Dataset(NamedTuple):
     split: str
     vocabulary: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()  # paths of damaged pictures that were left out
+    notes: tuple[str, ...] = ()  # what else is to be told of how it was read, in words
 
     @property
     def features(self) -> int:
         """Channels of an example, or words of the vocabulary."""
         return len(self.vocabulary) or self.images.shape[-1]
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return f"the {self.split} split of {self.name}"
 
     def take(self, count: int) -> "Dataset":
         """The first `count` examples."""
@@ -39,6 +48,29 @@ class Dataset(NamedTuple):
         """Some of the examples, by a slice, their numbers or a mask; a stream stays one."""
         images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
         return self._replace(images=images, labels=self.labels[index])
+
+    def for_classes(self, classes: Sequence[str]) -> "Dataset":
+        """The same examples with labels that index other classes, found by their names.
+
+        Args:
+          classes: of a network for instance; all of this data set's are among them.
+
+        Raises:
+          ValueError: if one is not, or a name stands for two classes.
+        """
+        classes = tuple(classes)
+        if self.classes == classes:
+            return self
+        twice = [name for names in (self.classes, classes) for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ValueError(f"`classes` must have different names to be found by; got {twice[0]!r} twice.")
+        places = {name: place for place, name in enumerate(classes)}
+        unknown = [name for name in self.classes if name not in places]
+        if unknown:
+            raise ValueError(f"the classes of {self.name} must be among {few(classes)}; got {few(unknown)}.")
+        check_labels(self.labels, len(self.images), len(self.classes), self.title, "classes")
+        table = np.array([places[name] for name in self.classes], np.int32)
+        return self._replace(labels=table[self.labels], classes=classes)
 
     def split_off(self, share: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """Draws a validation part once from these examples, with as large a share of every class.
@@ -90,7 +122,7 @@ def measure_scaling(dataset: Dataset) -> Scaling:
       ValueError: if the data set is empty.
     """
     if not len(dataset.images):
-        raise ValueError(f"the {dataset.split} split of {dataset.name} must hold images; got none.")
+        raise ValueError(f"{dataset.title} must hold images; got none.")
     if dataset.vocabulary:
         return Scaling((), ())
     images = dataset.images

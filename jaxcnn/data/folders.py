@@ -1,16 +1,29 @@
 """Pictures of one's own: a folder per class, with or without a folder per split above."""
 
 import os
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.pictures import SUFFIXES, decode_picture
+from jaxcnn.data.listing import expanded, folders_in, pictures_below, told
+from jaxcnn.data.pictures import decode_picture
 from jaxcnn.data.streams import PictureFiles, fitting, scan, to_stream
 
 SPLITS = ("train", "validation", "test")
 _SHARES = (0.8, 0.1, 0.1)  # of the splits, where there are no folders for them
+# what folders of splits are called, in any case
+_CALLED = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def find_folder(name: str, data_dir: Path | None) -> Path:
@@ -20,7 +33,7 @@ def find_folder(name: str, data_dir: Path | None) -> Path:
       FileNotFoundError: if it is no folder.
       ValueError: if neither names one.
     """
-    root = data_dir or (Path(os.environ["JAXCNN_DATA_DIR"]) if "JAXCNN_DATA_DIR" in os.environ else None)
+    root = data_dir or (expanded(os.environ["JAXCNN_DATA_DIR"]) if "JAXCNN_DATA_DIR" in os.environ else None)
     if root is None:
         raise ValueError(f"`data_dir` must name the folder of {name} (or set JAXCNN_DATA_DIR); got None.")
     if not root.is_dir():
@@ -32,12 +45,13 @@ def folder_splits(root: Path) -> tuple[str, ...]:
     """The splits of a folder: those that it has folders for, or all three.
 
     Raises:
-      FileNotFoundError: if there is no such folder.
+      FileNotFoundError: if there is no such folder, or it has folders for splits but none to train on.
+      ValueError: if it has two folders for one split.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"`folder:` must name a folder; {root} is none.")
-    there = tuple(split for split in SPLITS if (root / split).is_dir())
-    return there if "train" in there else SPLITS
+    there = _split_folders(root)
+    return tuple(split for split in SPLITS if split in there) if there else SPLITS
 
 
 def read_folder(
@@ -47,6 +61,7 @@ def read_folder(
     stream: bool | None = None,
     image_size: int | None = None,
     skip_corrupt: bool = False,
+    allow_empty: bool = False,
 ) -> Dataset:
     """Reads a split of a folder of pictures, into memory or as a stream.
 
@@ -57,15 +72,19 @@ def read_folder(
       stream: whether to decode pictures only when they are needed; by default where they are too many.
       image_size: brings pictures of any size to this one.
       skip_corrupt: leave damaged pictures out.
+      allow_empty: take classes that have no picture to learn from.
 
     Returns:
-      The pictures, grey if all of them are, else in colour.
+      The pictures, grey if all of them are, else in colour; its notes tell what was passed over, and how it was split.
 
     Raises:
       FileNotFoundError: if there is no such folder, or no class or picture in it.
-      ValueError: if a picture is damaged, or of another size than the first.
+      ValueError: if a picture is damaged, or of another size than the first; or a class has none to learn from.
     """
-    names, files, labels = _list(split, root)
+    listed = _list(split, root)
+    files = listed.files
+    if split == "train" and not allow_empty:
+        _check_taught(listed, listed.labels)
 
     def decode(place: int) -> np.ndarray:
         path = str(root / files[place])
@@ -77,36 +96,100 @@ def read_folder(
     if damaged and (not skip_corrupt or len(damaged) == len(files)):
         raise ValueError(_sentence(damaged, files, root))
     whole = np.setdiff1d(np.arange(len(files)), list(damaged))
+    if split == "train" and not allow_empty:
+        _check_taught(listed, listed.labels[whole])
     images = pixels
     if images is None:
         images = PictureFiles(root, files, (*shape[:2], sums.shape[-1]), image_size=image_size, sums=sums)
     if damaged:
         images = images.pick(whole) if isinstance(images, PictureFiles) else images[whole]
     skipped = tuple(str(root / files[place]) for place in damaged)
-    return Dataset(images, labels[whole], names, f"folder:{root}", split, skipped=skipped)
+    name = f"folder:{root}"
+    return Dataset(images, listed.labels[whole], listed.names, name, split, skipped=skipped, notes=listed.notes)
 
 
-def _list(split: str, root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
-    """The classes of a folder, and of a split the files, as paths below it, and their labels."""
-    has_splits = (root / "train").is_dir()
-    top = root / split if has_splits else root
-    base = root / "train" if has_splits else root
-    names = tuple(sorted(path.name for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")))
+class _Listing(NamedTuple):
+    """What there is of a split, before a picture is read."""
+
+    top: Path  # the folder that the split's classes are in
+    names: tuple[str, ...]  # of the classes
+    files: list[str]  # paths below the root
+    labels: np.ndarray
+    passed: list[Counter[str]]  # of every class
+    notes: tuple[str, ...]
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders of splits, or none where the folders are those of classes."""
+    there: dict[str, list[Path]] = {}
+    others = []
+    for folder in folders_in(root):
+        split = _CALLED.get(folder.name.lower())
+        there.setdefault(split, []).append(folder) if split else others.append(folder)
+    if "train" not in there:
+        if there and not others:
+            found = ", ".join(folder.name for several in there.values() for folder in several)
+            raise FileNotFoundError(f"{root} must hold a folder train beside those of other splits; it holds {found}.")
+        return {}
+    for split, several in there.items():
+        if len(several) > 1:
+            found = ", ".join(folder.name for folder in several)
+            raise ValueError(f"{root} must hold one folder for the {split} split; got {found}.")
+    return {split: several[0] for split, several in there.items()}
+
+
+def _list(split: str, root: Path) -> _Listing:
+    splits = _split_folders(root)
+    top, base = splits.get(split, root), splits.get("train", root)
+    names = tuple(folder.name for folder in folders_in(base))
     if not names:
         raise FileNotFoundError(f"{base} must hold a folder for every class; it holds none.")
-    strange = sorted({path.name for path in top.iterdir() if path.is_dir()} - set(names)) if has_splits else []
+    strange = sorted({folder.name for folder in folders_in(top)} - set(names))
     if strange:
         raise ValueError(f"{top} must hold the classes of {base} only; got {', '.join(strange)}.")
-    files: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        found = sorted(path for path in (top / name).rglob("*") if path.suffix.lower() in SUFFIXES)
-        found = found if has_splits else _share(found, split)
-        files += [str(path.relative_to(root)) for path in found]
-        labels += [label] * len(found)
+    passed = [Counter[str]() for _ in names]
+    found = [
+        sorted(pictures_below(top / name, counts)) if (top / name).is_dir() else []
+        for name, counts in zip(names, passed, strict=True)
+    ]
+    parts = {part: found if splits else [_share(paths, part) for paths in found] for part in (split, *SPLITS)}
+    files = [str(path.relative_to(root)) for paths in parts[split] for path in paths]
+    labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(paths) for paths in parts[split]])
     if not files:
         raise FileNotFoundError(f"{top} must hold pictures of the {split} split; it holds none.")
-    return names, files, np.array(labels, np.int32)
+    notes = _passed_over(top, passed)
+    if splits:
+        others = [folder.name for folder in folders_in(root) if folder not in splits.values()]
+        beside = ", ".join(splits[part].name for part in SPLITS if part in splits)
+        notes += [f"{root}: not read, beside {beside}: {', '.join(others)}"] if others else []
+    else:
+        counts = ", ".join(f"{sum(map(len, parts[part])):,} for {part}" for part in SPLITS)
+        notes.append(f"{root}: no folders of splits; drawn from each class, 80, 10 and 10 %: {counts}")
+    return _Listing(top, names, files, labels, passed, tuple(notes))
+
+
+def _passed_over(top: Path, passed: list[Counter[str]]) -> list[str]:
+    """What is not taken of a split's folder, in a sentence each."""
+    beside: Counter[str] = Counter()
+    loose = len(list(pictures_below(top, beside, deep=False)))
+    every = sum(passed, beside)
+    notes = [f"{top}: passed over {told(every)}"] if every else []
+    pictures = f"{loose:,} picture{'s' * (loose > 1)}"
+    return notes + ([f"{top}: passed over {pictures} outside the folders of classes"] if loose else [])
+
+
+def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
+    """Refuses classes that nothing is to be learned of."""
+    found, whole = (np.bincount(some, minlength=len(listed.names)) for some in (listed.labels, labels))
+    empty = np.flatnonzero(whole == 0).tolist()
+    if empty:
+        kinds = {place: told(listed.passed[place]) or "no files" for place in empty}
+        kinds |= {place: f"{found[place]} damaged" for place in empty if found[place]}
+        held = ", ".join(f"{listed.names[place]} ({kind})" for place, kind in kinds.items())
+        raise ValueError(
+            f"{listed.top} must hold whole pictures of every class; got none of {held}; "
+            "take such classes with `allow_empty` (--allow-empty)."
+        )
 
 
 def _first_shape(root: Path, files: list[str], image_size: int | None) -> tuple[int, ...]:

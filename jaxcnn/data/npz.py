@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.labels import check_labels
 
 # the names of pictures and labels in either style
 _NAMES = {
@@ -41,23 +42,27 @@ def read_npz(split: str, path: Path) -> Dataset:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, or an array has a type or shape that does not fit.
+      ValueError: if it is damaged, an array has a type or shape that does not fit, or a label is as great as the
+        number of all examples, which cannot have so many classes.
     """
     with _open(path) as archive:
         pairs = _pairs(path, archive)
         images = _array(path, archive, pairs[split][0])
-        labels = {name: _labels(path, archive, pair[1]) for name, pair in pairs.items()}
+        found = {name: _labels(path, archive, pair[1]) for name, pair in pairs.items()}
     name = pairs[split][0]
     if images.dtype != np.uint8:
         raise ValueError(f"{name} of {path} must hold bytes, uint8; got {images.dtype}.")
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"{name} of {path} must hold pictures, (N, H, W) or (N, H, W, 1 or 3); got {images.shape}.")
-    if len(images) != len(labels[split]):
-        counts = f"{len(labels[split])} for {len(images)}"
+    if len(images) != len(found[split]):
+        counts = f"{len(found[split])} for {len(images)}"
         raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
-    count = 1 + max(int(found.max(initial=0)) for found in labels.values())
-    return Dataset(images, labels[split], tuple(map(str, range(count))), f"npz:{path}", split)
+    examples = sum(map(len, found.values()))
+    for part, labels in found.items():
+        check_labels(labels, len(labels), examples, f"{pairs[part][1]} of {path}", "classes that its examples can have")
+    count = 1 + max(int(labels.max(initial=0)) for labels in found.values())
+    return Dataset(images, found[split].astype(np.int32), tuple(map(str, range(count))), f"npz:{path}", split)
 
 
 @contextlib.contextmanager
@@ -108,7 +113,7 @@ def _labels(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarra
     if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
         got = labels.dtype if not np.issubdtype(labels.dtype, np.integer) else labels.min()
         raise ValueError(f"{name} of {path} must hold numbers of classes, integers from 0; got {got}.")
-    return labels.astype(np.int32)
+    return labels
 
 
 def _line(error: Exception) -> str:

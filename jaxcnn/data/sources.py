@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.digits import SPLITS, read_digits
 from jaxcnn.data.folders import find_folder, folder_splits, read_folder
+from jaxcnn.data.listing import expanded
 from jaxcnn.data.mnist import CLOTHES, idx_splits, read_idx_folder, read_mnist, read_mnist1989
 from jaxcnn.data.mnist1d import read_mnist1d
 from jaxcnn.data.npz import npz_splits, read_npz
@@ -23,6 +24,7 @@ class _Source(NamedTuple):
     splits: _Splits | Callable[[Path | None], _Splits]
     read: Callable[..., Dataset]  # split, `data_dir`, and for pictures how to read them
     pictures: bool = False  # kept as files, which can be streamed and resized
+    folders: bool = False  # of classes, which may be empty
 
     def splits_in(self, data_dir: Path | None) -> _Splits:
         return self.splits(data_dir) if callable(self.splits) else self.splits
@@ -65,9 +67,12 @@ def _source(name: str) -> _Source:
       ValueError: if the name is unknown.
     """
     kind, colon, rest = name.partition(":")
-    path = Path(rest)
+    path = expanded(rest)
     if kind == "folder" and rest:
-        return _Source(folder_splits(path), lambda split, _, **how: read_folder(split, path, **how), pictures=True)
+        splits_there = folder_splits(path)
+        return _Source(
+            splits_there, lambda split, _, **how: read_folder(split, path, **how), pictures=True, folders=True
+        )
     if kind == "idx" and rest:
         return _Source(idx_splits(path), lambda split, _: read_idx_folder(split, path))
     if kind == "npz" and rest:
@@ -100,7 +105,7 @@ def splits(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
       FileNotFoundError: if it is one of files that are not there.
       ValueError: if the name is unknown.
     """
-    return _source(name).splits_in(None if data_dir is None else Path(data_dir))
+    return _source(name).splits_in(None if data_dir is None else expanded(data_dir))
 
 
 def load(
@@ -111,6 +116,7 @@ def load(
     stream: bool | None = None,
     image_size: int | None = None,
     skip_corrupt: bool = False,
+    allow_empty: bool = False,
 ) -> Dataset:
     """Loads one split of a data set, into memory or, where pictures are too many, as a stream.
 
@@ -125,9 +131,10 @@ def load(
         - `"cifar10"`, `"cifar100"`, `"imagenet2012"`, `"imagenette"` (full size, the split of 2019), and
           `"tfds:NAME"`, any labelled pictures of tensorflow-datasets, where NAME may have `/config` and `:version`;
           prepared as array_record, which needs TensorFlow once, and read without it;
-        - `"folder:PATH"`, pictures in a folder per class, with folders for the splits above or without;
+        - `"folder:PATH"`, pictures in a folder per class, without folders above, or with those of the splits: `train`,
+          `validation` (`val`, `valid`) and `test`, in any case; hidden files and folders are passed over;
         - `"idx:PATH"`, a folder of IDX files of any prefix, or the folder and the prefix;
-        - `"npz:PATH"`, an archive with the arrays of Keras or of MedMNIST;
+        - `"npz:PATH"`, an archive with the arrays of Keras or of MedMNIST; in all paths `~` is the home folder;
         - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`, takes 0 to 4 tested;
           `"fsdd:jackson"`, one speaker tested and the others learned from;
         - `"rt-polarity"`, sentences as words, the first of ten folds tested; `"rt-polarity:3"`, another.
@@ -140,23 +147,27 @@ def load(
       image_size: for the same, bring pictures of any size to squares of this one: the shorter side is resized,
         antialiased, and the middle cut out.
       skip_corrupt: for the same, leave damaged pictures out and name them in `skipped`, instead of refusing them.
+      allow_empty: for folders, take classes without a picture to train on, instead of refusing them.
 
     Returns:
-      The examples and their labels.
+      The examples and their labels; `notes` tells what of a folder was passed over, and how it was split.
 
     Raises:
       FileNotFoundError: if a file or folder is missing.
       ModuleNotFoundError: if the data set needs a library that is not installed.
       ValueError: if a name is unknown, or a file is damaged or does not match its pair.
     """
-    source, at = _source(name), None if data_dir is None else Path(data_dir)
+    source, at = _source(name), None if data_dir is None else expanded(data_dir)
     known = source.splits_in(at)
     if split not in known:
         raise ValueError(f"`split` of {name} must be one of {', '.join(map(repr, known))}; got {split!r}.")
     if image_size is not None and image_size < 1:
         raise ValueError(f"`image_size` must be positive; got {image_size}.")
+    if allow_empty and not source.folders:
+        raise ValueError(f"`allow_empty` is for folders of pictures, not {name}; got True.")
     if source.pictures:
-        return source.read(split, at, stream=stream, image_size=image_size, skip_corrupt=skip_corrupt)
+        how = {"stream": stream, "image_size": image_size, "skip_corrupt": skip_corrupt}
+        return source.read(split, at, **how, **({"allow_empty": allow_empty} if source.folders else {}))
     if stream or image_size is not None:
         option, value = ("stream", stream) if stream else ("image_size", image_size)
         raise ValueError(f"`{option}` is for folders of pictures and tensorflow-datasets, not {name}; got {value}.")

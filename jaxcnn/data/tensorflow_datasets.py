@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.labels import check_labels
+from jaxcnn.data.listing import expanded
 from jaxcnn.data.pictures import decode_picture
 from jaxcnn.data.streams import Stream, fitting, scan, to_stream
 
@@ -62,7 +64,7 @@ def read_tfds(
         instructions = builder.info.splits[split].file_instructions
     source = _open(name, instructions)
     count, classes = len(source), tuple(features[label_key].names)
-    labels = np.zeros(count, np.int32)
+    labels = np.zeros(count, np.int64)
     label = f"tfds:{name} {split}"
 
     def decode(place: int) -> np.ndarray:
@@ -78,13 +80,12 @@ def read_tfds(
     if damaged and not skip_corrupt:
         first = next(iter(damaged.values())).rstrip(".")
         raise ValueError(f"{len(damaged)} of {count} pictures are damaged, and {first}.")
-    if count and not 0 <= labels.min() <= labels.max() < len(classes):
-        raise ValueError(f"{label} must have labels from 0 to {len(classes) - 1}; got {labels.min()}.")
+    check_labels(labels, count, len(classes), label, "classes")
     images = pixels
     if images is None:
         shape = (*shape[:2], channels if channels == 1 else sums.shape[-1])
         images = Records(source, image_key, shape, label, image_size=image_size, sums=sums[..., : shape[-1]])
-    found = Dataset(images, labels, classes, f"tfds:{name}", split)
+    found = Dataset(images, labels.astype(np.int32), classes, f"tfds:{name}", split)
     if not damaged:
         return found
     skipped = tuple(f"picture {place} of {label}" for place in damaged)
@@ -160,7 +161,7 @@ def _open(name: str, instructions: Any):
 def _folder(data_dir: Path | None) -> Path | None:
     if data_dir is not None:
         return data_dir / "tfds" if (data_dir / "tfds").is_dir() else data_dir
-    ours = Path(os.environ["JAXCNN_DATA_DIR"]) / "tfds" if "JAXCNN_DATA_DIR" in os.environ else None
+    ours = expanded(os.environ["JAXCNN_DATA_DIR"]) / "tfds" if "JAXCNN_DATA_DIR" in os.environ else None
     return ours if ours is not None and ours.is_dir() else None
 
 

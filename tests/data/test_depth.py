@@ -59,7 +59,9 @@ def test_values_on_no_known_scale_are_refused_with_their_range(tmp_path, values,
     path = tmp_path / "deep.tiff"
     Image.fromarray(values).save(path)
     for read in (lambda: read_picture(path, GREY), lambda: decode_picture(str(path), str(path))):
-        with pytest.raises(ValueError, match=f"greys must be from 0 to 1, to 255 or to 65,535; they are {bounds}") as it:
+        with pytest.raises(
+            ValueError, match=f"greys must be from 0 to 1, to 255 or to 65,535; they are {bounds}"
+        ) as it:
             read()
         one_sentence(it.value, path)
 

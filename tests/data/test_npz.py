@@ -146,3 +146,19 @@ def test_clothes_come_in_the_files_of_mnist(tmp_path):
     write_pair(tmp_path / "fashion_mnist", "t10k", noise(2, 28, 28), [0, 9])
     found = data.load("fashion_mnist", "test", tmp_path)
     assert found.name == "fashion_mnist" and [found.classes[i] for i in found.labels] == ["T-shirt/top", "Ankle boot"]
+
+
+@pytest.mark.parametrize("label", [2**32, 2**31, 3_000_000, 9], ids=str)
+def test_a_label_beyond_the_number_of_examples_is_no_class(tmp_path, label):
+    """2**32 in 32 bits would be class 0, 2**31 negative, and the third would ask for three million outputs."""
+    path = tmp_path / "some.npz"
+    keras(path, y_train=np.array([0, 1, 2, 0, 1, label]))
+    for split in ("train", "test"):
+        with pytest.raises(ValueError) as caught:
+            data.load(f"npz:{path}", split)
+        assert str(caught.value) == (
+            f"`labels` of y_train of {path} must be from 0 to 8, for the 9 classes that its examples can have; "
+            f"got {label}, and 1 of 6 outside."
+        )
+    keras(path, y_train=np.array([0, 1, 2, 0, 1, 8], np.uint64))
+    assert data.load(f"npz:{path}", "train").labels.dtype == np.int32

@@ -1,0 +1,60 @@
+"""Which files below a folder are pictures, and what is passed over."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxcnn.data.pictures import SUFFIXES
+
+# what file managers, archives and network drives leave behind; names with a dot in front are hidden as well
+_LEFT_BEHIND = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "#recycle"})
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` as the home folder: shells leave it inside words, as in `folder:~/pictures`."""
+    return Path(os.path.expanduser(path))
+
+
+def is_seen(name: str) -> bool:
+    """Whether a file or folder of this name is looked at: not if it is hidden, or left behind by a program."""
+    return not name.startswith(".") and name.lower() not in _LEFT_BEHIND
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones and what programs leave behind."""
+    return sorted(path for path in folder.iterdir() if is_seen(path.name) and path.is_dir())
+
+
+def pictures_below(folder: Path, passed: Counter[str] | None = None, *, deep: bool = True) -> Iterator[Path]:
+    """The picture files in a folder and those below it, each folder's own first, sorted.
+
+    Links to folders are not followed; a link to a file that is gone is given, for its reader to name.
+
+    Args:
+      folder: where to look.
+      passed: counts what is passed over, by its ending.
+      deep: whether to look into folders below.
+    """
+    passed = Counter() if passed is None else passed
+    with os.scandir(folder) as entries:
+        seen = sorted((entry for entry in entries if is_seen(entry.name)), key=lambda entry: entry.name)
+    for entry in seen:
+        if entry.is_dir():
+            if deep and entry.is_symlink():
+                passed["linked folders"] += 1
+            continue
+        ending = os.path.splitext(entry.name)[1].lower()
+        if ending in SUFFIXES and (entry.is_file() or entry.is_symlink()):
+            yield folder / entry.name
+        else:
+            passed[ending or "without ending"] += 1
+    for entry in seen if deep else ():
+        if entry.is_dir() and not entry.is_symlink():
+            yield from pictures_below(folder / entry.name, passed)
+
+
+def told(passed: Counter[str]) -> str:
+    """What was passed over, in words, the most frequent ending first."""
+    ordered = sorted(passed.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {ending}" for ending, count in ordered)

@@ -1,0 +1,33 @@
+"""A data set's labels, by the names of classes."""
+
+import numpy as np
+import pytest
+
+from jaxcnn.data import Dataset
+
+
+def some(labels, classes) -> Dataset:
+    return Dataset(np.zeros((len(labels), 2, 2, 1), np.uint8), np.array(labels), classes, "some", "test")
+
+
+def test_labels_follow_the_names_of_their_classes():
+    found = some([0, 1, 1, 0], ("red", "zblue")).for_classes(("blue", "red", "zblue"))
+    assert found.labels.tolist() == [1, 2, 2, 1] and found.labels.dtype == np.int32
+    assert found.classes == ("blue", "red", "zblue")
+    same = some([0, 1], ("a", "b"))
+    assert same.for_classes(["a", "b"]) is same
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "wanted", "sentence"),
+    [
+        ([0], ("green", "red"), ("blue", "red"), "the classes of some must be among blue, red; got green."),
+        ([0], tuple("abcdef"), ("a", "b"), "the classes of some must be among a, b; got c, d, e, f."),
+        ([0], ("z",), tuple("abcdef"), "the classes of some must be among a, b, c and 3 more; got z."),
+        ([0], ("a", "a"), ("a", "b"), "`classes` must have different names to be found by; got 'a' twice."),
+        ([0, 2], ("b", "a"), ("a", "b"), "`labels` of the test split of some must .*; got 2, and 1 of 2"),
+    ],
+)
+def test_names_that_are_not_there_are_refused(labels, classes, wanted, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        some(labels, classes).for_classes(wanted)
