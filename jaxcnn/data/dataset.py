@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.labels import check_labels, few
+from jaxcnn.data.labels import check_kind, check_labels, few
 from jaxcnn.data.streams import Stream, channel_sums
 
 _CHUNK = 256  # examples that are measured at a time
@@ -68,7 +68,8 @@ class Dataset(NamedTuple):
         unknown = [name for name in self.classes if name not in places]
         if unknown:
             raise ValueError(f"the classes of {self.name} must be among {few(classes)}; got {few(unknown)}.")
-        check_labels(self.labels, len(self.images), len(self.classes), self.title, "classes")
+        check_kind(self.labels, len(self.images), self.title)
+        check_labels(self.labels, len(self.classes), self.title, "classes")
         table = np.array([places[name] for name in self.classes], np.int32)
         return self._replace(labels=table[self.labels], classes=classes)
 

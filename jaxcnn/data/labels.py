@@ -7,31 +7,44 @@ import numpy as np
 _NAMED = 3
 
 
-def check_labels(labels: np.ndarray, examples: int, classes: int, title: str, what: str) -> None:
-    """Refuses labels that number no class: a loss would be 0 for them, and nothing would be learned.
+def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
+    """Refuses labels that are no numbers of classes, targets of a regression for instance.
 
     Args:
       labels: `(N,)`.
       examples: how many there are, N.
+      title: what the labels are of.
+
+    Raises:
+      ValueError: if labels are no integers, or not one for each example.
+    """
+    found = np.asarray(labels)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(
+            f"`labels` of {title} must be whole numbers of classes, as regression is not supported; got {found.dtype}."
+        )
+    if found.shape != (examples,):
+        raise ValueError(f"`labels` of {title} must be one for each of {examples:,} examples; got shape {found.shape}.")
+
+
+def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> None:
+    """Refuses labels that number no class: a loss would be 0 for them, and nothing would be learned.
+
+    Args:
+      labels: `(N,)` integers.
       classes: how many there are.
       title: what the labels are of.
       what: the classes are, as in "outputs of the network".
 
     Raises:
-      ValueError: if labels are no integers from 0 to `classes - 1`, or not one for each example.
+      ValueError: if a label is not from 0 to `classes - 1`.
     """
     found = np.asarray(labels)
-    if not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(
-            f"`labels` of {title} must be whole numbers of classes, as there is no regression; got {found.dtype}."
-        )
-    if found.shape != (examples,):
-        raise ValueError(f"`labels` of {title} must be one for each of {examples:,} examples; got shape {found.shape}.")
     outside = found[(found < 0) | (found >= classes)]
     if outside.size:
         raise ValueError(
             f"`labels` of {title} must be from 0 to {classes - 1}, for the {classes} {what}; "
-            f"got {outside[0]}, and {outside.size:,} of {examples:,} outside."
+            f"got {outside[0]}, and {outside.size:,} of {found.size:,} outside."
         )
 
 

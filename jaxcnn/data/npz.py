@@ -60,7 +60,7 @@ def read_npz(split: str, path: Path) -> Dataset:
         raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
     examples = sum(map(len, found.values()))
     for part, labels in found.items():
-        check_labels(labels, len(labels), examples, f"{pairs[part][1]} of {path}", "classes that its examples can have")
+        check_labels(labels, examples, f"{pairs[part][1]} of {path}", "classes that its examples can have")
     count = 1 + max(int(labels.max(initial=0)) for labels in found.values())
     return Dataset(images, found[split].astype(np.int32), tuple(map(str, range(count))), f"npz:{path}", split)
 

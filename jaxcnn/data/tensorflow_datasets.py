@@ -80,7 +80,7 @@ def read_tfds(
     if damaged and not skip_corrupt:
         first = next(iter(damaged.values())).rstrip(".")
         raise ValueError(f"{len(damaged)} of {count} pictures are damaged, and {first}.")
-    check_labels(labels, count, len(classes), label, "classes")
+    check_labels(labels, len(classes), label, "classes")
     images = pixels
     if images is None:
         shape = (*shape[:2], channels if channels == 1 else sums.shape[-1])

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcnn import ops
+from jaxcnn.inspect.levels import white_of
 from jaxcnn.ops import filters
 
 
@@ -92,8 +93,8 @@ def apply_filters(
 
 
 def grey(picture: np.ndarray) -> np.ndarray:
-    """A picture of bytes, `(H, W)` or `(H, W, C)`, in grey from 0 to 1."""
-    picture = np.asarray(picture, np.float32) / 255
+    """A picture of bytes, or of floats from 0 to 1, `(H, W)` or `(H, W, C)`, in grey from 0 to 1."""
+    picture = np.asarray(picture, np.float32) / white_of(picture)
     if picture.ndim == 3:
         picture = picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.shape[-1] == 3 else picture[..., 0]
     return picture

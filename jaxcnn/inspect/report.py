@@ -126,12 +126,17 @@ def _sentence(test: Dataset, place: int) -> str:
 def _pictures(test: Dataset, places: Any) -> np.ndarray:
     """Examples as pictures `(N, H, W, C)`: features of sounds with time to the right, low bands below."""
     images = test.images[places]
-    if images.ndim == 4:
+    shown = _in_bytes(test, images)
+    return shown if images.ndim == 4 else shown.transpose(0, 2, 1)[:, ::-1, :, None]
+
+
+def _in_bytes(test: Dataset, images: np.ndarray) -> np.ndarray:
+    """What are no bytes, on one scale from the least to the greatest value of all examples."""
+    if test.images.dtype == np.uint8:
         return images
     everything = np.asarray(test.images)
     low, high = everything.min(), everything.max()
-    grey = 255 * (images - low) / max(high - low, 1e-9)
-    return grey.astype(np.uint8).transpose(0, 2, 1)[:, ::-1, :, None]
+    return np.clip(255 * (images - low) / max(high - low, 1e-9), 0, 255).astype(np.uint8)
 
 
 def _filters(model: nnx.Module, shape: tuple[int, ...]) -> list[str]:
@@ -159,7 +164,7 @@ def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
     shares = np.eye(len(test.classes), dtype=np.float32)[test.labels[:_CHANGED]]
     ids = np.arange(len(before), dtype=np.int32)
     after = np.asarray(augmentation(jax.random.key(0), 0, ids, before, shares)[0])
-    figure = plots.augmented(before, after, [""] * len(before))
+    figure = plots.augmented(_in_bytes(test, before), _in_bytes(test, after), [""] * len(before))
     note = f"{', '.join(augmentation.specs)}: {test.split} pictures, before and after."
     return page.section("Random changes in training", note, (figure, "Pictures before and after"))
 

@@ -16,6 +16,7 @@ from jaxcnn.data.batches import Batch, eval_batches
 from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.streams import Stream
+from jaxcnn.training.checks import check_examples, check_units
 from jaxcnn.training.parallel import Layout, local_devices
 from jaxcnn.training.step import Metrics, Objective, at_least_float32, is_right, split
 
@@ -81,10 +82,15 @@ def evaluate(
       layout: the devices; by default all of this process.
 
     Raises:
-      ValueError: if the data set is empty, or `views` is unknown or not for its examples.
+      ValueError: if the data set is empty, has labels that the network has no output for or floats where it is fed
+        bytes, or `views` is unknown or not for its examples.
     """
     layout = layout or _layout_of(tuple(local_devices()))
     graphs, params, rest = split(nnx.clone(model))
+    if len(dataset.labels):
+        part = -(-min(batch_size, len(dataset.labels)) // layout.data_devices)
+        part *= 1 if layout.axis_name else layout.data_devices
+        check_examples([dataset], graphs.eval, (params, rest), scaling, augmentation, part)
     eval_step = make_eval_step(graphs.eval, scaling, loss, layout, augmentation, views)
     return evaluate_state(eval_step, layout, layout.place((params, rest)), dataset, batch_size)
 
@@ -167,7 +173,7 @@ def predict(
 
     Args:
       model: the network; it is used in evaluation mode and left as it was.
-      images: `(N, H, W, C)` uint8.
+      images: `(N, H, W, C)`, in the units that the network was trained in.
       scaling: the scaling that the network was trained with.
       batch_size: images per call.
       augmentation: that of the training, for the size that it brings pictures to.
@@ -218,6 +224,7 @@ def answers_to(
     compute, state = _answering(graphs.eval, scaling, layout, augmentation, answer), layout.place((params, rest))
     size, waiting = 0, None
     for batch in batches:
+        check_units(batch, scaling)
         size = size or -(-len(batch) // layout.data_devices) * layout.data_devices
         filled = np.pad(batch, [(0, size - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
         started = compute(layout.put(filled), state, None), len(batch)

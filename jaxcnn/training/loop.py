@@ -15,6 +15,7 @@ from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, steps_per_epoch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.training.best import Best
+from jaxcnn.training.checks import check_alike, check_examples, check_same_classes
 from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer, make_schedule
 from jaxcnn.training.evaluation import evaluate_state, make_eval_step
 from jaxcnn.training.lines import epoch_line
@@ -99,8 +100,9 @@ def fit(
         read; the last good one stays.
       NonFiniteError: if the loss or the gradient stops being finite; the last good checkpoint stays.
       RuntimeError: if another process trains in the folder.
-      ValueError: if the folder holds another run or what is left of one, no checkpoint is whole, the log is damaged, or
-        a configuration does not fit.
+      ValueError: if the folder holds another run or what is left of one, no checkpoint is whole, the log is damaged, a
+        configuration does not fit, or examples do not: labels that the network has no output for, held-out examples of
+        other classes, floats where it is fed bytes.
     """
     config, layout = config or TrainConfig(), layout or Layout()
     if freeze is not None:
@@ -117,10 +119,17 @@ def fit(
     elif len(scaling.mean) not in (0, train.images.shape[-1]):
         channels = train.images.shape[-1]
         raise ValueError(f"`scaling` must have an entry for each of the {channels} channels; got {len(scaling.mean)}.")
+    if held_out is not None:
+        check_alike(held_out, train)
+    if resume and force and folder is not None:
+        check_same_classes(Path(folder), train)
     augmentation = make_augmentation(config, train, scaling)
     schedule = make_schedule(config, total)
     frozen = frozen_paths(config, nnx.state(model, nnx.Param))
     graphs, params, rest = split(model, frozen, layout.axis_name)
+    part = config.batch_size // config.accumulate // (layout.data_devices if layout.axis_name else 1)
+    examples = [train] if held_out is None else [train, held_out]
+    outputs = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part)
     step_of = Step(
         graphs,
         make_optimizer(config, total, frozen),
@@ -128,7 +137,7 @@ def fit(
         Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
         augmentation,
         config.seed,
-        len(train.classes),
+        outputs,
         per_epoch,
         getattr(model, "max_norms", {}),
         frozen,
@@ -231,14 +240,16 @@ def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> 
     """The random changes that a configuration names, or None.
 
     Raises:
-      ValueError: if the examples are not pictures.
+      ValueError: if the examples are not pictures, or what changes colors has to do with values of an unknown range.
     """
     if not config.augment:
         return None
     if train.images.ndim != 4:
         raise ValueError(f"`augment` needs pictures, (N, H, W, C); got {train.name} of {train.images.shape[1:]}.")
-    augmentation = Augmentation(config.augment, tuple(255 * mean for mean in scaling.mean))
+    fill = tuple(scaling.unit * mean for mean in scaling.mean)
+    augmentation = Augmentation(config.augment, fill, scaling.unit)
     augmentation.resized(train.images.shape[1:])  # refuses what is larger than the pictures
+    augmentation.check_range(train.images)
     return augmentation
 
 

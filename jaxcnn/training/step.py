@@ -282,5 +282,4 @@ def at_least_float32(logits: jax.Array) -> jax.Array:
 
 def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
     """For each example, whether the largest logit is the label's."""
-    labels = jnp.asarray(labels)
-    return jnp.argmax(logits, -1).astype(labels.dtype) == labels
+    return jnp.argmax(logits, -1).astype(jnp.int32) == jnp.asarray(labels).astype(jnp.int32)  # bytes count to 255 only

@@ -2,15 +2,19 @@
 
 import dataclasses
 import functools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from jaxcnn.data.augmentation.examples import Examples
 from jaxcnn.data.augmentation.names import Change, parse
 
+_BYTES = 255.0
 _parsed = functools.lru_cache(maxsize=64)(parse)
 
 
@@ -21,7 +25,10 @@ class Augmentation:
     specs: tuple[str, ...] = ()
     """Names out of `AUGMENTATIONS`, with values as in `pad_crop=4`, applied in this order; mixtures come last."""
     fill: tuple[float, ...] = (0.0,)
-    """What lies outside a picture, in bytes, one entry or one for each channel; the data's mean is a good choice."""
+    """What lies outside a picture, in its own numbers, one entry or one for each channel; the data's mean is a good
+    choice."""
+    unit: float = 255.0
+    """What white is in the pictures' numbers: 255 for bytes, 1 for floats from 0 to 1."""
 
     def __post_init__(self):
         """Checks every name and value.
@@ -33,8 +40,12 @@ class Augmentation:
             raise ValueError(f"`specs` must be a sequence of augmentations; got '{self.specs}'.")
         object.__setattr__(self, "specs", tuple(self.specs))
         object.__setattr__(self, "fill", tuple(map(float, self.fill)))
-        if not self.fill or not all(0 <= value <= 255 for value in self.fill):
-            raise ValueError(f"`fill` must hold values from 0 to 255; got {self.fill}.")
+        if not 0 < self.unit < math.inf:
+            raise ValueError(f"`unit` must be positive and finite; got {self.unit}.")
+        low, top = (0, self.unit) if self.unit == _BYTES else (-math.inf, math.inf)
+        if not self.fill or not all(low <= value <= top and math.isfinite(value) for value in self.fill):
+            rule = "from 0 to 255" if self.unit == _BYTES else "that are finite"
+            raise ValueError(f"`fill` must hold values {rule}; got {self.fill}.")
         _parsed(self.specs)
 
     def __call__(
@@ -46,11 +57,11 @@ class Augmentation:
           key: the typed key of the step.
           epoch: int32 scalar, counted from 0.
           ids: `(B,)` int32, the numbers of the examples in their split.
-          images: `(B, H, W, C)` uint8, or float32 in the same units; without `specs`, of any shape.
+          images: `(B, H, W, C)` uint8, or floats of which `unit` is white; without `specs`, of any shape.
           targets: `(B, classes)` float32.
 
         Returns:
-          Images in float32 and in the units of bytes, of shape `(B, *resized((H, W, C)))`, and targets.
+          Images in float32 and in the units that they were given in, of shape `(B, *resized((H, W, C)))`, and targets.
 
         Raises:
           ValueError: if an augmentation does not suit such pictures.
@@ -64,13 +75,15 @@ class Augmentation:
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(ids)
         # other generators draw for a whole vmapped batch from its first key
         keys = jax.random.wrap_key_data(jax.random.key_data(keys)[:, :2], impl="threefry2x32")
-        given = Examples(keys, jnp.asarray(epoch, jnp.int32), ids, images.astype(jnp.float32), targets, fill)
+        scale = _BYTES / self.unit if any(change.of_colors for change in self._changes) else 1.0
+        pictures = images.astype(jnp.float32) if scale == 1 else images.astype(jnp.float32) * scale
+        given = Examples(keys, jnp.asarray(epoch, jnp.int32), ids, pictures, targets, fill * scale)
         changed = given
         for number, change in enumerate(self._changes):
             own = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             # without the barrier XLA computes one change again for every pixel that the next one looks up
             changed = change(changed._replace(keys=own, images=lax.optimization_barrier(changed.images)))
-        return changed.images, changed.targets
+        return (changed.images if scale == 1 else changed.images / scale), changed.targets
 
     def center(self, images):
         """What evaluation sees: the middle of the pictures, in the size that training sees.
@@ -110,6 +123,24 @@ class Augmentation:
         for change in self._changes:
             size = change.resized(size)
         return size
+
+    def check_range(self, images: Any) -> None:
+        """Refuses pictures beyond black and white where colors are changed, which ends there.
+
+        Args:
+          images: `(N, H, W, C)`, all of a data set; bytes are known to be within.
+
+        Raises:
+          ValueError: if they are.
+        """
+        change = next((change for change in self._changes if change.of_colors), None)
+        if change is None or images.dtype == np.uint8 or not len(images):
+            return
+        low, top = float(images.min()), float(images.max())
+        if not 0 <= low <= top <= self.unit:
+            raise ValueError(
+                f"`{change.spec}` needs bytes, or pictures from 0 to {self.unit:g}; got {low:.3g} to {top:.3g}."
+            )
 
     @property
     def _changes(self) -> tuple[Change, ...]:

@@ -133,6 +133,11 @@ class Change(NamedTuple):
         """The examples after it."""
         return _NAMES[self.name].change(examples, *self.values)
 
+    @property
+    def of_colors(self) -> bool:
+        """Whether it knows black and white."""
+        return _NAMES[self.name].colors
+
     def resized(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """`(H, W, C)` after it.
 

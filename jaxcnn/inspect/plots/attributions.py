@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.randomising import Randomisation
 
@@ -20,12 +21,12 @@ def attributions(
     negative values have zero in the middle grey; others start with zero black.
 
     Args:
-      pictures: `(N, H, W, C)` uint8, C = 1 or 3.
+      pictures: `(N, H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
       maps: by method, `(N, h, w)` or `(N, h, w, C)`; channels are summed.
       rows: what each row is of.
       title: what is seen.
     """
-    shown = np.asarray(pictures)
+    shown = in_bytes(pictures)
     by_cell = [_summed(np.asarray(found), shown.ndim) for found in maps.values()]
     images = []
     for place, picture in enumerate(shown):

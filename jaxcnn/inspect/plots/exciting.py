@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jaxcnn.inspect.exciting import Exciting
+from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.attributions import colored
 
@@ -20,7 +20,7 @@ def maximised(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") 
       captions: one for each.
       title: what is seen.
     """
-    images = list(map(colored, np.asarray(pictures)))
+    images = list(map(colored, in_bytes(pictures)))
     return style.tiles(images, captions, columns=min(10, len(images)), size=0.85, title=title)
 
 
@@ -33,7 +33,7 @@ def most_exciting(pictures: ArrayLike, found: Sequence[Exciting], rows: Sequence
       rows: the units' names.
       title: what is seen.
     """
-    every = np.asarray(pictures)
+    every = in_bytes(pictures)
     images = [colored(every[index]) for each in found for index in each.indices]
     captions = [f"{value:.2g}" for each in found for value in each.values]
     columns = len(found[0].indices)

@@ -6,6 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
+from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.attributions import colored
 from jaxcnn.inspect.probes import PCA
@@ -32,9 +33,9 @@ def neighbours(
       rows: what each row is of; by default queries.
       title: what is seen.
     """
-    near_all = np.asarray(found)
+    near_all = in_bytes(found)
     images, captions, differs = [], [], []
-    for query, near, own, others in zip(np.asarray(queries), near_all, query_classes, classes, strict=True):
+    for query, near, own, others in zip(in_bytes(queries), near_all, query_classes, classes, strict=True):
         images += [colored(query), *map(colored, near)]
         captions += [own, *others]
         differs += [False, *(name != own for name in others)]

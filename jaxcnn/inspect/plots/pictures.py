@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
 
 
@@ -12,22 +13,23 @@ def labelled_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """Images in a grid, a caption above each.
 
     Args:
-      images: `(N, H, W, C)` uint8, C = 1 or 3.
+      images: `(N, H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
       captions: one for each, cut where it is too long.
     """
-    return style.tiles(list(images), captions, size=1.0, levels=(0, 255))
+    return style.tiles(list(in_bytes(images)), captions, size=1.0, levels=(0, 255))
 
 
 def augmented(before: np.ndarray, after: np.ndarray, captions: Sequence[str]) -> Figure:
     """Pictures before and after augmentation, the first sixteen.
 
     Args:
-      before: `(N, H, W, C)` from 0 to 255, C = 1 or 3; the upper row.
-      after: `(N, h, w, C)` from 0 to 255; the lower row.
+      before: `(N, H, W, C)` from 0 to 255, or floats from 0 to 1, C = 1 or 3; the upper row.
+      after: `(N, h, w, C)`, likewise; the lower row.
       captions: one for each.
     """
     shown = min(16, len(before))
-    images = [np.rint(np.clip(image, 0, 255)).astype(np.uint8) for image in (*before[:shown], *after[:shown])]
+    upper, lower = in_bytes(before[:shown]), in_bytes(after[:shown])
+    images = [np.rint(np.clip(image, 0, 255)).astype(np.uint8) for image in (*upper, *lower)]
     size = 0.8 if shown < 12 else 0.6
     return style.tiles(images, captions[:shown], columns=shown, size=size, levels=(0, 255), rows=("before", "after"))
 
@@ -36,7 +38,7 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, classes: Sequence
     """An image beside its likeliest classes.
 
     Args:
-      picture: `(H, W, C)` uint8, C = 1 or 3.
+      picture: `(H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
       probabilities: `(classes,)`.
       classes: their names.
       top: how many are shown.
@@ -44,7 +46,7 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, classes: Sequence
     ranked = np.argsort(-probabilities, kind="stable")[:top]
     figure = style.canvas(6.4, 2.3)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    style.show(left, picture, levels=(0, 255))
+    style.show(left, in_bytes(picture), levels=(0, 255))
     places = np.arange(len(ranked))[::-1]
     shares = 100 * probabilities[ranked]
     right.barh(places, shares, 0.7, color=[style.ACCENT, *[style.FAINT] * (len(ranked) - 1)])

@@ -6,6 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
+from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.attributions import colored
 from jaxcnn.inspect.shifting import ShiftCurve
@@ -47,7 +48,7 @@ def shifted_pictures(pictures: ArrayLike, captions: Sequence[str], *, title: str
       captions: one for each.
       title: what is seen.
     """
-    images = list(map(colored, np.asarray(pictures)))
+    images = list(map(colored, in_bytes(pictures)))
     return style.tiles(images, captions, columns=min(9, len(images)), size=0.9, title=title)
 
 

@@ -1,0 +1,145 @@
+"""Examples held against a network before it sees them: its outputs, its classes, the units it is fed in."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from jaxcnn.data.augmentation import Augmentation
+from jaxcnn.data.dataset import Dataset, Scaling
+from jaxcnn.data.labels import check_kind, check_labels, few
+from jaxcnn.data.streams import Stream
+from jaxcnn.training.run_folder import read_description
+
+_BYTES = 255.0
+
+
+def check_examples(
+    datasets: Sequence[Dataset],
+    graph: Any,
+    state: Any,
+    scaling: Scaling,
+    augmentation: Augmentation | None,
+    size: int,
+) -> int:
+    """Refuses examples that a network cannot learn from, or be asked about.
+
+    Args:
+      datasets: the examples; those of the first show the network's outputs.
+      graph: what is static in the network, in evaluation mode.
+      state: its parameters and the rest.
+      scaling: what it is fed with.
+      augmentation: that of the training, for the size that it brings pictures to.
+      size: of a batch.
+
+    Returns:
+      How many outputs the network has, found without computing them.
+
+    Raises:
+      ValueError: if a label is no number of an output, there is not one for each example, pictures are in other units
+        than the network is fed, or it has not an output for each of two classes.
+    """
+    for examples in datasets:
+        check_kind(examples.labels, len(examples.images), examples.title)
+        check_units(examples.images, scaling, f"`images` of {examples.title}")
+    leaves, tree = jax.tree.flatten(state)
+    types = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    images = datasets[0].images
+    asked = graph, tree, types, scaling, augmentation, (size, *images.shape[1:]), images.dtype
+    try:
+        hash(asked)
+    except TypeError:  # a network that cannot be compared is traced anew
+        found = _traced.__wrapped__(*asked)
+    else:
+        found = _traced(*asked)
+    shape = getattr(found, "shape", ())
+    if not shape or shape[-1] < 2:
+        got = shape[-1] if shape else type(found).__name__
+        raise ValueError(f"`model` must have two outputs or more, one for each class; got {got}.")
+    for examples in datasets:
+        check_labels(examples.labels, shape[-1], examples.title, "outputs of the network")
+    return shape[-1]
+
+
+@lru_cache(maxsize=32)
+def _traced(
+    graph: Any,
+    tree: Any,
+    types: tuple[jax.ShapeDtypeStruct, ...],
+    scaling: Scaling,
+    augmentation: Augmentation | None,
+    shape: tuple[int, ...],
+    dtype: Any,
+) -> Any:
+    """Remembered: a deep network takes a second to trace."""
+
+    def answer(state: Any, images: jax.Array) -> Any:
+        seen = images if augmentation is None else augmentation.center(images)
+        return nnx.merge(graph, *state, copy=True)(scaling(seen))
+
+    # an array, of which nothing is in memory: its dtype becomes the one that JAX would take it for
+    return jax.eval_shape(answer, jax.tree.unflatten(tree, types), np.broadcast_to(np.zeros((), dtype), shape))
+
+
+def check_alike(held_out: Dataset, train: Dataset) -> None:
+    """Refuses held-out examples whose labels or words mean something else than those of the training.
+
+    Raises:
+      ValueError: if their classes or vocabularies differ.
+    """
+    if held_out.classes != train.classes:
+        raise ValueError(
+            f"`held_out` must have the classes of `train`, {_told(train.classes, held_out.classes)} "
+            "(`held_out.for_classes(train.classes)` finds them by name)."
+        )
+    if held_out.vocabulary != train.vocabulary:
+        raise ValueError(
+            f"`held_out` must have the vocabulary of `train`, {_told(train.vocabulary, held_out.vocabulary)}."
+        )
+
+
+def check_same_classes(folder: Path, train: Dataset) -> None:
+    """Refuses to go on with a run whose outputs stand for other classes; no force makes them the same.
+
+    Raises:
+      ValueError: if the folder holds such a run.
+    """
+    if not (folder / "config.json").exists():
+        return
+    before = tuple(read_description(folder).get("data", {}).get("classes", train.classes))
+    if before != train.classes:
+        raise ValueError(f"{folder} must be resumed with its own classes, {_told(before, train.classes)}.")
+
+
+def _told(wanted: tuple[str, ...], got: tuple[str, ...]) -> str:
+    """How two lists of names differ, in words."""
+    if len(wanted) != len(got):
+        return f"{len(wanted)}, {few(wanted)}; got {len(got)}, {few(got)}"
+    place = next(place for place, pair in enumerate(zip(wanted, got, strict=True)) if pair[0] != pair[1])
+    return f"{few(wanted)}; got {got[place]!r} in the place of {wanted[place]!r}"
+
+
+def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`images`") -> None:
+    """Refuses pictures from 0 to 1 for a network that is fed bytes, and bytes for one that is fed those.
+
+    Either way it would see hardly anything but one grey.
+
+    Raises:
+      ValueError: if they are.
+    """
+    if not scaling.mean or not images.shape[0] or images.ndim != 4:
+        return
+    if images.dtype == np.uint8:
+        small = scaling.unit == 1 and all(0 <= mean <= 1 for mean in scaling.mean)
+        if small and (isinstance(images, Stream) or images.max() > 1):
+            raise ValueError(f"{title} must be floats from 0 to 1, as in training; got bytes.")
+    elif scaling.unit == _BYTES and np.issubdtype(images.dtype, np.floating) and not isinstance(images, Stream):
+        low, top = float(images.min()), float(images.max())
+        if low < 0 or 0 < top <= 1:
+            raise ValueError(
+                f"{title} must be in bytes, from 0 to 255, as in training; got from {low:.3g} to {top:.3g}."
+            )
