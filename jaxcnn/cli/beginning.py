@@ -7,6 +7,7 @@ from flax import nnx
 
 from jaxcnn.cli.runs import open_run
 from jaxcnn.data import Dataset, Scaling
+from jaxcnn.data.labels import few
 
 
 def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tuple[Scaling, str]:
@@ -27,7 +28,8 @@ def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tu
     """
     run = open_run(source)
     old, new = len(run.classes), len(train.classes)
-    if old != new:
+    others = old != new or (run.named and run.classes != train.classes)
+    if others:
         run.model.replace_head(new, rngs=nnx.Rngs(seed))
     given, wanted = (nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat)) for network in (run.model, model))
     there, here = _shapes(given), _shapes(wanted)
@@ -37,8 +39,11 @@ def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tu
         sizes = f"{path} is {there.get(path, 'missing')} in it and {here.get(path, 'missing')} here"
         raise ValueError(f"`init` must be of the network that is trained; {sizes} ({source}).")
     nnx.update(model, jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), given, wanted))
-    head = f", with a new head for {new} classes in place of {old}" if old != new else ""
-    return run.scaling, f"beginning with {source}{head}"
+    if others:
+        kept = f" in place of {old}" if old != new else f", which are not its {few(run.classes)}"
+        return run.scaling, f"beginning with {source}, with a new head for {new} classes{kept}"
+    by_number = "" if run.classes == train.classes else ", its outputs taken by number, as it tells no names of classes"
+    return run.scaling, f"beginning with {source}{by_number}"
 
 
 def _shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:

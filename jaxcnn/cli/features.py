@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from jaxcnn import data, inspect
-from jaxcnn.cli.runs import open_run
+from jaxcnn.cli.runs import Run, matched, open_run
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
 from jaxcnn.training.files import naming
@@ -34,6 +34,8 @@ class Features:
     """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
     image_size: int | None = None
     """Bring pictures to this height and width; default those of the run."""
+    allow_empty: bool = False
+    """Take classes that have no picture to train on."""
     limit: int | None = None
     """Take the first so many examples of each split."""
     pool: inspect.Pool = "mean"
@@ -58,7 +60,8 @@ class Features:
         size = self.image_size or (run.image_shape[0] if name.startswith("folder:") else None)
         there = data.splits(name, self.data_dir)
         names = ("train", "test" if "test" in there else "validation")
-        splits = {split: data.load(name, split, self.data_dir, image_size=size) for split in names}
+        how = {"image_size": size, "allow_empty": self.allow_empty}
+        splits = _in_classes(run, {split: data.load(name, split, self.data_dir, **how) for split in names})
         if self.limit is not None:
             splits = {split: examples.take(self.limit) for split, examples in splits.items()}
         rows = {
@@ -93,6 +96,22 @@ class Features:
             print(f"{_NAMES[kind]:<20}  {_told(found[0])}  {_told(found[1])}".rstrip(), flush=True)
         if stopped:
             print("* the optimiser stopped at its last iteration")
+
+
+def _in_classes(run: Run, splits: dict[str, Dataset]) -> dict[str, Dataset]:
+    """All splits in the classes of the network where it knows them, else in those of the first; tells which."""
+    notes: list[str] = []
+    first, *_ = splits.values()
+    try:
+        first, how = matched(run, first)
+    except ValueError:
+        if first.vocabulary:
+            raise
+        how = f"{first.name}: its classes are not the network's; features are probed for its own"
+    notes += [*(note for examples in splits.values() for note in examples.notes), how]
+    for note in dict.fromkeys(filter(None, notes)):
+        print(note)
+    return {split: examples.for_classes(first.classes) for split, examples in splits.items()}
 
 
 def _told(found: Probe) -> str:

@@ -28,6 +28,7 @@ class Run(NamedTuple):
     loss: Literal["cross_entropy", "mean_squared_error"]
     augmentation: Augmentation | None
     description: dict[str, Any]
+    named: bool = True  # whether the classes have names of their own, and not numbers in their place
 
     @property
     def about(self) -> str:
@@ -78,7 +79,8 @@ def _open_file(file: Path) -> Run:
     """The network of a file of weights, with what the file says of pictures and classes, or what is usual."""
     model, config = weights.open_model(file)
     shape = tuple(config.get("image_shape") or models.CARDS[config["name"]].input_shape)
-    classes = config.get("classes") or map(str, range(config["num_classes"]))
+    named = bool(config.get("classes"))
+    classes = config["classes"] if named else map(str, range(config["num_classes"]))
     told: dict[str, Any] | None = config.get("scaling")
     if told is None:
         print(f"jaxcnn: {file} tells of no scaling; images are fed from -1 to 1.", file=sys.stderr)
@@ -86,7 +88,28 @@ def _open_file(file: Path) -> Run:
     scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
     network = cast(models.Network, model)
-    return Run(file, network, scaling, shape, tuple(classes), config.get("loss", "cross_entropy"), None, described)
+    loss = config.get("loss", "cross_entropy")
+    return Run(file, network, scaling, shape, tuple(classes), loss, None, described, named)
+
+
+def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
+    """A data set as a run's network numbers its classes, found by name; and in words what that took.
+
+    Raises:
+      ValueError: if the network does not know one of its classes, or numbers words otherwise.
+    """
+    trained_on = run.description["data"]
+    if dataset.vocabulary and (dataset.name, dataset.features) != (trained_on.get("name"), trained_on.get("features")):
+        raise ValueError(f"`data` must be what {run.folder} learned its words from, {run.about}; got {dataset.name}.")
+    theirs, ours = len(dataset.classes), len(run.classes)
+    if dataset.classes == run.classes:
+        return dataset, ""
+    if run.named:
+        found = dataset.for_classes(run.classes)
+        return found, f"{dataset.name}: its classes are {theirs} of the network's {ours}, found by name"
+    if theirs != ours:
+        raise ValueError(f"`data` must have {ours} classes, as {run.folder} tells no names of its own; got {theirs}.")
+    return dataset, f"{dataset.name}: its classes are compared by number, as {run.folder} tells no names of its own"
 
 
 def known_examples(run: Run, data_dir: Path | None) -> Dataset:
@@ -94,7 +117,7 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
 
     Raises:
       FileNotFoundError: if the data set is not at hand.
-      ValueError: if the run does not tell of any.
+      ValueError: if the run does not tell of any, or its classes are no longer those of the run.
     """
     name = run.description["data"].get("name")
     if name is None:
@@ -102,7 +125,7 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
     splits = data.splits(name, data_dir)
     split = next(split for split in ("test", "validation", *splits) if split in splits)
     size = run.image_shape[0] if name.startswith("folder:") else None
-    return data.load(name, split, data_dir, image_size=size)
+    return matched(run, data.load(name, split, data_dir, image_size=size))[0]
 
 
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:

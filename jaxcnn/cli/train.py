@@ -42,6 +42,8 @@ class Train:
     """Processes that read streamed examples; default by the cores."""
     skip_corrupt: bool = False
     """Leave damaged pictures out, and tell at the end how many."""
+    allow_empty: bool = False
+    """Take classes that have no picture to train on, which nobody learns."""
     validation: float = 0.0
     """Share of the training examples to hold out, where the data set has no validation split."""
     out: Path | None = None
@@ -102,8 +104,14 @@ class Train:
         say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
         if beginning:
             say(beginning)
+        for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
+            say(note)
+        per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
+        if left := len(train.labels) % self.config.batch_size:
+            whole = f"each epoch trains {per_epoch:,} batches of {self.config.batch_size}"
+            say(f"{whole}; {left} examples, different ones each time, are left out of it")
+        total = self.config.epochs * per_epoch
         writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
-        total = self.config.epochs * data.steps_per_epoch(len(train.labels), self.config.batch_size)
         with _StopRequested() as stop, observing(total) as observer:
             result = training.fit(
                 model,
@@ -151,6 +159,7 @@ class Train:
     def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples."""
         options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
+        options["allow_empty"] = self.allow_empty
         names = data.splits(self.data, self.data_dir)
         loaded = {name: data.load(self.data, name, self.data_dir, **options) for name in names}
         train, held_out = loaded["train"], loaded.get("validation")

@@ -59,7 +59,7 @@ def write_image_page(
       The path.
 
     Raises:
-      ValueError: if the picture is not `(H, W, C)` of bytes.
+      ValueError: if the picture is not `(H, W, C)` of bytes, or the examples have a class that is none of `classes`.
     """
     picture = np.asarray(picture)
     if picture.ndim != 3 or picture.dtype != np.uint8:

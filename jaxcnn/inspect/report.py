@@ -42,10 +42,13 @@ def write_report(
 
     Raises:
       FileNotFoundError: if the folder is none of a run.
+      ValueError: if the examples have classes that the run did not learn.
     """
     folder = Path(folder)
     description = training.read_description(folder)
     rows = [row for row in training.read_log(folder / "metrics.jsonl") if row["kind"] == "epoch"]
+    classes = description.get("data", {}).get("classes")
+    test = test if classes is None else test.for_classes(classes)
     probabilities = training.predict(model, test.images, scaling, augmentation=augmentation)
     predictions = probabilities.argmax(-1)
     right = int((predictions == test.labels).sum())

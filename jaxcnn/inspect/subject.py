@@ -36,7 +36,10 @@ class Subject:
       picture: `(H, W, C)` uint8, in the size that the network is fed.
       scaling: that of the training.
       classes: names of the classes.
-      examples: a data set's examples in that size, where there are any.
+      examples: a data set's examples in that size, where there are any; their classes are found by name.
+
+    Raises:
+      ValueError: if the examples have a class that is none of these.
     """
 
     def __init__(
@@ -48,7 +51,8 @@ class Subject:
         classes: tuple[str, ...],
         examples: Dataset | None = None,
     ):
-        self.name, self.scaling, self.classes, self.examples = name, scaling, classes, examples
+        self.name, self.scaling, self.classes = name, scaling, tuple(classes)
+        self.examples = None if examples is None else examples.for_classes(classes)
         self.model: Any = stages.evaluating(model)
         self.picture = picture
         self.inputs = scaling(picture[None])  # `(1, H, W, C)`
