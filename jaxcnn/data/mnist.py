@@ -8,6 +8,7 @@ import numpy as np
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.digits import DIGITS
 from jaxcnn.data.idx import read_idx
+from jaxcnn.data.listing import is_seen
 
 CLOTHES = (
     "T-shirt/top",
@@ -112,7 +113,7 @@ def _idx_files(path: Path) -> dict[str, tuple[Path, Path]]:
     folder, start = (path, "") if path.is_dir() else (path.parent, path.name)
     if not folder.is_dir():
         raise FileNotFoundError(f"`idx:` must name a folder; {path} is none.")
-    found = [(file, _IMAGES.match(file.name)) for file in sorted(folder.iterdir())]
+    found = [(file, _IMAGES.match(file.name)) for file in sorted(folder.iterdir()) if is_seen(file.name)]
     pairs: dict[str, dict[str, tuple[Path, Path]]] = {}
     for file, parts in found:
         if parts and parts["prefix"].startswith(start):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.listing import is_seen
 
 DIGITS = tuple("0123456789")
 RATE = 8000  # samples a second
@@ -77,7 +78,8 @@ def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents, sorted by name."""
     if (folder / "recordings").is_dir():
         for path in sorted((folder / "recordings").glob("*.wav")):
-            yield path.name, path.read_bytes()
+            if is_seen(path.name):
+                yield path.name, path.read_bytes()
         return
     if not (folder / "fsdd.tar.gz").is_file():
         raise FileNotFoundError(f"{folder} must hold recordings/ or fsdd.tar.gz; it holds neither.")
@@ -85,7 +87,8 @@ def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
         contents = {}
         with tarfile.open(folder / "fsdd.tar.gz") as archive:
             for member in archive:  # in the archive's order: going back would unpack it all again
-                file = archive.extractfile(member) if member.name.endswith(".wav") else None
+                meant = member.name.endswith(".wav") and all(map(is_seen, Path(member.name).parts))
+                file = archive.extractfile(member) if meant else None
                 if file is not None:
                     contents[Path(member.name).name] = file.read()
     except (tarfile.TarError, EOFError, OSError) as error:

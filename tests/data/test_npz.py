@@ -162,3 +162,10 @@ def test_a_label_beyond_the_number_of_examples_is_no_class(tmp_path, label):
         )
     keras(path, y_train=np.array([0, 1, 2, 0, 1, 8], np.uint64))
     assert data.load(f"npz:{path}", "train").labels.dtype == np.int32
+
+
+def test_what_programs_leave_beside_idx_files_is_no_prefix(tmp_path):
+    write_pair(tmp_path, "emnist-letters-train", noise(2, 5, 5), [0, 1])
+    for file in list(tmp_path.iterdir()):
+        (tmp_path / f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    assert len(data.load(f"idx:{tmp_path}", "train").labels) == 2

@@ -59,6 +59,16 @@ def test_an_archive_reads_as_its_folder(recordings, tmp_path_factory):
     np.testing.assert_array_equal(whole.labels, packed.labels)
 
 
+def test_what_a_mac_leaves_beside_recordings_is_none(recordings, tmp_path_factory):
+    for path in sorted((recordings / "recordings").iterdir())[:3]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    other = tmp_path_factory.mktemp("packed")
+    with tarfile.open(other / "fsdd.tar.gz", "w:gz") as archive:
+        archive.add(recordings / "recordings", "recordings")
+    for folder in (recordings, other):
+        assert len(data.load("fsdd", "test", folder).labels) == 15
+
+
 def test_a_tone_lights_its_band_as_long_as_it_sounds():
     low, high = (speech.log_mel(tone(hertz), RATE) for hertz in (300, 2500))
     assert low[20].argmax() < high[20].argmax()
