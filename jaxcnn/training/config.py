@@ -22,7 +22,7 @@ class TrainConfig:
     epochs: int = 20
     """Passes over the training examples."""
     batch_size: int = 64
-    """Examples per step; those of an epoch that are left of its whole batches are left out, others every time."""
+    """Examples per step; what does not fill a last batch is left out of an epoch, different examples each time."""
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
     """`mean_squared_error` is between outputs and targets of +-1."""
     scaling: Literal["standard", "symmetric"] = "standard"

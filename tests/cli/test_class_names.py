@@ -174,7 +174,7 @@ def test_a_folder_tells_at_training_what_became_of_it(jaxcnn, tmp_path):
     assert lines[1:4] == [
         f"{root / 'train'}: passed over 1 .txt",
         f"{root}: not read, beside train, Val: notes",
-        "an epoch is 2 whole batches of 4; 2 examples, others every time, are left out of it",
+        "each epoch trains 2 batches of 4; 2 examples, different ones each time, are left out of it",
     ]
 
 

@@ -24,7 +24,7 @@ def test_a_run_prints_what_it_does_and_what_came_out(trained):
     folder, outcome = trained
     first, batches, epoch, accuracy, report = outcome.out.splitlines()
     assert first == "training lenet5 on 1,438 digits examples, 1 cpu device; run folder runs/lenet5-digits-seed0"
-    assert batches == "an epoch is 22 whole batches of 64; 30 examples, others every time, are left out of it"
+    assert batches == "each epoch trains 22 batches of 64; 30 examples, different ones each time, are left out of it"
     assert epoch.startswith("epoch   1  loss ") and "validation loss" in epoch
     found = json.loads((folder / "evaluation.json").read_text())
     right = round(found["accuracy"] * 180)
