@@ -185,7 +185,6 @@ def _whole_cases() -> Iterator[Case]:
         "max_pool_with_switches",
         {"window_shape": 2},
         (distinct,),
-        reference=partial(ops.max_pool, window_shape=2, rule="autodiff"),
         **batch,
     )
     _, switches = ops.max_pool_with_switches(distinct, 2, strides=1)
@@ -194,7 +193,6 @@ def _whole_cases() -> Iterator[Case]:
         "max_unpool",
         unpool,
         (_normal(4, 4, 3, 2), switches),
-        reference=partial(ops.max_unpool, **unpool),
         batched=(0, 1),
         multilinear=(0,),
     )

@@ -10,30 +10,26 @@ from jax.custom_derivatives import SymbolicZero
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxcnn.ops.reverse import backward_only
+
 
 def custom_vjp(*static: int) -> Callable[[Callable[..., Any]], Any]:
     """`jax.custom_vjp` as a decorator; `static` are the positions of arguments that are configuration, no arrays.
 
     A function under it that is differentiated forward says which argument to pass instead.
     """
-    return lambda function: _Ruled(jax.custom_vjp(function, nondiff_argnums=static))
+    return lambda function: _Ruled(jax.custom_vjp(function, nondiff_argnums=static), static)
 
 
 class _Ruled:
-    def __init__(self, function: Any):
+    def __init__(self, function: Any, static: tuple[int, ...]):
         self._function = function
+        self._static = static
         self.defvjp = function.defvjp
 
     def __call__(self, *args: Any) -> Any:
-        try:
-            return self._function(*args)
-        except TypeError as error:
-            if "forward-mode" not in str(error):
-                raise
-            raise TypeError(
-                "the hand-written rule is for reverse mode; for jvp, jacfwd or hessian pass rule='autodiff', "
-                "or use lax's own function where an op has no `rule`."
-            ) from None
+        operands = iter(backward_only([arg for at, arg in enumerate(args) if at not in self._static]))
+        return self._function(*[arg if at in self._static else next(operands) for at, arg in enumerate(args)])
 
 
 def def_sparing_vjp(function: Any, gradients: Callable[..., Any], *static: int) -> None:

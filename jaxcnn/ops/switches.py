@@ -161,8 +161,9 @@ def _pick(inputs: jax.Array, switches: jax.Array, window: Window, method: Method
     return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value in enumerate(views)))
 
 
-@arrays.custom_vjp(2, 3, 4)
-def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method) -> jax.Array:
+def _plain_route(
+    values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
+) -> jax.Array:
     """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
     batch, *output, channels = values.shape
     if values.size == 0:
@@ -204,6 +205,8 @@ def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
         exists = exists[..., None] & (gaps == 0) & (0 <= taps) & (taps < k)
     return np.where(exists, table, jnp.iinfo(_switch_dtype(window)).max).astype(_switch_dtype(window))
 
+
+route = arrays.custom_vjp(2, 3, 4)(_plain_route)
 
 _pick.defvjp(
     lambda inputs, switches, window, method: (_pick(inputs, switches, window, method), (inputs, switches)),
@@ -319,6 +322,7 @@ def max_pool_with_switches(
     strides: int | tuple[int, ...] | None = None,
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
+    rule: Rule = "hand",
 ) -> tuple[jax.Array, jax.Array]:
     """Max-pools, and tells which tap of its window won.
 
@@ -328,6 +332,7 @@ def max_pool_with_switches(
       strides: steps of the window.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
+      rule: `"hand"` or `"autodiff"`.
 
     Returns:
       The pooled values and the switches, both `(N, *output, C)`. A switch is the winner's number in its window, counted
@@ -336,7 +341,7 @@ def max_pool_with_switches(
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree or the window does not fit.
+      ValueError: if shapes disagree, the window does not fit, or `rule` is unknown.
 
     Source: Zeiler & Fergus 2014 (switches).
     """
@@ -344,6 +349,8 @@ def max_pool_with_switches(
     window = geometry.pool_window(
         inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
     )
+    if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
+        return winners(inputs, window, "jax")
     return max_and_switches(inputs, inputs.shape[1:-1], window, "auto")
 
 
@@ -356,6 +363,7 @@ def max_unpool(
     strides: int | tuple[int, ...] | None = None,
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
+    rule: Rule = "hand",
 ) -> jax.Array:
     """Puts values back to where their switches point; the adjoint of the pooling that set the switches.
 
@@ -367,13 +375,14 @@ def max_unpool(
       strides: steps of the window.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
+      rule: `"hand"` or `"autodiff"`.
 
     Returns:
       `(N, *output_shape, C)`; zero where no switch points, the sum where several do.
 
     Raises:
       TypeError: if the dtype of `pooled` is not real floating, or that of `switches` not the pooling's.
-      ValueError: if the shapes are not those of such a pooling.
+      ValueError: if the shapes are not those of such a pooling, or `rule` is unknown.
 
     Source: Zeiler & Fergus 2014, section 2.1.
     """
@@ -392,4 +401,6 @@ def max_unpool(
         )
     if switches.dtype != _switch_dtype(window):
         raise TypeError(f"`switches` must have dtype {jnp.dtype(_switch_dtype(window))}; got {switches.dtype}.")
+    if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
+        return _plain_route(pooled, switches, output_shape, window, "jax")
     return route(pooled, switches, output_shape, window, "auto")
