@@ -13,6 +13,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, are_one, normalise_and_activate
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.conv import Rule
 
 Shortcut = Literal["A", "B", "C", "none"]
 SHORTCUTS = ("A", "B", "C", "none")
@@ -21,13 +22,14 @@ SHORTCUTS = ("A", "B", "C", "none")
 class PadShortcut(nnx.Module):
     """Shortcut A: the input decimated, with channels of zeros on both sides; no parameters."""
 
-    def __init__(self, in_features: int, out_features: int, strides: int):
+    def __init__(self, in_features: int, out_features: int, strides: int, *, rule: Rule = "hand"):
         self.extra = out_features - in_features
         self.strides = strides
+        self.rule: Rule = rule
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
-        x = ops.subsample(inputs, self.strides)
+        x = ops.subsample(inputs, self.strides, rule=self.rule)
         return jnp.pad(x, [*[(0, 0)] * (x.ndim - 1), (self.extra // 2, self.extra - self.extra // 2)])
 
 
@@ -56,7 +58,7 @@ def make_shortcut(
     if kind == "none" or (kind != "C" and strides == 1 and in_features == out_features):
         return None
     if kind == "A":
-        return PadShortcut(in_features, out_features, strides)
+        return PadShortcut(in_features, out_features, strides, rule=numbers.get("rule", "hand"))
     return ConvUnit(in_features, out_features, 1, strides, activation=None, **numbers)
 
 

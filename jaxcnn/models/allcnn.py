@@ -84,6 +84,7 @@ class AllCNN(Network):
         self.conv5 = layers.ConvUnit(features, num_classes, 1, **options)
         self.input_dropout = nnx.Dropout(input_dropout, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:
@@ -102,4 +103,4 @@ class AllCNN(Network):
         yield "conv3", (x := self.conv3(x))
         yield "conv4", (x := self.conv4(x))
         yield "conv5", (x := self.conv5(x))
-        yield "head", ops.global_avg_pool(x)
+        yield "head", ops.global_avg_pool(x, rule=self.rule)

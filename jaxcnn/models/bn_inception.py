@@ -72,6 +72,7 @@ class BNInception(Network):
         self.pool = layers.MaxPool(3, 2, padding="SAME", rule=rule)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.head = nnx.Linear(features, num_classes, **plain)
+        self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
@@ -84,5 +85,5 @@ class BNInception(Network):
         yield "pool2", x
         for name in BLOCKS:
             yield f"inception{name}", (x := self.blocks[name](x))
-        yield "mean", (x := ops.global_avg_pool(x))
+        yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
         yield "head", self.head(self.dropout(x))

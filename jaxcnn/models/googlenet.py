@@ -119,6 +119,7 @@ class GoogLeNet(Network):
         self.last_pool = layers.MaxPool(3 if of_paper else 2, 2, padding=padding, rule=rule)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.head = nnx.Linear(features, num_classes, **plain)
+        self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 
     @property
@@ -143,5 +144,5 @@ class GoogLeNet(Network):
             yield f"inception{name}", (x := self.blocks[name](x))
             if self.auxiliary_heads and name in AUXILIARY_AFTER and not self.dropout.deterministic:
                 yield AUXILIARY_AFTER[name], self.auxiliary_heads[AUXILIARY_AFTER[name]](x)
-        yield "mean", (x := ops.global_avg_pool(x))
+        yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
         yield "head", self.head(self.dropout(x))

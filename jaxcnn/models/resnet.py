@@ -53,6 +53,7 @@ class _Residual(Network):
         self.blocks = nnx.List(stages)
         self.final_norm = nnx.data(layers.BatchNorm(features, **numbers, rule=rule) if version == 2 else None)
         self.activation = layers.Activation("relu", rule=rule)
+        self.rule: Rule = rule
         self.head = nnx.Linear(features, num_classes, **numbers)
 
     def _after_stem(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
@@ -61,7 +62,7 @@ class _Residual(Network):
                 yield f"conv{number}_{place}", (x := block(x))
         if self.final_norm is not None:
             yield "final", (x := layers.normalise_and_activate(x, self.final_norm, self.activation))
-        yield "mean", (x := ops.global_avg_pool(x))
+        yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
         yield "head", self.head(x)
 
 

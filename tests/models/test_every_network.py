@@ -159,6 +159,56 @@ def test_the_size_of_the_batch_may_be_left_open(name):
     assert logits.shape == (batch, CLASSES)
 
 
+def _pushed_forward(model, train, dtype):
+    """Value and tangent of all stages, towards parameters and, if they are floating, inputs."""
+    model.train() if train else model.eval()
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def run(params, rest, inputs):
+        def stages(params, inputs):
+            return nnx.merge(graph, params, rest, copy=True)(inputs, capture=True)
+
+        if dtype == jnp.int32:
+            return jax.jvp(lambda params: stages(params, inputs), (params,), (params,))
+        return jax.jvp(stages, (params, inputs), (params, inputs))
+
+    return run, params, rest
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+def test_forward_mode_reaches_the_whole_network(name, train):
+    """With `rule="autodiff"` no hand-written rule is left: each would refuse to be compiled."""
+    model = nnx.eval_shape(lambda: build(name, rule="autodiff"))
+    run, params, rest = _pushed_forward(model, train, model.input_dtype)
+    jax.jit(run).lower(params, rest, jax.ShapeDtypeStruct((2, *REDUCED[name][0]), model.input_dtype))
+
+
+SMALL = ["allcnn", "lenet5", "lenet5_1998", "resnet20", "tdnn_wide", "textcnn"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_forward_mode_agrees_with_the_rules_by_hand(name, random):
+    """`<e, J v>` by JAX, forward, is `<J^T e, v>` by hand, backward."""
+    inputs, found = examples(name, random), []
+    for rule in ("autodiff", "hand"):
+        model = build(name, rule=rule)
+        model.eval()
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        params = off_zero(params, np.random.default_rng(1))
+        direction = off_zero(jax.tree.map(jnp.zeros_like, params), np.random.default_rng(2))
+
+        def score(params, graph=graph, rest=rest):
+            return jnp.sum(jnp.sin(nnx.merge(graph, params, rest, copy=True)(inputs)))
+
+        if rule == "autodiff":
+            found.append(jax.jit(lambda p, v, score=score: jax.jvp(score, (p,), (v,))[1])(params, direction))
+        else:
+            slope = jax.jit(jax.grad(score))(params)
+            found.append(sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope, direction)), strict=True)))
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
 VARIANTS = [
     *[("allcnn", {"base": base, "variant": v}) for base in "ABC" for v in ("base", "strided", "convpool", "all")],
     *[(name, {"shortcut": s, "version": v}) for name in ("resnet18", "resnet20") for s in "ABC" for v in (1, 2)],
