@@ -217,7 +217,7 @@ def _step(function: Callable[[jax.Array], jax.Array]):
     return rules | {"autodiff": function}
 
 
-_UNIT_STEP = _step(lambda x: jnp.where(jnp.isnan(x), x, (x >= 0).astype(x.dtype)))
+_UNIT_STEP = _step(lambda x: jnp.where(jnp.isnan(x), jnp.nan, (x >= 0).astype(x.dtype)))
 _SIGNUM = _step(jnp.sign)
 
 

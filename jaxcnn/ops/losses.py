@@ -13,8 +13,9 @@ from jaxcnn.ops import arrays
 #     L = -sum_c t_c log p_c,    log p_c = z_c - m - log sum_c' exp(z_c' - m),    m = max z.
 #
 # From d log p_c / d z_k = [c = k] - p_k follow dL/dz_k = p_k sum_c t_c - t_k, and dL/dt_c = -log p_c. A target of 0
-# counts for nothing, even where log p is -inf (0 log 0 = 0) or NaN, so that an example without a label has no part in
-# the loss whatever its logits are. The rule keeps exp(z - m) and its sum, which are p, with log p and t.
+# counts for nothing, even where log p is -inf (0 log 0 = 0) or NaN, in both gradients too, so that an example without a
+# label has no part in the loss whatever its logits are. The rule keeps exp(z - m) and its sum, which are p, with log p
+# and t.
 
 
 def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -22,8 +23,12 @@ def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _weigh(log_p: jax.Array, targets: jax.Array) -> jax.Array:
-    nothing = (targets == 0) & ~jnp.isfinite(log_p)
-    return -jnp.sum(targets * jnp.where(nothing, 0, log_p), axis=-1)
+    return -jnp.sum(targets * _counted(log_p, targets), axis=-1)
+
+
+def _counted(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """The values without those that are not finite and have the weight 0."""
+    return jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
 
 
 _cross_entropy = arrays.custom_vjp()(_loss)
@@ -41,7 +46,8 @@ def _cross_entropy_bwd(residuals, error: jax.Array):
     powers, total, log_p, logits, targets = residuals
     weight = targets.sum(-1, keepdims=True)
     gradient = error[..., None] * (jnp.where(weight == 0, 0, powers * (weight / total)) - targets)
-    return arrays.match_cotangent(gradient, logits), arrays.match_cotangent(-error[..., None] * log_p, targets)
+    targets_gradient = -error[..., None] * _counted(log_p, targets)
+    return arrays.match_cotangent(gradient, logits), arrays.match_cotangent(targets_gradient, targets)
 
 
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
@@ -145,14 +151,20 @@ def mean_squared_error(
 
 # Binary cross-entropy of a logit z and a target t in [0, 1], with p = 1 / (1 + exp(-z)):
 #
-#     L = -t log p - (1 - t) log(1 - p) = max(z, 0) - t z + log(1 + exp(-|z|)),      dz = p - t,      dt = -z.
+#     L = -t log p - (1 - t) log(1 - p) = w |z| + log(1 + exp(-|z|)),      dz = p - t,      dt = -z,
 #
-# The second form overflows nowhere; nor does p = (1 if z >= 0, else q) / (1 + q) of its q = exp(-|z|), which XLA then
-# computes once.
+# with w, the probability of being wrong, 1 - t where z >= 0 and else t. The second form overflows nowhere; nor does
+# p = (1 if z >= 0, else q) / (1 + q) of its q = exp(-|z|), which XLA then computes once. Who is infinitely sure and
+# right loses nothing: where w is 0, an infinite z counts for nothing, in dt too.
+
+
+def _wrong(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    return jnp.where(logits >= 0, 1 - targets, targets)
 
 
 def _plain_binary(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    return jnp.maximum(logits, 0) - logits * targets + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    distance, wrong = jnp.abs(logits), _wrong(logits, targets)
+    return wrong * _counted(distance, wrong) + jnp.log1p(jnp.exp(-distance))
 
 
 _binary = arrays.custom_vjp()(_plain_binary)
@@ -162,7 +174,8 @@ def _binary_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     logits, targets = residuals
     power = jnp.exp(-jnp.abs(logits))
     logits_gradient = error * (jnp.where(logits >= 0, 1, power) / (1 + power) - targets)
-    return arrays.match_cotangent(logits_gradient, logits), arrays.match_cotangent(-error * logits, targets)
+    targets_gradient = -error * _counted(logits, _wrong(logits, targets))
+    return arrays.match_cotangent(logits_gradient, logits), arrays.match_cotangent(targets_gradient, targets)
 
 
 _binary.defvjp(lambda z, t: (_binary(z, t), (z, t)), _binary_bwd)

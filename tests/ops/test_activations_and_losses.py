@@ -1,5 +1,7 @@
 """Activations and losses against autodiff, the full Jacobian, the oracle and PyTorch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,3 +177,79 @@ def test_targets_of_zero_have_the_gradient_of_the_others(rule):
     slope = jax.grad(lambda t: ops.softmax_cross_entropy(logits, t, rule=rule).sum())(targets)
     np.testing.assert_allclose(slope[0, :2], -jax.nn.log_softmax(logits)[0, :2], rtol=1e-6)
     assert np.isfinite(ops.softmax_cross_entropy(logits, targets, rule=rule)).all()
+
+
+@pytest.mark.parametrize("rule", ["hand", "autodiff"])
+@pytest.mark.parametrize("error", [0.0, 1.0, -2.0])
+def test_a_target_of_zero_counts_for_nothing_at_an_infinite_logit(rule, error):
+    logits, targets = jnp.array([[1.0, 2.0, -jnp.inf]]), jnp.array([[0.25, 0.75, 0.0]])
+    loss, back = jax.vjp(lambda z, t: ops.softmax_cross_entropy(z, t, rule=rule), logits, targets)
+    log_p = np.append(jax.nn.log_softmax(logits[0, :2]), 0)
+    np.testing.assert_allclose(loss, [-log_p[:2] @ [0.25, 0.75]], rtol=1e-6)
+    dz, dt = back(jnp.full(1, error))
+    np.testing.assert_allclose(dz[0], error * (np.append(jax.nn.softmax(logits[0, :2]), 0) - targets[0]), atol=1e-6)
+    np.testing.assert_allclose(dt[0], -error * log_p, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["hand", "autodiff"])
+@pytest.mark.parametrize("error", [0.0, 1.0, -2.0])
+def test_who_is_infinitely_sure_and_right_loses_nothing(rule, error):
+    logits, targets = jnp.array([jnp.inf, -jnp.inf, jnp.inf, -jnp.inf]), jnp.array([1.0, 0.0, 0.0, 0.25])
+    loss, back = jax.vjp(lambda z, t: ops.binary_cross_entropy(z, t, rule=rule), logits, targets)
+    np.testing.assert_array_equal(loss, [0, 0, np.inf, np.inf])
+    dz, dt = back(jnp.full(4, error))
+    np.testing.assert_array_equal(dz, error * np.array([0, 0, 1, -0.25]))
+    np.testing.assert_array_equal(dt[:2], [0, 0])
+
+
+POINTS = [-np.inf, -3e38, -100.0, -1.0, -1e-40, 0.0, 1.0, 100.0, 3e38, np.inf, np.nan]
+ERRORS = [0.0, 1.0, -2.0, np.nan]
+SHARES = [0.0, 0.25, 1.0, np.nan]
+
+
+def rows(*columns):
+    """Every combination, one a row; as arrays of each column."""
+    return [np.array(c, np.float32) for c in np.broadcast_arrays(*np.meshgrid(*columns, indexing="ij"))]
+
+
+def extremes(name):
+    """Operands at which something is infinite or no number."""
+    if name == "softmax":
+        return (np.stack(rows(POINTS, POINTS, [0.0, -np.inf]), -1).reshape(-1, 3),)
+    if name == "softmax_cross_entropy":
+        first, second, share, other = (column.ravel() for column in rows(POINTS, [0.0, -np.inf], SHARES, SHARES))
+        return np.stack([first, second], -1), np.stack([share, other], -1)
+    if name in ("binary_cross_entropy", "mean_squared_error"):
+        pairs = rows([p for p in POINTS if p], SHARES)  # at logit 0 autodiff has kinks
+        return tuple(column.ravel()[:, None] for column in pairs)
+    return tuple(column.ravel()[:, None] for column in rows(POINTS, SHARES)) if name == "prelu" else (rows(POINTS)[0],)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("relu", "leaky_relu", "prelu", "sigmoid", "tanh", "scaled_tanh", "softmax", "unit_step", "signum"),
+        *("mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy"),
+    ],
+)
+def test_by_hand_nothing_is_lost_at_infinities_that_jax_keeps(name):
+    """Where the gradient of JAX is a number, that by hand is the same one, whatever the operands and the error."""
+    op = getattr(ops, name)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(rule, error, *args):
+        def pulled(*row):
+            value, back = jax.vjp(lambda *row: op(*row, rule=rule), *row)
+            return value, back(jnp.full_like(value, error))
+
+        return jax.vmap(pulled)(*args)
+
+    args = extremes(name)
+    if name == "prelu":
+        args = args[0], args[1][:, 0]
+    for error in ERRORS:
+        found, expected = (jax.tree.leaves(all_of(rule, jnp.float32(error), *args)) for rule in ("hand", "autodiff"))
+        np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(expected[0]))
+        for ours, theirs in zip(found, expected, strict=True):
+            told = ~np.isnan(theirs)
+            np.testing.assert_allclose(ours[told], theirs[told], rtol=1e-5, atol=1e-6)
