@@ -133,6 +133,7 @@ def _lp_pool_bwd(window: Window, p: float, residuals: tuple[jax.Array, jax.Array
     inputs, norm = residuals
     share = jnp.where(norm == 0, 0, error * jnp.where(norm == 0, 1, norm) ** (1 - p))
     spread = window_sum(share, geometry.transposed_window(window, inputs.shape[1:-1]))
+    inputs = jnp.where((spread == 0) & ~jnp.isfinite(inputs), 0, inputs)  # what no window has seen, or no error
     # |x|^(p-1) has no derivative at 0 of its own for p < 2: keep 0 out of the power
     steep = jnp.where(inputs == 0, 0, jnp.where(inputs == 0, 1, jnp.abs(inputs)) ** (p - 1))
     return (spread * jnp.sign(inputs) * steep,)

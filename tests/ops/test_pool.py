@@ -245,3 +245,12 @@ def test_empty_inputs(op):
 def test_bad_arguments_get_one_sentence(op, x, options, error, message):
     with pytest.raises(error, match=message):
         op(x, 2, **options)
+
+
+def test_what_no_window_sees_may_be_infinite():
+    x = jnp.array([1.0, -2.0, jnp.inf, 3.0, 2.0, jnp.nan]).reshape(1, 6, 1)
+    for op in (ops.lp_pool, ops.avg_pool, ops.max_pool):
+        value, back = jax.vjp(lambda x, op=op: op(x, 2, strides=3), x)
+        gradient = back(jnp.ones_like(value))[0]
+        assert np.isfinite(value).all() and np.isfinite(gradient).all()
+        np.testing.assert_array_equal(gradient[0, 2::3], 0)
