@@ -12,7 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.static import frozen
-from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.conv import METHODS, Method, Rule
 
 # fill modes that read the input itself, by the name that Flax gives them
@@ -129,7 +129,7 @@ class Conv(nnx.Module):
             rule=self.rule,
             method=self.method,
         )
-        outputs = outputs if bias is None else outputs + bias.astype(outputs.dtype)
+        outputs = outputs if bias is None else outputs + along_last(bias.astype(outputs.dtype), outputs)
         return outputs.reshape(*batch, *outputs.shape[1:]) if len(batch) != 1 else outputs
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import geometry, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.static import frozen
+from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.conv import Rule
 
 
@@ -78,4 +79,4 @@ class TableConv(nnx.Module):
         whole = jnp.zeros((*kernel.shape[:2], self.in_features, self.out_features), x.dtype)
         whole = whole.at[:, :, sources, targets].set(kernel, unique_indices=True)
         y = ops.conv(x, whole, strides=self.strides, padding=self.padding, rule=self.rule)
-        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+        return y if self.bias is None else y + along_last(self.bias[...].astype(y.dtype), y)

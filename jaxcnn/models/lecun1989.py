@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import layers
 from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.conv import Rule
 
 # each map of H2 sees 8 of the 12 maps of H1; karpathy's reproduction has these three choices, four maps each
@@ -78,9 +78,9 @@ class LeCun1989(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         x = self.h1(_bordered(x))
-        yield "h1", (x := self.activation(x + self.h1_bias[...].astype(x.dtype)))
+        yield "h1", (x := self.activation(x + along_last(self.h1_bias[...].astype(x.dtype), x)))
         x = self.h2(_bordered(x))
-        yield "h2", (x := self.activation(x + self.h2_bias[...].astype(x.dtype)))
+        yield "h2", (x := self.activation(x + along_last(self.h2_bias[...].astype(x.dtype), x)))
         yield "h3", (x := self.activation(self.h3(flattened(x))))
         x = self.head(x)
         yield "head", self.activation(x) if self.output == "activated" else x

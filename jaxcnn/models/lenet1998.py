@@ -13,6 +13,7 @@ from jaxcnn import layers, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.lecun1989 import fan_in_uniform
 from jaxcnn.models.network import Network, flattened, numbers_of
+from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.conv import Rule
 
 # table I of the paper: the maps of S2 that each of the 16 maps of C3 sees
@@ -62,7 +63,8 @@ class TrainableSubsample(nnx.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to `(N, H / 2, W / 2, C)`."""
         x = 4 * ops.avg_pool(inputs, 2, rule=self.rule)
-        return x * self.coefficient[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        coefficient, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.coefficient, self.bias))
+        return x * coefficient + bias
 
 
 class LeNet5Of1998(Network):
@@ -126,5 +128,5 @@ class LeNet5Of1998(Network):
         x = flattened(x)
         for name in ("c5", "f6"):
             yield name, (x := self.activation(getattr(self, name)(x)))
-        distances = jnp.square(x[:, None] - jnp.asarray(glyphs()[: self.num_classes], x.dtype))
+        distances = jnp.square(x[:, None] - jnp.asarray(glyphs()[None, : self.num_classes], x.dtype))
         yield "head", -distances.sum(-1)

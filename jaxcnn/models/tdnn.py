@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.conv import Rule
 
 
@@ -69,7 +70,8 @@ class TDNN(Network):
         yield "hidden1", (x := self.activation(self.hidden1(x)))
         yield "hidden2", (x := self.activation(self.hidden2(x)))
         x = x.sum(1)
-        yield "head", x * self.weight[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        weight, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.weight, self.bias))
+        yield "head", x * weight + bias
 
 
 class WideTDNN(Network):

@@ -140,7 +140,7 @@ def _apply(x: ArrayLike, rule: Rule, by_hand, by_jax) -> jax.Array:
 
 
 def _plain_prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, slope * x)
+    return jnp.where(x > 0, x, arrays.along_last(slope, x) * x)
 
 
 _prelu = arrays.custom_vjp()(_plain_prelu)
@@ -151,7 +151,7 @@ def _prelu_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     wide = arrays.wider(x.dtype, jnp.float32)
     shares = jnp.where(x > 0, 0, error.astype(wide) * x.astype(wide))
     slope_gradient = jnp.sum(shares, tuple(range(x.ndim - slope.ndim)))
-    return jnp.where(x > 0, error, slope * error), arrays.match_cotangent(slope_gradient, slope)
+    return jnp.where(x > 0, error, arrays.along_last(slope, x) * error), arrays.match_cotangent(slope_gradient, slope)
 
 
 _prelu.defvjp(lambda x, slope: (_prelu(x, slope), (x, slope)), _prelu_bwd)

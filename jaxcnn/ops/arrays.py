@@ -132,6 +132,11 @@ def wider(*dtypes: DTypeLike) -> jnp.dtype:
     return found[0] if len(found) == 1 else jnp.dtype(jnp.float32)
 
 
+def along_last(numbers: jax.Array, array: jax.Array) -> jax.Array:
+    """Numbers of an array's last axes, in its rank; JAX's own rank promotion may be set to refuse."""
+    return lax.expand_dims(numbers, range(array.ndim - numbers.ndim))
+
+
 def not_before(array: jax.Array, event: jax.Array) -> jax.Array:
     """The same array, to XLA something that it cannot compute before the event, an array of floats, is there.
 

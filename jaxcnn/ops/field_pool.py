@@ -45,11 +45,11 @@ def _field_max_fwd(inputs: jax.Array, shape: tuple[int, ...]):
 def _first(cells: jax.Array, largest: jax.Array) -> jax.Array:
     there = (cells == largest[:, None]) | jnp.isnan(cells)  # XLA's argmax is not vectorised on CPU, these are
     last = cells.shape[1] - 1
-    return jnp.min(jnp.where(there, jnp.arange(last + 1)[:, None], last), axis=1)
+    return jnp.min(jnp.where(there, jnp.arange(last + 1)[None, :, None], last), axis=1)
 
 
 def _field_max_bwd(shape: tuple[int, ...], winner: jax.Array, error: jax.Array):
-    places = jnp.arange(shape[1] * shape[2])[:, None]
+    places = jnp.arange(shape[1] * shape[2])[None, :, None]
     return (arrays.reshape(jnp.where(places == winner[:, None], error[:, None], 0), shape),)
 
 

@@ -274,7 +274,8 @@ def tap_by_tap(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     lhs, rhs, out = spec.dims
     groups, maps = spec.feature_groups, kernel.shape[rhs[0]]
     taps = lax.rev(kernel, rhs[2:]) if spec.flip else kernel
-    taps = lax.transpose(taps, (*rhs[2:], rhs[1], rhs[0])).reshape(-1, kernel.shape[rhs[1]], groups, maps // groups)
+    taps = lax.transpose(taps, (*rhs[2:], rhs[1], rhs[0]))
+    taps = taps.reshape(-1, kernel.shape[rhs[1]], *[1] * (inputs.ndim - 1), groups, maps // groups)
     window = spec.window
     outputs = window.output_shape(tuple(inputs.shape[axis] for axis in lhs[2:]))
     views = _views(_padded(inputs, spec), lhs[2:], window.shape, window.dilation, outputs, window.strides)

@@ -45,7 +45,8 @@ METHODS = ("auto", "jax", "onednn")
 
 
 def _normalise(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
-    return (x - mean) * (lax.rsqrt(variance + epsilon) * scale) + bias
+    mean, factor, bias = (arrays.along_last(a, x) for a in (mean, lax.rsqrt(variance + epsilon) * scale, bias))
+    return (x - mean) * factor + bias
 
 
 def _local_mean(x: jax.Array) -> jax.Array:
@@ -58,7 +59,7 @@ def _over_devices(means: Any, devices: tuple[str, ...]) -> Any:
 
 def _plain_deviation(x: jax.Array, mean: jax.Array, one_pass: bool) -> jax.Array:
     if not one_pass:
-        return _local_mean(jnp.square(x - mean))
+        return _local_mean(jnp.square(x - arrays.along_last(mean, x)))
     # the same multiplied out: no sum waits for the mean, so that one reading of x serves all
     return jnp.maximum(_local_mean(jnp.square(x)) - mean * (2 * _local_mean(x) - mean), 0)
 
@@ -69,7 +70,8 @@ _deviation = arrays.custom_vjp(2)(_plain_deviation)
 def _deviation_bwd(one_pass: bool, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     x, mean = residuals
     count = x.size // x.shape[-1]
-    return arrays.match_cotangent(error * (2 / count) * (x - mean), x), None
+    slope = arrays.along_last(error * (2 / count), x)
+    return arrays.match_cotangent(slope * (x - arrays.along_last(mean, x)), x), None
 
 
 arrays.def_sparing_vjp(_deviation, _deviation_bwd, 2)
@@ -122,8 +124,13 @@ def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
     total = jnp.sum(error, axes)
     if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
         mean = arrays.not_before(mean, total)
-    centred = x - mean
-    return total, jnp.sum(error * centred, axes), lambda b, c: factor * error - b - c * centred
+    centred = x - arrays.along_last(mean, x)
+
+    def spread(*shares: jax.Array) -> jax.Array:
+        a, b, c = (arrays.along_last(share, x) for share in (factor, *shares))
+        return a * error - b - c * centred
+
+    return total, jnp.sum(error * centred, axes), spread
 
 
 def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
@@ -151,9 +158,9 @@ def _affine_bwd(epsilon: float, residuals: tuple, error: jax.Array):
     x, mean, variance, scale, bias = residuals
     axes, inverse = tuple(range(x.ndim - 1)), lax.rsqrt(variance + epsilon)
     bias_gradient = jnp.sum(error, axes)
-    scale_gradient = jnp.sum(error * (x - mean), axes) * inverse
+    scale_gradient = jnp.sum(error * (x - arrays.along_last(mean, x)), axes) * inverse
     gradients = (
-        error * (inverse * scale),
+        error * arrays.along_last(inverse * scale, x),
         -bias_gradient * inverse * scale,
         -0.5 * scale_gradient * scale * inverse * inverse,
         scale_gradient,

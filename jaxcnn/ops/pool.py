@@ -92,7 +92,7 @@ def avg_pool(
     )
     wide = arrays.wider(inputs.dtype, jnp.float32)
     sums = (window_sum if rule == "hand" else plain_window_sum)(inputs.astype(wide), window)
-    counts = math.prod(window.shape) if count_include_pad else _real_cells(inputs.shape[1:-1], window)[..., None]
+    counts = math.prod(window.shape) if count_include_pad else _real_cells(inputs.shape[1:-1], window)[None, ..., None]
     return (sums / np.maximum(counts, 1).astype(wide)).astype(inputs.dtype)
 
 

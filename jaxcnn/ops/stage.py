@@ -28,11 +28,11 @@ def _rectified_pool(
     maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
 ) -> jax.Array:
     del sizes
-    return jnp.maximum(winners(maps + bias, window, method)[0], 0)
+    return jnp.maximum(winners(maps + arrays.along_last(bias, maps), window, method)[0], 0)
 
 
 def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method):
-    pooled, switches = max_and_switches(maps + bias, sizes, window, method)
+    pooled, switches = max_and_switches(maps + arrays.along_last(bias, maps), sizes, window, method)
     outputs = now(jnp.maximum(pooled, 0), switches, window, method)
     return outputs, (bias, outputs, switches)
 
@@ -131,7 +131,8 @@ def conv_relu_pool(
     if bias.shape != kernel.shape[-1:]:
         raise ValueError(f"`bias` must have shape {kernel.shape[-1:]}, one entry per output; got {bias.shape}.")
     if rule == "autodiff":
-        outputs = relu(conv(inputs, kernel, rule=rule, **options) + bias, rule=rule)
+        maps = conv(inputs, kernel, rule=rule, **options)
+        outputs = relu(maps + arrays.along_last(bias, maps), rule=rule)
         return max_pool(outputs, pool, strides=pool_strides, padding=pool_padding, rule=rule)
     maps = conv(inputs, kernel, **options)
     maps = arrays.varying_like(maps.astype(arrays.wider(maps.dtype, bias.dtype)), bias)

@@ -36,7 +36,7 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     def plain(x: jax.Array):
         x = x.astype(jnp.float32)
         mean = jnp.mean(x, _but_last(x))
-        return mean, jnp.mean(jnp.square(x - mean), _but_last(x))
+        return mean, jnp.mean(jnp.square(x - arrays.along_last(mean, x)), _but_last(x))
 
     return _derived(loop, plain)(x)
 
@@ -76,7 +76,8 @@ def sums(
     def plain(errors: jax.Array, x: jax.Array, y: jax.Array | None, *numbers: jax.Array):
         passed = _passed(errors, _normalised(x, *numbers) if y is None else y, relu)
         wide = passed.astype(jnp.float32)
-        found = jnp.sum(wide, _but_last(x)), jnp.sum(wide * (x.astype(jnp.float32) - numbers[0]), _but_last(x))
+        centred = x.astype(jnp.float32) - arrays.along_last(numbers[0], x)
+        found = jnp.sum(wide, _but_last(x)), jnp.sum(wide * centred, _but_last(x))
         return (errors if y is None else passed, *found)
 
     return _derived(loop, plain)(errors, x, y, *numbers)
@@ -93,14 +94,15 @@ def gradient(errors: jax.Array, x: jax.Array, *numbers: jax.Array, relu: bool) -
         return _call(backend.NORM_GRADIENT, kind, errors, x, jnp.stack(numbers), relu=relu)
 
     def plain(errors: jax.Array, x: jax.Array, *numbers: jax.Array):
-        mean, factor, bias, shift, slope = numbers
-        passed = _passed(errors, _normalised(x, mean, factor, bias), relu).astype(jnp.float32)
+        mean, factor, bias, shift, slope = (arrays.along_last(a, x) for a in numbers)
+        passed = _passed(errors, _normalised(x, *numbers[:3]), relu).astype(jnp.float32)
         return (factor * passed - shift - slope * (x.astype(jnp.float32) - mean)).astype(x.dtype)
 
     return _derived(loop, plain)(errors, x, *numbers)
 
 
 def _normalised(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
+    mean, factor, bias = (arrays.along_last(a, x) for a in (mean, factor, bias))
     return (x.astype(jnp.float32) - mean) * factor + bias
 
 
