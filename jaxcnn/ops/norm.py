@@ -301,7 +301,7 @@ def _checked(
         x_wide = x.astype(wide)
         normalise, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
         used_mean = _over_devices(_local_mean(x_wide), devices)
-        one_pass = x.dtype.itemsize < 4  # what it cancels, x in halves has already lost by rounding
+        one_pass = jnp.finfo(x.dtype).nmant < 8  # what it cancels, bfloat16 has lost by rounding; float16 has not
         used_variance = _over_devices(deviation(x_wide, used_mean, one_pass), devices)
         parameters = statistics["scale"], statistics["bias"]
         y = normalise(x_wide, used_mean, used_variance, *parameters, None, _Form(epsilon, devices))
