@@ -82,6 +82,36 @@ def test_the_adjoint_windows_have_the_sizes_of_input_and_kernel(problem, input_d
     assert geometry.tap_window(window, (size,)).output_shape((size,)) == (kernel,)
 
 
+def test_a_remainder_may_go_up_to_below_the_dilation():
+    options = {"strides": 2, "padding": 1, "window_dilation": 4}
+    sizes = [geometry.transposed_output_shape((5,), 3, remainder=a, **options)[0] for a in range(4)]
+    assert sizes == [15, 16, 17, 18]
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "options", "expected"),
+    [
+        (10, 3, {"strides": 2}, ((0, 1), 5)),
+        (9, 3, {"strides": 2}, ((0, 0), 4)),  # nothing is left
+        (5, 2, {"strides": 3, "padding": 1}, ((1, 1), 2)),  # the window would begin behind the input
+        (6, 2, {"strides": 3, "padding": 1}, ((1, 1), 3)),
+        (5, 1, {"strides": 3}, ((0, 0), 2)),
+        (3, 4, {"strides": 2}, ((0, 1), 1)),  # which fits only so
+        (7, 2, {"strides": 3, "padding": ((-1, 0),), "window_dilation": 2}, ((-1, 0), 2)),
+        (8, 2, {"strides": 3, "padding": ((-1, 0),), "window_dilation": 2}, ((-1, 2), 3)),
+        (5, 3, {"strides": 2, "padding": "SAME"}, ((1, 1), 3)),
+    ],
+)
+def test_sizes_counted_upwards(size, window, options, expected):
+    found = geometry.resolve_window((size,), window, ceil_mode=True, **options)
+    assert (found.padding[0], found.output_shape((size,))[0]) == expected
+
+
+def test_counting_upwards_fits_no_window_that_has_no_cell():
+    with pytest.raises(ValueError, match=r"the window must fit into the padded input, \(3,\); got a window of \(5,\)"):
+        geometry.resolve_window((3,), 5, strides=2, ceil_mode=True)
+
+
 def test_strict_refuses_a_remainder():
     assert geometry.resolve_window((7,), 3, strides=2, strict=True).strides == (2,)
     with pytest.raises(
@@ -134,7 +164,11 @@ def test_receptive_field_is_what_a_unit_depends_on(layers):
         (lambda: geometry.output_shape((5, 5), 3, padding=(1,)), r"for each of the 2 spatial axes"),
         (
             lambda: geometry.transposed_output_shape((5,), 3, strides=2, remainder=2),
-            r"`remainder` must be below the stride",
+            r"`remainder` must be below the stride, \(2,\), or the dilation, \(1,\); got \(2,\)\.",
+        ),
+        (
+            lambda: geometry.transposed_output_shape((5,), 3, strides=2, remainder=3, window_dilation=3),
+            r"`remainder` must be below the stride, \(2,\), or the dilation, \(3,\); got \(3,\)\.",
         ),
         (lambda: geometry.transposed_output_shape((5,), 3, padding="SAME"), r"must be integers; got 'SAME'"),
         (

@@ -107,18 +107,24 @@ def _pool_cases(full: bool) -> Iterator[Case]:
         norm = partial(_gathered, lambda x, axis: jnp.sum(jnp.abs(x) ** 3, axis) ** (1 / 3), 0.0, **options)
         if padding in ("VALID",):  # elsewhere a window of padding has norm 0, where the reference has no gradient
             yield _case("lp_pool", options | {"p": 3.0}, (_apart(1, 6, 7, 2),), reference=norm, **proof)
+    options = {"window_shape": (4, 3), "strides": (3, 2), "padding": 1, "window_dilation": 1, "ceil_mode": True}
+    args = (_apart(1, 6, 6, 2),)  # both axes have one window more, which hangs out
+    yield _case("max_pool", options, args, reference=partial(_gathered, jnp.max, -jnp.inf, **options), kinds=AT_A_PLACE)
+    for count in ({"count_include_pad": True}, {"count_include_pad": False}):
+        yield _case("avg_pool", options | count, args, kinds=AT_A_PLACE, multilinear=(0,))
+    total = partial(_gathered, lambda x, axis: jnp.sum(x, axis) / 1.5, 0.0, **options)
+    yield _case("avg_pool", options | {"divisor": 1.5}, args, reference=total, kinds=AT_A_PLACE, multilinear=(0,))
     ties = _random.integers(0, 3, size=(2, 6, 7, 2)).astype(np.float32)
     options = {"window_shape": 3, "strides": 2, "padding": "SAME"}
     yield _case("max_pool", options, (ties,), kinds=AT_A_KINK)
 
 
 def _gathered(
-    reduce: Callable, fill: float, x: jax.Array, *, window_shape, strides, padding, window_dilation
+    reduce: Callable, fill: float, x: jax.Array, *, window_shape, strides, padding, window_dilation, ceil_mode=False
 ) -> jax.Array:
     """A pool spelled by indexing: every window is gathered, then reduced; JAX differentiates it by itself."""
-    window = geometry.pool_window(
-        x.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
-    )
+    sliding = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
+    window = geometry.pool_window(x.shape, window_shape, **sliding, ceil_mode=ceil_mode)
     borders = [(0, 0), *((max(low, 0), max(high, 0)) for low, high in window.padding), (0, 0)]
     padded = jnp.pad(x, borders, constant_values=fill)
     output = window.output_shape(x.shape[1:-1])
@@ -171,6 +177,8 @@ def _whole_cases() -> Iterator[Case]:
         (_normal(4, 3, 2, 2), _normal(3, 3, 2, 2)),
         **bilinear,
     )
+    dilated = {"strides": 2, "padding": 1, "remainder": (3, 2), "kernel_dilation": (4, 3), "transpose_kernel": True}
+    yield _case("conv_transpose", dilated, (_normal(4, 3, 2, 2), _normal(2, 3, 2, 2)), **bilinear)
     yield _case("depthwise_conv", {"padding": "VALID"}, (x, _normal(3, 3, 1, 4)), **bilinear)
     yield _case(
         "separable_conv", {}, (x, _normal(3, 3, 1, 4), _normal(1, 1, 4, 3)), batched=(0,), multilinear=(0, 1, 2)
@@ -225,6 +233,23 @@ def _whole_cases() -> Iterator[Case]:
     yield _case("mean_squared_error", {}, (flat, _normal(4, 6)), batched=(0, 1))
     yield _case("binary_cross_entropy", {}, (flat, probabilities), batched=(0, 1))
     yield _case("softmax_cross_entropy", {"label_smoothing": 0.1}, (flat, jnp.arange(4)), batched=(0, 1))
+    positive = np.linspace(0.25, 3.0, 6, dtype=np.float32)
+    yield _case(
+        "binary_cross_entropy",
+        {"pos_weight": "per class"},
+        (flat, probabilities, positive),
+        function=_weighted_binary,
+        batched=(0, 1),
+    )
+    for reduction, spread in (("none", (0, 1)), ("mean", ())):
+        options = {"label_smoothing": 0.1, "ignore_index": 1, "reduction": reduction}
+        yield _case(
+            "softmax_cross_entropy",
+            {"class_weights": "given", **options},
+            (flat, jnp.arange(4), positive),
+            function=partial(_weighted_classes, **options),
+            batched=spread,
+        )
     yield _case(
         "softmax_cross_entropy",
         {"labels": "soft"},
@@ -271,6 +296,14 @@ def _onednn_cases() -> Iterator[Case]:
 
 def _inference(x, scale, bias, mean, variance, rule: Literal["hand", "autodiff"] = "hand"):
     return ops.batch_norm(x, scale, bias, mean=mean, variance=variance, rule=rule)[0]
+
+
+def _weighted_binary(logits, targets, pos_weight, rule: Literal["hand", "autodiff"] = "hand"):
+    return ops.binary_cross_entropy(logits, targets, pos_weight=pos_weight, rule=rule)
+
+
+def _weighted_classes(logits, labels, class_weights, **options):
+    return ops.softmax_cross_entropy(logits, labels, class_weights=class_weights, **options)
 
 
 @functools.cache

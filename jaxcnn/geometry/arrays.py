@@ -120,6 +120,7 @@ def pool_window(
     strides: int | Sequence[int] | None,
     padding: Padding,
     window_dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
 ) -> Window:
     """Checks the shapes of a pooling of `(N, *spatial, C)`; `strides=None` means the window's shape.
 
@@ -135,6 +136,7 @@ def pool_window(
         strides=window_shape if strides is None else strides,
         padding=padding,
         window_dilation=window_dilation,
+        ceil_mode=ceil_mode,
     )
 
 

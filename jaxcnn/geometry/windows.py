@@ -193,6 +193,7 @@ def resolve_window(
     input_dilation: int | Sequence[int] = 1,
     window_dilation: int | Sequence[int] = 1,
     strict: bool = False,
+    ceil_mode: bool = False,
 ) -> Window:
     """Checks a window against the input that it slides over.
 
@@ -204,6 +205,8 @@ def resolve_window(
       input_dilation: spacing of the input's cells.
       window_dilation: spacing of the window's taps.
       strict: refuse a stride that leaves trailing cells unread; by default they are left, as in every framework.
+      ceil_mode: read them by one window more, with as much high padding as it takes, if that window begins in the
+        input or before it (PyTorch's rule).
 
     Raises:
       ValueError: if an argument is malformed, the window does not fit, the padded input has 2**40 cells or more, or
@@ -216,6 +219,7 @@ def resolve_window(
     taps = per_axis(window_dilation, rank, "window_dilation")
     pads = resolve_padding(padding, input_shape, shape, strides=steps, input_dilation=spacing, window_dilation=taps)
     window = Window(shape, steps, pads, spacing, taps)
+    window = _rounded_up(window, input_shape) if ceil_mode else window
     check_extent(window, input_shape)
     padded = window.padded_shape(input_shape)
     if any(n and size < k for n, size, k in zip(input_shape, padded, window.extent, strict=True)):
@@ -223,6 +227,19 @@ def resolve_window(
     if strict and any(window.remainder(input_shape)):
         raise ValueError(f"`strides` must divide padded input minus window, {padded} - {window.extent}; got {steps}.")
     return window
+
+
+def _rounded_up(window: Window, input_shape: Shape) -> Window:
+    """The same with high padding for one output more per axis where cells are left and it begins among the others."""
+    padding = []
+    axes = zip(
+        input_shape, window.padded_shape(input_shape), window.extent, window.strides, window.padding, strict=True
+    )
+    for n, size, k, s, (low, high) in axes:
+        start = -((k - size) // s) * s  # of the last window, if the outputs are counted upwards
+        missing = start + k - size
+        padding.append((low, high + (missing if n and 0 <= start < size - high and missing > 0 else 0)))
+    return window._replace(padding=tuple(padding))
 
 
 def output_shape(input_shape: Sequence[int], window_shape: int | Sequence[int], **options) -> Shape:
@@ -243,10 +260,11 @@ def transposed_output_shape(
     """The spatial shape of a transposed convolution, `s (i - 1) + a + k - lo - hi`.
 
     `remainder` is `a = (n + lo + hi - k) mod s` of the convolution that is transposed: with it, the result is
-    exactly that convolution's input shape `n` (Dumoulin & Visin 2016, relation 14).
+    exactly that convolution's input shape `n` (Dumoulin & Visin 2016, relation 14). As in PyTorch it may also go up to
+    below the dilation.
 
     Raises:
-      ValueError: if an argument is malformed, or a remainder is not below its stride.
+      ValueError: if an argument is malformed, or a remainder is not below its stride or its dilation.
     """
     sizes = tuple(input_shape)
     rank = len(sizes)
@@ -303,7 +321,8 @@ def transposed_padding(
     rank = len(window_shape)
     steps = per_axis(strides, rank, "strides")
     extra = per_axis(remainder, rank, "remainder", minimum=0)
-    extents = tuple(map(dilated_size, window_shape, per_axis(window_dilation, rank, "window_dilation")))
+    taps = per_axis(window_dilation, rank, "window_dilation")
+    extents = tuple(map(dilated_size, window_shape, taps))
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
             raise ValueError(f"`padding` must be SAME, VALID, or integers; got {padding!r}.")
@@ -314,7 +333,7 @@ def transposed_padding(
         totals = [k + s - 2 for s, k in zip(steps, extents, strict=True)]
         lows = [k - 1 if s > k - 1 else -(-total // 2) for s, k, total in zip(steps, extents, totals, strict=True)]
         return tuple((low, total - low) for low, total in zip(lows, totals, strict=True))
-    if any(a >= s for a, s in zip(extra, steps, strict=True)):
-        raise ValueError(f"`remainder` must be below the stride, {steps}; got {extra}.")
+    if any(a >= max(s, d) for a, s, d in zip(extra, steps, taps, strict=True)):
+        raise ValueError(f"`remainder` must be below the stride, {steps}, or the dilation, {taps}; got {extra}.")
     pads = resolve_padding(padding, tuple(input_shape), tuple(window_shape))
     return tuple((k - 1 - low, k - 1 - high + a) for k, (low, high), a in zip(extents, pads, extra, strict=True))

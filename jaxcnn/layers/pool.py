@@ -21,11 +21,12 @@ class _Pool(nnx.Module):
     strides: int | tuple[int, ...] | None
     padding: geometry.Padding
     window_dilation: int | tuple[int, ...]
+    ceil_mode: bool
 
     @property
     def sliding(self) -> dict[str, Any]:
         """The arguments of the op that say how the window slides."""
-        names = ("window_shape", "strides", "padding", "window_dilation")
+        names = ("window_shape", "strides", "padding", "window_dilation", "ceil_mode")
         return {name: getattr(self, name) for name in names}
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
@@ -43,11 +44,12 @@ class MaxPool(_Pool):
         *,
         padding: geometry.Padding = "VALID",
         window_dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
         rule: Rule = "hand",
         method: Method = "auto",
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
-        self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
+        self.padding, self.window_dilation, self.ceil_mode = frozen(padding), frozen(window_dilation), ceil_mode
         self.rule: Rule = rule
         self.method: Method = method
 
@@ -66,17 +68,20 @@ class AvgPool(_Pool):
         *,
         padding: geometry.Padding = "VALID",
         window_dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
         count_include_pad: bool = True,
+        divisor: float | None = None,
         rule: Rule = "hand",
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
-        self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
-        self.count_include_pad = count_include_pad
+        self.padding, self.window_dilation, self.ceil_mode = frozen(padding), frozen(window_dilation), ceil_mode
+        self.count_include_pad, self.divisor = count_include_pad, divisor
         self.rule: Rule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
-        return ops.avg_pool(inputs, **self.sliding, count_include_pad=self.count_include_pad, rule=self.rule)
+        means = {"count_include_pad": self.count_include_pad, "divisor": self.divisor}
+        return ops.avg_pool(inputs, **self.sliding, **means, rule=self.rule)
 
 
 def activate_and_pool(

@@ -21,7 +21,8 @@ from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.norm import batch_norm, batch_norm_relu
 from jaxcnn.ops.pool import avg_pool, lp_pool, subsample
 from jaxcnn.ops.stage import conv_relu_pool, relu_max_pool
-from jaxcnn.ops.switches import max_pool, max_pool_with_switches, max_unpool
+from jaxcnn.ops.switches import max_pool
+from jaxcnn.ops.unpool import max_pool_with_switches, max_unpool
 
 __all__ = [
     "adaptive_avg_pool",

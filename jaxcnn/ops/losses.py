@@ -1,12 +1,14 @@
 """Losses and their gradients."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays
+
+Reduction = Literal["none", "sum", "mean"]
 
 # Softmax cross-entropy of logits z and targets t over the last axis, with p = softmax(z):
 #
@@ -15,7 +17,7 @@ from jaxcnn.ops import arrays
 # From d log p_c / d z_k = [c = k] - p_k follow dL/dz_k = p_k sum_c t_c - t_k, and dL/dt_c = -log p_c. A target of 0
 # counts for nothing, even where log p is -inf (0 log 0 = 0) or NaN, in both gradients too, so that an example without a
 # label has no part in the loss whatever its logits are. The rule keeps exp(z - m) and its sum, which are p, with log p
-# and t.
+# and t. The t need not sum to 1: a class's weight is a factor of its targets.
 
 
 def _loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -58,6 +60,9 @@ def softmax_cross_entropy(
     labels: ArrayLike,
     *,
     label_smoothing: float = 0.0,
+    class_weights: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "none",
     rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
     """Cross-entropy between labels and the softmax of logits, one value per example.
@@ -67,19 +72,24 @@ def softmax_cross_entropy(
       labels: `(*batch)` integers in `[0, classes)`, or `(*batch, classes)` probabilities. An integer outside that
         range, as -1 for "unlabelled", matches no class and gives loss 0 (without smoothing).
       label_smoothing: the share of every target that is spread evenly over the classes, in `[0, 1]`.
+      class_weights: `(classes)`, real floating; each class's part of the loss is multiplied by its own.
+      ignore_index: the label of examples that do not count, as -100 in PyTorch; with integer labels.
+      reduction: `"none"`; `"sum"`; or `"mean"`, PyTorch's: with integer labels the sum over that of their weights (of
+        ones, without `class_weights`), NaN where no label counts; with probabilities the mean over examples.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
 
     Returns:
-      `(*batch)` losses in nats, in the dtype of `logits`, halves computed in float32.
+      `(*batch)` losses in nats, or one, in the dtype of `logits`, halves computed in float32.
 
     Raises:
-      TypeError: if `logits` is not real floating, or `labels` neither that nor integer.
+      TypeError: if `logits` or `class_weights` is not real floating, or `labels` neither that nor integer.
       ValueError: if the shapes disagree, or an option is out of range.
 
     Source: Bridle 1990; label smoothing, Szegedy et al. 2016, section 7.
     """
     (logits,) = arrays.floating(logits=logits)
     arrays.choice("rule", rule, ("hand", "autodiff"))
+    arrays.choice("reduction", reduction, get_args(Reduction))
     labels = jnp.asarray(labels)
     if not (jnp.issubdtype(labels.dtype, jnp.integer) or jnp.issubdtype(labels.dtype, jnp.floating)):
         raise TypeError(f"`labels` must be integers, or real floating probabilities; got {labels.dtype}.")
@@ -91,13 +101,45 @@ def softmax_cross_entropy(
     expected = logits.shape if jnp.issubdtype(labels.dtype, jnp.floating) else logits.shape[:-1]
     if labels.shape != expected:
         raise ValueError(f"`labels` must have shape {expected}, for logits {logits.shape}; got {labels.shape}.")
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        labels = jax.nn.one_hot(labels, logits.shape[-1], dtype=wide)
-    targets = labels.astype(wide)
-    if label_smoothing:
-        targets = (1 - label_smoothing) * targets + label_smoothing / logits.shape[-1]
+    weights = None
+    if class_weights is not None:
+        (weights,) = arrays.floating(class_weights=class_weights)
+        if weights.shape != logits.shape[-1:]:
+            raise ValueError(
+                f"`class_weights` must have shape {logits.shape[-1:]}, one entry per class; got {weights.shape}."
+            )
+        weights = jnp.broadcast_to(weights.astype(wide), logits.shape)
+    targets, counts = _targets(labels, logits.shape[-1], wide, label_smoothing, weights, ignore_index)
     function = _cross_entropy if rule == "hand" else _loss
-    return function(logits.astype(wide), targets).astype(logits.dtype)
+    losses = function(logits.astype(wide), targets)
+    if reduction != "none":
+        losses = jnp.sum(losses) / (jnp.sum(counts) if reduction == "mean" else 1)
+    return losses.astype(logits.dtype)
+
+
+def _targets(
+    labels: jax.Array,
+    classes: int,
+    wide: jnp.dtype,
+    label_smoothing: float,
+    weights: jax.Array | None,
+    ignore_index: int | None,
+) -> tuple[jax.Array, jax.Array]:
+    """The weighted targets, `(*batch, classes)`, and how much each example counts in a mean, `(*batch)`."""
+    hard = jnp.issubdtype(labels.dtype, jnp.integer)
+    if ignore_index is not None and not hard:
+        raise ValueError(f"`ignore_index` needs integer labels; got {ignore_index} with labels of {labels.dtype}.")
+    targets = jax.nn.one_hot(labels, classes, dtype=wide) if hard else labels.astype(wide)
+    counted = None
+    if ignore_index is not None and jnp.iinfo(labels.dtype).min <= ignore_index <= jnp.iinfo(labels.dtype).max:
+        counted = jnp.broadcast_to((labels != ignore_index)[..., None], targets.shape)
+        targets = jnp.where(counted, targets, 0)
+    counts = targets if weights is None else targets * weights
+    counts = jnp.sum(counts, axis=-1) if hard else jnp.ones(labels.shape[:-1], wide)
+    if label_smoothing:
+        targets = (1 - label_smoothing) * targets + label_smoothing / classes
+        targets = targets if counted is None else jnp.where(counted, targets, 0)
+    return targets if weights is None else targets * weights, counts
 
 
 # Squared error, L = sum_k (p_k - t_k)^2 / K over the last axis: dp = 2 (p - t) / K, dt = -dp.
@@ -181,14 +223,59 @@ def _binary_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
 _binary.defvjp(lambda z, t: (_binary(z, t), (z, t)), _binary_bwd)
 
 
+# With a weight w of the positive part, and s(z) = log(1 + exp(z)), so that -log p = s(-z) and -log(1 - p) = s(z):
+#
+#     L = w t s(-z) + (1 - t) s(z),
+#     dz = (1 - t) p - w t (1 - p),      dt = w s(-z) - s(z),      dw = sum t s(-z),
+#
+# the last over everything that shares the weight. A part whose factor is 0 counts for nothing, even where its s is
+# infinite.
+
+
+def _softplus(x: jax.Array) -> jax.Array:
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def _share(factor: jax.Array, loss: jax.Array) -> jax.Array:
+    return factor * jnp.where((factor == 0) & jnp.isposinf(loss), 0, loss)
+
+
+def _plain_weighted_binary(logits: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    return _share(weights * targets, _softplus(-logits)) + _share(1 - targets, _softplus(logits))
+
+
+_weighted_binary = arrays.custom_vjp()(_plain_weighted_binary)
+
+
+def _weighted_binary_bwd(residuals: tuple[jax.Array, jax.Array, jax.Array], error: jax.Array):
+    logits, targets, weights = residuals
+    power = jnp.exp(-jnp.abs(logits))
+    right, wrong = (jnp.where(side, 1, power) / (1 + power) for side in (logits >= 0, logits < 0))  # p and 1 - p
+    shared = tuple(axis for axis, size in enumerate(weights.shape) if size != logits.shape[axis])
+    gradients = (
+        error * ((1 - targets) * right - weights * targets * wrong),
+        error * (_share(weights, _softplus(-logits)) - _softplus(logits)),
+        jnp.sum(error * _share(targets, _softplus(-logits)), shared, keepdims=True),
+    )
+    return tuple(map(arrays.match_cotangent, gradients, residuals))
+
+
+_weighted_binary.defvjp(lambda *operands: (_weighted_binary(*operands), operands), _weighted_binary_bwd)
+
+
 def binary_cross_entropy(
-    logits: ArrayLike, targets: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand"
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    pos_weight: ArrayLike | None = None,
+    rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
     """Cross-entropy between probabilities and the sigmoid of logits, elementwise.
 
     Args:
       logits: an array of any shape, unnormalised.
       targets: probabilities in `[0, 1]`, of the same shape and dtype.
+      pos_weight: factor of the positive part, `-t log p`, that broadcasts to the logits; of the same dtype.
       rule: `"hand"`; or `"autodiff"` for JAX's own, whose gradient at logit 0 differs for its kinks.
 
     Returns:
@@ -196,11 +283,21 @@ def binary_cross_entropy(
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, or that of `pos_weight` does not broadcast to theirs.
     """
     function = _binary if arrays.choice("rule", rule, ("hand", "autodiff")) == "hand" else _plain_binary
     logits, targets = arrays.floating(logits=logits, targets=targets)
     if logits.shape != targets.shape:
         raise ValueError(f"`targets` must have the shape of `logits`, {logits.shape}; got {targets.shape}.")
     wide = arrays.wider(logits.dtype, jnp.float32)
+    if pos_weight is not None:
+        _, weights = arrays.floating(logits=logits, pos_weight=pos_weight)
+        shape = (1,) * (logits.ndim - weights.ndim) + weights.shape
+        if len(shape) != logits.ndim or any(w not in (1, n) for w, n in zip(shape, logits.shape, strict=True)):
+            raise ValueError(
+                f"`pos_weight` must broadcast to the shape of `logits`, {logits.shape}; got {weights.shape}."
+            )
+        function = _weighted_binary if rule == "hand" else _plain_weighted_binary
+        operands = logits.astype(wide), targets.astype(wide), weights.astype(wide).reshape(shape)
+        return function(*operands).astype(logits.dtype)
     return function(logits.astype(wide), targets.astype(wide)).astype(logits.dtype)

@@ -44,14 +44,13 @@ window_sum.defvjp(
 )
 
 
-def _real_cells(sizes: tuple[int, ...], window: Window) -> np.ndarray:
-    """How many cells of the input, rather than of its padding, each window holds."""
+def _counted_cells(sizes: tuple[int, ...], window: Window, borders: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """How many cells of the input, and of such borders round it, each window holds."""
     counts = np.ones((), int)
-    for n, output, k, s, d, (low, _) in zip(
-        sizes, window.output_shape(sizes), window.shape, window.strides, window.dilation, window.padding, strict=True
-    ):
+    axes = zip(sizes, window.output_shape(sizes), window.shape, window.strides, window.dilation, strict=True)
+    for (n, output, k, s, d), (low, _), (before, after) in zip(axes, window.padding, borders, strict=True):
         cells = s * np.arange(output)[:, None] + d * np.arange(k) - low
-        counts = counts[..., None] * ((cells >= 0) & (cells < n)).sum(1)
+        counts = counts[..., None] * ((cells >= -before) & (cells < n + after)).sum(1)
     return counts
 
 
@@ -62,7 +61,9 @@ def avg_pool(
     strides: int | tuple[int, ...] | None = None,
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor: float | None = None,
     rule: Rule = "hand",
 ) -> jax.Array:
     """Takes the mean of every window; halves are summed in float32.
@@ -73,7 +74,9 @@ def avg_pool(
       strides: steps of the window; the default is the window's shape, as in PyTorch and Keras (Flax has 1).
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
+      ceil_mode: as in `max_pool`; cells beyond the padding that was asked for do not count.
       count_include_pad: divide by the window's size; if False, by its number of cells outside the padding.
+      divisor: what to divide by instead, not 0; 1 gives the sum (PyTorch's `divisor_override`).
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
 
     Returns:
@@ -81,19 +84,31 @@ def avg_pool(
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown or out of range.
 
     Source: LeCun et al. 1989, 1998 (subsampling).
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
+    if divisor == 0:
+        raise ValueError(f"`divisor` must not be 0; got {divisor}.")
     window = geometry.pool_window(
-        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+        inputs.shape,
+        window_shape,
+        strides=strides,
+        padding=padding,
+        window_dilation=window_dilation,
+        ceil_mode=ceil_mode,
     )
-    wide = arrays.wider(inputs.dtype, jnp.float32)
+    wide, sizes = arrays.wider(inputs.dtype, jnp.float32), inputs.shape[1:-1]
     sums = (window_sum if rule == "hand" else plain_window_sum)(inputs.astype(wide), window)
-    counts = math.prod(window.shape) if count_include_pad else _real_cells(inputs.shape[1:-1], window)[None, ..., None]
-    return (sums / np.maximum(counts, 1).astype(wide)).astype(inputs.dtype)
+    if divisor is not None or (count_include_pad and not ceil_mode):
+        counts = np.asarray(math.prod(window.shape) if divisor is None else divisor)
+    else:
+        spacing = {"strides": window.strides, "window_dilation": window.dilation}
+        borders = geometry.resolve_padding(padding if count_include_pad else 0, sizes, window.shape, **spacing)
+        counts = np.maximum(_counted_cells(sizes, window, borders), 1)[None, ..., None]
+    return (sums / counts.astype(wide)).astype(inputs.dtype)
 
 
 def subsample(inputs: ArrayLike, strides: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
@@ -150,6 +165,7 @@ def lp_pool(
     strides: int | tuple[int, ...] | None = None,
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
     """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`; halves are summed in float32.
@@ -161,6 +177,7 @@ def lp_pool(
       strides: steps of the window; the default is the window's shape.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
+      ceil_mode: as in `max_pool`; such a window's norm is that of what it holds (PyTorch's is scaled up).
       rule: `"hand"`, whose gradient is 0 where the norm is; `"autodiff"` for JAX's own, which is not finite there.
 
     Returns:
@@ -177,7 +194,12 @@ def lp_pool(
     if not 1 <= p < math.inf:
         raise ValueError(f"`p` must be finite and at least 1; got {p}.")
     window = geometry.pool_window(
-        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+        inputs.shape,
+        window_shape,
+        strides=strides,
+        padding=padding,
+        window_dilation=window_dilation,
+        ceil_mode=ceil_mode,
     )
     wide = inputs.astype(arrays.wider(inputs.dtype, jnp.float32))
     if rule == "hand":

@@ -54,6 +54,7 @@ def relu_max_pool(
     strides: int | tuple[int, ...] | None = None,
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> jax.Array:
@@ -68,6 +69,7 @@ def relu_max_pool(
       strides: steps of the window; the default is the window's shape.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
+      ceil_mode: as in `max_pool`.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
       method: as in `max_pool`.
 
@@ -83,6 +85,7 @@ def relu_max_pool(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     arrays.choice("method", method, METHODS)
     options: dict[str, Any] = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
+    options["ceil_mode"] = ceil_mode
     if rule == "autodiff":
         return max_pool(relu(inputs, rule=rule), window_shape, rule=rule, method=method, **options)
     window = geometry.pool_window(inputs.shape, window_shape, **options)
@@ -100,6 +103,7 @@ def conv_relu_pool(
     pool: int | tuple[int, ...] = 2,
     pool_strides: int | tuple[int, ...] | None = None,
     pool_padding: geometry.Padding = "VALID",
+    pool_ceil_mode: bool = False,
     rule: Rule = "hand",
     **options: Any,
 ) -> jax.Array:
@@ -115,6 +119,7 @@ def conv_relu_pool(
       pool: window of the pool.
       pool_strides: its steps; the default is the window.
       pool_padding: its padding.
+      pool_ceil_mode: whether its outputs are counted upwards, as in `max_pool`.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
       **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`; the pool's
         is `"auto"` where that is `"auto"` or `"onednn"`, else `"jax"`.
@@ -130,12 +135,13 @@ def conv_relu_pool(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     if bias.shape != kernel.shape[-1:]:
         raise ValueError(f"`bias` must have shape {kernel.shape[-1:]}, one entry per output; got {bias.shape}.")
+    sliding: dict[str, Any] = {"strides": pool_strides, "padding": pool_padding, "ceil_mode": pool_ceil_mode}
     if rule == "autodiff":
         maps = conv(inputs, kernel, rule=rule, **options)
         outputs = relu(maps + arrays.along_last(bias, maps), rule=rule)
-        return max_pool(outputs, pool, strides=pool_strides, padding=pool_padding, rule=rule)
+        return max_pool(outputs, pool, rule=rule, **sliding)
     maps = conv(inputs, kernel, **options)
     maps = arrays.varying_like(maps.astype(arrays.wider(maps.dtype, bias.dtype)), bias)
-    window = geometry.pool_window(maps.shape, pool, strides=pool_strides, padding=pool_padding)
+    window = geometry.pool_window(maps.shape, pool, **sliding)
     method = "auto" if options.get("method", "auto") in ("auto", "onednn") else "jax"
     return _rectified_pool(maps, bias, maps.shape[1:-1], window, method)

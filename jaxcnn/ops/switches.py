@@ -40,7 +40,7 @@ _MOST_TAPS = 128  # at once, by operations of JAX
 # oneDNN has (1) and (2) as loops in C++, with the same switches.
 
 
-def _switch_dtype(window: Window):
+def switch_dtype(window: Window):
     """The smallest dtype that numbers the taps and leaves its two largest values free."""
     taps = math.prod(window.shape)
     return next(dtype for dtype in (jnp.uint8, jnp.uint16, jnp.uint32) if taps < jnp.iinfo(dtype).max)
@@ -48,7 +48,7 @@ def _switch_dtype(window: Window):
 
 def _no_winner(window: Window) -> np.ndarray:
     """The switch of a window that lies wholly in padding."""
-    return np.array(jnp.iinfo(_switch_dtype(window)).max - 1, _switch_dtype(window))
+    return np.array(jnp.iinfo(switch_dtype(window)).max - 1, switch_dtype(window))
 
 
 def _tap_views(inputs: jax.Array, window: Window, border: float) -> Iterator[jax.Array]:
@@ -80,7 +80,7 @@ def _first_real_taps(sizes: tuple[int, ...], window: Window) -> np.ndarray:
         real = (cells >= 0) & (cells < n)
         first = first[..., None] * k + real.argmax(1)
         exists = exists[..., None] & real.any(1)
-    return np.where(exists, first, _no_winner(window)).astype(_switch_dtype(window))
+    return np.where(exists, first, _no_winner(window)).astype(switch_dtype(window))
 
 
 def _compiled(method: Method, array: jax.Array, window: Window) -> bool:
@@ -100,7 +100,7 @@ def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Arra
         return compiled.winners(inputs, window)
     shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
     if 0 in shape:
-        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, _switch_dtype(window))
+        return jnp.zeros(shape, inputs.dtype), jnp.zeros(shape, switch_dtype(window))
     on_cpu = jax.default_backend() == "cpu"
     return _winners_in_parts(inputs, window, 0) if on_cpu else _winners_at_once(inputs, window)
 
@@ -130,7 +130,7 @@ def _winners_in_parts(inputs: jax.Array, window: Window, axis: int) -> tuple[jax
 
 
 def _winners_at_once(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
-    dtype = _switch_dtype(window)
+    dtype = switch_dtype(window)
     views = enumerate(_tap_views(inputs, window, -np.inf))
     best, switches = None, jnp.asarray(_first_real_taps(inputs.shape[1:-1], window)[None, ..., None])
     for number, value in views:
@@ -161,7 +161,7 @@ def _pick(inputs: jax.Array, switches: jax.Array, window: Window, method: Method
     return functools.reduce(jnp.add, (jnp.where(switches == number, value, 0) for number, value in enumerate(views)))
 
 
-def _plain_route(
+def plain_route(
     values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
 ) -> jax.Array:
     """(2): the sum, in every cell of an input of these spatial sizes, of the values whose switches point to it."""
@@ -203,10 +203,10 @@ def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
         taps, gaps = np.divmod(s * v + np.arange(s) + low, d)
         table = table[..., None] * k + taps
         exists = exists[..., None] & (gaps == 0) & (0 <= taps) & (taps < k)
-    return np.where(exists, table, jnp.iinfo(_switch_dtype(window)).max).astype(_switch_dtype(window))
+    return np.where(exists, table, jnp.iinfo(switch_dtype(window)).max).astype(switch_dtype(window))
 
 
-route = arrays.custom_vjp(2, 3, 4)(_plain_route)
+route = arrays.custom_vjp(2, 3, 4)(plain_route)
 
 _pick.defvjp(
     lambda inputs, switches, window, method: (_pick(inputs, switches, window, method), (inputs, switches)),
@@ -246,6 +246,7 @@ def max_pool(
     strides: int | tuple[int, ...] | None = None,
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> jax.Array:
@@ -259,6 +260,8 @@ def max_pool(
       strides: steps of the window; the default is the window's shape, as in PyTorch and Keras (Flax has 1).
       padding: as in `ops.conv`; cells of the padding never win.
       window_dilation: spacing of the window's taps.
+      ceil_mode: count outputs upwards: cells that no window reaches are read by one more, which begins in the input or
+        the padding before it, and goes on beyond the padding after it (PyTorch's `ceil_mode`).
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
       method: what computes the hand-written rule: `"jax"`; `"onednn"`, loops in C++ that the backend of oneDNN brings
         (float32 and bfloat16, on CPU; see `ops.onednn`); `"auto"`, these where they are built. Values and switches are
@@ -278,7 +281,12 @@ def max_pool(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     arrays.choice("method", method, METHODS)
     window = geometry.pool_window(
-        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
+        inputs.shape,
+        window_shape,
+        strides=strides,
+        padding=padding,
+        window_dilation=window_dilation,
+        ceil_mode=ceil_mode,
     )
     if method == "onednn":
         expect_compiled(inputs, window, rule)
@@ -313,94 +321,3 @@ def expect_compiled(inputs: jax.Array, window: Window, rule: Rule) -> None:
             "`method='onednn'` needs float32 or bfloat16, something to pool, up to 253 taps, and a whole `shard_map`; "
             f"got {jax.typeof(inputs)} and {window}."
         )
-
-
-def max_pool_with_switches(
-    inputs: ArrayLike,
-    window_shape: int | tuple[int, ...],
-    *,
-    strides: int | tuple[int, ...] | None = None,
-    padding: geometry.Padding = "VALID",
-    window_dilation: int | tuple[int, ...] = 1,
-    rule: Rule = "hand",
-) -> tuple[jax.Array, jax.Array]:
-    """Max-pools, and tells which tap of its window won.
-
-    Args:
-      inputs: as in `max_pool`, like everything else.
-      window_shape: size of the window.
-      strides: steps of the window.
-      padding: as in `ops.conv`.
-      window_dilation: spacing of the window's taps.
-      rule: `"hand"` or `"autodiff"`.
-
-    Returns:
-      The pooled values and the switches, both `(N, *output, C)`. A switch is the winner's number in its window, counted
-      in row-major order, in the smallest unsigned integer that holds it; one below the dtype's largest value where a
-      window holds only padding. The gradient of the pooled values is that of `max_pool`.
-
-    Raises:
-      TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or `rule` is unknown.
-
-    Source: Zeiler & Fergus 2014 (switches).
-    """
-    (inputs,) = arrays.floating(inputs=inputs)
-    window = geometry.pool_window(
-        inputs.shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
-    )
-    if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
-        return winners(inputs, window, "jax")
-    return max_and_switches(inputs, inputs.shape[1:-1], window, "auto")
-
-
-def max_unpool(
-    pooled: ArrayLike,
-    switches: ArrayLike,
-    output_shape: int | tuple[int, ...],
-    window_shape: int | tuple[int, ...],
-    *,
-    strides: int | tuple[int, ...] | None = None,
-    padding: geometry.Padding = "VALID",
-    window_dilation: int | tuple[int, ...] = 1,
-    rule: Rule = "hand",
-) -> jax.Array:
-    """Puts values back to where their switches point; the adjoint of the pooling that set the switches.
-
-    Args:
-      pooled: `(N, *spatial, C)` values.
-      switches: as `max_pool_with_switches` returns them, with the same window, strides, padding and dilation.
-      output_shape: spatial sizes of the result, those of the pooling's input; one for all axes or one per axis.
-      window_shape: size of the window.
-      strides: steps of the window.
-      padding: as in `ops.conv`.
-      window_dilation: spacing of the window's taps.
-      rule: `"hand"` or `"autodiff"`.
-
-    Returns:
-      `(N, *output_shape, C)`; zero where no switch points, the sum where several do.
-
-    Raises:
-      TypeError: if the dtype of `pooled` is not real floating, or that of `switches` not the pooling's.
-      ValueError: if the shapes are not those of such a pooling, or `rule` is unknown.
-
-    Source: Zeiler & Fergus 2014, section 2.1.
-    """
-    (pooled,) = arrays.floating(pooled=pooled)
-    switches = jnp.asarray(switches)
-    output_shape = geometry.per_axis(output_shape, pooled.ndim - 2, "output_shape")
-    shape = (pooled.shape[0], *output_shape, pooled.shape[-1])
-    window = geometry.pool_window(
-        shape, window_shape, strides=strides, padding=padding, window_dilation=window_dilation
-    )
-    expected = (shape[0], *window.output_shape(output_shape), shape[-1])
-    if pooled.shape != expected or switches.shape != expected:
-        raise ValueError(
-            f"`pooled` and `switches` must have shape {expected}, that of pooling {shape}; "
-            f"got {pooled.shape} and {switches.shape}."
-        )
-    if switches.dtype != _switch_dtype(window):
-        raise TypeError(f"`switches` must have dtype {jnp.dtype(_switch_dtype(window))}; got {switches.dtype}.")
-    if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
-        return _plain_route(pooled, switches, output_shape, window, "jax")
-    return route(pooled, switches, output_shape, window, "auto")

@@ -133,6 +133,95 @@ def test_cross_entropy_refuses_what_does_not_fit(labels, smoothing, message):
         ops.softmax_cross_entropy(np.zeros((2, 5), np.float32), labels, label_smoothing=smoothing)
 
 
+@pytest.mark.parametrize("rule", ["hand", "autodiff"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_cross_entropy_weighs_classes_and_ignores_a_label(random, float64, rule, smoothing):
+    """By sums over the examples that count; the mean is over their labels' weights."""
+    logits, weights, labels = random.normal(size=(6, 3)), np.array([0.5, 2.0, 0.0]), np.array([0, 1, -100, 2, 1, 0])
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    losses = [
+        0.0 if y == -100 else -(weights * log_p[i]) @ ((1 - smoothing) * np.eye(3)[y] + smoothing / 3)
+        for i, y in enumerate(labels)
+    ]
+    options = {"class_weights": weights, "ignore_index": -100, "label_smoothing": smoothing, "rule": rule}
+    np.testing.assert_allclose(ops.softmax_cross_entropy(logits, labels, **options), losses, rtol=1e-12)
+    expected = {"sum": sum(losses), "mean": sum(losses) / sum(weights[y] for y in labels if y != -100)}
+    for reduction, value in expected.items():
+        found = ops.softmax_cross_entropy(logits, labels, reduction=reduction, **options)
+        np.testing.assert_allclose(found, value, rtol=1e-12)
+
+
+def test_a_mean_of_probabilities_is_over_the_examples(random):
+    logits, targets = (jnp.asarray(random.uniform(size=(2, 4, 3)), jnp.float32) for _ in range(2))
+    weights = jnp.array([1.0, 2.0, 3.0])
+    losses = ops.softmax_cross_entropy(logits, targets, class_weights=weights)
+    mean = ops.softmax_cross_entropy(logits, targets, class_weights=weights, reduction="mean")
+    np.testing.assert_allclose(losses, ops.softmax_cross_entropy(logits, targets * weights[None, None]), rtol=1e-6)
+    np.testing.assert_allclose(mean, losses.mean(), rtol=1e-6)
+
+
+def test_a_label_that_the_dtype_cannot_hold_ignores_nothing():
+    logits, labels = jnp.ones((2, 3)), np.array([0, 2], np.uint8)
+    found = ops.softmax_cross_entropy(logits, labels, ignore_index=-100, reduction="mean")
+    np.testing.assert_allclose(found, np.log(3), rtol=1e-6)
+    assert np.isnan(ops.softmax_cross_entropy(logits, jnp.full(2, -100), ignore_index=-100, reduction="mean"))
+
+
+@pytest.mark.parametrize("rule", ["hand", "autodiff"])
+def test_binary_cross_entropy_weighs_the_positive_part(random, float64, rule):
+    z, t, w = random.normal(size=(4, 3)), random.uniform(size=(4, 3)), np.array([0.5, 2.0, 0.0])
+    p = 1 / (1 + np.exp(-z))
+    loss, back = jax.vjp(lambda z, t, w: ops.binary_cross_entropy(z, t, pos_weight=w, rule=rule), z, t, w)
+    np.testing.assert_allclose(loss, -w * t * np.log(p) - (1 - t) * np.log(1 - p), rtol=1e-12)
+    e = random.normal(size=(4, 3))
+    expected = e * ((1 - t) * p - w * t * (1 - p)), e * (np.log(1 - p) - w * np.log(p)), -(e * t * np.log(p)).sum(0)
+    for found, gradient in zip(back(e), expected, strict=True):
+        np.testing.assert_allclose(found, gradient, rtol=1e-10, atol=1e-14)
+
+
+def test_a_positive_weight_of_what_infinite_logits_decide():
+    z, t = jnp.array([jnp.inf, jnp.inf, -jnp.inf, -jnp.inf]), jnp.array([1.0, 0.0, 0.0, 1.0])
+    loss, back = jax.vjp(lambda z: ops.binary_cross_entropy(z, t, pos_weight=jnp.float32(3.0)), z)
+    np.testing.assert_array_equal(loss, [0, jnp.inf, 0, jnp.inf])
+    np.testing.assert_array_equal(back(jnp.ones(4))[0], [0, 1, 0, -3])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda z, y: ops.softmax_cross_entropy(z, y, reduction="avg"),
+            ValueError,
+            r"`reduction` must be one of .*'avg'",
+        ),
+        (
+            lambda z, y: ops.softmax_cross_entropy(z, y, class_weights=np.ones(2, np.float32)),
+            ValueError,
+            r"`class_weights` must have shape \(3,\), one entry per class; got \(2,\)\.",
+        ),
+        (lambda z, y: ops.softmax_cross_entropy(z, y, class_weights=np.ones(3, int)), TypeError, "real floating"),
+        (
+            lambda z, y: ops.softmax_cross_entropy(z, z, ignore_index=1),
+            ValueError,
+            "`ignore_index` needs integer labels; got 1 with labels of float32.",
+        ),
+        (
+            lambda z, y: ops.binary_cross_entropy(z, z, pos_weight=np.ones(2, np.float32)),
+            ValueError,
+            r"`pos_weight` must broadcast to the shape of `logits`, \(2, 3\); got \(2,\)\.",
+        ),
+        (
+            lambda z, y: ops.binary_cross_entropy(z, z, pos_weight=np.ones((1, 1, 3), np.float32)),
+            ValueError,
+            r"`pos_weight` must broadcast to the shape of `logits`, \(2, 3\); got \(1, 1, 3\)\.",
+        ),
+    ],
+)
+def test_losses_refuse_weights_that_do_not_fit(call, error, message):
+    with pytest.raises(error, match=message):
+        call(np.zeros((2, 3), np.float32), np.array([0, 1]))
+
+
 KINK = np.array([-2.0, -0.0, 0.0, 0.5, 3.0], np.float32)
 
 
