@@ -233,7 +233,33 @@ def _whole_cases() -> Iterator[Case]:
     yield _case("mean_squared_error", {}, (flat, _normal(4, 6)), batched=(0, 1))
     yield _case("binary_cross_entropy", {}, (flat, probabilities), batched=(0, 1))
     yield _case("softmax_cross_entropy", {"label_smoothing": 0.1}, (flat, jnp.arange(4)), batched=(0, 1))
-    positive = np.linspace(0.25, 3.0, 6, dtype=np.float32)
+    yield _case(
+        "softmax_cross_entropy",
+        {"labels": "soft"},
+        (flat, probabilities),
+        function=ops.softmax_cross_entropy,
+        batched=(0, 1),
+    )
+
+
+def _weighted_cases() -> Iterator[Case]:
+    """Masks and weights, which are arrays among the options."""
+    masked = (
+        _normal(4, 5, 4, 2),
+        _normal(3, 2, 2, 2),
+        np.where(np.arange(24).reshape(3, 2, 2, 2) % 3, _normal(3, 2, 2, 2), 0),
+    )
+    yield _case("conv", {"mask": "given"}, masked, function=_masked_conv, batched=(0,), multilinear=(0, 1, 2))
+    parameters, positive = (_normal(6), _normal(6)), np.linspace(0.25, 3.0, 6, dtype=np.float32)
+    mask = np.arange(24).reshape(4, 6) % 5 > 0  # the channels have 4 and 3 cells that count
+    yield _case("batch_norm", {"mask": "given"}, (_normal(4, 6), *parameters, mask), function=_masked_norm)
+    yield _case(
+        "batch_norm_relu",
+        {"mask": "given"},
+        (_normal(4, 6), *parameters, mask, _normal(4, 6)),
+        function=_masked_norm_relu,
+    )
+    flat, probabilities = _apart(4, 6), np.abs(_normal(4, 6))
     yield _case(
         "binary_cross_entropy",
         {"pos_weight": "per class"},
@@ -250,13 +276,6 @@ def _whole_cases() -> Iterator[Case]:
             function=partial(_weighted_classes, **options),
             batched=spread,
         )
-    yield _case(
-        "softmax_cross_entropy",
-        {"labels": "soft"},
-        (flat, probabilities),
-        function=ops.softmax_cross_entropy,
-        batched=(0, 1),
-    )
 
 
 def _onednn_cases() -> Iterator[Case]:
@@ -298,6 +317,18 @@ def _inference(x, scale, bias, mean, variance, rule: Literal["hand", "autodiff"]
     return ops.batch_norm(x, scale, bias, mean=mean, variance=variance, rule=rule)[0]
 
 
+def _masked_conv(inputs, kernel, mask, rule: Literal["hand", "autodiff"] = "hand"):
+    return ops.conv(inputs, kernel, mask=mask, rule=rule)
+
+
+def _masked_norm(x, scale, bias, mask, rule: Literal["hand", "autodiff"] = "hand"):
+    return ops.batch_norm(x, scale, bias, mask=mask, rule=rule)
+
+
+def _masked_norm_relu(x, scale, bias, mask, shortcut, rule: Literal["hand", "autodiff"] = "hand"):
+    return ops.batch_norm_relu(x, scale, bias, shortcut, mask=mask, rule=rule)
+
+
 def _weighted_binary(logits, targets, pos_weight, rule: Literal["hand", "autodiff"] = "hand"):
     return ops.binary_cross_entropy(logits, targets, pos_weight=pos_weight, rule=rule)
 
@@ -309,5 +340,5 @@ def _weighted_classes(logits, labels, class_weights, **options):
 @functools.cache
 def cases(full: bool = False, op: str | None = None) -> list[Case]:
     """Every case; with `full` the whole product of configurations; with `op` those of one op."""
-    every = itertools.chain(_whole_cases(), _conv_cases(full), _pool_cases(full))
+    every = itertools.chain(_whole_cases(), _weighted_cases(), _conv_cases(full), _pool_cases(full))
     return [case for case in every if op in (None, case.op)]

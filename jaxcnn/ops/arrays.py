@@ -155,3 +155,15 @@ def reshape(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return array.reshape(shape)
     spec = PartitionSpec(sharding.spec[0], *[None] * (len(shape) - 1))
     return lax.reshape(array, shape, out_sharding=NamedSharding(sharding.mesh, spec))
+
+
+def mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them."""
+    names = () if axis_name is None else tuple(axis_name) if isinstance(axis_name, tuple | list) else (axis_name,)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`axis_name` must be a name or a tuple of names; got {axis_name!r}.")
+    try:
+        lax.axis_size(names)
+    except NameError:
+        raise ValueError(f"`axis_name` must name axes that are mapped here; got {axis_name!r}.") from None
+    return names

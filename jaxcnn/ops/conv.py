@@ -160,10 +160,19 @@ def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax
     return jnp.moveaxis(split, source, target).reshape(shape)
 
 
+# A masked convolution has the kernel m w, so that dw = m dL/d(m w) and dm = w dL/d(m w): where m = 0, no gradient.
+_masked = arrays.custom_vjp()(lambda kernel, mask: kernel * mask)
+_masked.defvjp(
+    lambda kernel, mask: (_masked(kernel, mask), (kernel, mask)),
+    lambda saved, error: tuple(arrays.match_cotangent(error * saved[1 - i], saved[i]) for i in (0, 1)),
+)
+
+
 def conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
     *,
+    mask: ArrayLike | None = None,
     strides: int | tuple[int, ...] = 1,
     padding: geometry.Padding = "SAME",
     input_dilation: int | tuple[int, ...] = 1,
@@ -183,6 +192,7 @@ def conv(
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
       kernel: `(*window, C / feature_group_count, O)`, of the same dtype.
+      mask: of the kernel's shape, what it is multiplied by: 0 or False takes a weight away.
       strides: steps of the window, in cells, one for all axes or one per axis.
       padding: `"SAME"`, `"VALID"`, `"LECTURE"`, an integer, or per axis an integer or a `(low, high)` pair; negative
         amounts crop. See `geometry.resolve_padding`.
@@ -210,6 +220,11 @@ def conv(
     inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
     arrays.choice("rule", rule, ("hand", "autodiff"))
     arrays.choice("method", method, METHODS)
+    if mask is not None:
+        mask = jnp.asarray(mask).astype(kernel.dtype)
+        if mask.shape != kernel.shape:
+            raise ValueError(f"`mask` must have the shape of `kernel`, {kernel.shape}; got {mask.shape}.")
+        kernel = _masked(kernel, mask) if rule == "hand" else kernel * mask
     spec = conv_spec(
         inputs,
         kernel,

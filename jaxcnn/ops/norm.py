@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxcnn.ops import arrays, choice
+from jaxcnn.ops import arrays, choice, masked_norm
 from jaxcnn.ops.activations import relu
 from jaxcnn.ops.onednn import norm as compiled
 
@@ -181,6 +181,7 @@ def batch_norm(
     variance: ArrayLike | None = None,
     epsilon: float = 1e-5,
     axis_name: str | tuple[str, ...] | None = None,
+    mask: ArrayLike | None = None,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -199,6 +200,8 @@ def batch_norm(
       epsilon: added to the variance.
       axis_name: mapped axes over which the batch is spread, in equal parts; ignored where mean and variance are given.
         Under `jax.vmap` the gradient must be taken inside; for the gradient of a `vmap` pass `rule="autodiff"`.
+      mask: booleans that broadcast to `x`: the cells whose statistics are taken, of all devices; every cell is
+        normalised by them, which are NaN where no cell counts. Ignored where mean and variance are given.
       rule: `"hand"` or `"autodiff"`.
       method: what computes the hand-written rule in training: `"jax"`; `"onednn"`, loops in C++ that the backend of
         oneDNN brings (float32 and bfloat16, on CPU; see `ops.onednn`); `"auto"`, these where they are built and this
@@ -208,7 +211,7 @@ def batch_norm(
       `x` normalised, in its dtype; and the mean and variance that were used, in at least float32.
 
     Raises:
-      TypeError: if a dtype is not real floating, or `axis_name` is no name.
+      TypeError: if a dtype is not real floating, or `axis_name` is no name, or `mask` not boolean.
       ValueError: if a shape is not `(C)`, the batch is empty, only one of mean and variance is given, an axis is not
         mapped, or an option is unknown or cannot be had here.
       RuntimeError: if the backend of oneDNN is asked for and cannot be built.
@@ -216,7 +219,7 @@ def batch_norm(
     Source: Ioffe & Szegedy 2015, algorithm 1 and the gradients of section 3.
     """
     (x,) = arrays.floating(x=x)
-    return _checked(x, scale, bias, None, False, mean, variance, epsilon, axis_name, rule, method)
+    return _checked(x, scale, bias, None, False, mean, variance, epsilon, axis_name, mask, rule, method)
 
 
 def batch_norm_relu(
@@ -229,6 +232,7 @@ def batch_norm_relu(
     variance: ArrayLike | None = None,
     epsilon: float = 1e-5,
     axis_name: str | tuple[str, ...] | None = None,
+    mask: ArrayLike | None = None,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -246,6 +250,7 @@ def batch_norm_relu(
       variance: for inference.
       epsilon: added to the variance.
       axis_name: mapped axes over which the batch is spread.
+      mask: the cells whose statistics are taken.
       rule: `"hand"` or `"autodiff"`.
       method: what computes the hand-written rule.
 
@@ -262,7 +267,7 @@ def batch_norm_relu(
         x, shortcut = arrays.floating(x=x, shortcut=shortcut)
         if shortcut.shape != x.shape:
             raise ValueError(f"`shortcut` must have the shape of `x`, {x.shape}; got {shortcut.shape}.")
-    return _checked(x, scale, bias, shortcut, True, mean, variance, epsilon, axis_name, rule, method)
+    return _checked(x, scale, bias, shortcut, True, mean, variance, epsilon, axis_name, mask, rule, method)
 
 
 def _checked(
@@ -275,6 +280,7 @@ def _checked(
     variance: ArrayLike | None,
     epsilon: float,
     axis_name: str | tuple[str, ...] | None,
+    mask: ArrayLike | None,
     rule: Rule,
     method: Method,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -293,11 +299,17 @@ def _checked(
         statistics[name] = array.astype(wide)
     if mean is None and not x.size:
         raise ValueError(f"`x` must not be empty in training; got shape {x.shape}.")
-    devices = () if variance is not None else _mapped_axes(axis_name)
-    if _by_loops(x, statistics, rule, method):
+    devices = () if variance is not None else arrays.mapped_axes(axis_name)
+    cells = None if mask is None or variance is not None else masked_norm.checked(mask, x)
+    if _by_loops(x, statistics, cells, rule, method):
         shortcut = shortcut if shortcut is None else arrays.varying_like(shortcut, x)
         return _in_loops(x, statistics["scale"], statistics["bias"], shortcut, _Form(epsilon, devices, True, rectified))
-    if mean is None:
+    if cells is not None:
+        parts = x.astype(wide), cells, *masked_norm.statistics(x.astype(wide), cells, devices)
+        used_mean, used_variance = parts[2:4]
+        function = masked_norm.normalise if rule == "hand" else masked_norm.plain_normalise
+        y = function(*parts, statistics["scale"], statistics["bias"], epsilon, devices)
+    elif mean is None:
         x_wide = x.astype(wide)
         normalise, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
         used_mean = _over_devices(_local_mean(x_wide), devices)
@@ -314,16 +326,24 @@ def _checked(
     return relu(y, rule=rule) if rectified else y, used_mean, used_variance
 
 
-def _by_loops(x: jax.Array, statistics: dict[str, jax.Array], rule: Rule, method: Method) -> bool:
+def _by_loops(
+    x: jax.Array, statistics: dict[str, jax.Array], cells: jax.Array | None, rule: Rule, method: Method
+) -> bool:
     """Whether a call goes to the loops in C++."""
     if method == "auto":
-        if rule != "hand" or "mean" in statistics or jax.default_backend() != "cpu" or jax.device_count() > 1:
+        if (
+            rule != "hand"
+            or "mean" in statistics
+            or cells is not None
+            or jax.default_backend() != "cpu"
+            or jax.device_count() > 1
+        ):
             return False
         return (
             choice.built() and compiled.can_normalise(x) and choice.fastest(choice.NORM, choice.WHOLE, True) == "onednn"
         )
-    if method == "onednn" and (rule != "hand" or "mean" in statistics):
-        given = "given statistics" if "mean" in statistics else f"rule={rule!r}"
+    if method == "onednn" and (rule != "hand" or "mean" in statistics or cells is not None):
+        given = "given statistics" if "mean" in statistics else f"rule={rule!r}" if cells is None else "a `mask`"
         raise ValueError(f"`method='onednn'` has the hand-written rule of training alone; got {given}.")
     if method == "onednn" and not compiled.can_normalise(x):
         raise ValueError(
@@ -341,15 +361,3 @@ def _in_loops(
         mean = _over_devices(mean, form.devices)
         variance = _over_devices(variance + jnp.square(found[0] - mean), form.devices)
     return _batch_norm(x, mean, variance, scale, bias, shortcut, form), mean, variance
-
-
-def _mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """The names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them."""
-    names = () if axis_name is None else tuple(axis_name) if isinstance(axis_name, tuple | list) else (axis_name,)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"`axis_name` must be a name or a tuple of names; got {axis_name!r}.")
-    try:
-        lax.axis_size(names)
-    except NameError:
-        raise ValueError(f"`axis_name` must name axes that are mapped here; got {axis_name!r}.") from None
-    return names
