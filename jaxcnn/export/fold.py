@@ -96,7 +96,8 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
 
         def record(module: nnx.Module, inputs: Any, output: Any) -> Any:
             if isinstance(module, _NORMS):
-                number = next((i for i, found in enumerate(outputs) if found is inputs), None)
+                last = getattr(module, "axis", -1) in (-1, inputs.ndim - 1)  # only there are a kernel's outputs
+                number = next((i for i, found in enumerate(outputs) if last and found is inputs), None)
                 seen.append((paths[id(module)], number))
             elif isinstance(module, _KERNELS):
                 output = checkpoint_name(output, f"{_MARK}{len(kernels)}")  # found again in the jaxpr

@@ -51,22 +51,25 @@ def evaluating(model: nnx.Module) -> Any:
 
 
 def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | None:
-    """The kernel `(kh, kw, C, O)` of the first convolution over two axes, or None.
+    """The kernel `(kh, kw, C, O)` of the first convolution over two axes, masked if it is, or None.
 
     Args:
       model: the network.
       input_shape: that of one example.
     """
-    kernels = {
-        ".".join(map(str, path)): module.kernel
+    found = {
+        ".".join(map(str, path)): module
         for path, module in nnx.iter_modules(model)
         if isinstance(module, layers.Conv | nnx.Conv) and len(module.kernel_size) == 2
     }
-    if not kernels:
+    if not found:
         return None
     rows = models.summary(model, (1, *input_shape)).rows  # in the order of the call, which attributes are not in
-    first = next((row.name for row in rows if row.name in kernels), None)
-    return None if first is None else np.asarray(kernels[first][...], np.float32)
+    first = next((found[row.name] for row in rows if row.name in found), None)
+    if first is None:
+        return None
+    kernel = np.asarray(first.kernel[...], np.float32)
+    return kernel if first.mask is None else kernel * np.asarray(first.mask[...], np.float32)
 
 
 class _End(nnx.Module):

@@ -48,6 +48,7 @@ class PReLU(nnx.Module):
     Args:
       num_features: channels C.
       slope: where the slopes start.
+      dtype: dtype of the computation; by default that of the input.
       param_dtype: dtype of the slopes.
       rule: `"hand"` or `"autodiff"`.
 
@@ -59,13 +60,15 @@ class PReLU(nnx.Module):
         num_features: int,
         *,
         slope: float = 0.25,
+        dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rule: Rule = "hand",
     ):
         self.slope = nnx.Param(jnp.full(num_features, slope, param_dtype))
+        self.dtype = dtype
         self.rule: Rule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Rectifies `(*batch, C)`."""
-        x = jnp.asarray(inputs)
+        x = jnp.asarray(inputs, self.dtype)
         return ops.prelu(x, self.slope[...].astype(x.dtype), rule=self.rule)

@@ -1,7 +1,9 @@
 """Convolution as a Flax NNX module."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from jaxcnn import geometry, ops
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.conv import METHODS, Method, Rule
+from jaxcnn.ops.forms import xla_convolution
 
 # fill modes that read the input itself, by the name that Flax gives them
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
@@ -21,6 +24,11 @@ _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 
 KERNEL_INIT = nnx.initializers.lecun_normal()  # the defaults of flax.nnx.Conv
 _BIAS_INIT = nnx.initializers.zeros_init()
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Mask(nnx.Variable):
+    """A kernel's mask, which no optimiser learns."""
 
 
 class Conv(nnx.Module):
@@ -33,13 +41,14 @@ class Conv(nnx.Module):
       in_features: input channels C.
       out_features: output channels O.
       kernel_size: window, one entry per spatial axis; an integer means one axis.
-      strides: steps of the window.
+      strides: steps of the window; None, here and in the dilations, means 1.
       padding: as in `ops.conv`; also `"CIRCULAR"` and `"REFLECT"` (borders filled from the input, output as large as
         the input) and, in one axis, `"CAUSAL"`.
       input_dilation: spacing of the input's cells.
       kernel_dilation: spacing of the kernel's taps.
       feature_group_count: number of groups.
       use_bias: whether to add a bias.
+      mask: of the kernel's shape, what the kernel is multiplied by; 0 or False takes a weight away.
       flip_kernel: true convolution instead of cross-correlation.
       dtype: dtype of the computation; by default that of inputs and parameters.
       param_dtype: dtype of the parameters.
@@ -47,13 +56,17 @@ class Conv(nnx.Module):
       preferred_element_type: dtype of the result and of the sums.
       kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in).
       bias_init: initialiser; by default zeros.
-      rule: `"hand"` or `"autodiff"`.
+      conv_general_dilated: what convolves instead of `ops.conv`, with the arguments of `lax.conv_general_dilated`.
+      promote_dtype: `(arrays, dtype=dtype) -> arrays`, what brings inputs, kernel and bias to one dtype.
+      rule: `"hand"` or `"autodiff"`; of `ops.conv`, like `method`.
       method: as in `ops.conv`.
       rngs: random streams, of which `params` is used.
+      kernel_metadata: further arguments of the kernel's `nnx.Param`.
+      bias_metadata: further arguments of the bias's `nnx.Param`.
 
     Raises:
-      ValueError: if the channels do not divide into the groups, an option is unknown, or
-        `"CAUSAL"` is asked for with several axes.
+      ValueError: if the channels do not divide into the groups, the mask has not the kernel's shape, an option is
+        unknown, or `"CAUSAL"` is asked for with several axes.
     """
 
     def __init__(
@@ -61,13 +74,14 @@ class Conv(nnx.Module):
         in_features: int,
         out_features: int,
         kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 1,
+        strides: int | Sequence[int] | None = 1,
         *,
         padding: geometry.Padding = "SAME",
-        input_dilation: int | Sequence[int] = 1,
-        kernel_dilation: int | Sequence[int] = 1,
+        input_dilation: int | Sequence[int] | None = 1,
+        kernel_dilation: int | Sequence[int] | None = 1,
         feature_group_count: int = 1,
         use_bias: bool = True,
+        mask: ArrayLike | None = None,
         flip_kernel: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
@@ -75,9 +89,13 @@ class Conv(nnx.Module):
         preferred_element_type: DTypeLike | None = None,
         kernel_init: nnx.Initializer = KERNEL_INIT,
         bias_init: nnx.Initializer = _BIAS_INIT,
+        conv_general_dilated: Callable[..., jax.Array] | None = None,
+        promote_dtype: Callable[..., tuple[Any, ...]] = dtypes.promote_dtype,
         rule: Rule = "hand",
         method: Method = "auto",
         rngs: nnx.Rngs,
+        kernel_metadata: Mapping[str, Any] = _NOTHING,
+        bias_metadata: Mapping[str, Any] = _NOTHING,
     ):
         choice("rule", rule, ("hand", "autodiff"))
         choice("method", method, METHODS)
@@ -88,49 +106,82 @@ class Conv(nnx.Module):
         inputs_per_group = in_features // max(feature_group_count, 1)
         geometry.check_groups(in_features, inputs_per_group, out_features, feature_group_count)
         shape = (*self.kernel_size, inputs_per_group, out_features)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype), **kernel_metadata)
+        bias = bias_init(rngs.params(), (out_features,), param_dtype) if use_bias else None
+        self.bias = nnx.data(None) if bias is None else nnx.Param(bias, **bias_metadata)
+        if mask is not None and jnp.shape(mask) != shape:
+            raise ValueError(f"`mask` must have the shape of the kernel, {shape}; got {jnp.shape(mask)}.")
+        self.mask = nnx.data(None if mask is None else Mask(jnp.asarray(mask).astype(param_dtype)))
         self.in_features = in_features
         self.out_features = out_features
-        self.strides = geometry.per_axis(strides, rank, "strides")
+        self.strides = geometry.per_axis(1 if strides is None else strides, rank, "strides")
         self.padding = frozen(padding)
-        self.input_dilation = geometry.per_axis(input_dilation, rank, "input_dilation")
-        self.kernel_dilation = geometry.per_axis(kernel_dilation, rank, "kernel_dilation")
+        spread, spacing = (1 if dilation is None else dilation for dilation in (input_dilation, kernel_dilation))
+        self.input_dilation = geometry.per_axis(spread, rank, "input_dilation")
+        self.kernel_dilation = geometry.per_axis(spacing, rank, "kernel_dilation")
         self.feature_group_count = feature_group_count
         self.flip_kernel = flip_kernel
         self.dtype = dtype
         self.param_dtype = param_dtype
         self.precision = precision
         self.preferred_element_type = preferred_element_type
+        self.conv_general_dilated = conv_general_dilated
+        self.promote_dtype = promote_dtype
         self.rule: Rule = rule
         self.method: Method = method
 
-    def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Convolves `(*batch, *spatial, C)` to `(*batch, *output, O)`; several batch axes, or none, are allowed."""
+    def __call__(self, inputs: ArrayLike, out_sharding: Any = None) -> jax.Array:
+        """Convolves `(*batch, *spatial, C)` to `(*batch, *output, O)`; several batch axes, or none, are allowed.
+
+        Args:
+          inputs: the images.
+          out_sharding: on an explicit mesh, how the outputs lie before several batch axes are restored.
+        """
         bias = None if self.bias is None else self.bias[...]
         arguments = (jnp.asarray(inputs), self.kernel[...], bias)
-        inputs, kernel, bias = dtypes.promote_dtype(arguments, dtype=self.dtype)
+        x, kernel, bias = self.promote_dtype(arguments, dtype=self.dtype)
         rank = len(self.kernel_size)
-        batch = inputs.shape[: max(0, inputs.ndim - rank - 1)]
+        batch = x.shape[: max(0, x.ndim - rank - 1)]
         if len(batch) != 1:
-            inputs = inputs.reshape(math.prod(batch), *inputs.shape[len(batch) :])
-        images, padding = self._filled(inputs)
-        outputs = ops.conv(
-            images,
-            kernel,
-            strides=self.strides,
-            padding=padding,
-            input_dilation=self.input_dilation,
-            kernel_dilation=self.kernel_dilation,
-            feature_group_count=self.feature_group_count,
-            flip_kernel=self.flip_kernel,
-            precision=self.precision,
-            preferred_element_type=self.preferred_element_type,
-            rule=self.rule,
-            method=self.method,
-        )
+            x = x.reshape(math.prod(batch), *x.shape[len(batch) :])
+        images, padding = self._filled(x)
+        outputs = self._convolved(images, kernel, padding, out_sharding)
         outputs = outputs if bias is None else outputs + along_last(bias.astype(outputs.dtype), outputs)
         return outputs.reshape(*batch, *outputs.shape[1:]) if len(batch) != 1 else outputs
+
+    def _convolved(
+        self, images: jax.Array, kernel: jax.Array, padding: geometry.Padding, out_sharding: Any
+    ) -> jax.Array:
+        function, mask = self.conv_general_dilated, None if self.mask is None else self.mask[...]
+        sliding: dict[str, Any] = {
+            "strides": self.strides,
+            "padding": padding,
+            "input_dilation": self.input_dilation,
+            "kernel_dilation": self.kernel_dilation,
+            "feature_group_count": self.feature_group_count,
+        }
+        sums = {"precision": self.precision, "preferred_element_type": self.preferred_element_type}
+        if function is None and out_sharding is None:
+            options = {"mask": mask, "flip_kernel": self.flip_kernel, "rule": self.rule, "method": self.method}
+            return ops.conv(images, kernel, **sliding, **sums, **options)
+        if function is None:
+            function = ops.conv_general_dilated if self.rule == "hand" else xla_convolution
+        window, rank = geometry.conv_window(images.shape, kernel.shape, **sliding), images.ndim
+        kernel = kernel if mask is None else kernel * mask.astype(kernel.dtype)
+        channels_last = (0, rank - 1, *range(1, rank - 1))
+        numbers = lax.ConvDimensionNumbers(channels_last, (rank - 1, rank - 2, *range(rank - 2)), channels_last)
+        given = {name: value for name, value in (*sums.items(), ("out_sharding", out_sharding)) if value is not None}
+        return function(
+            images,
+            lax.rev(kernel, range(rank - 2)) if self.flip_kernel else kernel,
+            window.strides,
+            window.padding,
+            lhs_dilation=window.input_dilation,
+            rhs_dilation=window.dilation,
+            dimension_numbers=numbers,
+            feature_group_count=self.feature_group_count,
+            **given,
+        )
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
         """The window that slides over an input of these spatial sizes."""

@@ -1,6 +1,8 @@
 """Normalisation as Flax NNX modules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from jaxcnn.layers.fusion import is_apart
 from jaxcnn.ops.norm import Method, Rule
 
 _SCALE_INIT, _BIAS_INIT = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class BatchNorm(nnx.Module):
@@ -28,12 +31,20 @@ class BatchNorm(nnx.Module):
       epsilon: added to the variance.
       dtype: dtype of the result; by default that of the input. Statistics are computed in at least float32.
       param_dtype: dtype of scale and bias.
+      use_running_average: whether to normalise by the running statistics; `train()`, `eval()` and a call's own argument
+        say otherwise.
+      axis: the axis of the channels.
+      use_bias: whether to add a bias.
+      use_scale: whether to multiply by a scale.
+      bias_init: initialiser of the bias; by default zeros.
       scale_init: initialiser of the scale; by default ones.
       axis_name: mapped axes over which the batch is spread, whose statistics are then those of the whole batch, as in
         `ops.batch_norm`. `model.set_attributes(axis_name="data", raise_if_not_found=False)` sets it everywhere.
       rule: `"hand"` or `"autodiff"`.
       method: as in `ops.batch_norm`, in training.
       rngs: random streams, of which `params` is used.
+      bias_metadata: further arguments of the bias's `nnx.Param`.
+      scale_metadata: further arguments of the scale's `nnx.Param`.
 
     Source: Ioffe & Szegedy 2015.
     """
@@ -42,33 +53,64 @@ class BatchNorm(nnx.Module):
         self,
         num_features: int,
         *,
+        use_running_average: bool | None = False,
+        axis: int = -1,
         momentum: float = 0.9,
         epsilon: float = 1e-5,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        use_bias: bool = True,
+        use_scale: bool = True,
+        bias_init: nnx.Initializer = _BIAS_INIT,
         scale_init: nnx.Initializer = _SCALE_INIT,
         axis_name: str | tuple[str, ...] | None = None,
         rule: Rule = "hand",
         method: Method = "auto",
         rngs: nnx.Rngs,
+        bias_metadata: Mapping[str, Any] = _NOTHING,
+        scale_metadata: Mapping[str, Any] = _NOTHING,
     ):
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be in [0, 1); got {momentum}.")
         self.mean = nnx.BatchStat(jnp.zeros(num_features, jnp.float32))
         self.var = nnx.BatchStat(jnp.ones(num_features, jnp.float32))
-        self.scale = nnx.Param(scale_init(rngs.params(), (num_features,), param_dtype))
-        self.bias = nnx.Param(_BIAS_INIT(rngs.params(), (num_features,), param_dtype))
+        scale = scale_init(rngs.params(), (num_features,), param_dtype) if use_scale else None
+        bias = bias_init(rngs.params(), (num_features,), param_dtype) if use_bias else None
+        self.scale = nnx.data(None) if scale is None else nnx.Param(scale, **scale_metadata)
+        self.bias = nnx.data(None) if bias is None else nnx.Param(bias, **bias_metadata)
+        self.num_features = num_features
+        self.axis = axis
         self.momentum = momentum
         self.epsilon = epsilon
         self.dtype = dtype
         self.axis_name = axis_name
-        self.use_running_average = False
+        self.use_running_average = use_running_average
         self.rule: Rule = rule
         self.method: Method = method
 
-    def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Normalises `(*batch, C)`."""
-        return self._normalise(ops.batch_norm, inputs)
+    def __call__(
+        self, x: ArrayLike, use_running_average: bool | None = None, *, mask: ArrayLike | None = None
+    ) -> jax.Array:
+        """Normalises an array with channels at `axis`, by default `(*batch, C)`.
+
+        Args:
+          x: the array.
+          use_running_average: whether by the running statistics; None leaves it to the layer.
+          mask: booleans that broadcast to `x`, the cells whose statistics are taken, as in `ops.batch_norm`.
+
+        Raises:
+          ValueError: if neither the call nor the layer says which statistics to take.
+        """
+        return self._normalise(ops.batch_norm, x, given=use_running_average, mask=mask)
+
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """Chooses the statistics, where `nnx.view` asks for it.
+
+        Args:
+          use_running_average: whether to normalise by the running ones; None leaves it as it is.
+        """
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
 
     def and_relu(self, inputs: ArrayLike, shortcut: ArrayLike | None = None) -> jax.Array:
         """The same, plus a shortcut, rectified: as one operation, `ops.batch_norm_relu`, if their dtypes agree."""
@@ -79,17 +121,40 @@ class BatchNorm(nnx.Module):
             return ops.relu(self(inputs) + shortcut, rule=self.rule)
         return self._normalise(ops.batch_norm_relu, inputs, shortcut)
 
-    def _normalise(self, function: Callable[..., tuple[jax.Array, ...]], inputs: ArrayLike, *others: ArrayLike):
-        operands = jnp.asarray(inputs, self.dtype), self.scale[...], self.bias[...], *others
-        options = {"epsilon": self.epsilon, "rule": self.rule}
-        if self.use_running_average:
-            return function(*operands, mean=self.mean[...], variance=self.var[...], **options)[0]
-        y, mean, variance = function(*operands, axis_name=self.axis_name, method=self.method, **options)
+    def _normalise(
+        self,
+        function: Callable[..., tuple[jax.Array, ...]],
+        x: ArrayLike,
+        *others: ArrayLike,
+        given: bool | None = None,
+        mask: ArrayLike | None = None,
+    ) -> jax.Array:
+        running_average = self.use_running_average if given is None else given
+        if running_average is None:
+            raise ValueError("`use_running_average` must be given to the layer or to its call; got None.")
+        x = jnp.asarray(x, self.dtype)
+        last = self.axis in (-1, x.ndim - 1)
+        if mask is not None and not last:
+            mask = jnp.moveaxis(jnp.broadcast_to(jnp.asarray(mask), x.shape), self.axis, -1)
+        arrays = (x, *others) if last else [jnp.moveaxis(jnp.asarray(array), self.axis, -1) for array in (x, *others)]
+        scale, bias = (
+            jnp.full(self.num_features, value, self.mean.dtype) if variable is None else variable[...]
+            for variable, value in ((self.scale, 1), (self.bias, 0))
+        )
+        operands, options = (arrays[0], scale, bias, *arrays[1:]), {"epsilon": self.epsilon, "rule": self.rule}
+        if running_average:
+            y = function(*operands, mean=self.mean[...], variance=self.var[...], **options)[0]
+        else:
+            options |= {"axis_name": self.axis_name, "method": self.method, "mask": mask}
+            y, mean, variance = function(*operands, **options)
+            self._remember(mean, variance)
+        return y if last else jnp.moveaxis(y, -1, self.axis)
+
+    def _remember(self, mean: jax.Array, variance: jax.Array) -> None:
         for running, found in ((self.mean, mean), (self.var, variance)):
             kept = running[...]
             # gradients do not flow through what is only remembered
             running[...] = self.momentum * kept + (1 - self.momentum) * lax.stop_gradient(found).astype(kept.dtype)
-        return y
 
 
 def are_one(norm: nnx.Module | None, activation: nnx.Module | None) -> bool:

@@ -161,7 +161,13 @@ def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax
 
 
 # A masked convolution has the kernel m w, so that dw = m dL/d(m w) and dm = w dL/d(m w): where m = 0, no gradient.
-_masked = arrays.custom_vjp()(lambda kernel, mask: kernel * mask)
+
+
+@arrays.custom_vjp()
+def _masked(kernel: jax.Array, mask: jax.Array) -> jax.Array:
+    return kernel * mask
+
+
 _masked.defvjp(
     lambda kernel, mask: (_masked(kernel, mask), (kernel, mask)),
     lambda saved, error: tuple(arrays.match_cotangent(error * saved[1 - i], saved[i]) for i in (0, 1)),
@@ -221,10 +227,10 @@ def conv(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     arrays.choice("method", method, METHODS)
     if mask is not None:
-        mask = jnp.asarray(mask).astype(kernel.dtype)
-        if mask.shape != kernel.shape:
-            raise ValueError(f"`mask` must have the shape of `kernel`, {kernel.shape}; got {mask.shape}.")
-        kernel = _masked(kernel, mask) if rule == "hand" else kernel * mask
+        factors = jnp.asarray(mask).astype(kernel.dtype)
+        if factors.shape != kernel.shape:
+            raise ValueError(f"`mask` must have the shape of `kernel`, {kernel.shape}; got {factors.shape}.")
+        kernel = jnp.asarray(_masked(kernel, factors) if rule == "hand" else kernel * factors)
     spec = conv_spec(
         inputs,
         kernel,

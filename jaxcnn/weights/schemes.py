@@ -29,7 +29,10 @@ _LEAVES: dict[type, dict[str, tuple[str, Layout]]] = {
 def leaves(model: nnx.Module) -> dict[str, Any]:
     """All that a network has learned, by path: parameters, statistics, fixed vectors; no random streams."""
     state = nnx.state(model, nnx.Not(nnx.Any(nnx.RngState, nnx.OfType(nnx.Intermediate))))
-    return {"/".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}
+    variables = [(path, leaf) for path, leaf in nnx.to_flat_state(state) if isinstance(leaf, nnx.Variable)]
+    return {
+        "/".join(map(str, path)): leaf.get_value() for path, leaf in variables
+    }  # arrays alone are the constructor's
 
 
 def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:

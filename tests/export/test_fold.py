@@ -80,6 +80,33 @@ def test_layers_of_flax_are_folded_and_shared_outputs_are_not(random):
     np.testing.assert_allclose(folded(images), model(images), rtol=1e-4, atol=1e-5)
 
 
+class OtherAxes(nnx.Module):
+    """Normalisations that follow a convolution, but not its outputs, and one after a masked kernel."""
+
+    def __init__(self, *, rngs):
+        mask = np.arange(3 * 3 * 3 * 4).reshape(3, 3, 3, 4) % 2 == 0
+        self.first, self.rows = nnx.Conv(3, 8, (3, 3), rngs=rngs), nnx.BatchNorm(8, axis=1, rngs=rngs)
+        self.second, self.columns = layers.Conv(8, 3, (3, 3), rngs=rngs), layers.BatchNorm(8, axis=2, rngs=rngs)
+        self.masked, self.norm = layers.Conv(3, 4, (3, 3), mask=mask, rngs=rngs), layers.BatchNorm(4, axis=3, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.columns(self.second(self.rows(self.first(x))))
+        return self.norm(self.masked(x)).mean((1, 2))
+
+
+def test_only_a_normalisation_of_the_outputs_is_folded(random):
+    model = OtherAxes(rngs=nnx.Rngs(0))
+    for norm in norms(model):
+        size = norm.mean[...].shape
+        norm.mean[...] = jnp.asarray(random.normal(size=size), jnp.float32)
+        norm.var[...] = jnp.asarray(random.uniform(0.5, 2, size), jnp.float32)
+    model.eval()
+    with pytest.warns(RuntimeWarning, match="2 of 3 .* stay: rows, columns."):
+        folded = export.fold_batch_norm(model, (8, 8, 3))
+    images = jnp.asarray(random.normal(size=(2, 8, 8, 3)), jnp.float32)
+    np.testing.assert_allclose(folded(images), model(images), rtol=1e-4, atol=1e-5)
+
+
 def test_a_network_that_does_not_tell_its_input_is_asked_for_it():
     with pytest.raises(ValueError, match="`input_shape` must be given for Flax; got None."):
         export.fold_batch_norm(Flax(rngs=nnx.Rngs(0)))

@@ -2,6 +2,7 @@
 
 import io
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from drawings import whole
 from flax import nnx
 from PIL import Image
 
-from jaxcnn import inspect, models, ops
+from jaxcnn import inspect, layers, models, ops
 from jaxcnn.geometry import ReceptiveField
 from jaxcnn.inspect import plots
 from jaxcnn.inspect.plots import style
@@ -190,6 +191,24 @@ def test_the_first_kernel_is_that_of_the_layer_that_is_called_first():
     model = models.create("resnet20", rngs=nnx.Rngs(0), widths=(4, 4, 4))
     np.testing.assert_array_equal(inspect.first_kernel(model, (32, 32, 3)), model.conv1.conv.kernel[...])
     assert inspect.first_kernel(models.create("mlp", hidden=(4,), rngs=nnx.Rngs(0)), (28, 28, 1)) is None
+
+
+@pytest.mark.parametrize("kind", [layers.Conv, nnx.Conv])
+def test_the_first_kernel_is_masked(kind):
+    class Masked(nnx.Module):
+        def __init__(self, rngs):
+            self.conv = kind(2, 3, (2, 2), mask=MASK, rngs=rngs)
+
+        def __call__(self, x):
+            return self.conv(x).mean((1, 2))
+
+    model = Masked(nnx.Rngs(0))
+    with jax.numpy_dtype_promotion("standard"):
+        found = inspect.first_kernel(model, (6, 6, 2))
+    np.testing.assert_array_equal(found, np.where(MASK, model.conv.kernel[...], 0))
+
+
+MASK = np.arange(24).reshape(2, 2, 2, 3) % 2 == 0
 
 
 def test_activations_are_those_of_the_network_in_evaluation(lenet, random):

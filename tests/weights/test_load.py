@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxcnn import data, models, training, weights
+from jaxcnn import data, layers, models, training, weights
 from jaxcnn.weights.schemes import entries, leaves
 
 THIN = {"widths": [2, 2, 4]}
@@ -35,6 +35,16 @@ def test_a_network_is_built_again_from_its_file(suffix, thin, tmp_path):
     opened, told = weights.open_model(file)
     assert told == config and same(model, opened)
     assert opened.conv1.norm.use_running_average, "it is in evaluation mode"
+
+
+@pytest.mark.parametrize("kind", [layers.Conv, nnx.Conv])
+def test_a_masked_convolution_is_saved_and_loaded(kind, tmp_path, random):
+    mask = np.arange(3 * 2 * 4).reshape(3, 2, 4) % 2 == 0
+    saved, loaded = (kind(2, 4, 3, mask=mask, rngs=nnx.Rngs(seed)) for seed in (0, 1))
+    weights.load(loaded, weights.save(saved, tmp_path / "w.safetensors"))
+    x = jnp.asarray(random.normal(size=(2, 5, 2)), jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):  # Flax multiplies by booleans
+        np.testing.assert_array_equal(loaded(x), saved(x))
 
 
 def test_the_metadata_is_json_that_any_reader_sees(thin, tmp_path):
