@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays, choice, masked_norm
 from jaxcnn.ops.activations import relu
+from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.onednn import norm as compiled
 
 Rule = Literal["hand", "autodiff"]
@@ -45,7 +46,7 @@ METHODS = ("auto", "jax", "onednn")
 
 
 def _normalise(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
-    mean, factor, bias = (arrays.along_last(a, x) for a in (mean, lax.rsqrt(variance + epsilon) * scale, bias))
+    mean, factor, bias = (along_last(a, x) for a in (mean, lax.rsqrt(variance + epsilon) * scale, bias))
     return (x - mean) * factor + bias
 
 
@@ -59,7 +60,7 @@ def _over_devices(means: Any, devices: tuple[str, ...]) -> Any:
 
 def _plain_deviation(x: jax.Array, mean: jax.Array, one_pass: bool) -> jax.Array:
     if not one_pass:
-        return _local_mean(jnp.square(x - arrays.along_last(mean, x)))
+        return _local_mean(jnp.square(x - along_last(mean, x)))
     # the same multiplied out: no sum waits for the mean, so that one reading of x serves all
     return jnp.maximum(_local_mean(jnp.square(x)) - mean * (2 * _local_mean(x) - mean), 0)
 
@@ -70,8 +71,7 @@ _deviation = arrays.custom_vjp(2)(_plain_deviation)
 def _deviation_bwd(one_pass: bool, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     x, mean = residuals
     count = x.size // x.shape[-1]
-    slope = arrays.along_last(error * (2 / count), x)
-    return arrays.match_cotangent(slope * (x - arrays.along_last(mean, x)), x), None
+    return arrays.match_cotangent(along_last(error * (2 / count), x) * (x - along_last(mean, x)), x), None
 
 
 arrays.def_sparing_vjp(_deviation, _deviation_bwd, 2)
@@ -113,9 +113,8 @@ def _batch_norm_bwd(form: _Form, residuals: tuple, error: jax.Array):
     # dx = a e - b - c (x - mean), three numbers a channel
     shares = factor * bias_gradient / count, factor * scale_gradient * inverse / count
     x_gradient = spread(*_over_devices(shares, form.devices))
-    matched = map(arrays.match_cotangent, (x_gradient, scale_gradient, bias_gradient), (x, scale, bias))
-    x_gradient, scale_gradient, bias_gradient = matched
-    return x_gradient, None, None, scale_gradient, bias_gradient, None if y is None else error
+    dx, dscale, dbias = map(arrays.match_cotangent, (x_gradient, scale_gradient, bias_gradient), (x, scale, bias))
+    return dx, None, None, dscale, dbias, None if y is None else error
 
 
 def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
@@ -124,13 +123,9 @@ def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
     total = jnp.sum(error, axes)
     if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
         mean = arrays.not_before(mean, total)
-    centred = x - arrays.along_last(mean, x)
-
-    def spread(*shares: jax.Array) -> jax.Array:
-        a, b, c = (arrays.along_last(share, x) for share in (factor, *shares))
-        return a * error - b - c * centred
-
-    return total, jnp.sum(error * centred, axes), spread
+    centred, factor = x - along_last(mean, x), along_last(factor, x)
+    moment = jnp.sum(error * centred, axes)
+    return total, moment, lambda b, c: factor * error - along_last(b, x) - along_last(c, x) * centred
 
 
 def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
@@ -158,9 +153,9 @@ def _affine_bwd(epsilon: float, residuals: tuple, error: jax.Array):
     x, mean, variance, scale, bias = residuals
     axes, inverse = tuple(range(x.ndim - 1)), lax.rsqrt(variance + epsilon)
     bias_gradient = jnp.sum(error, axes)
-    scale_gradient = jnp.sum(error * (x - arrays.along_last(mean, x)), axes) * inverse
+    scale_gradient = jnp.sum(error * (x - along_last(mean, x)), axes) * inverse
     gradients = (
-        error * arrays.along_last(inverse * scale, x),
+        error * along_last(inverse * scale, x),
         -bias_gradient * inverse * scale,
         -0.5 * scale_gradient * scale * inverse * inverse,
         scale_gradient,

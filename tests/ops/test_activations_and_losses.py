@@ -301,7 +301,7 @@ def rows(*columns):
     return [np.array(c, np.float32) for c in np.broadcast_arrays(*np.meshgrid(*columns, indexing="ij"))]
 
 
-def extremes(name):
+def extremes(name) -> tuple[np.ndarray, ...]:
     """Operands at which something is infinite or no number."""
     if name == "softmax":
         return (np.stack(rows(POINTS, POINTS, [0.0, -np.inf]), -1).reshape(-1, 3),)
