@@ -113,7 +113,8 @@ class Scaling(NamedTuple):
             return images
         scale = 1 / (np.float32(self.unit) * np.array(self.std, np.float32))
         shift = np.array(self.mean, np.float32) / np.array(self.std, np.float32)
-        return images.astype(np.float32) * scale - shift
+        channels = (1,) * (images.ndim - 1) + scale.shape  # JAX's rank promotion may be set to refuse
+        return images.astype(np.float32) * scale.reshape(channels) - shift.reshape(channels)
 
 
 def measure_scaling(dataset: Dataset) -> Scaling:

@@ -110,7 +110,8 @@ def test_scaling_is_the_same_inside_jit(random):
     scaling = data.Scaling((0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
     expected = (images / 255 - np.array(scaling.mean)) / np.array(scaling.std)
     np.testing.assert_allclose(scaling(images), expected, rtol=1e-6, atol=1e-6)
-    inside = jax.jit(lambda images: scaling(images))(images)
+    with jax.numpy_rank_promotion("raise"):
+        inside = jax.jit(lambda images: scaling(images))(images)
     assert inside.dtype == jnp.float32
     np.testing.assert_allclose(inside, expected, rtol=1e-6, atol=1e-6)
 
