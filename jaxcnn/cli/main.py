@@ -28,7 +28,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     if args is None:  # the process is ours
         keep_memory()
-    args = list(sys.argv[1:] if args is None else args)
+    args = [_expanded(arg) for arg in (sys.argv[1:] if args is None else args)]
     try:
         command = _parse(args)
         ARGUMENTS.set(tuple(args))
@@ -57,6 +57,12 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         message = str(error).partition("\n-----")[0]  # JAX appends notes on its tracebacks
         return _fail(" ".join(message.split()) or type(error).__name__)
+
+
+def _expanded(arg: str) -> str:
+    """An argument with the home folder where shells leave `~` as it is: behind an option's equals sign."""
+    option, equals, value = arg.partition("=")
+    return f"{option}={os.path.expanduser(value)}" if equals and option.startswith("--") else arg
 
 
 class _UsageError(Exception):

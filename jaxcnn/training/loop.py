@@ -24,7 +24,7 @@ from jaxcnn.training.parallel import Layout, any_process, watching_processes
 from jaxcnn.training.profiler import Profile
 from jaxcnn.training.run_folder import RunFolder
 from jaxcnn.training.speed import Speedometer
-from jaxcnn.training.step import Objective, Step, TrainState, ended_with, init_state, split
+from jaxcnn.training.step import Metrics, Objective, Step, TrainState, ended_with, init_state, split
 
 Row = dict[str, Any]
 
@@ -105,67 +105,28 @@ def fit(
         other classes, floats where it is fed bytes.
     """
     config, layout = config or TrainConfig(), layout or Layout()
+    folder = None if folder is None else Path(folder).expanduser()
     if freeze is not None:
         config = dataclasses.replace(config, freeze=freeze)
     if config.patience is not None and held_out is None:
         raise ValueError(f"`patience` needs held-out examples; got {config.patience} without any.")
     if profile is not None and folder is None:
         raise ValueError(f"`profile` needs a `folder` to write to; got {profile} without one.")
-    layout.check_batch(config.batch_size, config.accumulate)
-    per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
-    total = per_epoch * config.epochs
-    if scaling is None:
-        scaling = measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
-    elif len(scaling.mean) not in (0, train.images.shape[-1]):
-        channels = train.images.shape[-1]
-        raise ValueError(f"`scaling` must have an entry for each of the {channels} channels; got {len(scaling.mean)}.")
     if held_out is not None:
         check_alike(held_out, train)
     if resume and force and folder is not None:
-        check_same_classes(Path(folder), train)
-    augmentation = make_augmentation(config, train, scaling)
+        check_same_classes(folder, train)
+    scaling = _fed_by(config, train) if scaling is None else _fitting(scaling, train)
+    per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
+    total = per_epoch * config.epochs
     schedule = make_schedule(config, total)
-    frozen = frozen_paths(config, nnx.state(model, nnx.Param))
-    graphs, params, rest = split(model, frozen, layout.axis_name)
-    part = config.batch_size // config.accumulate // (layout.data_devices if layout.axis_name else 1)
-    examples = [train] if held_out is None else [train, held_out]
-    outputs = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part)
-    step_of = Step(
-        graphs,
-        make_optimizer(config, total, frozen),
-        scaling,
-        Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
-        augmentation,
-        config.seed,
-        outputs,
-        per_epoch,
-        getattr(model, "max_norms", {}),
-        frozen,
-        config.ema_decay,
-        config.accumulate,
-        layout,
-    )
+    step_of, state = _prepared(model, train, held_out, config, scaling, layout)
     train_step = step_of.compiled()
-    eval_step = make_eval_step(graphs.eval, scaling, config.loss, layout, augmentation)
-    state = layout.place(init_state(params, rest, step_of.optimizer, averaged=config.ema_decay is not None))
-
-    def evaluated(state: TrainState) -> Row:
-        if held_out is None:
-            return {}
-        found = evaluate_state(eval_step, layout, (state.params, state.rest), held_out)
-        row = {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
-        if found.top5_accuracy is not None:
-            row["eval_top5_accuracy"] = found.top5_accuracy
-        if state.average is not None:
-            found = evaluate_state(eval_step, layout, ended_with(state), held_out)
-            row |= {"ema_loss": found.loss, "ema_accuracy": found.accuracy}
-        return row
+    eval_step = make_eval_step(step_of.graphs.eval, scaling, config.loss, layout, step_of.augmentation)
 
     description = describe(config, train, scaling) | {"devices": str(layout)} | (details or {})
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(
-            RunFolder(None if folder is None else Path(folder), description, config, resume, force, sinks)
-        )
+        run = stack.enter_context(RunFolder(folder, description, config, resume, force, sinks))
         stack.enter_context(watching_processes(run.last_good))
         best = Best(config.monitor, config.patience)
         state, tally, best = run.restore(state, Tally(config.batch_size), best)
@@ -173,7 +134,7 @@ def fit(
         trace = None
         if profile is not None and folder is not None:
             writing = functools.partial(run.writing, "profile", "a trace")
-            trace = stack.enter_context(Profile(Path(folder) / "profile", step + 3, profile, writing))
+            trace = stack.enter_context(Profile(folder / "profile", step + 3, profile, writing))
         ahead = batches_ahead(
             train,
             config.batch_size,
@@ -220,7 +181,7 @@ def fit(
                 }
                 if ended:
                     tally.start_epoch()
-                    row |= evaluated(state)
+                    row |= {} if held_out is None else _evaluated(eval_step, layout, state, held_out)
                     best.see(row)
                 run.log(row)
                 if observer is not None and jax.process_index() == 0:
@@ -234,6 +195,64 @@ def fit(
     nnx.update(model, *layout.gather(ended_with(state)))
     model.eval()
     return TrainResult(history, step, scaling, run.path, interrupted, best.step)
+
+
+def _fed_by(config: TrainConfig, train: Dataset) -> Scaling:
+    return measure_scaling(train) if config.scaling == "standard" else symmetric_scaling(train)
+
+
+def _fitting(scaling: Scaling, train: Dataset) -> Scaling:
+    channels = train.images.shape[-1]
+    if len(scaling.mean) not in (0, channels):
+        raise ValueError(f"`scaling` must have an entry for each of the {channels} channels; got {len(scaling.mean)}.")
+    return scaling
+
+
+def _prepared(
+    model: nnx.Module,
+    train: Dataset,
+    held_out: Dataset | None,
+    config: TrainConfig,
+    scaling: Scaling,
+    layout: Layout,
+) -> tuple[Step, TrainState]:
+    """A step of this training, and the state before the first; refuses what does not fit together."""
+    layout.check_batch(config.batch_size, config.accumulate)
+    per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
+    augmentation = make_augmentation(config, train, scaling)
+    frozen = frozen_paths(config, nnx.state(model, nnx.Param))
+    graphs, params, rest = split(model, frozen, layout.axis_name)
+    part = config.batch_size // config.accumulate // (layout.data_devices if layout.axis_name else 1)
+    examples = [train] if held_out is None else [train, held_out]
+    outputs = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part)
+    step_of = Step(
+        graphs,
+        make_optimizer(config, per_epoch * config.epochs, frozen),
+        scaling,
+        Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
+        augmentation,
+        config.seed,
+        outputs,
+        per_epoch,
+        getattr(model, "max_norms", {}),
+        frozen,
+        config.ema_decay,
+        config.accumulate,
+        layout,
+    )
+    return step_of, layout.place(init_state(params, rest, step_of.optimizer, averaged=config.ema_decay is not None))
+
+
+def _evaluated(eval_step: Callable[..., Metrics], layout: Layout, state: TrainState, held_out: Dataset) -> Row:
+    """What a row says of held-out examples: the result of the parameters, and that of their moving averages."""
+    found = evaluate_state(eval_step, layout, (state.params, state.rest), held_out)
+    row = {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
+    if found.top5_accuracy is not None:
+        row["eval_top5_accuracy"] = found.top5_accuracy
+    if state.average is not None:
+        found = evaluate_state(eval_step, layout, ended_with(state), held_out)
+        row |= {"ema_loss": found.loss, "ema_accuracy": found.accuracy}
+    return row
 
 
 def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> Augmentation | None:

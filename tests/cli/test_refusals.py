@@ -152,3 +152,9 @@ def test_a_reader_that_goes_away_is_no_error(alone):
     process.stdout.close()
     assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)
     process.stderr.close()
+
+
+def test_a_tilde_behind_an_equals_sign_is_the_home_folder(jaxcnn, alone, monkeypatch):
+    monkeypatch.setenv("HOME", str(alone))
+    outcome = jaxcnn("train", "--resume", "--out=~/none")
+    assert (outcome.status, outcome.err) == (2, f"jaxcnn: `resume` needs the folder of a run; {alone}/none is none.\n")

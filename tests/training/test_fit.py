@@ -368,3 +368,12 @@ def test_no_transfer_is_hidden_in_a_step(small):
     _, metrics = step(init_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)])
     assert metrics.keys() == {"loss", "correct", "gradient_norm", "parameters_finite"}
     assert all(isinstance(value, jax.Array) and value.shape == () for value in metrics.values())
+
+
+def test_a_tilde_is_the_home_folder(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = training.TrainConfig(epochs=1, batch_size=6)
+    result = training.fit(small.Linear(nnx.Rngs(0)), small.noise(6), config=config, folder="~/run", observer=None)
+    assert result.folder == tmp_path / "run" and (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "~").exists()
