@@ -146,6 +146,14 @@ def test_augmentations_are_applied_in_order():
     assert (found != other).any()
 
 
+def test_each_augmentation_draws_for_itself():
+    """Two flips by one draw would be none."""
+    ids = np.arange(64, dtype=np.int32)
+    found, _ = augmented(("flip", "flip"), np.repeat(IMAGES, 8, 0), ids=ids, targets=np.repeat(TARGETS, 8, 0))
+    turned = (found != np.repeat(IMAGES, 8, 0)).any((1, 2, 3))
+    assert 16 < turned.sum() < 48
+
+
 def test_flips_are_mirror_images_of_about_half():
     images, targets = augmented(("flip",))
     flipped = [(image == mine[:, ::-1]).all() for image, mine in zip(images, IMAGES, strict=True)]

@@ -91,9 +91,10 @@ def test_scaling_gives_every_channel_mean_0_and_variance_1(random):
     np.testing.assert_allclose(scaled.astype(np.float64).std((0, 1, 2)), 1, atol=1e-5)
 
 
-def test_scaling_measures_what_numpy_measures(random):
-    images = random.integers(0, 256, (20, 7, 7, 2)).astype(np.uint8)
-    scaling = data.measure_scaling(data.Dataset(images, np.zeros(20, np.int32), ("a",), "noise", "train"))
+@pytest.mark.parametrize("count", [20, 256, 300])  # up to 256 are measured at a time
+def test_scaling_measures_what_numpy_measures(random, count):
+    images = random.integers(0, 256, (count, 7, 7, 2)).astype(np.uint8)
+    scaling = data.measure_scaling(data.Dataset(images, np.zeros(count, np.int32), ("a",), "noise", "train"))
     np.testing.assert_allclose(scaling.mean, (images / 255).mean((0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(scaling.std, (images / 255).std((0, 1, 2)), rtol=1e-9)
 

@@ -14,6 +14,8 @@ def test_labels_follow_the_names_of_their_classes():
     found = some([0, 1, 1, 0], ("red", "zblue")).for_classes(("blue", "red", "zblue"))
     assert found.labels.tolist() == [1, 2, 2, 1] and found.labels.dtype == np.int32
     assert found.classes == ("blue", "red", "zblue")
+    turned = some([0, 1, 2], ("a", "b", "c")).for_classes(("b", "c", "a"))
+    assert turned.labels.tolist() == [2, 0, 1] and turned.classes == ("b", "c", "a")
     same = some([0, 1], ("a", "b"))
     assert same.for_classes(["a", "b"]) is same
 

@@ -228,6 +228,20 @@ def test_halves_sum_in_float32_and_cotangents_keep_their_dtype(random, method, d
 
 
 @pytest.mark.parametrize("method", ["lax", "im2col", "loops"])
+@pytest.mark.parametrize("dtypes", [(jnp.float16, jnp.bfloat16), (jnp.bfloat16, jnp.float16)])
+def test_two_kinds_of_halves_meet_in_float32(method, dtypes):
+    """Neither holds the other: float16 has no 2**17, bfloat16 no 1 + 2**-9."""
+    dtype, preferred = dtypes
+    fine, large = 1 + 2**-9, 2**17
+    of_kernel, of_error = (fine / 2**7, large) if dtype == jnp.float16 else (large, fine / 2**7)
+    x, w = jnp.ones((1, 1, 1, 1), dtype), jnp.full((1, 1, 1, 1), of_kernel, dtype)
+    y, back = jax.vjp(lambda x: ops.conv(x, w, method=method, preferred_element_type=preferred), x)
+    (dx,) = back(jnp.full_like(y, of_error))
+    assert y.dtype == preferred and dx.dtype == dtype
+    np.testing.assert_array_equal(dx, jnp.asarray(2**10 * fine, dtype))
+
+
+@pytest.mark.parametrize("method", ["lax", "im2col", "loops"])
 @pytest.mark.parametrize("shape", [(0, 5, 5, 2), (2, 0, 5, 2), (0, 0, 0, 2)], ids=str)
 def test_empty_inputs_have_empty_outputs_and_zero_gradients(method, shape):
     x, w = jnp.zeros(shape), jnp.ones((3, 3, 2, 4))

@@ -136,7 +136,8 @@ def test_a_short_library_does_not_end_python(elsewhere, compiled):
     assert (found.returncode, found.stdout) == (0, "False\n"), found.stderr
 
 
-def test_the_folder_is_its_user_s_alone(elsewhere, compiled):
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702], ids=oct)
+def test_the_folder_is_its_user_s_alone(elsewhere, compiled, mode):
     cache = elsewhere(f'for last; do :; done; cp {compiled} "$last"')
     before = os.umask(0)
     try:
@@ -144,14 +145,14 @@ def test_the_folder_is_its_user_s_alone(elsewhere, compiled):
     finally:
         os.umask(before)
     assert [path.stat().st_mode & 0o777 for path in (cache, output)] == [0o700, 0o700]
-    cache.chmod(0o777)
+    cache.chmod(mode)
     assert not onednn.available()
     assert re.fullmatch(
-        r"compiled code is loaded only from where its user alone can write; \S*/jaxcnn has mode 0777: "
+        rf"compiled code is loaded only from where its user alone can write; \S*/jaxcnn has mode {mode:04o}: "
         r"jaxcnn doctor --build-onednn makes it right\.",
         onednn.reason(),
     )
-    with pytest.raises(RuntimeError, match="has mode 0777"):
+    with pytest.raises(RuntimeError, match=f"has mode {mode:04o}"):
         backend._loaded(backend._parts())
     assert onednn.build() == output and cache.stat().st_mode & 0o777 == 0o700 and onednn.available()
 

@@ -183,6 +183,7 @@ def test_floats_are_not_shown_to_a_network_that_is_fed_bytes():
         lambda: fit(model, in_bytes, wrong),
         lambda: training.evaluate(model, wrong, BYTES),
         lambda: training.predict(model, wrong.images, BYTES),
+        lambda: training.predict(model, SHARES / SHARES.max(), BYTES),  # to white itself
         lambda: training.predict(model, SHARES - 2, BYTES),
     ):
         with pytest.raises(ValueError, match="must be in bytes, from 0 to 255, as in training; got from "):

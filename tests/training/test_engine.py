@@ -47,21 +47,24 @@ def test_freezing_nothing_or_everything_is_refused(small, patterns, told):
     assert str(caught.value) == told
 
 
-def test_the_moving_average_is_that_of_the_parameters(small):
+def test_the_moving_average_is_that_of_parameters_and_statistics(small):
     """Against NumPy: the share that stays in step t is the smaller of the decay and (1 + t) / (10 + t)."""
     config, asked = dataclasses.replace(CONFIG, ema_decay=0.3), {}
     for steps in range(1, 5):
         counter = itertools.count(1)
         asked[steps], _ = fitted(
-            small, dataclasses.replace(CONFIG), "Linear", should_stop=lambda c=counter, s=steps: next(c) == s
+            small, dataclasses.replace(CONFIG), should_stop=lambda c=counter, s=steps: next(c) == s
         )
-    average = np.asarray(small.Linear(nnx.Rngs(0)).head.kernel[...])
-    for step in range(4):
-        stays = min(0.3, (1 + step) / (10 + step))
-        average = stays * average + (1 - stays) * np.asarray(asked[step + 1].head.kernel[...])
     counter = itertools.count(1)
-    model, _ = fitted(small, config, "Linear", should_stop=lambda: next(counter) == 4)
-    np.testing.assert_allclose(model.head.kernel[...], average, rtol=1e-5, atol=1e-7)
+    model, _ = fitted(small, config, should_stop=lambda: next(counter) == 4)
+    found, begun = small.everything(model), small.everything(small.Convolutional(nnx.Rngs(0)))
+    visited = [small.everything(asked[step]) for step in range(1, 5)]
+    for path in (("conv", "kernel"), ("head", "bias"), ("norm", "scale"), ("norm", "mean"), ("norm", "var")):
+        average = begun[path]
+        for step, there in enumerate(visited):
+            stays = min(0.3, (1 + step) / (10 + step))
+            average = stays * average + (1 - stays) * there[path]
+        np.testing.assert_allclose(found[path], average, rtol=1e-4, atol=1e-6, err_msg=str(path))
 
 
 def test_averages_are_evaluated_beside_the_parameters(small):

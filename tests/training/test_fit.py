@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import data, layers, ops, training
-from jaxcnn.training.config import make_optimizer
+from jaxcnn.training.config import make_optimizer, make_schedule
 from jaxcnn.training.step import Step, init_state, split
 
 SHORT = training.TrainConfig(epochs=2, batch_size=6, learning_rate=0.05, log_every=1)
@@ -78,6 +78,8 @@ def test_the_history_tells_every_epoch(small):
         ("epoch", 9, 3),
     ]
     assert result.history == [row for row in observed if row["kind"] == "epoch"]
+    schedule = make_schedule(config, 9)  # of a step by the steps done before it
+    assert [row["learning_rate"] for row in observed] == [float(schedule(step)) for step in (1, 2, 3, 5, 7, 8)]
     for row in result.history:
         assert row["eval_split"] == "test" and row["images_per_second"] > 0
         assert row["accuracy"] * 18 == pytest.approx(round(row["accuracy"] * 18))

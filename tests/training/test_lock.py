@@ -153,6 +153,18 @@ def test_without_a_name_on_a_full_disk_the_lock_holds_as_well(tmp_path, monkeypa
     lock.FolderLock(tmp_path).release()
 
 
+def test_a_forked_process_closes_no_file_that_came_after_a_lock(tmp_path):
+    """The system gives the number of a lock that is released to whatever is opened next."""
+    held = lock.FolderLock(tmp_path)
+    number = held._descriptor
+    held.release()
+    with open(tmp_path / "next", "wb", buffering=0) as file:
+        assert file.fileno() == number
+        lock._leave_to_parent()  # what a forked process begins with
+        file.write(b"whole")
+    assert (tmp_path / "next").read_bytes() == b"whole"
+
+
 @pytest.mark.parametrize("kind", ["Windows", "a file system"])
 def test_where_there_are_no_locks_a_run_says_so_and_goes_on(small, tmp_path, monkeypatch, kind):
     class Without:

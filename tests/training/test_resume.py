@@ -246,3 +246,14 @@ def test_what_is_read_adds_up_as_what_was_written(float64, random, dtype, shape)
     array = jnp.asarray(100 * random.standard_normal(shape), dtype)
     (written,) = sums_on_device([array]).tolist()
     assert sum_on_host(np.asarray(array)) == written
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "uint32", "float64"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_no_change_of_a_single_bit_adds_up_to_the_same(float64, random, dtype, shape):
+    array = np.asarray(jnp.asarray(100 * random.standard_normal(shape), dtype))
+    found = sum_on_host(array)
+    for place in range(8 * array.nbytes):
+        changed = bytearray(array.tobytes())
+        changed[place // 8] ^= 1 << place % 8
+        assert sum_on_host(np.frombuffer(changed, array.dtype).reshape(shape)) != found, place

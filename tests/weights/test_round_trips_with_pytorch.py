@@ -1,11 +1,14 @@
 """Networks with torchvision's names: into ours with the same logits, and back."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
 from jaxcnn import weights
+from jaxcnn.weights.files import Stored
 from jaxcnn.weights.opening import open_stored, recognise
 from jaxcnn.weights.runs import empty, read_any
 
@@ -86,6 +89,20 @@ def test_pytorch_names_and_shapes_are_those_of_the_twin(name):
     model = empty({"name": recognised, "num_classes": CLASSES, "options": grid}, nnx.Rngs(0))
     found = {key: array.shape for key, array in weights.to_torch(model).items()}
     assert found == expected
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 255.0)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_networks_are_fed_as_they_were_trained(name):
+    """By the mean of ImageNet, but for torchvision's GoogLeNet, which came from TensorFlow; CIFAR has no one way."""
+    with torch.device("meta"):
+        shapes = {key: tuple(tensor.shape) for key, tensor in TWINS[name][0]().state_dict().items()}
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    found = recognise(Stored(Path("w.pth"), arrays, None)).get("scaling")
+    expected = {"resnet20": None, "googlenet": ([0.5] * 3, [0.5] * 3, 255.0)}.get(name, IMAGENET)
+    assert found == (None if expected is None else dict(zip(("mean", "std", "unit"), expected, strict=True)))
 
 
 @pytest.mark.parametrize(
