@@ -51,6 +51,12 @@ def test_every_epoch_and_every_seed_has_its_own_order():
     assert len(set(orders)) == len(orders)
 
 
+def test_an_order_is_drawn_from_seed_and_epoch():
+    """Or a run that an older version began would go on with other batches."""
+    drawn = np.random.default_rng([7, 2]).permutation(30)
+    assert epoch_of(numbered(30), 10, 7, 2) == drawn.tolist()
+
+
 def test_the_remainder_is_another_one_in_another_epoch():
     left_out = [set(range(10)) - set(epoch_of(numbered(10), 4, 0, epoch)) for epoch in range(50)]
     assert all(len(left) == 2 for left in left_out)

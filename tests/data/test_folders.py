@@ -185,6 +185,13 @@ def test_a_folder_without_splits_tells_how_it_was_split(flat):
         assert found.notes == (f"{note}16 for train, 2 for validation, 2 for test",)
 
 
+def test_what_is_drawn_for_a_split_is_frozen_and_in_order(flat):
+    """The same for everyone and for ever, or what one run was tested on the next would learn."""
+    kept = [1, 2, 3, 4, 6, 7, 8, 9]
+    drawn = {"train": kept + [100 + number for number in kept], "validation": [0, 100], "test": [5, 105]}
+    assert {part: found.images[:, 0, 0, 0].tolist() for part, found in every_split(flat).items()} == drawn
+
+
 def test_a_tilde_is_the_home_folder(flat, monkeypatch):
     monkeypatch.setenv("HOME", str(flat.parent))
     found = data.load(f"folder:~/{flat.name}", "test")

@@ -49,20 +49,19 @@ def test_freezing_nothing_or_everything_is_refused(small, patterns, told):
 
 def test_the_moving_average_is_that_of_parameters_and_statistics(small):
     """Against NumPy: the share that stays in step t is the smaller of the decay and (1 + t) / (10 + t)."""
-    config, asked = dataclasses.replace(CONFIG, ema_decay=0.3), {}
-    for steps in range(1, 5):
-        counter = itertools.count(1)
-        asked[steps], _ = fitted(
-            small, dataclasses.replace(CONFIG), should_stop=lambda c=counter, s=steps: next(c) == s
-        )
-    counter = itertools.count(1)
-    model, _ = fitted(small, config, should_stop=lambda: next(counter) == 4)
-    found, begun = small.everything(model), small.everything(small.Convolutional(nnx.Rngs(0)))
-    visited = [small.everything(asked[step]) for step in range(1, 5)]
+
+    def stopped(steps: int, **changes):
+        model, counter = small.Convolutional(nnx.Rngs(0)), itertools.count(1)
+        config = dataclasses.replace(CONFIG, **changes)
+        training.fit(model, small.noise(20), None, config, observer=None, should_stop=lambda: next(counter) == steps)
+        return small.everything(model)
+
+    found, begun = stopped(3, ema_decay=0.2), small.everything(small.Convolutional(nnx.Rngs(0)))
+    visited = [stopped(steps) for steps in (1, 2, 3)]
     for path in (("conv", "kernel"), ("head", "bias"), ("norm", "scale"), ("norm", "mean"), ("norm", "var")):
         average = begun[path]
         for step, there in enumerate(visited):
-            stays = min(0.3, (1 + step) / (10 + step))
+            stays = min(0.2, (1 + step) / (10 + step))
             average = stays * average + (1 - stays) * there[path]
         np.testing.assert_allclose(found[path], average, rtol=1e-4, atol=1e-6, err_msg=str(path))
 
@@ -127,6 +126,13 @@ def test_of_equally_good_epochs_the_later_is_kept_but_waiting_goes_on():
     assert (best.step, best.waited, best.over) == (3, 1, False)
     best.see({"step": 4, "eval_accuracy": float("nan")})
     assert (best.step, best.over) == (3, True)
+
+
+def test_the_best_epoch_is_that_of_the_averages_where_they_are_evaluated():
+    best = Best("loss", None)
+    for step, (loss, averaged) in enumerate(((0.1, 0.7), (0.9, 0.3), (0.5, 0.5)), start=1):
+        best.see({"step": step, "eval_loss": loss, "ema_loss": averaged})
+    assert (best.step, best.score, best.waited) == (2, -0.3, 1)
 
 
 def test_the_best_checkpoint_outlives_the_newest(small, tmp_path):

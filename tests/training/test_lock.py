@@ -139,6 +139,13 @@ def test_another_process_is_named_and_holds_nothing_once_it_is_dead(small, tmp_p
         process.communicate()
 
 
+def test_of_a_holder_that_died_nothing_is_left_in_the_name(tmp_path):
+    (tmp_path / ".lock").write_text("process 4194304 on a host of a much longer name than any other of them all\n")
+    held = lock.FolderLock(tmp_path)
+    assert (tmp_path / ".lock").read_text() == f"{THIS}\n"
+    held.release()
+
+
 def test_without_a_name_on_a_full_disk_the_lock_holds_as_well(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -165,6 +165,8 @@ def test_another_model_is_refused_by_field_and_another_command_is_not(small, tmp
     sit(small, small.Linear(nnx.Rngs(0)), tmp_path, should_stop=stop_after(1), details=details(width=3))
     with pytest.raises(ValueError, match="model.options.width was 3, now 4"):
         sit(small, small.Linear(nnx.Rngs(0)), tmp_path, resume=True, details=details(width=4))
+    with pytest.raises(ValueError, match="model.options.devices was None, now 4"):
+        sit(small, small.Linear(nnx.Rngs(0)), tmp_path, resume=True, details=details(width=3, devices=4))
     other_command = details(width=3) | {"command": "another"}
     assert sit(small, small.Linear(nnx.Rngs(0)), tmp_path, resume=True, details=other_command).steps == STEPS
 
