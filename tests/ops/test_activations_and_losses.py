@@ -165,6 +165,9 @@ def test_a_label_that_the_dtype_cannot_hold_ignores_nothing():
     found = ops.softmax_cross_entropy(logits, labels, ignore_index=-100, reduction="mean")
     np.testing.assert_allclose(found, np.log(3), rtol=1e-6)
     assert np.isnan(ops.softmax_cross_entropy(logits, jnp.full(2, -100), ignore_index=-100, reduction="mean"))
+    for largest in (np.array([0, 255], np.uint8), np.array([0, 127], np.int8)):
+        found = ops.softmax_cross_entropy(logits, largest, ignore_index=int(largest[1]), label_smoothing=0.3)
+        np.testing.assert_allclose(found, [np.log(3), 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("rule", ["hand", "autodiff"])

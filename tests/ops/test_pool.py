@@ -7,6 +7,8 @@ import oracles
 import pytest
 
 from jaxcnn import geometry, ops
+from jaxcnn.geometry import Window
+from jaxcnn.ops.switches import switch_dtype
 
 WINDOWS = [1, 2, 3, (2, 3)]
 STRIDES = [None, 1, 2, (3, 2), 4]
@@ -254,3 +256,9 @@ def test_what_no_window_sees_may_be_infinite():
         gradient = back(jnp.ones_like(value))[0]
         assert np.isfinite(value).all() and np.isfinite(gradient).all()
         np.testing.assert_array_equal(gradient[0, 2::3], 0)
+
+
+@pytest.mark.parametrize(("taps", "dtype"), [(254, jnp.uint8), (255, jnp.uint16), (65_535, jnp.uint32)])
+def test_switches_leave_a_number_for_no_winner(taps, dtype):
+    """It is 254 in bytes, which therefore number 254 taps, 0 to 253."""
+    assert switch_dtype(Window((taps,), (1,), ((0, 0),), (1,), (1,))) == dtype

@@ -179,6 +179,8 @@ def test_the_top_five_are_counted():
 
     found = training.evaluate(Fixed(), dataset, data.Scaling((0.0,), (1.0,)), batch_size=3)
     assert (found.accuracy, found.top5_accuracy) == (1 / 8, 5 / 8)
+    five = dataset._replace(labels=labels % 5, classes=tuple("abcde"))
+    assert training.evaluate(Fixed(), five, data.Scaling((0.0,), (1.0,))).top5_accuracy is None, "it would be 1"
 
 
 def test_augmentation_is_of_pictures(small):
