@@ -161,6 +161,13 @@ def test_windows_of_more_taps_than_a_byte_counts(random, float64, size):
     np.testing.assert_array_equal(gradient, x == x.max())
 
 
+def test_the_first_nan_of_the_whole_field_takes_its_error(random):
+    x = jnp.asarray(random.normal(size=(1, 4, 5, 1)), jnp.float32).at[0, [1, 2, 3], [3, 0, 4], 0].set(jnp.nan)
+    y, back = jax.vjp(ops.global_max_pool, x)
+    assert np.isnan(y).all()
+    np.testing.assert_array_equal(back(jnp.ones_like(y))[0], jnp.zeros_like(x).at[0, 1, 3, 0].set(1))
+
+
 def test_many_taps_have_the_winners_of_few(random, float64):
     x = random.integers(0, 9, size=(2, 30, 33, 2)).astype(float)
     x[0, ::7, ::5], x[1, :14] = np.nan, -np.inf

@@ -118,6 +118,16 @@ def test_another_head_is_refused_unless_asked_for(thin, tmp_path):
     np.testing.assert_array_equal(model.head.kernel[...], untouched.head.kernel[...])
 
 
+@pytest.mark.parametrize("name", ["neck.weight", "head.scale", "conv1.conv.running_mean", "tracked"])
+def test_a_weight_that_the_network_does_not_know_is_never_dropped_in_silence(thin, tmp_path, name):
+    model = thin()
+    np.savez(tmp_path / "w.npz", **weights.to_torch(model, "pytorch"), **{name: np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match=f"must match the CifarResNet in every .*; unexpected: {name}\\.$"):
+        weights.load(model, tmp_path / "w.npz")
+    report = weights.load(model, tmp_path / "w.npz", strict=False)
+    assert report.unexpected == (name,) and not report.missing
+
+
 def test_the_report_is_a_table_of_every_weight(thin, tmp_path):
     arrays = weights.to_torch(thin(10), "torchvision")
     del arrays["bn1.bias"]
