@@ -53,6 +53,16 @@ def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[
         with jax.debug_nans(True):
             return jax.jit(gradient)(errors, *args)
 
+    def of_vmap() -> Any:
+        """The gradient of a mapped function, as of a network that maps one example; the second copy has no part."""
+
+        def first(*args: Any) -> Any:
+            axes = [0 if at in problem.active else None for at in range(len(args))]
+            pairs = [jnp.stack([arg, 0.5 * arg]) if axis == 0 else arg for arg, axis in zip(args, axes, strict=True)]
+            return jax.tree.map(lambda leaf: leaf[0], jax.vmap(problem.function, axes)(*pairs))
+
+        return jax.jit(problem.gradient(first))(errors, *args)
+
     def remat(policy: Any) -> Callable[[], Any]:
         return lambda: jax.jit(problem.gradient(jax.checkpoint(problem.function, policy=policy)))(errors, *args)
 
@@ -60,6 +70,7 @@ def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[
         "jit": lambda: jax.jit(gradient)(errors, *args),
         "vmap over each argument": lambda: _mapped(problem, gradient, nested=False),
         "vmap, nested": lambda: _mapped(problem, gradient, nested=True),
+        "gradient of vmap": of_vmap,
         "scan": scan,
         "cond": cond,
         "remat": remat(None),

@@ -1,5 +1,6 @@
 """Arrays that are differentiated backward alone, and say so wherever they are pushed forward."""
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -16,8 +17,9 @@ SENTENCE = (
 
 # While a rule is traced nobody knows whether a tangent will be transposed or computed: `jax.grad` of a `scan` pushes
 # tangents forward too, as symbols, and then transposes what it has got. So the tangents that go into a rule pass an
-# identity first. Its transpose is the identity; whatever would compute it, be it an operation by itself, a compilation
-# or a mapping, comes to the sentence, before it comes to that of `jax.custom_vjp`, which names no way out.
+# identity first. Its transpose is the identity, and mapped it is itself. Whatever would compute it, an operation alone
+# or a compilation, comes to the sentence, before it comes to that of `jax.custom_vjp`, which names no way out; but for
+# what is mapped in a compilation, where JAX's comes first.
 
 _backward_only = Primitive("backward_only")
 _backward_only.def_abstract_eval(lambda tangent: tangent)
@@ -27,10 +29,14 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
     raise TypeError(SENTENCE) from None
 
 
+def _over_examples(tangents: Sequence[Any], axes: Sequence[Any]) -> tuple[Any, Any]:
+    return _backward_only.bind(*tangents), axes[0]
+
+
 _backward_only.def_impl(_refuse)
 ad.primitive_jvps[_backward_only] = _refuse
 ad.primitive_transposes[_backward_only] = lambda error, tangent: (error,)
-batching.primitive_batchers[_backward_only] = _refuse
+batching.primitive_batchers[_backward_only] = _over_examples
 mlir.register_lowering(_backward_only, _refuse)
 
 

@@ -39,7 +39,7 @@ def test_every_kind_of_proof_holds_for_a_right_rule():
     assert report.passed, str(report)
     kinds = {finding.kind for finding in report.findings if not finding.skipped}
     assert {"adjoint identity", "second order", "vmap, nested", "shard_map", "explicit mesh", "pmap"} <= kinds
-    assert len(kinds) == 6 + 11 + 5
+    assert len(kinds) == 6 + 12 + 5
 
 
 @pytest.fixture(params=["flip dropped", "paddings swapped", "remainder put in front", "cotangents not summed"])

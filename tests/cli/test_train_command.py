@@ -11,6 +11,7 @@ def test_a_run_leaves_everything_that_is_promised(trained):
     folder, outcome = trained
     assert (outcome.status, outcome.err) == (0, "")
     assert {path.name for path in folder.iterdir()} == {
+        ".lock",
         "config.json",
         "metrics.jsonl",
         "checkpoints",

@@ -379,3 +379,16 @@ def test_what_waits_stays_as_it_is(random, dtype):
         waited = jax.jit(arrays.not_before)(array, jnp.full((2, 2), event, dtype))
         assert waited.dtype == array.dtype
         np.testing.assert_array_equal(waited.astype(jnp.float32), array.astype(jnp.float32))
+
+
+@pytest.mark.parametrize("sizes", [(7,), (5, 6)])
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("padding", [(-1, 1), (-2, 1), (-1, 2), (4, 0)], ids=str)
+def test_a_padding_that_crops_in_front_and_fills_behind(random, sizes, kernel, padding):
+    """In float32 XLA on CPU reads beyond the inputs there; a gradient has such a padding where the value has (4, 0)."""
+    options = {"padding": (*((0, 0),) * (len(sizes) - 1), padding)}
+    x, w, error, plain = problem(random, kernel, options, sizes=sizes, channels=16, outputs=16)
+    expected = oracles.conv(x, w, error, *plain)
+    found = value_and_gradients(*(a.astype(np.float32) for a in (x, w, error)), method="lax", **options)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)

@@ -114,7 +114,7 @@ def test_a_bank_as_kernel_filters_every_channel(random, channels):
         (lambda: filters.identity(4), "`size` must be positive and odd, to have a middle; got 4."),
         (lambda: filters.edges("slanted"), "`kind` must be one of 'horizontal', .*; got 'slanted'."),
         (lambda: filters.box(0), "`size` must be positive; got 0."),
-        (lambda: filters.gaussian(3, -1.0), "`size` and `sigma` must be positive; got 3 and -1.0."),
+        (lambda: filters.gaussian(3, -1.0), "`sigma` must be positive; got -1.0."),
         (lambda: filters.sobel(2), "`axis` must be 0 or 1; got 2."),
         (lambda: filters.gabor_bank(11, 0), "`orientations` must be positive; got 0."),
         (lambda: filters.gabor_bank(11, 4, -2.0), "`wavelength` must be positive; got -2.0."),
