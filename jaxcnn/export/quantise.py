@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxcnn.ops.arrays import along_last
+
 Model = TypeVar("Model", bound=nnx.Module)
 
 # Symmetric, one scale for each output channel o: s_o = max |w_o| / 127, q = round(w / s_o), and w is taken to be s_o q.
@@ -21,7 +23,8 @@ class Quantised(NamedTuple):
 
     def whole(self, dtype: Any) -> jax.Array:
         """The kernel."""
-        return (jnp.asarray(self.values).astype(jnp.float32) * jnp.asarray(self.scale)).astype(dtype)
+        values = jnp.asarray(self.values).astype(jnp.float32)
+        return (values * along_last(jnp.asarray(self.scale), values)).astype(dtype)
 
 
 def quantised(kernel: Any) -> Quantised:

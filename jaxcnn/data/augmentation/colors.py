@@ -33,8 +33,8 @@ def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
     padded = jnp.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
     rows = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
     smooth = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * images) / 13
-    inner = np.zeros((*images.shape[1:3], 1), bool)
-    inner[1:-1, 1:-1] = True
+    inner = np.zeros((1, *images.shape[1:3], 1), bool)
+    inner[:, 1:-1, 1:-1] = True
     return _blend(images, jnp.where(inner, smooth, images), factor)
 
 
@@ -76,9 +76,9 @@ def autocontrast(images: jax.Array) -> jax.Array:
 def equalize(images: jax.Array) -> jax.Array:
     """Gives every channel a flat histogram, by Pillow's rule; values are rounded to bytes first."""
     height, width, channels = images.shape[1:]
-    levels = jnp.arange(256, dtype=jnp.float32)
+    levels = jnp.arange(256, dtype=jnp.float32)[None, :]
     # one table for all channels of a picture: XLA's CPU gathers twice as fast as from one for each
-    starts = 256 * np.arange(channels, dtype=np.int32)
+    starts = 256 * np.arange(channels, dtype=np.int32).reshape(1, 1, 1, channels)
     places = jnp.clip(jnp.round(images), 0, 255).astype(jnp.int32) + starts
 
     def picture(places: jax.Array) -> jax.Array:

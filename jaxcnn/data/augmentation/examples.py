@@ -26,6 +26,11 @@ def column(values: jax.Array) -> jax.Array:
     return values[:, None, None, None]
 
 
+def row(values: jax.Array) -> jax.Array:
+    """One value for each channel, `(C,)`, as `(1, 1, 1, C)`, to go with every picture."""
+    return values[None, None, None, :]
+
+
 def boxes(corners: jax.Array, ends: jax.Array, height: int, width: int) -> jax.Array:
     """Which pixels lie in a box for each example.
 
@@ -40,7 +45,7 @@ def boxes(corners: jax.Array, ends: jax.Array, height: int, width: int) -> jax.A
     """
 
     def span(axis: int, size: int) -> jax.Array:
-        places = jnp.arange(size, dtype=jnp.int32)
+        places = jnp.arange(size, dtype=jnp.int32)[None, :]
         return (places >= corners[:, axis, None]) & (places < ends[:, axis, None])
 
     return (span(0, height)[:, :, None] & span(1, width)[:, None, :])[..., None]

@@ -29,7 +29,7 @@ def cutmix(examples: Examples, alpha: float) -> Examples:
     size = jnp.array([height, width], jnp.int32)
     keys = jax.vmap(jax.random.split)(examples.keys)
     side = jnp.sqrt(1 - _shares(keys[:, 0], alpha))[:, None]
-    extents = jnp.floor(side * size.astype(jnp.float32)).astype(jnp.int32)
+    extents = jnp.floor(side * size.astype(jnp.float32)[None, :]).astype(jnp.int32)
     middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, size, jnp.int32))(keys[:, 1])
     corners, ends = middles - extents // 2, middles + extents // 2
     pasted = boxes(corners, ends, height, width)

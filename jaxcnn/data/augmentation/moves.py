@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.data.augmentation.examples import Examples, boxes, column
+from jaxcnn.data.augmentation.examples import Examples, boxes, column, row
 
 _FLIP_SEED = 1
 _TRIES = 10
@@ -85,9 +85,9 @@ def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[
     area_key, ratio_key, place_key = jax.random.split(key, 3)
     area = jax.random.uniform(area_key, (_TRIES, 1), jnp.float32, least, 1) * (height * width)
     ratio = jax.random.uniform(ratio_key, (_TRIES, 1), jnp.float32, math.log(3 / 4), math.log(4 / 3))
-    extents = jnp.sqrt(area * jnp.exp(ratio * jnp.array([-1, 1], jnp.float32)))
+    extents = jnp.sqrt(area * jnp.exp(ratio * jnp.array([[-1, 1]], jnp.float32)))
     whole = jnp.array([height, width], jnp.float32)
-    extent = jnp.minimum(extents[jnp.argmax(jnp.all(extents <= whole, -1))], whole)
+    extent = jnp.minimum(extents[jnp.argmax(jnp.all(extents <= whole[None, :], -1))], whole)
     return jax.random.uniform(place_key, (2,), jnp.float32) * (whole - extent), extent
 
 
@@ -105,4 +105,4 @@ def cutout(examples: Examples, side: int) -> Examples:
     middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, ends, jnp.int32))(examples.keys)
     corners = middles - side // 2
     hidden = boxes(corners, corners + side, height, width)
-    return examples._replace(images=jnp.where(hidden, examples.fill, examples.images))
+    return examples._replace(images=jnp.where(hidden, row(examples.fill), examples.images))

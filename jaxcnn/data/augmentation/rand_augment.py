@@ -69,7 +69,7 @@ def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, 
     matrix = matrices(
         where("rotate", math.radians(30) * signed), where("shear_x", 0.3 * signed), where("shear_y", 0.3 * signed)
     )
-    reach = jnp.round(jnp.array([height, width], jnp.float32) * signed[:, None] * (150 / 331))
+    reach = jnp.round(jnp.array([[height, width]], jnp.float32) * signed[:, None] * (150 / 331))
     move = jnp.stack([where("translate_y", reach[:, 0]), where("translate_x", reach[:, 1])], -1)
     factor = 1 + 0.9 * signed
     results = {

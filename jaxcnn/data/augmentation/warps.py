@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.scipy.ndimage import map_coordinates
 
-from jaxcnn.data.augmentation.examples import Examples
+from jaxcnn.data.augmentation.examples import Examples, row
 
 
 def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array) -> jax.Array:
@@ -26,7 +26,7 @@ def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array
     """
     look_up = functools.partial(map_coordinates, order=1, mode="constant", cval=0.0)
     every_channel = jax.vmap(look_up, (2, None), 2)
-    return jax.vmap(every_channel)(images - fill, [rows, columns]) + fill
+    return jax.vmap(every_channel)(images - row(fill), [rows, columns]) + row(fill)
 
 
 def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
@@ -42,8 +42,8 @@ def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -
       `rows` and `columns`, each `(B, H, W)`.
     """
     middle = (height - 1) / 2, (width - 1) / 2
-    down = (jnp.arange(height, dtype=jnp.float32) - middle[0] - move[:, :1])[:, :, None]
-    right = (jnp.arange(width, dtype=jnp.float32) - middle[1] - move[:, 1:])[:, None, :]
+    down = (jnp.arange(height, dtype=jnp.float32)[None, :] - middle[0] - move[:, :1])[:, :, None]
+    right = (jnp.arange(width, dtype=jnp.float32)[None, :] - middle[1] - move[:, 1:])[:, None, :]
     entry = matrix[:, :, :, None, None]  # sums by hand: a matrix product may be coarser than float32 on accelerators
     rows = entry[:, 0, 0] * down + entry[:, 0, 1] * right + middle[0]
     columns = entry[:, 1, 0] * down + entry[:, 1, 1] * right + middle[1]
@@ -67,7 +67,7 @@ def affine(examples: Examples, degrees: float, shear: float, scale: float, trans
     draws = jax.vmap(lambda key: jax.random.uniform(key, (5,), jnp.float32, -1, 1))(examples.keys)
     size = 1 + scale * draws[:, 1]
     matrix = matrices(math.radians(degrees) * draws[:, 0], shear * draws[:, 2], 0 * size) / size[:, None, None]
-    move = translate * draws[:, 3:] * jnp.array([height, width], jnp.float32)
+    move = translate * draws[:, 3:] * jnp.array([[height, width]], jnp.float32)
     images = warp(examples.images, *affine_places(matrix, move, height, width), examples.fill)
     return examples._replace(images=images)
 
@@ -100,8 +100,8 @@ def elastic(examples: Examples, alpha: float, sigma: float) -> Examples:
     noise = jax.vmap(lambda key: jax.random.uniform(key, (2, height, width), jnp.float32, -1, 1))(examples.keys)
     smooth = [_gaussian(size, sigma) for size in (height, width)]
     field = alpha * jnp.einsum("hi,bdij,wj->bdhw", smooth[0], noise, smooth[1], precision=lax.Precision.HIGHEST)
-    rows = jnp.arange(height, dtype=jnp.float32)[:, None] + field[:, 0]
-    columns = jnp.arange(width, dtype=jnp.float32) + field[:, 1]
+    rows = jnp.arange(height, dtype=jnp.float32)[None, :, None] + field[:, 0]
+    columns = jnp.arange(width, dtype=jnp.float32)[None, None, :] + field[:, 1]
     return examples._replace(images=warp(examples.images, rows, columns, examples.fill))
 
 
