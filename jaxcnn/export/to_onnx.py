@@ -126,7 +126,11 @@ def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
     for equation in jaxpr.eqns:
         primitive, options = equation.primitive, equation.params
         given = [read(variable) for variable in equation.invars]
-        known = not any(isinstance(x, Tracer) or jnp.result_type(x) == jnp.int8 for x in given)
+        # what is as large as the batch waits too
+        sizes = [size for variable in equation.outvars for size in variable.aval.shape]
+        known = all(isinstance(size, int) for size in sizes) and not any(
+            isinstance(x, Tracer) or jnp.result_type(x) == jnp.int8 for x in given
+        )
         with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
             if primitive.name in _CALLS:
                 found = _evaluate(next(options[name] for name in ("jaxpr", "call_jaxpr") if name in options), *given)
