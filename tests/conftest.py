@@ -1,4 +1,4 @@
-"""Every test runs with strict promotion, warnings as errors, and several CPU devices."""
+"""Every test runs with strict promotion of dtypes and none of ranks, warnings as errors, and several CPU devices."""
 
 import atexit
 import os

@@ -161,7 +161,7 @@ def maximise(
     for unit in asked.tolist():
         _expect_unit(unit, channels)
     graph, state = taken_apart(model)
-    low, high = (np.asarray(bound, dtype) for bound in bounds)
+    low, high = (np.array(bound, dtype, ndmin=4) for bound in bounds)  # JAX's rank promotion may be set to refuse
     random = np.random.default_rng(seed)
     noise = random.standard_normal((len(asked), *shape)).astype(dtype)
     images = (low + high) / 2 + 0.05 * (high - low) * noise

@@ -51,6 +51,15 @@ def test_made_images_excite_more_than_any_example_within_their_bounds(random, sm
     np.testing.assert_array_equal(made, again)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (8, 8, 1)])
+def test_bounds_broadcast_against_the_image(shape, small):
+    bounds = np.full(shape, -0.5, np.float32), np.full(shape, 0.25, np.float32)
+    made, _ = inspect.maximise(small(), 2, (8, 8, 1), steps=3, bounds=bounds)
+    expected, _ = inspect.maximise(small(), 2, (8, 8, 1), steps=3, bounds=(-0.5, 0.25))
+    np.testing.assert_array_equal(made, expected, strict=True)
+    assert made.min() >= -0.5 and made.max() <= 0.25
+
+
 def test_a_map_counts_by_its_mean(small):
     model = small()
     made, values = inspect.maximise(model, 2, (8, 8, 1), at="conv1", steps=3)

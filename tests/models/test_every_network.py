@@ -44,13 +44,6 @@ DEEP -= {"resnet50"}
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in sorted(models.MODELS)]
 
 
-@pytest.fixture(autouse=True)
-def strict_ranks():
-    """No network leans on JAX's promotion of ranks."""
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 def build(name, **options):
     shape, reduced = REDUCED[name]
     features = 11 if name == "textcnn" else shape[-1]
