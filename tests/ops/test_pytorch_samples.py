@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import geometry, ops
+from jaxcnn.ops.arrays import along_last
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # `op_db` imports it
@@ -71,7 +72,7 @@ def conv(rank, x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=
         kernel_dilation=each(dilation, rank),
         feature_group_count=groups,
     )
-    return y if bias is None else y + bias
+    return y if bias is None else y + along_last(bias, y)
 
 
 @imaged
@@ -87,7 +88,7 @@ def conv_transpose(rank, x, weight, bias=None, *, stride=1, padding=0, output_pa
         feature_group_count=groups,
         transpose_kernel=True,
     )
-    return y if bias is None else y + bias
+    return y if bias is None else y + along_last(bias, y)
 
 
 def sliding(rank, kernel_size, stride, padding, dilation=1, ceil_mode=False):
@@ -223,7 +224,7 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
 
 def bce_with_logits(x, target, weight=None, reduction="mean", pos_weight=None):
     losses = ops.binary_cross_entropy(x, target, pos_weight=pos_weight)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else losses * jnp.broadcast_to(weight, losses.shape), reduction)
 
 
 def bce(x, target, weight=None, reduction="mean"):

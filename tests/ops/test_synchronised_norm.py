@@ -199,7 +199,7 @@ def test_a_batch_that_every_device_has_whole(problem):
 def test_every_device_may_have_a_scale_of_its_own(problem):
     (x, scale, bias, error), tolerance = problem
     x, error = (a.reshape(DEVICES, -1, *a.shape[1:]) for a in (x, error))
-    scale, bias = (a * jnp.arange(1.0, 1 + DEVICES)[:, None] for a in (scale, bias))
+    scale, bias = (a[None] * jnp.arange(1.0, 1 + DEVICES)[:, None] for a in (scale, bias))
     found, expected = (
         jax.jit(jax.pmap(second_order("data", rule), axis_name="data"))(x, scale, bias, error) for rule in RULES
     )
@@ -213,7 +213,7 @@ def _without_means(form, residuals, error):
 def _with_sums(form, residuals, error):
     right, *others = norm._batch_norm_bwd(form, residuals, error)
     _, _, variance, scale, *_ = residuals
-    direct = error * scale / jnp.sqrt(variance + form.epsilon)
+    direct = error * arrays.along_last(scale / jnp.sqrt(variance + form.epsilon), error)
     return direct + DEVICES * (right - direct), *others
 
 
