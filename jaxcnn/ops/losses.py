@@ -291,6 +291,8 @@ def binary_cross_entropy(
         raise ValueError(f"`targets` must have the shape of `logits`, {logits.shape}; got {targets.shape}.")
     wide = arrays.wider(logits.dtype, jnp.float32)
     if pos_weight is not None:
+        if isinstance(pos_weight, int | float):  # a Python number takes the logits' dtype, as in all of JAX
+            pos_weight = jnp.asarray(pos_weight, logits.dtype)
         _, weights = arrays.floating(logits=logits, pos_weight=pos_weight)
         shape = (1,) * (logits.ndim - weights.ndim) + weights.shape
         if len(shape) != logits.ndim or any(w not in (1, n) for w, n in zip(shape, logits.shape, strict=True)):

@@ -63,7 +63,8 @@ def _normalise_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple[ja
     x, mask, mean, variance, count, scale, bias = residuals
     inverse = lax.rsqrt(variance + epsilon)
     normal = (x - _of_channels(mean, x)) * _of_channels(inverse, x)
-    bias_gradient, scale_gradient = _over_cells(error), _over_cells(error * normal)
+    slopes = jnp.where(error == 0, 0, error * normal)  # a cell that neither counts nor is read may be NaN
+    bias_gradient, scale_gradient = _over_cells(error), _over_cells(slopes)
     shift, slope = (
         _of_channels(sums / count, x)
         for sums in _over_devices((scale * bias_gradient, scale * scale_gradient), devices)

@@ -347,3 +347,10 @@ def test_by_hand_nothing_is_lost_at_infinities_that_jax_keeps(name):
         for ours, theirs in zip(found, expected, strict=True):
             told = ~np.isnan(theirs)
             np.testing.assert_allclose(ours[told], theirs[told], rtol=1e-5, atol=1e-6)
+
+
+def test_a_positive_weight_may_be_a_number_of_python():
+    half = jnp.asarray([0.5, -1.0], jnp.float16)
+    found = ops.binary_cross_entropy(half, jnp.ones_like(half), pos_weight=2.0)
+    assert found.dtype == ops.binary_cross_entropy(half, jnp.ones_like(half)).dtype
+    np.testing.assert_allclose(found, 2 * ops.binary_cross_entropy(half, jnp.ones_like(half)), rtol=2e-3)

@@ -67,6 +67,19 @@ def test_what_does_not_count_may_be_nan(random):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_nor_has_it_a_part_in_the_gradients_if_it_is_not_read(random):
+    x = jnp.asarray(random.normal(size=(5, 3)), jnp.float32)
+    mask = jnp.arange(5)[:, None] != 2
+
+    def loss(x, scale, bias):
+        return jnp.sum(jnp.sin(jnp.where(mask, ops.batch_norm(x, scale, bias, mask=mask)[0], 0)))
+
+    given = jnp.ones(3), jnp.zeros(3)
+    expected = jax.grad(loss, (0, 1, 2))(x, *given)
+    found = jax.grad(loss, (0, 1, 2))(jnp.where(mask, x, jnp.nan), *given)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
+
+
 @pytest.mark.parametrize("mapping", ["pmap", "shard_map", "shard_map, unchecked"])
 @pytest.mark.parametrize("mask", [MASKS["examples"], MASKS["cells"]], ids=["examples", "cells"])
 def test_several_devices_have_the_statistics_of_all_cells(random, float64, mask, mapping):
