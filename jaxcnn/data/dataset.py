@@ -59,7 +59,7 @@ class Dataset(NamedTuple):
           ValueError: if one is not, or a name stands for two classes.
         """
         classes = tuple(classes)
-        if self.classes == classes:
+        if tuple(self.classes) == classes:
             return self
         twice = [name for names in (self.classes, classes) for name, count in Counter(names).items() if count > 1]
         if twice:

@@ -91,12 +91,12 @@ def check_alike(held_out: Dataset, train: Dataset) -> None:
     Raises:
       ValueError: if their classes or vocabularies differ.
     """
-    if held_out.classes != train.classes:
+    if tuple(held_out.classes) != tuple(train.classes):
         raise ValueError(
             f"`held_out` must have the classes of `train`, {_told(train.classes, held_out.classes)} "
             "(`held_out.for_classes(train.classes)` finds them by name)."
         )
-    if held_out.vocabulary != train.vocabulary:
+    if tuple(held_out.vocabulary) != tuple(train.vocabulary):
         raise ValueError(
             f"`held_out` must have the vocabulary of `train`, {_told(train.vocabulary, held_out.vocabulary)}."
         )
@@ -111,11 +111,11 @@ def check_same_classes(folder: Path, train: Dataset) -> None:
     if not (folder / "config.json").exists():
         return
     before = tuple(read_description(folder).get("data", {}).get("classes", train.classes))
-    if before != train.classes:
+    if before != tuple(train.classes):
         raise ValueError(f"{folder} must be resumed with its own classes, {_told(before, train.classes)}.")
 
 
-def _told(wanted: tuple[str, ...], got: tuple[str, ...]) -> str:
+def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
     """How two lists of names differ, in words."""
     if len(wanted) != len(got):
         return f"{len(wanted)}, {few(wanted)}; got {len(got)}, {few(got)}"

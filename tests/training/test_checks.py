@@ -159,6 +159,17 @@ def test_held_out_examples_have_the_classes_of_the_training():
         fit(OfWords(nnx.Rngs(0)), words, words._replace(vocabulary=tuple("Uvwxyz")))
 
 
+def test_classes_in_a_list_are_those_in_a_tuple(tmp_path):
+    train = some([0, 1, 2, 0, 1, 2, 1, 2])
+    words = Dataset(np.zeros((8, 5), np.int32), np.array([0, 1] * 4), tuple("ab"), "some", "train", tuple("uvwxyz"))
+    listed = train._replace(classes=list(train.classes))
+    assert fit(network(3), listed, train, folder=tmp_path / "run").steps == 2
+    assert fit(network(3), listed, train, folder=tmp_path / "run", resume=True).steps == 2
+    assert fit(OfWords(nnx.Rngs(0)), words, words._replace(vocabulary=list(words.vocabulary))).steps == 2
+    with pytest.raises(ValueError, match="got '2' in the place of '1'"):
+        fit(network(3), train, train._replace(classes=["0", "2", "1"]))
+
+
 def test_no_force_makes_other_classes_the_same(tmp_path):
     train = some([0, 1, 2, 0, 1, 2, 1, 2])
     fit(network(3), train, folder=tmp_path / "run")
