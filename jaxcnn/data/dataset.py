@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.labels import check_kind, check_labels, few
+from jaxcnn.data.labels import check_array, check_kind, check_labels, few
 from jaxcnn.data.streams import Stream, channel_sums
 
 _CHUNK = 256  # examples that are measured at a time
@@ -46,6 +46,7 @@ class Dataset(NamedTuple):
 
     def pick(self, index: Any) -> "Dataset":
         """Some of the examples, by a slice, their numbers or a mask; a stream stays one."""
+        check_array(self.labels, self.title)
         images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
         return self._replace(images=images, labels=self.labels[index])
 
@@ -86,6 +87,7 @@ class Dataset(NamedTuple):
         Raises:
           ValueError: if one of them would be empty.
         """
+        check_array(self.labels, self.title)
         count = len(self.labels)
         order = np.random.RandomState(seed).permutation(count)  # a frozen stream: the split never changes
         order = order[np.argsort(self.labels[order], kind="stable")]

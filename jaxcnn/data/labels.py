@@ -16,9 +16,20 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
       title: what the labels are of.
 
     Raises:
-      ValueError: if labels are no integers, or not one for each example.
+      ValueError: if labels are no array of integers, or not one for each example.
     """
+    check_array(labels, title)
     found = np.asarray(labels)
+    if _is_one_hot(found, examples):
+        raise ValueError(
+            f"`labels` of {title} must be one number for each of {examples:,} examples, as `labels.argmax(-1)` makes "
+            f"of one-hot rows; got shape {found.shape}."
+        )
+    if _is_whole(found):
+        raise ValueError(
+            f"`labels` of {title} must be integers that number classes, as `labels.astype('int32')` makes of these; "
+            f"got {found.dtype}."
+        )
     if not np.issubdtype(found.dtype, np.integer):
         raise ValueError(
             f"`labels` of {title} must be whole numbers of classes, as regression is not supported; got {found.dtype}."
@@ -28,7 +39,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
 
 
 def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> None:
-    """Refuses labels that number no class: a loss would be 0 for them, and nothing would be learned.
+    """Refuses labels that number no class, -1 for unlabelled examples too: there is nothing to learn from them.
 
     Args:
       labels: `(N,)` integers.
@@ -42,10 +53,34 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
     found = np.asarray(labels)
     outside = found[(found < 0) | (found >= classes)]
     if outside.size:
+        left_out = ", with unlabelled examples left out (`dataset.pick(labels >= 0)`)" if found.min() < 0 else ""
         raise ValueError(
-            f"`labels` of {title} must be from 0 to {classes - 1}, for the {classes} {what}; "
+            f"`labels` of {title} must be from 0 to {classes - 1}, for the {classes} {what}{left_out}; "
             f"got {outside[0]}, and {outside.size:,} of {found.size:,} outside."
         )
+
+
+def check_array(labels: np.ndarray, title: str) -> None:
+    """Refuses labels that cannot be indexed by the numbers of examples.
+
+    Raises:
+      ValueError: if they are a list or a tuple.
+    """
+    if isinstance(labels, list | tuple):
+        kind = type(labels).__name__
+        raise ValueError(f"`labels` of {title} must be an array, as `np.array(labels)` makes of these; got a {kind}.")
+
+
+def _is_one_hot(found: np.ndarray, examples: int) -> bool:
+    """Whether there is a row for each example with a single 1, the rest 0."""
+    if found.ndim != 2 or len(found) != examples or found.shape[1] < 2 or found.dtype.kind not in "biuf":
+        return False
+    return bool(((found == 0) | (found == 1)).all() and (found.sum(1) == 1).all())
+
+
+def _is_whole(found: np.ndarray) -> bool:
+    """Whether numbers of classes are in another dtype: bool, or floats without a fraction."""
+    return found.dtype == bool or (found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all()))
 
 
 def few(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from jaxcnn import geometry, training
 from jaxcnn.data import Augmentation, Scaling, Stream
 from jaxcnn.inspect.scores import taken_apart
 from jaxcnn.inspect.stages import names_stages
+from jaxcnn.training.checks import check_units
 
 Pool = Literal["mean", "max", "flatten"]
 
@@ -42,7 +43,8 @@ def features(
       `(N, D)` float32.
 
     Raises:
-      ValueError: if there is no such stage, `pool` is unknown, or the images have another shape than the network's.
+      ValueError: if there is no such stage, `pool` is unknown, or the images have another shape than the network's
+        or are in other units.
     """
     if pool not in get_args(Pool):
         raise ValueError(f"`pool` must be one of {', '.join(get_args(Pool))}; got {pool!r}.")
@@ -53,6 +55,7 @@ def features(
     if at not in there:
         raise ValueError(f"`at` must be a stage of {type(model).__name__}: {', '.join(there)}; got {at!r}.")
     shape = jax.eval_shape(lambda maps: _pooled(maps, pool), there[at]).shape
+    check_units(images, scaling)
     batches = training.in_batches(images, size)
     rows = list(training.answers_to(model, batches, scaling, augmentation=augmentation, answer=_stage(at, pool)))
     return np.concatenate(rows) if rows else np.zeros((0, shape[-1]), np.float32)

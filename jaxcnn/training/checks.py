@@ -123,10 +123,16 @@ def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
     return f"{few(wanted)}; got {got[place]!r} in the place of {wanted[place]!r}"
 
 
-def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`images`") -> None:
+def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`images`", *, whole: bool = True) -> None:
     """Refuses pictures from 0 to 1 for a network that is fed bytes, and bytes for one that is fed those.
 
     Either way it would see hardly anything but one grey.
+
+    Args:
+      images: the pictures.
+      scaling: what the network is fed with.
+      title: what the error calls them.
+      whole: whether they are all; a batch of them may be dark, so low values alone show nothing about its units.
 
     Raises:
       ValueError: if they are.
@@ -139,7 +145,7 @@ def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`im
             raise ValueError(f"{title} must be floats from 0 to 1, as in training; got bytes.")
     elif scaling.unit == _BYTES and np.issubdtype(images.dtype, np.floating) and not isinstance(images, Stream):
         low, top = float(images.min()), float(images.max())
-        if low < 0 or 0 < top <= 1:
+        if low < 0 or (whole and 0 < top <= 1):
             raise ValueError(
                 f"{title} must be in bytes, from 0 to 255, as in training; got from {low:.3g} to {top:.3g}."
             )

@@ -182,6 +182,7 @@ def predict(
       `(N, classes)` float32.
     """
     size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
+    check_units(images, scaling)
     answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation))
     return np.concatenate(answers) if answers else np.zeros((0, 0), np.float32)
 
@@ -211,7 +212,8 @@ def answers_to(
 
     Args:
       model: the network; it is used in evaluation mode and left as it was.
-      batches: of images, none larger than the first; smaller ones are filled up, so that one program serves all.
+      batches: of images, none larger than the first; smaller ones are filled up, so that one program serves all. Floats
+        from 0 to 1 for a network that is fed bytes are not noticed here, as a single batch of bytes may be as dark.
       scaling: the scaling that the network was trained with.
       augmentation: that of the training, for the size that it brings pictures to.
       answer: takes the network and its inputs to an array with a row for each of them.
@@ -224,7 +226,7 @@ def answers_to(
     compute, state = _answering(graphs.eval, scaling, layout, augmentation, answer), layout.place((params, rest))
     size, waiting = 0, None
     for batch in batches:
-        check_units(batch, scaling)
+        check_units(batch, scaling, whole=False)
         size = size or -(-len(batch) // layout.data_devices) * layout.data_devices
         filled = np.pad(batch, [(0, size - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
         started = compute(layout.put(filled), state, None), len(batch)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxcnn import data, models, training
+from jaxcnn import data, inspect, models, training
 from jaxcnn.data import Dataset, PictureFiles, Scaling
 from jaxcnn.training import TrainConfig
 
@@ -39,12 +39,18 @@ def fit(model, train, held_out=None, config=SHORT, **options):
 WRONG = {
     "1 to K": ([1, 2, 3, 1, 2, 3, 1, 2], np.int64, "from 0 to 2, for the 3 outputs of the network; got 3, and 2 of 8"),
     "one label K": ([0, 1, 2, 0, 1, 2, 3, 2], np.uint8, "from 0 to 2, .*; got 3, and 1 of 8 outside."),
-    "-1": ([0, 1, 2, 0, 1, -1, 1, 2], np.int32, "from 0 to 2, .*; got -1, and 1 of 8 outside."),
+    "-1": (
+        [0, 1, 2, 0, 1, -1, 1, 2],
+        np.int32,
+        r"for the 3 outputs of the network, with unlabelled examples left out \(`dataset.pick\(labels >= 0\)`\); "
+        "got -1, and 1 of 8 outside.",
+    ),
+    "bools": ([True, False] * 4, bool, "integers .* as `labels.astype\\('int32'\\)` makes of these; got bool."),
     "beyond 32 bits": ([0, 1, 2, 0, 1, 2**32, 1, 2], np.int64, "; got 4294967296, and 1 of 8 outside."),
     "floats": (
         [0.0, 1, 2, 0, 1, 2, 1, 2],
         np.float32,
-        "as regression is not supported; got float32.",
+        r"integers that number classes, as `labels.astype\('int32'\)` makes of these; got float32.",
     ),
 }
 
@@ -88,10 +94,31 @@ def test_targets_of_a_regression_are_refused():
 
 def test_there_is_one_label_for_each_example():
     train = some([0, 1, 2, 0, 1, 2])
-    for labels, shape in ((train.labels[:5], "(5,)"), (np.eye(3, dtype=int)[train.labels], "(6, 3)")):
+    for labels, shape in ((train.labels[:5], "(5,)"), (2 * np.eye(3, dtype=int)[train.labels], "(6, 3)")):
         sentence = re.escape(f"must be one for each of 6 examples; got shape {shape}.")
         with pytest.raises(ValueError, match=sentence):
             fit(network(3), train._replace(labels=labels))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_one_hot_labels_are_told_how_to_become_numbers(dtype):
+    train = some([0, 1, 2, 0, 1, 2])
+    one_hot = train._replace(labels=np.eye(3, dtype=dtype)[train.labels])
+    with pytest.raises(ValueError, match=r"one number .* as `labels.argmax\(-1\)` makes of one-hot rows; got shape"):
+        fit(network(3), one_hot)
+    assert fit(network(3), train._replace(labels=one_hot.labels.argmax(-1))).steps == 1
+
+
+def test_a_list_of_labels_is_told_how_to_become_an_array():
+    listed = some([0, 1, 2, 0, 1, 2])._replace(labels=[0, 1, 2, 0, 1, 2])
+    for ask in (
+        lambda: fit(network(3), listed),
+        lambda: training.evaluate(network(3), listed, BYTES),
+        lambda: listed.pick(np.arange(2)),
+        lambda: listed.split_off(0.5),
+    ):
+        with pytest.raises(ValueError, match=r"must be an array, as `np.array\(labels\)` makes of these; got a list."):
+            ask()
 
 
 class OfWords(nnx.Module):
@@ -202,6 +229,26 @@ def test_floats_are_not_shown_to_a_network_that_is_fed_bytes():
     np.testing.assert_allclose(
         training.predict(model, 255 * SHARES, BYTES), training.predict(model, SHARES, FLOATS), rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_a_dark_batch_does_not_make_bytes_floats(batch_size):
+    images = np.zeros((3, 4, 4, 1), np.float32)
+    images[:2] = 200
+    images[2, 3, 3, 0] = 1
+    model = network(3)
+    told = training.predict(model, images, BYTES, batch_size=batch_size)
+    np.testing.assert_allclose(told, training.predict(model, images.astype(np.uint8), BYTES), rtol=1e-5)
+    seen = inspect.features(model, images, "dense1", scaling=BYTES, batch_size=batch_size)
+    assert seen.shape == (3, 3)
+    dark = Dataset(images, np.array([0, 1, 2]), tuple("012"), "some", "train")
+    training.evaluate(model, dark, BYTES, batch_size=batch_size)
+    for ask in (
+        lambda: training.predict(model, images / 255, BYTES, batch_size=batch_size),
+        lambda: inspect.features(model, images / 255, "dense1", scaling=BYTES, batch_size=batch_size),
+    ):
+        with pytest.raises(ValueError, match="must be in bytes, from 0 to 255, as in training; got from 0 to 0.784."):
+            ask()
 
 
 def test_bytes_are_not_shown_to_a_network_that_is_fed_floats():
