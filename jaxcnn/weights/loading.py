@@ -1,6 +1,7 @@
 """Weights into a network: all of them or, unless asked otherwise, none."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxcnn.weights.files import Stored, check_real
-from jaxcnn.weights.parts import Choice, canonical, choices, few, part_of, summary, under
+from jaxcnn.weights.parts import Choice, canonical, choices, comes_last, few, part_of, summary, under
 from jaxcnn.weights.runs import read_any
 from jaxcnn.weights.schemes import SCHEMES, entries, leaves, objection, shape_of
 
@@ -31,6 +32,7 @@ class Report:
     part: str = ""  # where in the file the weights are, as "state_dict"; names are those below
     other_parts: tuple[str, ...] = ()  # where it holds weights of such a network too; `load(..., part=)` takes them
     passed_over: tuple[str, ...] = ()  # what else it holds
+    alike: tuple[str, ...] = ()  # other parts that fit as well, and no word tells which one was trained
 
     @property
     def complete(self) -> bool:
@@ -74,7 +76,8 @@ def load(model: nnx.Module, file: str | Path, *, strict: bool = True, part: str 
       strict: whether to refuse a file that does not match the network in every weight. Without it, weights that match
         are loaded and the others stay, as for another head.
       part: where in the file the weights are, as `"model_ema"`. By default they are looked for under whatever a
-        training program wrapped them in; of several such parts that fit as well, averaged ones come last.
+        training program wrapped them in; of several such parts that fit as well, averages, copies
+        that follow and beginnings come last; where no word tells them apart, the first is taken, with a warning.
 
     Returns:
       What was matched, missing, unexpected, and of wrong shape; which part was taken, and what was passed over.
@@ -84,12 +87,25 @@ def load(model: nnx.Module, file: str | Path, *, strict: bool = True, part: str 
       ValueError: if it is damaged, holds no weights of such a network or not in that part, or does not match it.
       ImportError: if it needs PyTorch, which is not installed.
     """
-    return put(model, read_any(file), strict=strict, part=part)
+    report = put(model, read_any(file), strict=strict, part=part)
+    warn_of_others(report, part, stacklevel=3)
+    return report
+
+
+def warn_of_others(report: Report, part: str | None, stacklevel: int) -> None:
+    """Warns if what was asked for might as well have been another part of the file."""
+    others = [repr(label) for label in report.alike if under(label, part)]
+    if others:
+        warnings.warn(
+            f"{report.file} holds weights that fit as well in {few([repr(report.part), *others])}, and "
+            f"{report.part!r}, the first, was taken; `part=` names another.",
+            stacklevel=stacklevel,
+        )
 
 
 def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | None = None) -> Report:
     """As `load`, of a file that has been read."""
-    taken, others = _choose(model, stored, part)
+    taken, others, alike = _choose(model, stored, part)
     scheme, wanted = taken.scheme, entries(model, taken.scheme) or []
     here = part_of(stored.arrays, taken.label)
     names = {canonical(name): name for name in reversed(here.arrays)}  # of two that mean the same the first
@@ -123,6 +139,7 @@ def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | N
         part=canonical(taken.label),
         other_parts=others,
         passed_over=(*beside, *stored.others),
+        alike=alike,
     )
     if strict:
         _check_complete(model, report)
@@ -130,8 +147,8 @@ def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | N
     return report
 
 
-def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice, tuple[str, ...]]:
-    """The part and the scheme in which the file has most of the network's weights, and other parts that have them."""
+def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice, tuple[str, ...], tuple[str, ...]]:
+    """The part and the scheme with most of the network's weights, other parts that have them, and those as good."""
     known = {scheme: found for scheme in SCHEMES if (found := entries(model, scheme)) is not None}
     ours = leaves(model)
     wanted = {scheme: {canonical(e.name): shape_of(e, ours[e.path]) for e in found} for scheme, found in known.items()}
@@ -147,7 +164,13 @@ def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice
     if taken is None:
         there = few(map(repr, labels))
         raise ValueError(f"`part` must be one in which {stored.path} has such weights, {there}; got {part!r}.")
-    return taken, tuple(label for label in labels if label != canonical(taken.label))
+    others = tuple(label for label in labels if label != canonical(taken.label))
+    good = {canonical(choice.label) for choice in found if _goodness(choice) == _goodness(taken)}
+    return taken, others, tuple(label for label in others if label in good)
+
+
+def _goodness(choice: Choice) -> tuple[int, int, bool]:
+    return choice.fitting, choice.named, comes_last(choice.label)
 
 
 def _check_complete(model: nnx.Module, report: Report) -> None:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.weights.files import Stored
-from jaxcnn.weights.loading import Report, put
+from jaxcnn.weights.loading import Report, put, warn_of_others
 from jaxcnn.weights.parts import canonical, holders, part_of, under
 from jaxcnn.weights.runs import abstract, fill, read_any
 
@@ -57,7 +57,7 @@ def open_stored(
     part: str | None = None,
 ) -> tuple[nnx.Module, dict[str, Any], Report]:
     """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
-    config = config or stored.config
+    asked, config = part, config or stored.config
     if config is None:
         part, config = _recognised(stored, part)
     try:
@@ -66,6 +66,7 @@ def open_stored(
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ValueError(f"{stored.path} must tell of a network that can be built; {reason}.") from None
     report = put(model, stored, part=part)  # before anything as large as the network is allocated
+    warn_of_others(report, asked, stacklevel=4)
     fill(model, nnx.Rngs(0) if rngs is None else rngs)
     model.eval()
     return model, config, report

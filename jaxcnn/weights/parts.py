@@ -12,8 +12,10 @@ Shape = tuple[int, ...]
 # what wrappers of modules put into names, at whatever depth: DataParallel, torch.compile, FSDP, Fabric
 _INERT = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 # the words of which training programs make the keys under which weights are, as in `model_state_dict`
-_KEYS = {"averaged", "avg", "ema", "model", "net", "network", "online", "params", "state", "dict", "swa", "weights"}
-_AVERAGED = {"averaged", "averaging", "avg", "ema", "swa", "teacher"}
+_KEYS = {"model", "net", "network", "online", "params", "state", "dict", "weights"}
+# the words for weights that are not those that were trained last: averages and copies that follow, and beginnings
+_AVERAGED = {"average", "averaged", "averages", "averaging", "avg", "ema", "moving", "polyak", "shadow", "swa"}
+_LAST = _AVERAGED | {"target", "teacher", "init", "initial"}
 _DEEPEST = 8  # words before a name
 _FEW = 3
 
@@ -42,7 +44,7 @@ def canonical(name: str) -> str:
 
 
 def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, Shape]]) -> list[Choice]:
-    """The parts that may hold a network's weights, the best first; averaged ones after those that were trained.
+    """The parts that may hold a network's weights, the best first; of equals those trained last come first.
 
     Args:
       arrays: all of a file.
@@ -76,7 +78,7 @@ def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, 
             places[canonical(x.label)],
             -len(x.label),
         )  # of "model" and "model.module" the one that holds less beside
-        return -x.fitting, -x.named, is_averaged(x.label), *place, order.index(x.scheme)
+        return -x.fitting, -x.named, comes_last(x.label), *place, order.index(x.scheme)
 
     return sorted((x for x in found if x.most or _is_key(canonical(x.label))), key=rank)
 
@@ -100,7 +102,7 @@ def holders(arrays: Mapping[str, np.ndarray], has: Callable[[str], bool]) -> lis
     for name in arrays:
         words = [word for word, _ in _words(name)]
         found |= {".".join(words[:cut]): None for cut in range(len(words)) if has(_joined(words[cut:]))}
-    return sorted(found, key=is_averaged)
+    return sorted(found, key=comes_last)
 
 
 def under(label: str, part: str | None) -> bool:
@@ -111,9 +113,9 @@ def under(label: str, part: str | None) -> bool:
     return label == asked or (asked != "" and label.startswith(f"{asked}."))
 
 
-def is_averaged(label: str) -> bool:
-    """Whether a label is of weights that were averaged over steps."""
-    return any(_AVERAGED & set(re.split(r"[._]", word.lower())) for word in label.split("."))
+def comes_last(label: str) -> bool:
+    """Whether a label is of averages, of copies that follow a network, or of what it began with."""
+    return not _LAST.isdisjoint(_split(label))
 
 
 def summary(names: Sequence[str], label: str) -> list[str]:
@@ -144,4 +146,9 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def _is_key(label: str) -> bool:
-    return not label or all(set(word.split("_")) <= _KEYS for word in label.split("."))
+    return not label or _split(label) <= _KEYS | _AVERAGED
+
+
+def _split(label: str) -> set[str]:
+    """The words of which keys are made, as "ema" and "model" of `ema_model`, `modelEMA` and `EmaModel`."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", label)}

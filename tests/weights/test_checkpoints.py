@@ -224,6 +224,47 @@ def test_of_two_parts_with_the_same_names_the_shapes_decide(state, tmp_path):
     assert_holds(model, state)
 
 
+LAST = {
+    "moving_average": "net",
+    "average": "net",
+    "shadow": "model",
+    "polyak_model": "model",
+    "target": "online",
+    "modelEMA": "model",
+    "emaModel": "model",
+    "EMAModel": "model",
+    "init_state_dict": "final_state_dict",
+    "initial": "best",
+}
+
+
+@pytest.mark.parametrize(("last", "first"), LAST.items())
+def test_averages_copies_and_beginnings_come_last(last, first, state, tmp_path):
+    torch.save({last: other(state), first: state}, tmp_path / "w.pth")
+    model, _ = weights.open_model(tmp_path / "w.pth")
+    assert_holds(model, state)
+    report = weights.load(model, tmp_path / "w.pth")
+    assert (report.part, report.other_parts, report.alike) == (first, (last,), ())
+    assert_holds(model, state)
+    weights.load(model, tmp_path / "w.pth", part=last)
+    assert_holds(model, other(state))
+
+
+def test_which_of_two_equal_parts_was_taken_is_told(state, tmp_path):
+    torch.save({"left": state, "right": other(state)}, tmp_path / "w.pth")
+    sentence = r"w.pth holds weights that fit as well in 'left', 'right', and 'left', the first, was taken; `part=`"
+    with pytest.warns(UserWarning, match=sentence):
+        model, _ = weights.open_model(tmp_path / "w.pth")
+    assert_holds(model, state)
+    with pytest.warns(UserWarning, match=sentence) as found:
+        report = weights.load(model, tmp_path / "w.pth")
+    assert report.alike == ("right",) and found[0].filename == __file__
+    for part in ("left", "right"):  # no warning
+        weights.load(model, tmp_path / "w.pth", part=part)
+        weights.open_model(tmp_path / "w.pth", part=part)
+    assert_holds(model, other(state))
+
+
 def test_of_two_names_that_mean_the_same_the_first_is_taken(state, tmp_path):
     torch.save({**state, **prefixed(other(state), "module")}, tmp_path / "w.pth")
     torch.save(state, tmp_path / "alone.pth")
