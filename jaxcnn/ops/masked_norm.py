@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops import arrays
+from jaxcnn.ops.arrays import along_last
 
 # Per channel, over all devices, with the mask m_i = 1 of a cell that counts, else 0, and M = sum_i m_i:
 #
@@ -23,10 +24,6 @@ from jaxcnn.ops import arrays
 # variance get nothing from this rule. Where they are themselves wanted, JAX differentiates the sums that they are.
 
 
-def _of_channels(values: jax.Array, x: jax.Array) -> jax.Array:
-    return lax.expand_dims(values, tuple(range(x.ndim - 1)))
-
-
 def _over_cells(values: jax.Array) -> jax.Array:
     return jnp.sum(values, tuple(range(values.ndim - 1)))
 
@@ -40,15 +37,15 @@ def statistics(x: jax.Array, mask: jax.Array, devices: tuple[str, ...]) -> tuple
     seen = jnp.where(mask, x, 0)  # what does not count may be anything, NaN too
     count = _over_devices(_over_cells(mask.astype(x.dtype)), devices)
     mean = _over_devices(_over_cells(seen), devices) / count
-    centred = jnp.where(mask, seen - _of_channels(mean, x), 0)
+    centred = jnp.where(mask, seen - along_last(mean, x), 0)
     return mean, _over_devices(_over_cells(jnp.square(centred)), devices) / count, count
 
 
 def plain_normalise(x, mask, mean, variance, count, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
     """Every cell, by the statistics of those that count."""
     del mask, count, devices
-    factor = _of_channels(lax.rsqrt(variance + epsilon) * scale, x)
-    return (x - _of_channels(mean, x)) * factor + _of_channels(bias, x)
+    factor = along_last(lax.rsqrt(variance + epsilon) * scale, x)
+    return (x - along_last(mean, x)) * factor + along_last(bias, x)
 
 
 normalise = arrays.custom_vjp(7, 8)(plain_normalise)
@@ -62,15 +59,14 @@ def _normalise_fwd(x, mask, mean, variance, count, scale, bias, epsilon: float, 
 def _normalise_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple[jax.Array, ...], error: jax.Array):
     x, mask, mean, variance, count, scale, bias = residuals
     inverse = lax.rsqrt(variance + epsilon)
-    normal = (x - _of_channels(mean, x)) * _of_channels(inverse, x)
+    normal = (x - along_last(mean, x)) * along_last(inverse, x)
     slopes = jnp.where(error == 0, 0, error * normal)  # a cell that neither counts nor is read may be NaN
     bias_gradient, scale_gradient = _over_cells(error), _over_cells(slopes)
     shift, slope = (
-        _of_channels(sums / count, x)
-        for sums in _over_devices((scale * bias_gradient, scale * scale_gradient), devices)
+        along_last(sums / count, x) for sums in _over_devices((scale * bias_gradient, scale * scale_gradient), devices)
     )
     moved = jnp.where(mask, shift + normal * slope, 0)
-    x_gradient = (error * _of_channels(scale, x) - moved) * _of_channels(inverse, x)
+    x_gradient = (error * along_last(scale, x) - moved) * along_last(inverse, x)
     matched = map(arrays.match_cotangent, (x_gradient, scale_gradient, bias_gradient), (x, scale, bias))
     x_gradient, scale_gradient, bias_gradient = matched
     return x_gradient, None, None, None, None, scale_gradient, bias_gradient
