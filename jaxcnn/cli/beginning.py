@@ -7,7 +7,7 @@ from flax import nnx
 
 from jaxcnn.cli.runs import open_run
 from jaxcnn.data import Dataset, Scaling
-from jaxcnn.data.labels import few
+from jaxcnn.data.labels import few, spelled
 
 
 def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tuple[Scaling, str]:
@@ -28,7 +28,8 @@ def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tu
     """
     run = open_run(source)
     old, new = len(run.classes), len(train.classes)
-    others = old != new or (run.named and run.classes != train.classes)
+    same = spelled(run.classes) == spelled(train.classes)
+    others = old != new or (run.named and not same)
     if others:
         run.model.replace_head(new, rngs=nnx.Rngs(seed))
     given, wanted = (nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat)) for network in (run.model, model))
@@ -42,7 +43,7 @@ def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tu
     if others:
         kept = f" in place of {old}" if old != new else f", which are not its {few(run.classes)}"
         return run.scaling, f"beginning with {source}, with a new head for {new} classes{kept}"
-    by_number = "" if run.classes == train.classes else ", its outputs taken by number, as it tells no names of classes"
+    by_number = "" if same else ", its outputs taken by number, as it tells no names of classes"
     return run.scaling, f"beginning with {source}{by_number}"
 
 

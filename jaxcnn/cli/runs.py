@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxcnn import data, models, training, weights
 from jaxcnn.data import Augmentation, Dataset, Scaling
+from jaxcnn.data.labels import spelled
 from jaxcnn.weights.runs import empty, options_for, sized
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
@@ -102,8 +103,8 @@ def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
     if dataset.vocabulary and (dataset.name, dataset.features) != (trained_on.get("name"), trained_on.get("features")):
         raise ValueError(f"`data` must be what {run.folder} learned its words from, {run.about}; got {dataset.name}.")
     theirs, ours = len(dataset.classes), len(run.classes)
-    if dataset.classes == run.classes:
-        return dataset, ""
+    if spelled(dataset.classes) == spelled(run.classes):
+        return dataset.for_classes(run.classes), ""
     if run.named:
         found = dataset.for_classes(run.classes)
         return found, f"{dataset.name}: its classes are {theirs} of the network's {ours}, found by name"

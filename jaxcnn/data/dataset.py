@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.labels import check_array, check_kind, check_labels, few
+from jaxcnn.data.labels import check_array, check_kind, check_labels, few, spelled
 from jaxcnn.data.streams import Stream, channel_sums
 
 _CHUNK = 256  # examples that are measured at a time
@@ -60,18 +60,19 @@ class Dataset(NamedTuple):
           ValueError: if one is not, or a name stands for two classes.
         """
         classes = tuple(classes)
-        if tuple(self.classes) == classes:
-            return self
-        twice = [name for names in (self.classes, classes) for name, count in Counter(names).items() if count > 1]
+        own, theirs = spelled(self.classes), spelled(classes)
+        if own == theirs:  # the names are the network's, in whatever signs
+            return self if tuple(self.classes) == classes else self._replace(classes=classes)
+        twice = [name for names in (own, theirs) for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"`classes` must have different names to be found by; got {twice[0]!r} twice.")
-        places = {name: place for place, name in enumerate(classes)}
-        unknown = [name for name in self.classes if name not in places]
+        places = {name: place for place, name in enumerate(theirs)}
+        unknown = [name for name in own if name not in places]
         if unknown:
             raise ValueError(f"the classes of {self.name} must be among {few(classes)}; got {few(unknown)}.")
         check_kind(self.labels, len(self.images), self.title)
         check_labels(self.labels, len(self.classes), self.title, "classes")
-        table = np.array([places[name] for name in self.classes], np.int32)
+        table = np.array([places[name] for name in own], np.int32)
         return self._replace(labels=table[self.labels], classes=classes)
 
     def split_off(self, share: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:

@@ -1,5 +1,6 @@
 """Labels held against the classes that they number."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,6 +82,11 @@ def _is_one_hot(found: np.ndarray, examples: int) -> bool:
 def _is_whole(found: np.ndarray) -> bool:
     """Whether numbers of classes are in another dtype: bool, or floats without a fraction."""
     return found.dtype == bool or (found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all()))
+
+
+def spelled(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as they are compared: letters with accents are one sign, where file systems may make them two."""
+    return tuple(unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names)
 
 
 def few(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.dataset import Dataset, Scaling
-from jaxcnn.data.labels import check_kind, check_labels, few
+from jaxcnn.data.labels import check_kind, check_labels, few, spelled
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.run_folder import read_description
 
@@ -91,7 +91,7 @@ def check_alike(held_out: Dataset, train: Dataset) -> None:
     Raises:
       ValueError: if their classes or vocabularies differ.
     """
-    if tuple(held_out.classes) != tuple(train.classes):
+    if spelled(held_out.classes) != spelled(train.classes):
         raise ValueError(
             f"`held_out` must have the classes of `train`, {_told(train.classes, held_out.classes)} "
             "(`held_out.for_classes(train.classes)` finds them by name)."
@@ -111,12 +111,13 @@ def check_same_classes(folder: Path, train: Dataset) -> None:
     if not (folder / "config.json").exists():
         return
     before = tuple(read_description(folder).get("data", {}).get("classes", train.classes))
-    if before != tuple(train.classes):
+    if spelled(before) != spelled(train.classes):
         raise ValueError(f"{folder} must be resumed with its own classes, {_told(before, train.classes)}.")
 
 
 def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
     """How two lists of names differ, in words."""
+    wanted, got = spelled(wanted), spelled(got)
     if len(wanted) != len(got):
         return f"{len(wanted)}, {few(wanted)}; got {len(got)}, {few(got)}"
     place = next(place for place, pair in enumerate(zip(wanted, got, strict=True)) if pair[0] != pair[1])

@@ -1,6 +1,7 @@
 """Whether a run may begin in a folder, or go on there: what `config.json` says, what else is there, and the lock."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,14 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return description
 
 
+def _as_read(description: dict[str, Any]) -> dict[str, Any]:
+    """A description as its file gives it, letters with accents in one sign, where file systems may make them two."""
+    return json.loads(unicodedata.normalize("NFC", json.dumps(description, ensure_ascii=False)))
+
+
 def _check_same(path: Path, description: dict[str, Any]) -> None:
     """Refuses to go on with a run under another description, naming every field that differs."""
-    before, now = _flat(read_description(path)), _flat(json.loads(json.dumps(description)))
+    before, now = (_flat(_as_read(found)) for found in (read_description(path), description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:
         changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,21 @@ def test_other_classes_get_a_new_head_even_where_they_are_as_many(jaxcnn, learne
     before, after = (network(place) for place in (learned / "run", tmp_path / "run"))
     np.testing.assert_allclose(after.dense[0].kernel[...], before.dense[0].kernel[...], atol=1e-6)
     assert np.abs(np.asarray(after.head.kernel[...] - before.head.kernel[...])).max() > 0.01
+
+
+def test_accents_in_one_sign_and_in_two_name_the_same_class(jaxcnn, tmp_path):
+    """As a folder's names are on macOS and elsewhere."""
+    one, two = (
+        folder(tmp_path / form, **{unicodedata.normalize(form, "café"): "blue", "red": "red"})
+        for form in ("NFC", "NFD")
+    )
+    outcome = jaxcnn("train", *NETWORK, "--data", f"folder:{one}", "--epochs", "20", "--out", tmp_path / "run")
+    assert outcome.status == 0, outcome
+    outcome = jaxcnn("eval", tmp_path / "run", "--data", f"folder:{two}")
+    assert outcome.out.startswith(f"folder:{two} test: accuracy 100.00 % (10 of 10)"), outcome
+    options = ["--epochs", "1", "--init", tmp_path / "run", "--out", tmp_path / "second"]
+    outcome = jaxcnn("train", *NETWORK, "--data", f"folder:{two}", *options)
+    assert outcome.status == 0 and f"beginning with {tmp_path / 'run'}\n" in outcome.out, outcome
 
 
 def network(place) -> Any:

@@ -1,5 +1,7 @@
 """A data set's labels, by the names of classes."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,17 @@ def test_labels_follow_the_names_of_their_classes():
     assert turned.labels.tolist() == [2, 0, 1] and turned.classes == ("b", "c", "a")
     same = some([0, 1], ("a", "b"))
     assert same.for_classes(["a", "b"]) is same
+
+
+def test_accents_are_found_in_one_sign_and_in_two():
+    one, two = (tuple(normalize(form, name) for name in ("café", "naïve")) for form in ("NFC", "NFD"))
+    assert one != two
+    found = some([0, 1], two).for_classes(one)
+    assert found.labels.tolist() == [0, 1] and found.classes == one
+    turned = some([0, 1, 1], two[::-1]).for_classes(one)
+    assert turned.labels.tolist() == [1, 0, 0] and turned.classes == one
+    with pytest.raises(ValueError, match="must have different names to be found by; got 'café' twice."):
+        some([0, 1], (one[0], two[0])).for_classes(("tea", *one))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from unicodedata import normalize
 
 import jax
 import numpy as np
@@ -184,6 +185,16 @@ def test_held_out_examples_have_the_classes_of_the_training():
     words = Dataset(np.zeros((8, 5), np.int32), np.array([0, 1] * 4), tuple("ab"), "some", "train", tuple("uvwxyz"))
     with pytest.raises(ValueError, match="`held_out` must have the vocabulary of `train`, u, v, w and 3 more; got 'U'"):
         fit(OfWords(nnx.Rngs(0)), words, words._replace(vocabulary=tuple("Uvwxyz")))
+
+
+def test_accents_are_the_same_in_one_sign_and_in_two(tmp_path):
+    one, two = (tuple(normalize(form, name) for name in ("café", "naïve", "tea")) for form in ("NFC", "NFD"))
+    assert one != two
+    train = some([0, 1, 2, 0, 1, 2, 1, 2])._replace(classes=one)
+    assert fit(network(3), train, train._replace(classes=two), folder=tmp_path / "run").steps == 2
+    assert fit(network(3), train._replace(classes=two), folder=tmp_path / "run", resume=True).steps == 2
+    with pytest.raises(ValueError, match="got 'tea' in the place of 'café'"):
+        fit(network(3), train, train._replace(classes=two[::-1]))
 
 
 def test_classes_in_a_list_are_those_in_a_tuple(tmp_path):
