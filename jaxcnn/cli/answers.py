@@ -38,7 +38,7 @@ def writing(
     """
     part = None if out is None else out.with_name(f".{out.name}.part")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(naming("the standard output" if out is None else out))
+        stack.enter_context(naming("the standard output" if out is None else out, part))
         stream = sys.stdout
         if part is not None:
             stream = stack.enter_context(part.open("w", encoding="utf-8", newline=""))

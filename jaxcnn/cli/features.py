@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from jaxcnn import data, inspect
-from jaxcnn.cli.runs import Run, matched, open_run
+from jaxcnn.cli.runs import Run, check_place, matched, open_run
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
 from jaxcnn.training.files import naming
@@ -55,6 +55,7 @@ class Features:
             raise ValueError(f"`out` must end in .npz or .csv; got {self.out}.")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` must be positive; got {self.limit}.")
+        check_place(self.out)
         run = open_run(self.run)
         name = run.data_name(self.data)
         size = self.image_size or (run.image_shape[0] if name.startswith("folder:") else None)
@@ -127,7 +128,7 @@ def save(out: Path, rows: dict[str, np.ndarray], splits: dict[str, Dataset]) -> 
       splits: the examples.
     """
     part = out.with_name(f".{out.name}.part")
-    with naming(out), contextlib.ExitStack() as last:
+    with naming(out, part), contextlib.ExitStack() as last:
         last.callback(part.unlink, missing_ok=True)
         if out.suffix == ".npz":
             arrays: dict[str, Any] = {f"{split}_features": values for split, values in rows.items()}

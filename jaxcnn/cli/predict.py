@@ -15,7 +15,7 @@ import tyro
 
 from jaxcnn import data, training
 from jaxcnn.cli.answers import Answer, Format, writing
-from jaxcnn.cli.runs import Run, open_run
+from jaxcnn.cli.runs import Run, check_place, open_run
 from jaxcnn.data.listing import is_seen
 
 _PIECE = 16  # pictures that a thread reads at a time
@@ -49,6 +49,7 @@ class Predict:
         for name in ("top", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be positive; got {getattr(self, name)}.")
+        check_place(self.out)
         run = open_run(self.run)
         if len(run.image_shape) != 3 or run.image_shape[-1] not in (1, 3):
             raise ValueError(f"`run` must be of a network for pictures; got one for {run.about}.")

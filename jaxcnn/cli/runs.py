@@ -93,6 +93,16 @@ def _open_file(file: Path) -> Run:
     return Run(file, network, scaling, shape, tuple(classes), loss, None, described, named)
 
 
+def check_place(out: Path | None) -> None:
+    """Refuses a file to be written where there is no folder, before anything is computed.
+
+    Raises:
+      ValueError: if its folder does not exist.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise ValueError(f"`out` must be in a folder that exists; got {out}.")
+
+
 def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
     """A data set as a run's network numbers its classes, found by name; and in words what that took.
 

@@ -108,8 +108,9 @@ class Train:
             say(note)
         per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
         if left := len(train.labels) % self.config.batch_size:
-            whole = f"each epoch trains {per_epoch:,} batches of {self.config.batch_size}"
-            say(f"{whole}; {left} examples, different ones each time, are left out of it")
+            whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
+            rest = "1 example, another each time, is" if left == 1 else f"{left} examples, different ones each time, are"
+            say(f"each epoch trains {whole}; {rest} left out of it")
         total = self.config.epochs * per_epoch
         writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
         with _StopRequested() as stop, observing(total) as observer:

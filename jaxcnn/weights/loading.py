@@ -162,7 +162,9 @@ def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice
     labels = dict.fromkeys(canonical(choice.label) for choice in found if choice.most or choice is found[0])
     taken = next((choice for choice in found if under(choice.label, part)), None)
     if taken is None:
-        there = few(map(repr, labels))
+        if list(labels) == [""]:
+            raise ValueError(f"`part` must be left out for {stored.path}, as the weights are at its top; got {part!r}.")
+        there = few(repr(label) if label else "'' (the top of the file)" for label in labels)
         raise ValueError(f"`part` must be one in which {stored.path} has such weights, {there}; got {part!r}.")
     others = tuple(label for label in labels if label != canonical(taken.label))
     good = {canonical(choice.label) for choice in found if _goodness(choice) == _goodness(taken)}

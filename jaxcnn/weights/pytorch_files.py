@@ -86,8 +86,19 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         for name, value in others.items():
             if what := _stands_for(value):
                 raise ValueError(f"{name} is a whole {what}, which only its code could restore; {_HOW_TO_SAVE}")
-        raise ValueError(f"it holds a {type(found).__name__}" + (f" of {', '.join(others)[:60]}" if others else ""))
+        raise ValueError(f"it holds {_told(found, others)}")
     return arrays, tuple(others)
+
+
+def _told(found: Any, others: Mapping[str, Any]) -> str:
+    """What there is in place of tensors by name, in words."""
+    kind = type(found).__name__
+    if names := ", ".join(filter(None, others))[:60]:
+        return f"a {kind} of {names}"
+    if not isinstance(found, Mapping):
+        return f"a {kind}, which gives tensors no names"
+    strange = next((key for key in found if not isinstance(key, str)), None)
+    return f"an empty {kind}" if strange is None else f"a {kind} with the key {strange!r}, which is no name"
 
 
 def _walk(found: Any, kind: type, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

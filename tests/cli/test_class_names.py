@@ -194,6 +194,20 @@ def test_a_folder_tells_at_training_what_became_of_it(jaxcnn, tmp_path):
     ]
 
 
+def test_one_batch_is_no_batches(jaxcnn, tmp_path):
+    root = folder(tmp_path / "pictures", red="red", blue="blue")
+    options = ["mlp", "--model-options", "hidden=(8,)", "--batch-size", "9", "--epochs", "1", "--out", tmp_path / "run"]
+    outcome = jaxcnn("train", *options, "--data", f"folder:{root}")
+    said = "each epoch trains 1 batch of 9; 1 example, another each time, is left out of it\n"
+    assert outcome.status == 0 and said in outcome.out, outcome
+
+
+def test_predict_names_the_file_that_has_no_folder(jaxcnn, learned, tmp_path):
+    outcome = jaxcnn("predict", learned / "run", learned / "pictures", "--out", tmp_path / "none" / "x.csv")
+    said = f"jaxcnn: `out` must be in a folder that exists; got {tmp_path / 'none' / 'x.csv'}.\n"
+    assert (outcome.status, outcome.err) == (2, said)
+
+
 def test_predict_passes_over_what_programs_leave_behind(jaxcnn, learned, tmp_path, monkeypatch):
     root = folder(tmp_path / "some", red="red")
     for place in (root / "train" / "@eaDir", root / "__MACOSX"):

@@ -78,6 +78,7 @@ def test_features_projects_them_and_keeps_a_table(jaxcnn, begun, tmp_path):
     [
         (["--at", "conv9", "--probe", "knn"], "`at` must be a stage of MLP: dense1, head; got 'conv9'."),
         (["--at", "dense1"], "`probe` or `out` must be given; got neither."),
+        (["--at", "dense1", "--out", "nodir/x.csv"], "`out` must be in a folder that exists; got nodir/x.csv."),
         (["--at", "dense1", "--out", "x.txt"], "`out` must end in .npz or .csv; got x.txt."),
         (["--at", "dense1", "--probe", "knn", "--limit", "0"], "`limit` must be positive; got 0."),
         (["--at", "dense1", "--probe", "tree"], "tree"),

@@ -311,6 +311,30 @@ def test_a_whole_pickled_network_is_told_how_to_be_saved(wrapped, new, tmp_path,
     assert "damaged" not in said
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda w: {0: w, 1: w}, "a dict with the key 0, which is no name"),
+        (lambda w: [w], "a list, which gives tensors no names"),
+        (lambda w: {"nets": [w]}, "a dict of nets"),
+        (lambda w: {}, "an empty dict"),
+    ],
+    ids=["numbers", "list", "list by name", "empty"],
+)
+def test_tensors_without_names_are_refused_in_a_whole_sentence(make, told, state, tmp_path):
+    torch.save(make(state), tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=f"w.pth must be a PyTorch file of plain tensors by name; it holds {told}.$"):
+        weights.open_model(tmp_path / "w.pth")
+
+
+def test_a_part_of_a_file_without_parts_is_refused_in_a_whole_sentence(state, tmp_path):
+    torch.save(state, tmp_path / "w.pth")
+    model, _ = weights.open_model(tmp_path / "w.pth")
+    told = r"`part` must be left out for .*w.pth, as the weights are at its top; got 'ema'.$"
+    with pytest.raises(ValueError, match=told):
+        weights.load(model, tmp_path / "w.pth", part="ema")
+
+
 def test_what_names_a_function_of_python_s_is_refused_for_that(tmp_path, drawn):
     torch.save({"state_dict": {"head.weight": torch.ones(3)}, "hook": print}, tmp_path / "w.pth")
     with pytest.raises(ValueError) as caught:
