@@ -109,8 +109,8 @@ class Train:
         per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
         if left := len(train.labels) % self.config.batch_size:
             whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
-            rest = "1 example, another each time, is" if left == 1 else f"{left} examples, different ones each time, are"
-            say(f"each epoch trains {whole}; {rest} left out of it")
+            rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
+            say(f"each epoch trains {whole}; {left} {rest} left out of it")
         total = self.config.epochs * per_epoch
         writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
         with _StopRequested() as stop, observing(total) as observer:

@@ -226,7 +226,6 @@ def test_of_two_parts_with_the_same_names_the_shapes_decide(state, tmp_path):
 
 LAST = {
     "moving_average": "net",
-    "average": "net",
     "shadow": "model",
     "polyak_model": "model",
     "target": "online",
@@ -234,7 +233,6 @@ LAST = {
     "emaModel": "model",
     "EMAModel": "model",
     "init_state_dict": "final_state_dict",
-    "initial": "best",
 }
 
 
