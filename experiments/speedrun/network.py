@@ -65,5 +65,5 @@ def whitening_kernel(images: jax.Array) -> jax.Array:
     patches = jnp.stack([images[:, i : i + 31, j : j + 31] for i in (0, 1) for j in (0, 1)], -2)
     patches = patches.reshape(-1, 4 * images.shape[-1])
     values, vectors = jnp.linalg.eigh(patches.T @ patches / len(patches))
-    directions = (vectors / jnp.sqrt(values + 5e-4)).reshape(2, 2, images.shape[-1], -1)
+    directions = (vectors / jnp.sqrt(values + 5e-4)[None]).reshape(2, 2, images.shape[-1], -1)
     return jnp.concatenate([directions, -directions], -1)
