@@ -361,11 +361,12 @@ def main(first: int, last: int) -> None:
 
 
 def stock(seed: int) -> None:
-    """The same call by lax alone; ends the process where XLA does."""
+    """The same call by lax alone, as it is and as the reference; ends the process where XLA does."""
     jax.config.update("jax_enable_x64", True)
     call, dtype = drawn(seed)
     if call.stock is not None:
-        value_and_gradients(call.stock, [jnp.asarray(array, dtype) for array in call.arrays])
+        for kind in (dtype, "float64"):
+            value_and_gradients(call.stock, [jnp.asarray(array, kind) for array in call.arrays])
 
 
 if __name__ == "__main__":

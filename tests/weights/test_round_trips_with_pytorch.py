@@ -180,7 +180,7 @@ def test_the_lenet_of_pytorch_s_tutorials_comes_in_with_its_logits_and_goes_back
     torch.save({"model_state_dict": twin.state_dict(), "epoch": 2}, tmp_path / "lenet.pth")
     model, config = weights.open_model(tmp_path / "lenet.pth")
     assert (config["name"], config["options"], config["image_shape"]) == ("lenet5", {"border": 0}, [32, 32, channels])
-    assert_close(logits(model, images), theirs(twin, images), 1e-5)
+    assert_close(logits(model, images), theirs(twin, images), 1e-4)
     assert weights.load(model, tmp_path / "lenet.pth").scheme == "tutorial"
 
     back = twins.LeNet(CLASSES, channels)
@@ -197,7 +197,7 @@ def test_a_lenet_with_a_border_has_the_same_names(tmp_path, random, drawn):
     torch.save(twin.state_dict(), tmp_path / "lenet.pth")
     model = drawn("lenet5", num_classes=CLASSES)
     assert weights.load(model, tmp_path / "lenet.pth").complete
-    assert_close(logits(model, images), theirs(twin, images), 1e-5)
+    assert_close(logits(model, images), theirs(twin, images), 1e-4)
     assert weights.to_torch(model).keys() == twin.state_dict().keys()
     weights.save(model, tmp_path / "again.pth")
     assert weights.load(model, tmp_path / "again.pth").scheme == "pytorch", "whose names are of no other size's"
@@ -224,7 +224,7 @@ def test_a_lenet_in_sequentials_comes_in_with_its_logits_and_goes_back(scheme, t
     report = weights.load(model, tmp_path / "lenet.pth")
     assert report.scheme == scheme
     whole = nn.Sequential(*first, nn.Flatten(), *second)
-    assert_close(logits(model, images), theirs(whole, images), 1e-5)
+    assert_close(logits(model, images), theirs(whole, images), 1e-4)
     back = {f"net.{name}" if scheme == "sequential" else name: x for name, x in weights.to_torch(model, scheme).items()}
     assert back.keys() == twin.state_dict().keys()
     for name, tensor in twin.state_dict().items():
@@ -239,5 +239,5 @@ def test_a_perceptron_of_numbered_layers_comes_in_with_its_logits_and_goes_back(
     model = drawn("mlp", num_classes=CLASSES, in_features=2, options={"image_size": (4, 3), "hidden": (5, 4)})
     assert weights.load(model, tmp_path / "mlp.pth").scheme == "tutorial"
     whole = nn.Sequential(nn.Flatten(), twin["fc1"], nn.ReLU(), twin["fc2"], nn.ReLU(), twin["fc3"])
-    assert_close(logits(model, images), theirs(whole, images), 1e-5)
+    assert_close(logits(model, images), theirs(whole, images), 1e-4)
     assert weights.to_torch(model).keys() == twin.state_dict().keys()
