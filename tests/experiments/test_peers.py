@@ -24,6 +24,13 @@ PEERS = ("flax", "equinox", "keras", "torch")
 SLOW = [name if name != "resnet50" else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
 
 
+@pytest.fixture(autouse=True)
+def ranks_as_peers_take_them():
+    """Keras adds biases to maps of more axes."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def sizes(arrays):
     """Shapes of parameters, whatever the order of their axes."""
     return sorted(tuple(sorted(length for length in array.shape if length > 1)) for array in arrays)

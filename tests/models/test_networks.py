@@ -114,13 +114,13 @@ def test_lenet5_is_the_composition_of_its_layers(random):
 
     def stage(x, layer, padding):
         x = jax.lax.conv_general_dilated(x, layer.kernel[...], (1, 1), padding, dimension_numbers=numbers)
-        x = jnp.maximum(x + layer.bias[...], 0)
+        x = jnp.maximum(x + layer.bias[...].reshape(1, 1, 1, -1), 0)
         return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
     x = stage(stage(images, model.conv1, ((2, 2), (2, 2))), model.conv2, "VALID").reshape(3, 400)
     for layer in (model.dense1, model.dense2):
-        x = jnp.maximum(x @ layer.kernel[...] + layer.bias[...], 0)
-    expected = x @ model.head.kernel[...] + model.head.bias[...]
+        x = jnp.maximum(x @ layer.kernel[...] + layer.bias[...][None], 0)
+    expected = x @ model.head.kernel[...] + model.head.bias[...][None]
     np.testing.assert_allclose(model(images), expected, rtol=1e-5, atol=1e-5)
 
 
