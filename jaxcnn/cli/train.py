@@ -43,7 +43,7 @@ class Train:
     skip_corrupt: bool = False
     """Leave damaged pictures out, and tell at the end how many."""
     allow_empty: bool = False
-    """Take classes that have no picture to train on, which nobody learns."""
+    """Accept classes without a training picture; the network cannot learn them."""
     validation: float = 0.0
     """Share of the training examples to hold out, where the data set has no validation split."""
     out: Path | None = None

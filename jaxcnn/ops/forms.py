@@ -334,7 +334,7 @@ def cell_by_cell(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
 
 
 def _reordered(array: jax.Array, axes: Sequence[int], wanted: Sequence[int]) -> jax.Array:
-    """Moves the batch, the outputs and each spatial axis from where they stand, `axes`, to where they shall."""
+    """Transposes an array with batch, channels and spatial axes at `axes` to have them at `wanted`."""
     order = [0] * array.ndim
     for source, target in zip(axes, wanted, strict=True):
         order[target] = source
