@@ -10,7 +10,7 @@ Proxy:
 
 Protocol:
   `ops.conv` with `method="loops"`, `"im2col"`, `"lax"` (XLA's convolution), `"jax"` (the fastest form without oneDNN)
-  and, where it is built, `"onednn"`, which is asked for by name; random normal inputs, kernels and errors by seed.
+  and, where it is built, `"native"`, which is asked for by name; random normal inputs, kernels and errors by seed.
   Values: the largest difference of output and both gradients from float64 of XLA, over the largest value. Time: medians
   of 9 rounds in which all take turns, each first in its turn; first the output alone, then with both gradients.
   Memory: temporaries of the compiled function for output and gradients, by XLA's analysis; what oneDNN takes for itself
@@ -86,15 +86,15 @@ FORWARD, BOTH = "output, ms", "output and gradients, ms"
 MEMORY, DIFFER = "temporaries, MB", "largest difference, relative"
 BATCH, CHANNELS, MAPS, WINDOW = 4, 8, 8, 3
 SIZES, QUICK = (8, 16, 32, 64, 128), (8, 16)
-METHODS = ("loops", "im2col", "lax", "jax", "onednn")
+METHODS = ("loops", "im2col", "lax", "jax", "native")
 
 
 def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     """Times, memory and differences by size of the picture and method."""
     found: Tables = {FORWARD: {}, BOTH: {}, MEMORY: {}, DIFFER: {}}
-    onednn = ops.onednn.available() and jax.default_backend() == "cpu"
+    onednn = ops.native.available() and jax.default_backend() == "cpu"
     if not onednn:
-        say(f"oneDNN not run: {ops.onednn.reason()}")
+        say(f"oneDNN not run: {ops.native.reason()}")
     rounds = 3 if options.quick else 9
     for size in QUICK if options.quick else SIZES:
         row, random = f"{size}x{size}", np.random.default_rng([seed, size])
@@ -102,7 +102,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
         arrays = [random.standard_normal(shape, np.float32) for shape in shapes]
         with jax.enable_x64(True):
             exact = compiled("lax", size, True)(*(array.astype(np.float64) for array in arrays))
-        methods = [name for name in METHODS if name != "onednn" or onednn]
+        methods = [name for name in METHODS if name != "native" or onednn]
         placed = jax.device_put(arrays)
         programs = {name: compiled(name, size, False) for name in methods}
         found[DIFFER][row] = {name: difference(program(*placed), exact) for name, program in programs.items()}
@@ -169,7 +169,7 @@ def claims(document: Document) -> list[Claim]:
     inputs = {row: BATCH * CHANNELS * int(row.partition("x")[0]) ** 2 * 4e-6 for row in tables[MEMORY]}
     columns = {row: mean(document, MEMORY, row, "im2col") / size for row, size in inputs.items()}
     direct = {name: mean(document, MEMORY, largest, name) / inputs[largest] for name in others}
-    missing = "" if "onednn" in others else "; oneDNN not run here"
+    missing = "" if "native" in others else "; oneDNN not run here"
     return [
         Claim(
             "all ways compute the same values and gradients, to 1e-5 of the largest",

@@ -8,9 +8,9 @@ from typing import Any
 from experiments.benchmarks.ops import CONVS, DIRECTIONS, NORMS, POOLS
 from experiments.benchmarks.results import Document
 from jaxcnn import geometry
-from jaxcnn.ops import choice
+from jaxcnn.ops import select
 
-_METHODS = {"jax": "jaxcnn", "onednn": "jaxcnn-onednn"}  # by their contestants
+_METHODS = {"jax": "jaxcnn", "native": "jaxcnn-onednn"}  # by their contestants
 _PARTS = dict(zip(DIRECTIONS, ("outputs", "inputs", "kernel"), strict=True))
 
 
@@ -18,7 +18,7 @@ def kind_of(name: str) -> str:
     """The kind of a row's convolution."""
     case = CONVS[name]
     window = geometry.resolve_window(case.inputs[1:3], (case.window,) * 2, strides=case.strides, padding=case.pads)
-    return choice.kind(window, case.inputs[3], case.groups)
+    return select.kind(window, case.inputs[3], case.groups)
 
 
 def _rows() -> Iterator[tuple[str, str, str]]:
@@ -27,9 +27,9 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         for direction, part in _PARTS.items():
             yield f"conv/{name}/{direction}", kind_of(name), part
     for name, pool in POOLS.items():
-        yield f"max-pool/{name}", choice.pool_kind(pool.inputs[-1]), choice.WHOLE
+        yield f"max-pool/{name}", select.pool_kind(pool.inputs[-1]), select.WHOLE
     for name in NORMS:
-        yield f"batch-norm-relu/{name}", choice.NORM, choice.WHOLE
+        yield f"batch-norm-relu/{name}", select.NORM, select.WHOLE
 
 
 def table(documents: Iterable[Document]) -> dict[str, Any]:
@@ -54,4 +54,4 @@ def table(documents: Iterable[Document]) -> dict[str, Any]:
 
 def write(documents: Iterable[Document]) -> None:
     """Writes the table into the library."""
-    choice.TABLE.write_text(json.dumps(table(documents), indent=1) + "\n")
+    select.TABLE.write_text(json.dumps(table(documents), indent=1) + "\n")

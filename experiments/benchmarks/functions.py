@@ -193,7 +193,7 @@ class Torch:
 
 FUNCTIONS: dict[str, Callable[[], Any]] = {
     "jaxcnn": Jaxcnn,
-    "jaxcnn-onednn": partial(Jaxcnn, "onednn"),
+    "jaxcnn-onednn": partial(Jaxcnn, "native"),
     "flax": Flax,
     "keras": Keras,
     "torch-nchw": Torch,

@@ -162,8 +162,8 @@ def _whole_cases() -> Iterator[Case]:
         kinds=(*AT_A_PLACE, "dtypes", "transformations"),
         **bilinear,
     )
-    if ops.onednn.available() and jax.default_backend() == "cpu":
-        yield from _onednn_cases()
+    if ops.native.available() and jax.default_backend() == "cpu":
+        yield from _native_cases()
     yield _case(
         "conv_general_dilated",
         {"window_strides": (2, 1), "padding": ((1, 0), (0, 1))},
@@ -278,7 +278,7 @@ def _weighted_cases() -> Iterator[Case]:
         )
 
 
-def _onednn_cases() -> Iterator[Case]:
+def _native_cases() -> Iterator[Case]:
     """oneDNN computes in float32 alone: whole numbers are exact there, so that proofs in float64 hold all the same."""
 
     def single(x, w, **options):
@@ -289,9 +289,9 @@ def _onednn_cases() -> Iterator[Case]:
         args = (_random.integers(-4, 5, (4, 5, 4, 4)), _random.integers(-4, 5, (3, 2, 4 // groups, 6)))
         yield _case(
             "conv",
-            {"method": "onednn", **options},
+            {"method": "native", **options},
             tuple(a.astype(np.float32) for a in args),
-            function=partial(single, method="onednn", **options),
+            function=partial(single, method="native", **options),
             reference=partial(ops.conv, rule="autodiff", **options),
             kinds=("reference", "adjoint", "value", "dtypes", "transformations", "devices"),
             batched=(0,),
@@ -304,9 +304,9 @@ def _onednn_cases() -> Iterator[Case]:
 
     yield _case(
         "max_pool",
-        {"method": "onednn", **options},
+        {"method": "native", **options},
         (_random.permutation(4 * 5 * 4 * 3).reshape(4, 5, 4, 3).astype(np.float32),),
-        function=partial(pooled, method="onednn"),
+        function=partial(pooled, method="native"),
         reference=partial(ops.max_pool, rule="autodiff", **options),
         kinds=("reference", "value", "dtypes", "transformations", "devices"),
         batched=(0,),

@@ -30,10 +30,10 @@ class Doctor:
 
         import jax
 
-        from jaxcnn.ops import onednn
+        from jaxcnn.ops import native
 
         if self.build_onednn:
-            onednn.build()
+            native.build()
         print(f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
         for name in _REQUIRED:
             print(f"  {name:18s} {_version(name) or 'missing: pip install ' + name}")
@@ -44,7 +44,7 @@ class Doctor:
         for name, (extra, use) in _OPTIONAL.items():
             found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
             print(f"  {name:18s} {found}  ({use})")
-        print(f"  {'oneDNN':18s} {onednn.reason().rstrip('.')}  (fast convolutions, pools and norms on CPU)")
+        print(f"  {'oneDNN':18s} {native.reason().rstrip('.')}  (fast convolutions, pools and norms on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
             _print_choices()
@@ -55,20 +55,20 @@ def _print_choices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from jaxcnn.ops import choice
+    from jaxcnn.ops import select
 
     def cell(kind: str, part: str) -> str:
-        method = choice.fastest(kind, part, choice.built())
-        ratio = choice.ratios(kind, part).get(method)
+        method = select.fastest(kind, part, select.built())
+        ratio = select.ratios(kind, part).get(method)
         return method if ratio is None else f"{method} {ratio:.2g}"
 
-    table = Table("convolution", *choice.PARTS.values(), title="method='auto' here; speed against XLA's own")
-    for kind in choice.KINDS:
-        table.add_row(kind, *(cell(kind, part) for part in choice.PARTS))
+    table = Table("convolution", *select.PARTS.values(), title="method='auto' here; speed against XLA's own")
+    for kind in select.KINDS:
+        table.add_row(kind, *(cell(kind, part) for part in select.PARTS))
     Console().print(table)
-    table = Table("besides", choice.WHOLE)
-    for kind in (*choice.POOL_KINDS, choice.NORM):
-        table.add_row(kind, cell(kind, choice.WHOLE))
+    table = Table("besides", select.WHOLE)
+    for kind in (*select.POOL_KINDS, select.NORM):
+        table.add_row(kind, cell(kind, select.WHOLE))
     Console().print(table)
 
 

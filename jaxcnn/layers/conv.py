@@ -15,8 +15,9 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry, ops
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last, choice
-from jaxcnn.ops.conv import METHODS, Method, Rule
-from jaxcnn.ops.forms import xla_convolution
+from jaxcnn.ops.conv import METHODS, Method
+from jaxcnn.ops.conv.lowerings.xla import xla_convolution
+from jaxcnn.ops.rule import Rule
 
 # fill modes that read the input itself, by the name that Flax gives them
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}

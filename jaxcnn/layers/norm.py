@@ -13,7 +13,8 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import ops
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.fusion import is_apart
-from jaxcnn.ops.norm import Method, Rule
+from jaxcnn.ops.norm.batch import Method
+from jaxcnn.ops.rule import Rule
 
 _SCALE_INIT, _BIAS_INIT = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

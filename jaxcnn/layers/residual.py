@@ -13,7 +13,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, are_one, normalise_and_activate
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 Shortcut = Literal["A", "B", "C", "none"]
 SHORTCUTS = ("A", "B", "C", "none")

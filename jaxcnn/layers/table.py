@@ -12,7 +12,7 @@ from jaxcnn import geometry, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 
 class TableConv(nnx.Module):

@@ -13,7 +13,7 @@ from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, normalise_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps the errors' variance through ReLUs
 

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
 from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 _NORMAL = nnx.initializers.normal(0.01)
 _POOLED = (1, 2, 5)  # convolutions after which there is a pool

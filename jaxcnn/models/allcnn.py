@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import layers, ops
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # table 1: the kernels of a stage, before its pool
 KERNELS = {"A": (5,), "B": (5, 1), "C": (3, 3)}

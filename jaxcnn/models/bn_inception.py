@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
 from jaxcnn.models.network import Network, numbers_of
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # figure 5: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection, stride; 0 where there is none
 BLOCKS: dict[str, tuple[int, int, int, int, int, Literal["max", "average"], int, int]] = {

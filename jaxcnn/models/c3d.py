@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
 from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
 

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import layers, ops
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection
 BLOCKS = {

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxcnn import layers
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import along_last, choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # each map of H2 sees 8 of the 12 maps of H1; karpathy's reproduction has these three choices, four maps each
 CONNECTIONS = tuple(row for row in ((*range(8),), (*range(4, 12),), (*range(4), *range(8, 12))) for _ in range(4))

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import layers
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
 

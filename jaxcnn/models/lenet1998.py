@@ -14,7 +14,7 @@ from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.lecun1989 import fan_in_uniform
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import along_last
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # table I of the paper: the maps of S2 that each of the 16 maps of C3 sees
 CONNECTIONS = (

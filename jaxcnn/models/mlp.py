@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
 from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 
 class MLP(Network):

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
 from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 _HE_FAN_IN = nnx.initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal")  # equation 15, with a = 0.25
 

@@ -12,7 +12,7 @@ from jaxcnn import geometry, layers, ops
 from jaxcnn.layers.residual import Shortcut
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # blocks in each stage, and whether they are bottlenecks, by depth: table 1
 IMAGENET = {

@@ -12,7 +12,7 @@ from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import along_last
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 
 class TDNN(Network):

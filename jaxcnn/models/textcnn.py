@@ -12,7 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry, layers, ops
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 VARIANTS = ("rand", "static", "nonstatic", "multichannel")
 

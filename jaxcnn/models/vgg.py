@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxcnn import geometry, layers, ops
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import Rule
+from jaxcnn.ops.rule import Rule
 
 # convolutions in each of the five blocks, by depth: the paper's configurations A, B, D and E
 BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -1,6 +1,6 @@
 """Pure functions on arrays, each with its hand-written gradient."""
 
-from jaxcnn.ops import filters, onednn
+from jaxcnn.ops import filters, native
 from jaxcnn.ops.activations import (
     dropout,
     leaky_relu,
@@ -14,15 +14,15 @@ from jaxcnn.ops.activations import (
     unit_step,
 )
 from jaxcnn.ops.conv import conv, conv_general_dilated
-from jaxcnn.ops.field_pool import adaptive_avg_pool, adaptive_max_pool, blur_pool, global_avg_pool, global_max_pool
-from jaxcnn.ops.local import conv_transpose, depthwise_conv, locally_connected, separable_conv
+from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
-from jaxcnn.ops.lrn import local_response_norm
-from jaxcnn.ops.norm import batch_norm, batch_norm_relu
-from jaxcnn.ops.pool import avg_pool, lp_pool, subsample
-from jaxcnn.ops.stage import conv_relu_pool, relu_max_pool
-from jaxcnn.ops.switches import max_pool
-from jaxcnn.ops.unpool import max_pool_with_switches, max_unpool
+from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
+from jaxcnn.ops.norm.lrn import local_response_norm
+from jaxcnn.ops.pool.field import adaptive_avg_pool, adaptive_max_pool, blur_pool, global_avg_pool, global_max_pool
+from jaxcnn.ops.pool.max import max_pool
+from jaxcnn.ops.pool.rectified import conv_relu_pool, relu_max_pool
+from jaxcnn.ops.pool.sums import avg_pool, lp_pool, subsample
+from jaxcnn.ops.pool.unpool import max_pool_with_switches, max_unpool
 
 __all__ = [
     "adaptive_avg_pool",
@@ -49,7 +49,7 @@ __all__ = [
     "max_pool_with_switches",
     "max_unpool",
     "mean_squared_error",
-    "onednn",
+    "native",
     "prelu",
     "relu",
     "relu_max_pool",

@@ -15,8 +15,9 @@ from jax.numpy import tanh as jax_tanh
 from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays
+from jaxcnn.ops.rule import Rule, custom_vjp
+from jaxcnn.ops.sharding import match_cotangent
 
-Rule = Literal["hand", "autodiff"]
 ReluRule = Literal["standard", "guided", "deconvnet", "hand", "autodiff"]
 
 # Rules that need only the output: y = f(x), dx = e f'(x) with f' as a function of y.
@@ -24,7 +25,7 @@ ReluRule = Literal["standard", "guided", "deconvnet", "hand", "autodiff"]
 
 def _by_output(function: Callable[[jax.Array], jax.Array], pull: Callable[[jax.Array, jax.Array], jax.Array]):
     """`function` with the rule `dx = pull(y, e)`; keeps the output alone."""
-    wrapped = arrays.custom_vjp()(function)
+    wrapped = custom_vjp()(function)
     wrapped.defvjp(lambda x: (wrapped(x),) * 2, lambda y, error: (pull(y, error),))
     return wrapped
 
@@ -143,7 +144,7 @@ def _plain_prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, arrays.along_last(slope, x) * x)
 
 
-_prelu = arrays.custom_vjp()(_plain_prelu)
+_prelu = custom_vjp()(_plain_prelu)
 
 
 def _prelu_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
@@ -151,7 +152,7 @@ def _prelu_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     wide = arrays.wider(x.dtype, jnp.float32)
     shares = jnp.where(x > 0, 0, error.astype(wide) * x.astype(wide))
     slope_gradient = jnp.sum(shares, tuple(range(x.ndim - slope.ndim)))
-    return jnp.where(x > 0, error, arrays.along_last(slope, x) * error), arrays.match_cotangent(slope_gradient, slope)
+    return jnp.where(x > 0, error, arrays.along_last(slope, x) * error), match_cotangent(slope_gradient, slope)
 
 
 _prelu.defvjp(lambda x, slope: (_prelu(x, slope), (x, slope)), _prelu_bwd)
@@ -212,7 +213,7 @@ def _step(function: Callable[[jax.Array], jax.Array]):
 
     rules = {}
     for name, pull in (("hand", lambda x, error: jnp.zeros_like(error)), ("straight_through", straight_through)):
-        rules[name] = arrays.custom_vjp()(function)
+        rules[name] = custom_vjp()(function)
         rules[name].defvjp(lambda x: (function(x), x), lambda x, error, pull=pull: (pull(x, error),))
     return rules | {"autodiff": function}
 
@@ -260,7 +261,7 @@ def _dropout_fwd(x: jax.Array, key: jax.Array, rate: float):
     return _dropout(x, key, rate), key
 
 
-_dropout = arrays.custom_vjp(2)(_keep)
+_dropout = custom_vjp(2)(_keep)
 _dropout.defvjp(_dropout_fwd, lambda rate, key, error: (_keep(error, key, rate), None))
 
 

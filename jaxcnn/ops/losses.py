@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays
+from jaxcnn.ops.rule import custom_vjp
+from jaxcnn.ops.sharding import match_cotangent
 
 Reduction = Literal["none", "sum", "mean"]
 
@@ -33,7 +35,7 @@ def _counted(values: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
 
 
-_cross_entropy = arrays.custom_vjp()(_loss)
+_cross_entropy = custom_vjp()(_loss)
 
 
 def _cross_entropy_fwd(logits: jax.Array, targets: jax.Array):
@@ -49,7 +51,7 @@ def _cross_entropy_bwd(residuals, error: jax.Array):
     weight = targets.sum(-1, keepdims=True)
     gradient = error[..., None] * (jnp.where(weight == 0, 0, powers * (weight / total)) - targets)
     targets_gradient = -error[..., None] * _counted(log_p, targets)
-    return arrays.match_cotangent(gradient, logits), arrays.match_cotangent(targets_gradient, targets)
+    return match_cotangent(gradient, logits), match_cotangent(targets_gradient, targets)
 
 
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
@@ -149,13 +151,13 @@ def _plain_squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Arra
     return jnp.mean(jnp.square(predictions - targets), axis=-1)
 
 
-_squared_error = arrays.custom_vjp()(_plain_squared_error)
+_squared_error = custom_vjp()(_plain_squared_error)
 
 
 def _squared_error_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     predictions, targets = residuals
     gradient = error[..., None] * (predictions - targets) * (2 / predictions.shape[-1])
-    return arrays.match_cotangent(gradient, predictions), arrays.match_cotangent(-gradient, targets)
+    return match_cotangent(gradient, predictions), match_cotangent(-gradient, targets)
 
 
 _squared_error.defvjp(lambda p, t: (_squared_error(p, t), (p, t)), _squared_error_bwd)
@@ -209,7 +211,7 @@ def _plain_binary(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return wrong * _counted(distance, wrong) + jnp.log1p(jnp.exp(-distance))
 
 
-_binary = arrays.custom_vjp()(_plain_binary)
+_binary = custom_vjp()(_plain_binary)
 
 
 def _binary_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
@@ -217,7 +219,7 @@ def _binary_bwd(residuals: tuple[jax.Array, jax.Array], error: jax.Array):
     power = jnp.exp(-jnp.abs(logits))
     logits_gradient = error * (jnp.where(logits >= 0, 1, power) / (1 + power) - targets)
     targets_gradient = -error * _counted(logits, _wrong(logits, targets))
-    return arrays.match_cotangent(logits_gradient, logits), arrays.match_cotangent(targets_gradient, targets)
+    return match_cotangent(logits_gradient, logits), match_cotangent(targets_gradient, targets)
 
 
 _binary.defvjp(lambda z, t: (_binary(z, t), (z, t)), _binary_bwd)
@@ -244,7 +246,7 @@ def _plain_weighted_binary(logits: jax.Array, targets: jax.Array, weights: jax.A
     return _share(weights * targets, _softplus(-logits)) + _share(1 - targets, _softplus(logits))
 
 
-_weighted_binary = arrays.custom_vjp()(_plain_weighted_binary)
+_weighted_binary = custom_vjp()(_plain_weighted_binary)
 
 
 def _weighted_binary_bwd(residuals: tuple[jax.Array, jax.Array, jax.Array], error: jax.Array):
@@ -257,7 +259,7 @@ def _weighted_binary_bwd(residuals: tuple[jax.Array, jax.Array, jax.Array], erro
         error * (_share(weights, _softplus(-logits)) - _softplus(logits)),
         jnp.sum(error * _share(targets, _softplus(-logits)), shared, keepdims=True),
     )
-    return tuple(map(arrays.match_cotangent, gradients, residuals))
+    return tuple(map(match_cotangent, gradients, residuals))
 
 
 _weighted_binary.defvjp(lambda *operands: (_weighted_binary(*operands), operands), _weighted_binary_bwd)

@@ -17,6 +17,8 @@ from jax import lax
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
+from jaxcnn.ops.rule import custom_vjp
+from jaxcnn.ops.sharding import match_cotangent, varying_like
 
 
 def _pad(inputs: jax.Array, window: Window) -> jax.Array:
@@ -62,7 +64,7 @@ def plain_im2col(inputs: jax.Array, window: Window) -> jax.Array:
     return jnp.stack(columns, axis=-2)
 
 
-im2col = arrays.custom_vjp(1)(plain_im2col)
+im2col = custom_vjp(1)(plain_im2col)
 
 
 def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Array:
@@ -78,14 +80,14 @@ def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.A
     return _unpad(total, window)
 
 
-col2im = arrays.custom_vjp(1, 2)(_col2im)
+col2im = custom_vjp(1, 2)(_col2im)
 im2col.defvjp(
     lambda inputs, window: (im2col(inputs, window), inputs),
-    lambda window, inputs, error: (arrays.match_cotangent(col2im(error, inputs.shape, window), inputs),),
+    lambda window, inputs, error: (match_cotangent(col2im(error, inputs.shape, window), inputs),),
 )
 col2im.defvjp(
     lambda columns, shape, window: (col2im(columns, shape, window), columns),
-    lambda shape, window, columns, error: (arrays.match_cotangent(im2col(error, window), columns),),
+    lambda shape, window, columns, error: (match_cotangent(im2col(error, window), columns),),
 )
 
 
@@ -103,7 +105,7 @@ def _matrix_product(columns: jax.Array, kernel: jax.Array, groups: int, precisio
 # in the backward pass: they are as large as the whole kernel times the input.
 
 
-@arrays.custom_vjp(2, 3, 4, 5)
+@custom_vjp(2, 3, 4, 5)
 def _im2col_conv(inputs, kernel, window, groups, precision, element_type):
     return _matrix_product(im2col(inputs, window), kernel, groups, precision, element_type)
 
@@ -124,7 +126,7 @@ def _im2col_conv_bwd(window, groups, precision, element_type, residuals, error):
     kernel_gradient = jnp.einsum("rtgi,rgo->tigo", rows, errors, precision=precision).reshape(kernel.shape)
     column_gradient = jnp.einsum("rgo,tigo->rtgi", errors, matrix, precision=precision)
     input_gradient = col2im(column_gradient.reshape(*lead, taps, channels), inputs.shape, window)
-    return arrays.match_cotangent(input_gradient, inputs), arrays.match_cotangent(kernel_gradient, kernel)
+    return match_cotangent(input_gradient, inputs), match_cotangent(kernel_gradient, kernel)
 
 
 _im2col_conv.defvjp(_im2col_conv_fwd, _im2col_conv_bwd)
@@ -169,13 +171,13 @@ def _loop(inputs, kernel, window, groups, element_type):
         seen = lax.dynamic_slice(padded, start, block)[_window_slice(window)]
         return outputs.at[index].set(jnp.sum(seen * weights[..., output]))
 
-    zeros = arrays.varying_like(jnp.zeros(math.prod(shape), wide), padded, weights)
+    zeros = varying_like(jnp.zeros(math.prod(shape), wide), padded, weights)
     if not zeros.size:
         return zeros.reshape(shape).astype(element_type or inputs.dtype)
     return lax.fori_loop(0, zeros.size, body, zeros).reshape(shape).astype(element_type or inputs.dtype)
 
 
-_loop_conv = arrays.custom_vjp(2, 3, 4)(_loop)
+_loop_conv = custom_vjp(2, 3, 4)(_loop)
 
 
 def _loop_conv_fwd(inputs, kernel, window, groups, element_type):
@@ -185,7 +187,7 @@ def _loop_conv_fwd(inputs, kernel, window, groups, element_type):
 def _loop_conv_bwd(window, groups, element_type, residuals, error):
     inputs, kernel = residuals
     if not error.size:
-        return tuple(arrays.match_cotangent(jnp.zeros_like(array), array) for array in residuals)
+        return tuple(match_cotangent(jnp.zeros_like(array), array) for array in residuals)
     wide = arrays.wider(error.dtype, inputs.dtype, jnp.float32)
     padded, weights, errors = _pad(inputs, window).astype(wide), kernel.astype(wide), error.astype(wide).reshape(-1)
     block = (1, *window.extent, kernel.shape[-2])
@@ -202,10 +204,10 @@ def _loop_conv_bwd(window, groups, element_type, residuals, error):
             kernel_gradient.at[..., output].add(used),
         )
 
-    zeros = [arrays.varying_like(jnp.zeros_like(a), padded, weights, errors) for a in (padded, weights)]
+    zeros = [varying_like(jnp.zeros_like(a), padded, weights, errors) for a in (padded, weights)]
     padded_gradient, kernel_gradient = lax.fori_loop(0, errors.size, body, tuple(zeros))
     input_gradient = _unpad(padded_gradient, window)
-    return arrays.match_cotangent(input_gradient, inputs), arrays.match_cotangent(kernel_gradient, kernel)
+    return match_cotangent(input_gradient, inputs), match_cotangent(kernel_gradient, kernel)
 
 
 _loop_conv.defvjp(_loop_conv_fwd, _loop_conv_bwd)

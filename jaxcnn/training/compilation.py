@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxcnn.ops.onednn import kept
+from jaxcnn.ops.native import kept
 
 _LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialisation is many short ones
 

@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from jaxcnn import models, training
-from jaxcnn.ops import onednn
+from jaxcnn.ops import native
 
 
 def test_eval_repeats_the_result_of_the_training(jaxcnn, trained):
@@ -72,16 +72,16 @@ def test_doctor_tells_what_is_missing_and_how_to_add_it(jaxcnn, monkeypatch):
 
 
 def test_doctor_tells_about_onednn_and_builds_it_when_asked(jaxcnn, monkeypatch):
-    assert f"  oneDNN             {onednn.reason().rstrip('.')}  (" in jaxcnn("doctor").out
+    assert f"  oneDNN             {native.reason().rstrip('.')}  (" in jaxcnn("doctor").out
     calls = []
-    monkeypatch.setattr(onednn, "build", lambda: calls.append(True))
+    monkeypatch.setattr(native, "build", lambda: calls.append(True))
     assert jaxcnn("doctor").status == 0 and not calls
     assert jaxcnn("doctor", "--build-onednn").status == 0 and calls
 
     def missing():
         raise RuntimeError("the oneDNN backend needs onednn-cpu-gomp: pip install 'jaxcnn[onednn]'.")
 
-    monkeypatch.setattr(onednn, "build", missing)
+    monkeypatch.setattr(native, "build", missing)
     outcome = jaxcnn("doctor", "--build-onednn")
     assert (outcome.status, outcome.err) == (
         2,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from jaxcnn.ops import onednn
-from jaxcnn.ops.onednn import backend
+from jaxcnn.ops import native
+from jaxcnn.ops.native import backend
 
 
 @pytest.fixture(scope="module")
@@ -14,5 +14,5 @@ def built():
         backend._compiler()
     except RuntimeError as missing:
         pytest.skip(str(missing))
-    onednn.build()
-    assert onednn.available()
+    native.build()
+    assert native.available()

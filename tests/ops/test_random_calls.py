@@ -11,17 +11,17 @@ CHUNK, CHUNKS = 100, 20
 TESTS = Path(__file__).parents[1]
 
 
-def run(*arguments: object, onednn: str = "off") -> subprocess.CompletedProcess:
-    environment = os.environ | {"JAXCNN_ONEDNN": onednn, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+def run(*arguments: object, native: str = "off") -> subprocess.CompletedProcess:
+    environment = os.environ | {"JAXCNN_ONEDNN": native, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     command = [sys.executable, "-m", "random_configurations", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def compared(first: int, last: int, onednn: str) -> tuple[int, list[str], list[int]]:
+def compared(first: int, last: int, native: str) -> tuple[int, list[str], list[int]]:
     """How many agree, the lines of those that do not, and the seeds at which XLA ends the process for lax too."""
     equal, differ, aborted = 0, [], []
     while first < last:
-        done = run(first, last, onednn=onednn)
+        done = run(first, last, native=native)
         lines = done.stdout.splitlines()
         equal += sum(line.startswith("equal") for line in lines)
         differ += [line for line in lines if line.startswith("DIFFERS")]
@@ -39,13 +39,13 @@ def compared(first: int, last: int, onednn: str) -> tuple[int, list[str], list[i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("onednn", ["off", "on"])
+@pytest.mark.parametrize("native", ["off", "on"])
 @pytest.mark.parametrize("chunk", range(CHUNKS // 2))
-def test_random_calls_agree(chunk, onednn, request):
-    if onednn == "on":
+def test_random_calls_agree(chunk, native, request):
+    if native == "on":
         request.getfixturevalue("built")
-    first = CHUNK * (chunk + (CHUNKS // 2 if onednn == "on" else 0))
-    equal, differ, aborted = compared(first, first + CHUNK, onednn)
+    first = CHUNK * (chunk + (CHUNKS // 2 if native == "on" else 0))
+    equal, differ, aborted = compared(first, first + CHUNK, native)
     assert not differ, "\n".join(differ)
     assert len(aborted) <= 2 and equal + len(aborted) == CHUNK
 

@@ -10,7 +10,9 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from jaxcnn import ops
-from jaxcnn.ops import arrays, norm
+from jaxcnn.ops import arrays
+from jaxcnn.ops.norm import batch as norm
+from jaxcnn.ops.rule import custom_vjp
 
 DEVICES = 4
 SHARE = 1 / DEVICES  # of a term that every device has in its loss
@@ -223,7 +225,7 @@ def _with_sums(form, residuals, error):
 def test_a_backward_pass_of_each_device_for_itself_is_found(problem, mapping, wrong, monkeypatch):
     args, tolerance = problem
     expected = on_one_device(first_order, str(args[0].dtype))
-    mutant = arrays.custom_vjp(6)(norm._plain_batch_norm)
+    mutant = custom_vjp(6)(norm._plain_batch_norm)
     mutant.defvjp(lambda *args: (mutant(*args), (*args[:5], None)), wrong)
     monkeypatch.setattr(norm, "_batch_norm", mutant)
     found = mapped(mapping, first_order("data", "hand"), args, GRADIENTS)

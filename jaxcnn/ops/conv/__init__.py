@@ -1,0 +1,6 @@
+"""Convolution: how it is called (`api`), its rule (`rule`), and the ways of computing it (`select`, `lowerings`)."""
+
+from jaxcnn.ops.conv.api import METHODS, Method, conv, conv_general_dilated
+from jaxcnn.ops.rule import Rule
+
+__all__ = ["METHODS", "Method", "Rule", "conv", "conv_general_dilated"]

@@ -1,0 +1,208 @@
+"""Convolution in 1, 2 and 3 spatial dimensions, as it is called."""
+
+from functools import partial
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxcnn import geometry
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays, native, reference, select
+from jaxcnn.ops.conv.lowerings.xla import correlate, xla_convolution
+from jaxcnn.ops.conv.problem import Spec
+from jaxcnn.ops.conv.rule import convolution
+from jaxcnn.ops.rule import Rule, custom_vjp
+from jaxcnn.ops.sharding import match_cotangent
+
+Method = Literal["auto", "jax", "lax", "im2col", "loops", "native"]
+METHODS = get_args(Method)
+
+# A masked convolution has the kernel m w, so that dw = m dL/d(m w) and dm = w dL/d(m w): where m = 0, no gradient.
+
+
+@custom_vjp()
+def _masked(kernel: jax.Array, mask: jax.Array) -> jax.Array:
+    return kernel * mask
+
+
+_masked.defvjp(
+    lambda kernel, mask: (_masked(kernel, mask), (kernel, mask)),
+    lambda saved, error: tuple(match_cotangent(error * saved[1 - i], saved[i]) for i in (0, 1)),
+)
+
+
+def conv(
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    strides: int | tuple[int, ...] = 1,
+    padding: geometry.Padding = "SAME",
+    input_dilation: int | tuple[int, ...] = 1,
+    kernel_dilation: int | tuple[int, ...] = 1,
+    feature_group_count: int = 1,
+    flip_kernel: bool = False,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    rule: Rule = "hand",
+    method: Method = "auto",
+) -> jax.Array:
+    """Convolves `inputs` with `kernel`.
+
+    As in every framework, the default is cross-correlation; `flip_kernel=True` is the convolution of signal
+    processing. Halves (bfloat16, float16) accumulate in float32.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      kernel: `(*window, C / feature_group_count, O)`, of the same dtype.
+      mask: of the kernel's shape, what it is multiplied by: 0 or False takes a weight away.
+      strides: steps of the window, in cells, one for all axes or one per axis.
+      padding: `"SAME"`, `"VALID"`, `"LECTURE"`, an integer, or per axis an integer or a `(low, high)` pair; negative
+        amounts crop. See `geometry.resolve_padding`.
+      input_dilation: spacing of the input's cells; above 1 this is a transposed (fractionally strided) convolution.
+      kernel_dilation: spacing of the kernel's taps (atrous convolution).
+      feature_group_count: number of groups into which channels and outputs are split.
+      flip_kernel: reverse the kernel along its spatial axes.
+      precision: as in `lax.conv_general_dilated`.
+      preferred_element_type: dtype of the result, as in `lax.conv_general_dilated`.
+      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
+      method: `"auto"`, by the table of what was measured (`jaxcnn doctor` shows it); `"jax"`, the fastest way without
+        C++, see `ops.conv.lowerings`; `"lax"`, XLA's convolution alone; `"native"`, the C++ backend (oneDNN's, on CPU;
+        see `ops.native`); `"im2col"` (one matrix product); `"loops"` (explicit, slow).
+
+    Returns:
+      `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
+      RuntimeError: if oneDNN is asked for and cannot be had.
+
+    Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
+    """
+    inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    method = select.method_named(method, METHODS)
+    if mask is not None:
+        factors = jnp.asarray(mask).astype(kernel.dtype)
+        if factors.shape != kernel.shape:
+            raise ValueError(f"`mask` must have the shape of `kernel`, {kernel.shape}; got {factors.shape}.")
+        kernel = jnp.asarray(_masked(kernel, factors) if rule == "hand" else kernel * factors)
+    spec = conv_spec(
+        inputs,
+        kernel,
+        strides=strides,
+        padding=padding,
+        input_dilation=input_dilation,
+        kernel_dilation=kernel_dilation,
+        feature_group_count=feature_group_count,
+        flip_kernel=flip_kernel,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
+    if method in ("auto", "jax", "lax"):
+        return (convolution if rule == "hand" else correlate)(inputs, kernel, spec._replace(method=method))
+    if method == "native":
+        return _by_native(inputs, kernel, spec, rule)
+    slow = reference.conv_im2col if method == "im2col" else reference.conv_loops
+    kernel = jnp.flip(kernel, spec.dims.rhs_spec[2:]) if flip_kernel else kernel
+    return slow(inputs, kernel, spec.window, feature_group_count, precision, spec.element_type, rule)
+
+
+def _by_native(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> jax.Array:
+    if rule != "hand":
+        raise ValueError(f"`method='native'` has the hand-written rule alone; got rule={rule!r}.")
+    if 0 in (inputs.size, kernel.size, *spec.window.output_shape(inputs.shape[1:-1])):
+        return convolution(inputs, kernel, spec)
+    kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
+    return native.conv(inputs, kernel, spec.window, spec.feature_groups, spec.element_type)
+
+
+def conv_spec(
+    inputs: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: int | tuple[int, ...] = 1,
+    padding: geometry.Padding = "SAME",
+    input_dilation: int | tuple[int, ...] = 1,
+    kernel_dilation: int | tuple[int, ...] = 1,
+    feature_group_count: int = 1,
+    flip_kernel: bool = False,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Spec:
+    """The static part of a call of `conv`, checked; arguments and errors as there."""
+    window = geometry.conv_window(
+        inputs.shape,
+        kernel.shape,
+        strides=strides,
+        padding=padding,
+        input_dilation=input_dilation,
+        kernel_dilation=kernel_dilation,
+        feature_group_count=feature_group_count,
+    )
+    rank = inputs.ndim
+    channels_last = (0, rank - 1, *range(1, rank - 1))
+    return Spec(
+        window=window,
+        dims=lax.ConvDimensionNumbers(channels_last, (rank - 1, rank - 2, *range(rank - 2)), channels_last),
+        feature_groups=feature_group_count,
+        flip=flip_kernel,
+        precision=precision,
+        element_type=None if preferred_element_type is None else jnp.dtype(preferred_element_type),
+    )
+
+
+def conv_general_dilated(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    window_strides: tuple[int, ...],
+    padding: str | tuple[tuple[int, int], ...],
+    lhs_dilation: tuple[int, ...] | None = None,
+    rhs_dilation: tuple[int, ...] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: Any = None,
+) -> jax.Array:
+    """`lax.conv_general_dilated` with the hand-written gradient.
+
+    For networks of others: `nnx.Conv(..., conv_general_dilated=jaxcnn.ops.conv_general_dilated)`. Arguments, result
+    and errors of the forward are lax's; dtypes must be real floating and equal.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: as lax does, or if the padded input has 2**40 cells or more.
+    """
+    lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
+    if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:
+        raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
+    options = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
+    dilations = {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
+    called = partial(xla_convolution, window_strides=window_strides, padding=padding, **dilations, **options)
+    jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words
+    dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    rank = lhs.ndim - 2
+    if not rank:  # a matrix product
+        return called(lhs, rhs, precision=precision, preferred_element_type=preferred_element_type)
+    spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))
+    lhs_dilation, rhs_dilation = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
+    if isinstance(padding, str):
+        extents = list(map(geometry.dilated_size, taps, rhs_dilation))
+        padding = tuple(lax.padtype_to_pads(spatial, extents, window_strides, padding))
+    window = Window(
+        shape=tuple(taps),
+        strides=geometry.per_axis(window_strides, rank, "window_strides"),
+        padding=geometry.resolve_padding(padding, tuple(spatial), tuple(taps)),
+        input_dilation=geometry.per_axis(lhs_dilation, rank, "lhs_dilation"),
+        dilation=geometry.per_axis(rhs_dilation, rank, "rhs_dilation"),
+    )
+    geometry.check_extent(window, tuple(spatial))
+    element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
+    spec = Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)
+    return convolution(lhs, rhs, spec)

@@ -1,0 +1,69 @@
+"""Few outputs from few channels: neighbors along the last axis become outputs of one window.
+
+Few outputs leave a processor's vectors half empty. The window is wider by the neighbors' distance.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcnn.geometry import Window
+from jaxcnn.ops.conv.lowerings.views import MOST_TAPS, flipped, reordered
+from jaxcnn.ops.conv.lowerings.xla import correlate
+from jaxcnn.ops.conv.problem import Problem, compiled
+
+_NARROW, _VECTOR = 8, 16  # as many output channels are few; the float32s in a vector of 512 bits
+
+
+def _neighbors(output_channels: int) -> int:
+    """How many outputs side by side fill a vector; a power of two."""
+    return min(_NARROW, 1 << (_VECTOR // output_channels).bit_length() - 1)
+
+
+def supports(problem: Problem) -> bool:
+    """Few channels, in one group, and a window that is dense along the last axis."""
+    window = problem.spec.window
+    if not problem.is_plain_forward or problem.grouped:
+        return False
+    if problem.output_channels > _NARROW or not 1 < problem.channels <= _VECTOR:
+        return False
+    if problem.has_taps(1) or not problem.has_taps(MOST_TAPS):
+        return False
+    dense = window.dilation[-1] == window.input_dilation[-1] == 1
+    return dense and problem.output_sizes[-1] >= 2 * _neighbors(problem.output_channels)
+
+
+@compiled
+def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
+    """The outputs, of a window that sees what each neighbor sees."""
+    spec = problem.spec
+    window, (lhs, rhs, out) = spec.window, spec.dims
+    maps, stride = kernel.shape[rhs[0]], window.strides[-1]
+    count = _neighbors(maps)
+    width = problem.output_sizes[-1]
+    borders = [[(0, 0, 0)] * kernel.ndim for _ in range(count)]
+    for place, border in enumerate(borders):
+        border[rhs[-1]] = (place * stride, (count - 1 - place) * stride, 0)
+    taps = flipped(kernel, spec)
+    wide = lax.concatenate([lax.pad(taps, jnp.zeros((), taps.dtype), border) for border in borders], rhs[0])
+    cells = -(-width // count) * count
+    low, high = window.padding[-1]
+    high += (cells - width) * stride - window.remainder(problem.input_sizes)[-1]
+    last = inputs.ndim - 1
+    found = correlate(
+        inputs,
+        wide,
+        spec._replace(
+            window=Window(
+                (*window.shape[:-1], wide.shape[rhs[-1]]),
+                (*window.strides[:-1], stride * count),
+                (*window.padding[:-1], (low, high)),
+                window.input_dilation,
+                window.dilation,
+            ),
+            dims=lax.ConvDimensionNumbers(lhs, rhs, (0, last, *range(1, last))),
+            flip=False,
+        ),
+    )
+    found = lax.slice_in_dim(found.reshape(*found.shape[:-2], cells, maps), 0, width, axis=last - 1)
+    return reordered(found, (0, last, *range(1, last)), out)

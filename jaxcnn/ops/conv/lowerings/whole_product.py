@@ -1,0 +1,35 @@
+"""One output cell: everything the window sees in one matrix product.
+
+The kernel gradient of a window of one cell is one, too.
+"""
+
+import jax
+from jax import lax
+
+from jaxcnn.ops.conv.lowerings.views import flipped, reads_real_cells
+from jaxcnn.ops.conv.problem import Problem, compiled
+
+
+def supports(problem: Problem) -> bool:
+    """One output cell, channels in one group, a window on real cells alone."""
+    one_cell = problem.is_plain_forward and set(problem.output_sizes) == {1}
+    return one_cell and not problem.grouped and reads_real_cells(problem.spec.window)
+
+
+@compiled
+def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
+    """The outputs."""
+    spec = problem.spec
+    lhs, rhs, out = spec.dims
+    limits, steps = list(inputs.shape), [1] * inputs.ndim
+    for axis, size, dilation in zip(lhs[2:], spec.window.shape, spec.window.dilation, strict=True):
+        limits[axis], steps[axis] = (size - 1) * dilation + 1, dilation
+    product = lax.dot_general(
+        lax.slice(inputs, [0] * inputs.ndim, limits, steps),
+        flipped(kernel, spec),
+        ((lhs[1:], rhs[1:]), ((), ())),
+        precision=spec.precision,
+        preferred_element_type=spec.element_type,
+    )
+    product = product if out[0] < out[1] else product.T
+    return lax.expand_dims(product, sorted(out[2:]))

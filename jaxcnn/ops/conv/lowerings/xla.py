@@ -1,0 +1,51 @@
+"""XLA's own convolution: every device, layout and dtype."""
+
+import jax
+from jax import lax
+from jax.lax import conv_general_dilated as xla_convolution  # bound now: who puts ours in its place means others' calls
+
+from jaxcnn.ops.conv.lowerings.views import flipped
+from jaxcnn.ops.conv.problem import Problem, Spec
+
+
+def supports(problem: Problem) -> bool:
+    """The outputs; the rule expresses both gradients as convolutions too."""
+    return problem.wanted == "outputs"
+
+
+def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
+    """The outputs."""
+    return correlate(inputs, kernel, problem.spec)
+
+
+def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """The outputs, in lax, for JAX to differentiate."""
+    inputs, padding = _cropped(inputs, spec)
+    return xla_convolution(
+        inputs,
+        flipped(kernel, spec),
+        spec.window.strides,
+        padding,
+        lhs_dilation=spec.window.input_dilation,
+        rhs_dilation=spec.window.dilation,
+        dimension_numbers=spec.dims,
+        feature_group_count=spec.feature_groups,
+        batch_group_count=spec.batch_groups,
+        precision=spec.precision,
+        preferred_element_type=spec.element_type,
+        out_sharding=spec.out_sharding,
+    )
+
+
+def _cropped(inputs: jax.Array, spec: Spec) -> tuple[jax.Array, list[tuple[int, int]]]:
+    """The inputs without what a negative low padding crops where the high one fills, and the padding that is left.
+
+    There XLA on CPU reads beyond the inputs: jaxlib 0.10, float32, one and two axes, no input dilation.
+    """
+    padding = list(spec.window.padding)
+    for place, (axis, dilation) in enumerate(zip(spec.dims.lhs_spec[2:], spec.window.input_dilation, strict=True)):
+        low, high = padding[place]
+        if low < 0 < high and dilation == 1:
+            inputs = lax.slice_in_dim(inputs, -low, inputs.shape[axis], axis=axis)
+            padding[place] = (0, high)
+    return inputs, padding

@@ -1,0 +1,198 @@
+"""Relatives of convolution: transposed, depthwise, separable, and locally connected (unshared weights)."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.ops import arrays
+from jaxcnn.ops.conv import conv
+from jaxcnn.ops.reference import im2col, plain_im2col
+from jaxcnn.ops.rule import Rule, custom_vjp
+from jaxcnn.ops.sharding import explicit_sharding, match_cotangent
+
+
+def conv_transpose(
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    *,
+    strides: int | tuple[int, ...] = 1,
+    padding: geometry.Padding = "SAME",
+    remainder: int | tuple[int, ...] = 0,
+    kernel_dilation: int | tuple[int, ...] = 1,
+    feature_group_count: int = 1,
+    transpose_kernel: bool = False,
+    precision: lax.PrecisionLike = None,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Transposed (fractionally strided) convolution: a convolution of the input spread apart by `strides`.
+
+    With `transpose_kernel=True`, and the strides, padding and remainder of a convolution, this is the map that carries
+    its errors back: PyTorch's `conv_transpose`. With False it is Flax's and lax's, which do not flip the kernel.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      kernel: `(*window, C / groups, O)`; with `transpose_kernel`, that of the convolution, `(*window, O / groups, C)`.
+      strides: spacing of the input's cells in the output.
+      padding: the padding of the convolution that is transposed, an integer or per axis an integer or a pair; `"VALID"`
+        keeps all that any input cell reaches, at least `strides * spatial`; `"SAME"` gives `strides * spatial`.
+      remainder: cells added at the end, those that the convolution's last stride did not reach; below the stride
+        (PyTorch's `output_padding`). Only with numeric padding.
+      kernel_dilation: spacing of the kernel's taps.
+      feature_group_count: number of groups.
+      transpose_kernel: flip the kernel and exchange its last two axes.
+      precision: as in `lax.conv_general_dilated`.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(N, *output, O)`, with `output = strides (spatial - 1) + remainder + window - padding`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if shapes disagree or an option is out of range.
+
+    Source: Zeiler et al. 2010; Dumoulin & Visin 2016, relation 14.
+    """
+    inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
+    groups = feature_group_count
+    geometry.check_kernel(inputs.shape, kernel.shape)
+    if transpose_kernel:
+        # (*window, O / groups, (groups, C / groups)) to (*window, C / groups, (groups, O / groups))
+        geometry.check_groups(kernel.shape[-1], kernel.shape[-1] // max(groups, 1), kernel.shape[-2] * groups, groups)
+        *window, outputs, channels = kernel.shape
+        kernel = kernel.reshape(*window, outputs, groups, channels // groups)
+        kernel = jnp.moveaxis(kernel, -1, -3).swapaxes(-1, -2).reshape(*window, channels // groups, groups * outputs)
+    pads = geometry.transposed_padding(
+        inputs.shape[1:-1], kernel.shape[:-2], strides, padding, remainder, kernel_dilation
+    )
+    return conv(
+        inputs,
+        kernel,
+        padding=pads,
+        input_dilation=strides,
+        kernel_dilation=kernel_dilation,
+        feature_group_count=groups,
+        flip_kernel=transpose_kernel,
+        precision=precision,
+        rule=rule,
+    )
+
+
+def depthwise_conv(inputs: ArrayLike, kernel: ArrayLike, **options: Any) -> jax.Array:
+    """Convolves every channel by itself: `conv` with as many groups as channels.
+
+    Args:
+      inputs: `(N, *spatial, C)`.
+      kernel: `(*window, 1, C m)`; output `c m + i` is made from channel `c`.
+      **options: those of `conv`, except `feature_group_count`.
+
+    Returns:
+      `(N, *output, C m)`.
+
+    Raises:
+      TypeError: as `conv`.
+      ValueError: as `conv`.
+
+    Source: Sifre 2014; Chollet 2017.
+    """
+    return conv(inputs, kernel, feature_group_count=jnp.shape(inputs)[-1], **options)
+
+
+def separable_conv(
+    inputs: ArrayLike, depthwise_kernel: ArrayLike, pointwise_kernel: ArrayLike, **options: Any
+) -> jax.Array:
+    """Convolves every channel by itself, then mixes channels cell by cell.
+
+    Args:
+      inputs: `(N, *spatial, C)`.
+      depthwise_kernel: `(*window, 1, C m)`.
+      pointwise_kernel: `(1, ..., 1, C m, O)`.
+      **options: those of `depthwise_conv`; precision and rule are used in both steps.
+
+    Returns:
+      `(N, *output, O)`.
+
+    Raises:
+      TypeError: as `conv`.
+      ValueError: as `conv`.
+
+    Source: Chollet 2017 (Xception).
+    """
+    both = {name: options[name] for name in ("precision", "rule") if name in options}
+    return conv(depthwise_conv(inputs, depthwise_kernel, **options), pointwise_kernel, padding="VALID", **both)
+
+
+# Locally connected. Every output cell j has a kernel of its own,
+#
+#     y[m, j, o] = sum_{t, i} x^[m, s j + d t - p, i] w[j, t, i, o].
+#
+# With the windows laid out as rows X[m, j, (t, i)] this is one small matrix product for each j, and so are its rules:
+# dw[j] = X[:, j]^T e[:, j] and dX[:, j] = e[:, j] w[j]^T; im2col's own rule carries dX back to x.
+
+
+@custom_vjp(2)
+def _own_product(rows: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+    """`(N, J, K)` by `(J, K, O)`, for every j."""
+    return jnp.einsum("njk,jko->njo", rows, kernel, precision=precision)
+
+
+def _own_product_bwd(precision: Any, residuals: tuple[jax.Array, jax.Array], error: jax.Array):
+    rows, kernel = residuals
+    rows_gradient = jnp.einsum("njo,jko->njk", error, kernel, precision=precision)
+    whole = explicit_sharding(kernel, error)
+    kernel_gradient = jnp.einsum("njk,njo->jko", rows, error, precision=precision, out_sharding=whole)
+    return match_cotangent(rows_gradient, rows), match_cotangent(kernel_gradient, kernel)
+
+
+_own_product.defvjp(
+    lambda rows, kernel, precision: (_own_product(rows, kernel, precision), (rows, kernel)), _own_product_bwd
+)
+
+
+def locally_connected(
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    *,
+    strides: int | tuple[int, ...] = 1,
+    padding: geometry.Padding = "VALID",
+    kernel_dilation: int | tuple[int, ...] = 1,
+    precision: lax.PrecisionLike = None,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Convolution without weight sharing: a kernel of its own for every output cell.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      kernel: `(*output, *window, C, O)`.
+      strides: steps of the window.
+      padding: as in `conv`.
+      kernel_dilation: spacing of the taps.
+      precision: as in `jnp.einsum`.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(N, *output, O)`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if shapes disagree or the window does not fit.
+
+    Source: LeCun 1989, "Generalization and network design strategies" (local, unshared connections).
+    """
+    inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    window = geometry.local_window(
+        inputs.shape, kernel.shape, strides=strides, padding=padding, kernel_dilation=kernel_dilation
+    )
+    rows = (im2col if rule == "hand" else plain_im2col)(inputs, window)
+    output = window.output_shape(inputs.shape[1:-1])
+    cells, size = math.prod(output), rows.shape[-1] * rows.shape[-2]
+    flat = arrays.reshape(rows, (rows.shape[0], cells, size)), kernel.reshape(cells, size, kernel.shape[-1])
+    product = (
+        _own_product(*flat, precision) if rule == "hand" else jnp.einsum("njk,jko->njo", *flat, precision=precision)
+    )
+    return arrays.reshape(product, (inputs.shape[0], *output, kernel.shape[-1]))

@@ -1,0 +1,67 @@
+"""Which lowering computes a convolution, or one of its gradients: the table of them, and the choice."""
+
+from types import ModuleType
+
+import jax
+
+from jaxcnn.ops import select
+from jaxcnn.ops.conv.lowerings import (
+    cell_by_cell,
+    group_by_group,
+    native,
+    one_axis,
+    pointwise,
+    row_by_row,
+    side_by_side,
+    tap_by_tap,
+    whole_product,
+    xla,
+)
+from jaxcnn.ops.conv.problem import Problem, Spec, problem_of
+
+# Which methods have which lowerings, in order: the first that supports the problem is taken. `"auto"` is one of these
+# three methods, by the table of what was measured (`ops.select`); XLA's own convolution is the last of each.
+LOWERINGS: dict[str, tuple[ModuleType, ...]] = {
+    "native": (native, xla),
+    "jax": (
+        one_axis,
+        pointwise,
+        whole_product,
+        row_by_row,
+        side_by_side,
+        tap_by_tap,
+        cell_by_cell,
+        group_by_group,
+        xla,
+    ),
+    "lax": (xla,),
+}
+
+
+def resolve(problem: Problem) -> Problem:
+    """The problem with the method to take: what was asked for, or the fastest that supports it."""
+    spec = problem.spec
+    if spec.method != "auto":
+        return problem
+    method = "jax"
+    if problem.on_one_cpu_device and spec.batch_groups == 1:
+        kind = select.kind(spec.window, problem.channels, spec.feature_groups)
+        method = select.fastest(kind, problem.wanted, select.built() and native.supports(problem))
+    return problem._replace(spec=spec._replace(method=method))
+
+
+def lowering(problem: Problem) -> ModuleType | None:
+    """The first lowering of the problem's method that supports it; None where a gradient has none of its own.
+
+    Such a gradient is expressed as a convolution, for which there is always one.
+    """
+    ways = LOWERINGS[problem.spec.method] if problem.on_one_cpu_device else (xla,)
+    return next((way for way in ways if way.supports(problem)), None)
+
+
+def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
+    """The outputs, in the fastest way; JAX cannot differentiate it everywhere."""
+    found = resolve(problem_of("outputs", inputs, kernel, spec, inputs, kernel))
+    way = lowering(found)
+    assert way is not None
+    return way.run(inputs, kernel, found)

@@ -1,0 +1,1 @@
+"""Normalization: over the batch (`batch`, `masked`), and over neighboring channels (`lrn`)."""

@@ -1,0 +1,81 @@
+"""Normalisation over neighbouring channels."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.ops import arrays
+from jaxcnn.ops.rule import Rule, custom_vjp
+
+# Local response normalisation over channels, with the window W(c) of `size` channels round c:
+#
+#     d_c = k + alpha sum_{c' in W(c)} x_c'^2,      y_c = x_c d_c^(-beta).
+#
+# x_q enters y_q directly, and d_c for every c with q in W(c). Hence
+#
+#     dx_q = e_q d_q^(-beta) - 2 alpha beta x_q sum_{c : q in W(c)} e_c x_c d_c^(-beta - 1);
+#
+# the sum is a window sum with the window mirrored. The rule keeps x alone.
+
+
+def _channel_sum(x: jax.Array, low: int, high: int) -> jax.Array:
+    """Sums each channel with `low` channels before it and `high` after."""
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(low, high)])
+    return functools.reduce(jnp.add, [padded[..., i : i + x.shape[-1]] for i in range(low + high + 1)])
+
+
+def _plain_lrn(x: jax.Array, low: int, high: int, k: float, alpha: float, beta: float) -> jax.Array:
+    return x * (k + alpha * _channel_sum(jnp.square(x), low, high)) ** -beta
+
+
+_lrn = custom_vjp(1, 2, 3, 4, 5)(_plain_lrn)
+
+
+def _lrn_bwd(low: int, high: int, k: float, alpha: float, beta: float, x: jax.Array, error: jax.Array):
+    d = k + alpha * _channel_sum(jnp.square(x), low, high)
+    back = _channel_sum(error * x * d ** (-beta - 1), high, low)
+    return (error * d**-beta - (2 * alpha * beta) * x * back,)
+
+
+_lrn.defvjp(lambda x, *options: (_lrn(x, *options), x), _lrn_bwd)
+
+
+def local_response_norm(
+    x: ArrayLike,
+    *,
+    size: int = 5,
+    k: float = 2.0,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Divides every activation by the energy of its neighbours in channel.
+
+    Args:
+      x: `(*batch, C)`; halves are computed in float32.
+      size: channels in a window; of an even size the extra one is before, as in PyTorch.
+      k: added to the energy.
+      alpha: weight of the sum of squares, as in the paper. PyTorch's `alpha` is divided by `size`.
+      beta: exponent.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `size` or `k` is not positive, or `rule` is unknown.
+
+    Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
+    """
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    (x,) = arrays.floating(x=x)
+    size = geometry.integer(size, "size")
+    if k <= 0:
+        raise ValueError(f"`k` must be positive; got {k}.")
+    wide = x.astype(arrays.wider(x.dtype, jnp.float32))
+    function = _lrn if rule == "hand" else _plain_lrn
+    return function(wide, size // 2, (size - 1) // 2, k, alpha, beta).astype(x.dtype)

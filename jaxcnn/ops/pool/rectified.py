@@ -1,0 +1,149 @@
+"""ReLU and max-pool with one rule, and with convolution and bias the lecture's whole stage."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.geometry import Window
+from jaxcnn.ops import arrays, select
+from jaxcnn.ops.activations import relu
+from jaxcnn.ops.conv import conv
+from jaxcnn.ops.pool.max import METHODS, Method, expect_compiled, max_and_switches, max_pool, now, route, winners
+from jaxcnn.ops.rule import Rule, custom_vjp
+from jaxcnn.ops.sharding import match_cotangent, varying_like
+
+# y = pool(max(z + b, 0)) with z = conv(x, w). Autodiff keeps z + b, its ReLU, and what the pool needs: three arrays as
+# large as the stage's widest. As max(., 0) does not decrease, pool and ReLU may change places, y = max(pool(z + b), 0):
+# where y > 0 the winner is the same, and where y = 0 no error passes either way. So y tells where errors pass, the
+# switches tell whereto, and these two, pooled, are all that is kept beside x and w:
+#
+#     e' = [y > 0] e,      db = sum e',      dz = the errors e' put where the switches point,
+#
+# and dz goes on by the rule of `conv`. Every e' is put in exactly one cell, which is why db needs no full-size sum.
+
+
+@custom_vjp(2, 3, 4)
+def _rectified_pool(
+    maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
+) -> jax.Array:
+    del sizes
+    return jnp.maximum(winners(maps + arrays.along_last(bias, maps), window, method)[0], 0)
+
+
+def _rectified_pool_fwd(maps: jax.Array, bias: jax.Array, sizes: tuple[int, ...], window: Window, method: Method):
+    pooled, switches = max_and_switches(maps + arrays.along_last(bias, maps), sizes, window, method)
+    outputs = now(jnp.maximum(pooled, 0), switches, window, method)
+    return outputs, (bias, outputs, switches)
+
+
+def _rectified_pool_bwd(sizes: tuple[int, ...], window: Window, method: Method, residuals: tuple, error: jax.Array):
+    bias, outputs, switches = residuals
+    passed = jnp.where(outputs > 0, error, 0)
+    bias_gradient = jnp.sum(passed, tuple(range(passed.ndim - 1)), dtype=arrays.wider(passed.dtype, jnp.float32))
+    return route(passed, switches, sizes, window, method), match_cotangent(bias_gradient, bias)
+
+
+_rectified_pool.defvjp(_rectified_pool_fwd, _rectified_pool_bwd)
+
+
+def relu_max_pool(
+    inputs: ArrayLike,
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
+    rule: Rule = "hand",
+    method: Method = "auto",
+) -> jax.Array:
+    """Max-pools what is rectified, as one operation that keeps only pooled arrays.
+
+    Equal, in value and gradient, to `max_pool(relu(inputs), ...)`, but for one case: a window that holds padding alone
+    gives 0 here, -inf there.
+
+    Args:
+      inputs: `(N, *spatial, C)`, before the ReLU.
+      window_shape: as in `max_pool`, like everything else.
+      strides: steps of the window; the default is the window's shape.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+      ceil_mode: as in `max_pool`.
+      rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
+      method: as in `max_pool`.
+
+    Returns:
+      `(N, *output, C)`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
+      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
+    """
+    (inputs,) = arrays.floating(inputs=inputs)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    method = select.method_named(method, METHODS)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
+    options["ceil_mode"] = ceil_mode
+    if rule == "autodiff":
+        return max_pool(relu(inputs, rule=rule), window_shape, rule=rule, method=method, **options)
+    window = geometry.pool_window(inputs.shape, window_shape, **options)
+    if method == "native":
+        expect_compiled(inputs, window, rule)
+    bias = varying_like(jnp.zeros(inputs.shape[-1:], inputs.dtype), inputs)
+    return _rectified_pool(inputs, bias, inputs.shape[1:-1], window, method)
+
+
+def conv_relu_pool(
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike,
+    *,
+    pool: int | tuple[int, ...] = 2,
+    pool_strides: int | tuple[int, ...] | None = None,
+    pool_padding: geometry.Padding = "VALID",
+    pool_ceil_mode: bool = False,
+    rule: Rule = "hand",
+    **options: Any,
+) -> jax.Array:
+    """Convolves, adds a bias, rectifies and max-pools, as one operation.
+
+    Equal, in value and gradient, to `max_pool(relu(conv(...) + bias), ...)`, but for one case: a window of the pool
+    that holds padding alone gives 0 here, -inf there.
+
+    Args:
+      inputs: `(N, *spatial, C)`.
+      kernel: `(*window, C / groups, O)`.
+      bias: `(O)`.
+      pool: window of the pool.
+      pool_strides: its steps; the default is the window.
+      pool_padding: its padding.
+      pool_ceil_mode: whether its outputs are counted upwards, as in `max_pool`.
+      rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
+      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`; the pool's
+        is `"auto"` where that is `"auto"` or `"native"`, else `"jax"`.
+
+    Returns:
+      `(N, *pooled, O)`.
+
+    Raises:
+      TypeError: if a dtype is not real floating, or they differ.
+      ValueError: if shapes disagree, a window does not fit, or an option is unknown.
+    """
+    inputs, kernel, bias = arrays.floating(inputs=inputs, kernel=kernel, bias=bias)
+    arrays.choice("rule", rule, ("hand", "autodiff"))
+    if bias.shape != kernel.shape[-1:]:
+        raise ValueError(f"`bias` must have shape {kernel.shape[-1:]}, one entry per output; got {bias.shape}.")
+    sliding: dict[str, Any] = {"strides": pool_strides, "padding": pool_padding, "ceil_mode": pool_ceil_mode}
+    if rule == "autodiff":
+        maps = conv(inputs, kernel, rule=rule, **options)
+        outputs = relu(maps + arrays.along_last(bias, maps), rule=rule)
+        return max_pool(outputs, pool, rule=rule, **sliding)
+    maps = conv(inputs, kernel, **options)
+    maps = varying_like(maps.astype(arrays.wider(maps.dtype, bias.dtype)), bias)
+    window = geometry.pool_window(maps.shape, pool, **sliding)
+    method = "auto" if options.get("method", "auto") in ("auto", "native") else "jax"
+    return _rectified_pool(maps, bias, maps.shape[1:-1], window, method)

@@ -1,0 +1,114 @@
+"""Max-pooling that tells which tap of a window won, and the way back to where its values came from."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.ops import arrays
+from jaxcnn.ops.pool.max import Rule, max_and_switches, plain_route, route, switch_dtype, winners
+
+
+def max_pool_with_switches(
+    inputs: ArrayLike,
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
+    rule: Rule = "hand",
+) -> tuple[jax.Array, jax.Array]:
+    """Max-pools, and tells which tap of its window won.
+
+    Args:
+      inputs: as in `max_pool`, like everything else.
+      window_shape: size of the window.
+      strides: steps of the window.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+      ceil_mode: as in `max_pool`.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      The pooled values and the switches, both `(N, *output, C)`. A switch is the winner's number in its window, counted
+      in row-major order, in the smallest unsigned integer that holds it; one below the dtype's largest value where a
+      window holds only padding. The gradient of the pooled values is that of `max_pool`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if shapes disagree, the window does not fit, or `rule` is unknown.
+
+    Source: Zeiler & Fergus 2014 (switches).
+    """
+    (inputs,) = arrays.floating(inputs=inputs)
+    window = geometry.pool_window(
+        inputs.shape,
+        window_shape,
+        strides=strides,
+        padding=padding,
+        window_dilation=window_dilation,
+        ceil_mode=ceil_mode,
+    )
+    if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
+        return winners(inputs, window, "jax")
+    return max_and_switches(inputs, inputs.shape[1:-1], window, "auto")
+
+
+def max_unpool(
+    pooled: ArrayLike,
+    switches: ArrayLike,
+    output_shape: int | tuple[int, ...],
+    window_shape: int | tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] | None = None,
+    padding: geometry.Padding = "VALID",
+    window_dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
+    rule: Rule = "hand",
+) -> jax.Array:
+    """Puts values back to where their switches point; the adjoint of the pooling that set the switches.
+
+    Args:
+      pooled: `(N, *spatial, C)` values.
+      switches: as `max_pool_with_switches` returns them, with the same window, strides, padding and dilation.
+      output_shape: spatial sizes of the result, those of the pooling's input; one for all axes or one per axis.
+      window_shape: size of the window.
+      strides: steps of the window.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+      ceil_mode: as in `max_pool`.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(N, *output_shape, C)`; zero where no switch points, the sum where several do.
+
+    Raises:
+      TypeError: if the dtype of `pooled` is not real floating, or that of `switches` not the pooling's.
+      ValueError: if the shapes are not those of such a pooling, or `rule` is unknown.
+
+    Source: Zeiler & Fergus 2014, section 2.1.
+    """
+    (pooled,) = arrays.floating(pooled=pooled)
+    switches = jnp.asarray(switches)
+    output_shape = geometry.per_axis(output_shape, pooled.ndim - 2, "output_shape")
+    shape = (pooled.shape[0], *output_shape, pooled.shape[-1])
+    window = geometry.pool_window(
+        shape,
+        window_shape,
+        strides=strides,
+        padding=padding,
+        window_dilation=window_dilation,
+        ceil_mode=ceil_mode,
+    )
+    expected = (shape[0], *window.output_shape(output_shape), shape[-1])
+    if pooled.shape != expected or switches.shape != expected:
+        raise ValueError(
+            f"`pooled` and `switches` must have shape {expected}, that of pooling {shape}; "
+            f"got {pooled.shape} and {switches.shape}."
+        )
+    if switches.dtype != switch_dtype(window):
+        raise TypeError(f"`switches` must have dtype {jnp.dtype(switch_dtype(window))}; got {switches.dtype}.")
+    if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
+        return plain_route(pooled, switches, output_shape, window, "jax")
+    return route(pooled, switches, output_shape, window, "auto")

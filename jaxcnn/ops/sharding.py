@@ -1,0 +1,48 @@
+"""What every op and rule owes to devices: the sharding, and the mesh axes, of its arrays."""
+
+import jax
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+
+def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
+    """Gives a cotangent its primal's dtype, and its primal's type under `shard_map`.
+
+    A primal that is the same on every device of a mesh axis was read by all of them, so its cotangent is the sum of
+    theirs: what JAX's own transposition of the implicit broadcast does, and a hand-written rule must do itself.
+    """
+    varying = jax.typeof(cotangent).manual_axis_type.varying - jax.typeof(primal).manual_axis_type.varying
+    if varying:
+        cotangent = lax.psum(cotangent, tuple(sorted(varying)))
+    return cotangent.astype(primal.dtype)
+
+
+def explicit_sharding(array: jax.Array, *others: jax.Array) -> NamedSharding | None:
+    """The sharding in an array's type where it, or one of `others`, is on a mesh with explicit axes.
+
+    An array that is on no mesh is whole on every device. None leaves the choice to the compiler.
+    """
+    for other in (array, *others):
+        sharding = jax.typeof(other).sharding
+        if AxisType.Explicit in sharding.mesh.axis_types:
+            return sharding if other is array else NamedSharding(sharding.mesh, PartitionSpec())
+    return None
+
+
+def varying_like(array: jax.Array, *others: jax.Array) -> jax.Array:
+    """Marks an array as differing over the mesh axes of `others`, as a loop's carry must be under `shard_map`."""
+    types = [jax.typeof(a).manual_axis_type.varying for a in (array, *others)]
+    axes = frozenset().union(*types) - types[0]
+    return lax.pcast(array, tuple(sorted(axes)), to="varying") if axes else array
+
+
+def mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them."""
+    names = () if axis_name is None else tuple(axis_name) if isinstance(axis_name, tuple | list) else (axis_name,)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`axis_name` must be a name or a tuple of names; got {axis_name!r}.")
+    try:
+        lax.axis_size(names)
+    except NameError:
+        raise ValueError(f"`axis_name` must name axes that are mapped here; got {axis_name!r}.") from None
+    return names
