@@ -67,6 +67,7 @@ def conv_window(
     input_dilation: int | Sequence[int],
     kernel_dilation: int | Sequence[int],
     feature_group_count: int,
+    strict: bool = False,
 ) -> Window:
     """Checks the shapes of a convolution, `(N, *spatial, C)` with `(*window, I, O)`.
 
@@ -83,6 +84,7 @@ def conv_window(
         padding=padding,
         input_dilation=input_dilation,
         window_dilation=kernel_dilation,
+        strict=strict,
     )
 
 
@@ -93,6 +95,7 @@ def local_window(
     strides: int | Sequence[int],
     padding: Padding,
     kernel_dilation: int | Sequence[int],
+    strict: bool = False,
 ) -> Window:
     """Checks the shapes of a locally connected layer, `(N, *spatial, C)` with `(*output, *window, C, O)`.
 
@@ -105,7 +108,12 @@ def local_window(
         raise ValueError(f"`kernel` must be (*output, *window, C, O), {2 * rank + 2} axes; got shape {kernel_shape}.")
     sizes = tuple(inputs_shape[1:-1])
     window = resolve_window(
-        sizes, kernel_shape[rank:-2], strides=strides, padding=padding, window_dilation=kernel_dilation
+        sizes,
+        kernel_shape[rank:-2],
+        strides=strides,
+        padding=padding,
+        window_dilation=kernel_dilation,
+        strict=strict,
     )
     expected = (*window.output_shape(sizes), *window.shape, inputs_shape[-1])
     if kernel_shape[:-1] != expected:
@@ -116,11 +124,11 @@ def local_window(
 def pool_window(
     inputs_shape: Sequence[int],
     window_shape: int | Sequence[int],
-    *,
     strides: int | Sequence[int] | None,
     padding: Padding,
     window_dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
+    strict: bool = False,
 ) -> Window:
     """Checks the shapes of a pooling of `(N, *spatial, C)`; `strides=None` means the window's shape.
 
@@ -137,6 +145,7 @@ def pool_window(
         padding=padding,
         window_dilation=window_dilation,
         ceil_mode=ceil_mode,
+        strict=strict,
     )
 
 

@@ -17,7 +17,9 @@ from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.conv import METHODS, Method
 from jaxcnn.ops.conv.lowerings.xla import xla_convolution
+from jaxcnn.ops.conv.problem import channels_last
 from jaxcnn.ops.rule import Rule
+from jaxcnn.ops.select import method_named
 
 # fill modes that read the input itself, by the name that Flax gives them
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
@@ -55,6 +57,7 @@ class Conv(nnx.Module):
       param_dtype: dtype of the parameters.
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result and of the sums.
+      strict: refuse strides that leave trailing cells unread.
       kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in).
       bias_init: initialiser; by default zeros.
       conv_general_dilated: what convolves instead of `ops.conv`, with the arguments of `lax.conv_general_dilated`.
@@ -88,6 +91,7 @@ class Conv(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         precision: lax.PrecisionLike = None,
         preferred_element_type: DTypeLike | None = None,
+        strict: bool = False,
         kernel_init: nnx.Initializer = KERNEL_INIT,
         bias_init: nnx.Initializer = _BIAS_INIT,
         conv_general_dilated: Callable[..., jax.Array] | None = None,
@@ -99,7 +103,7 @@ class Conv(nnx.Module):
         bias_metadata: Mapping[str, Any] = _NOTHING,
     ):
         choice("rule", rule, ("hand", "autodiff"))
-        choice("method", method, METHODS)
+        method = method_named(method, METHODS)
         rank = 1 if isinstance(kernel_size, int) else len(kernel_size)
         self.kernel_size = geometry.per_axis(kernel_size, rank, "kernel_size")
         if padding == "CAUSAL" and rank != 1:
@@ -126,6 +130,7 @@ class Conv(nnx.Module):
         self.param_dtype = param_dtype
         self.precision = precision
         self.preferred_element_type = preferred_element_type
+        self.strict = strict
         self.conv_general_dilated = conv_general_dilated
         self.promote_dtype = promote_dtype
         self.rule: Rule = rule
@@ -160,6 +165,7 @@ class Conv(nnx.Module):
             "input_dilation": self.input_dilation,
             "kernel_dilation": self.kernel_dilation,
             "feature_group_count": self.feature_group_count,
+            "strict": self.strict,
         }
         sums = {"precision": self.precision, "preferred_element_type": self.preferred_element_type}
         if function is None and out_sharding is None:
@@ -169,8 +175,6 @@ class Conv(nnx.Module):
             function = ops.conv_general_dilated if self.rule == "hand" else xla_convolution
         window, rank = geometry.conv_window(images.shape, kernel.shape, **sliding), images.ndim
         kernel = kernel if mask is None else kernel * mask.astype(kernel.dtype)
-        channels_last = (0, rank - 1, *range(1, rank - 1))
-        numbers = lax.ConvDimensionNumbers(channels_last, (rank - 1, rank - 2, *range(rank - 2)), channels_last)
         given = {name: value for name, value in (*sums.items(), ("out_sharding", out_sharding)) if value is not None}
         return function(
             images,
@@ -179,7 +183,7 @@ class Conv(nnx.Module):
             window.padding,
             lhs_dilation=window.input_dilation,
             rhs_dilation=window.dilation,
-            dimension_numbers=numbers,
+            dimension_numbers=channels_last(rank),
             feature_group_count=self.feature_group_count,
             **given,
         )

@@ -22,11 +22,12 @@ class _Pool(nnx.Module):
     padding: geometry.Padding
     window_dilation: int | tuple[int, ...]
     ceil_mode: bool
+    strict: bool
 
     @property
     def sliding(self) -> dict[str, Any]:
         """The arguments of the op that say how the window slides."""
-        names = ("window_shape", "strides", "padding", "window_dilation", "ceil_mode")
+        names = ("window_shape", "strides", "padding", "window_dilation", "ceil_mode", "strict")
         return {name: getattr(self, name) for name in names}
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
@@ -45,11 +46,13 @@ class MaxPool(_Pool):
         padding: geometry.Padding = "VALID",
         window_dilation: int | Sequence[int] = 1,
         ceil_mode: bool = False,
+        strict: bool = False,
         rule: Rule = "hand",
         method: Method = "auto",
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
-        self.padding, self.window_dilation, self.ceil_mode = frozen(padding), frozen(window_dilation), ceil_mode
+        self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
+        self.ceil_mode, self.strict = ceil_mode, strict
         self.rule: Rule = rule
         self.method: Method = method
 
@@ -69,12 +72,14 @@ class AvgPool(_Pool):
         padding: geometry.Padding = "VALID",
         window_dilation: int | Sequence[int] = 1,
         ceil_mode: bool = False,
+        strict: bool = False,
         count_include_pad: bool = True,
         divisor: float | None = None,
         rule: Rule = "hand",
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
-        self.padding, self.window_dilation, self.ceil_mode = frozen(padding), frozen(window_dilation), ceil_mode
+        self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
+        self.ceil_mode, self.strict = ceil_mode, strict
         self.count_include_pad, self.divisor = count_include_pad, divisor
         self.rule: Rule = rule
 

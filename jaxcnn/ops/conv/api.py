@@ -12,7 +12,7 @@ from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, native, reference, select
 from jaxcnn.ops.conv.lowerings.xla import correlate, xla_convolution
-from jaxcnn.ops.conv.problem import Spec
+from jaxcnn.ops.conv.problem import Spec, channels_last
 from jaxcnn.ops.conv.rule import convolution
 from jaxcnn.ops.rule import Rule, custom_vjp
 from jaxcnn.ops.sharding import match_cotangent
@@ -47,6 +47,7 @@ def conv(
     flip_kernel: bool = False,
     precision: lax.PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
+    strict: bool = False,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> jax.Array:
@@ -68,6 +69,7 @@ def conv(
       flip_kernel: reverse the kernel along its spatial axes.
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result, as in `lax.conv_general_dilated`.
+      strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
       method: `"auto"`, by the table of what was measured (`jaxcnn doctor` shows it); `"jax"`, the fastest way without
         C++, see `ops.conv.lowerings`; `"lax"`, XLA's convolution alone; `"native"`, the C++ backend (oneDNN's, on CPU;
@@ -78,8 +80,9 @@ def conv(
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown.
-      RuntimeError: if oneDNN is asked for and cannot be had.
+      ValueError: if shapes disagree, the window does not fit, `strict` finds cells that no window reads, or an option is
+        unknown.
+      RuntimeError: if the C++ backend is asked for and cannot be had.
 
     Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
     """
@@ -91,18 +94,19 @@ def conv(
         if factors.shape != kernel.shape:
             raise ValueError(f"`mask` must have the shape of `kernel`, {kernel.shape}; got {factors.shape}.")
         kernel = jnp.asarray(_masked(kernel, factors) if rule == "hand" else kernel * factors)
-    spec = conv_spec(
-        inputs,
-        kernel,
+    window = geometry.conv_window(
+        inputs.shape,
+        kernel.shape,
         strides=strides,
         padding=padding,
         input_dilation=input_dilation,
         kernel_dilation=kernel_dilation,
         feature_group_count=feature_group_count,
-        flip_kernel=flip_kernel,
-        precision=precision,
-        preferred_element_type=preferred_element_type,
+        strict=strict,
     )
+    element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
+    dims = channels_last(inputs.ndim)
+    spec = Spec(window, dims, feature_group_count, 1, flip_kernel, precision, element_type)
     if method in ("auto", "jax", "lax"):
         return (convolution if rule == "hand" else correlate)(inputs, kernel, spec._replace(method=method))
     if method == "native":
@@ -119,41 +123,6 @@ def _by_native(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> 
         return convolution(inputs, kernel, spec)
     kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
     return native.conv(inputs, kernel, spec.window, spec.feature_groups, spec.element_type)
-
-
-def conv_spec(
-    inputs: jax.Array,
-    kernel: jax.Array,
-    *,
-    strides: int | tuple[int, ...] = 1,
-    padding: geometry.Padding = "SAME",
-    input_dilation: int | tuple[int, ...] = 1,
-    kernel_dilation: int | tuple[int, ...] = 1,
-    feature_group_count: int = 1,
-    flip_kernel: bool = False,
-    precision: lax.PrecisionLike = None,
-    preferred_element_type: DTypeLike | None = None,
-) -> Spec:
-    """The static part of a call of `conv`, checked; arguments and errors as there."""
-    window = geometry.conv_window(
-        inputs.shape,
-        kernel.shape,
-        strides=strides,
-        padding=padding,
-        input_dilation=input_dilation,
-        kernel_dilation=kernel_dilation,
-        feature_group_count=feature_group_count,
-    )
-    rank = inputs.ndim
-    channels_last = (0, rank - 1, *range(1, rank - 1))
-    return Spec(
-        window=window,
-        dims=lax.ConvDimensionNumbers(channels_last, (rank - 1, rank - 2, *range(rank - 2)), channels_last),
-        feature_groups=feature_group_count,
-        flip=flip_kernel,
-        precision=precision,
-        element_type=None if preferred_element_type is None else jnp.dtype(preferred_element_type),
-    )
 
 
 def conv_general_dilated(

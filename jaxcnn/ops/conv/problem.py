@@ -29,6 +29,13 @@ class Spec(NamedTuple):
     method: str = "auto"
 
 
+@functools.cache
+def channels_last(rank: int) -> lax.ConvDimensionNumbers:
+    """Inputs and outputs `(N, *spatial, C)`, and a kernel `(*window, I, O)`, of arrays of `rank` axes."""
+    images = (0, rank - 1, *range(1, rank - 1))
+    return lax.ConvDimensionNumbers(images, (rank - 1, rank - 2, *range(rank - 2)), images)
+
+
 class Problem(NamedTuple):
     """The array `wanted` of a convolution, to be computed from the two others; all that decides how."""
 

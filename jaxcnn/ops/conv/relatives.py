@@ -161,6 +161,7 @@ def locally_connected(
     padding: geometry.Padding = "VALID",
     kernel_dilation: int | tuple[int, ...] = 1,
     precision: lax.PrecisionLike = None,
+    strict: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
     """Convolution without weight sharing: a kernel of its own for every output cell.
@@ -172,6 +173,7 @@ def locally_connected(
       padding: as in `conv`.
       kernel_dilation: spacing of the taps.
       precision: as in `jnp.einsum`.
+      strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
@@ -186,7 +188,7 @@ def locally_connected(
     inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
     arrays.choice("rule", rule, ("hand", "autodiff"))
     window = geometry.local_window(
-        inputs.shape, kernel.shape, strides=strides, padding=padding, kernel_dilation=kernel_dilation
+        inputs.shape, kernel.shape, strides=strides, padding=padding, kernel_dilation=kernel_dilation, strict=strict
     )
     rows = (im2col if rule == "hand" else plain_im2col)(inputs, window)
     output = window.output_shape(inputs.shape[1:-1])

@@ -248,6 +248,7 @@ def max_pool(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
+    strict: bool = False,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> jax.Array:
@@ -263,6 +264,7 @@ def max_pool(
       window_dilation: spacing of the window's taps.
       ceil_mode: count outputs upwards: cells that no window reaches are read by one more, which begins in the input or
         the padding before it, and goes on beyond the padding after it (PyTorch's `ceil_mode`).
+      strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
       method: what computes the hand-written rule: `"jax"`; `"native"`, loops in C++ that the backend of oneDNN brings
         (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are built. Values and switches are
@@ -281,14 +283,7 @@ def max_pool(
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
     method = select.method_named(method, METHODS)
-    window = geometry.pool_window(
-        inputs.shape,
-        window_shape,
-        strides=strides,
-        padding=padding,
-        window_dilation=window_dilation,
-        ceil_mode=ceil_mode,
-    )
+    window = geometry.pool_window(inputs.shape, window_shape, strides, padding, window_dilation, ceil_mode, strict)
     if method == "native":
         expect_compiled(inputs, window, rule)
     if rule == "hand":

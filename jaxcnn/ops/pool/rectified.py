@@ -57,6 +57,7 @@ def relu_max_pool(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
+    strict: bool = False,
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> jax.Array:
@@ -72,6 +73,7 @@ def relu_max_pool(
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       ceil_mode: as in `max_pool`.
+      strict: refuse strides that leave trailing cells unread.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
       method: as in `max_pool`.
 
@@ -87,7 +89,7 @@ def relu_max_pool(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     method = select.method_named(method, METHODS)
     options: dict[str, Any] = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
-    options["ceil_mode"] = ceil_mode
+    options |= {"ceil_mode": ceil_mode, "strict": strict}
     if rule == "autodiff":
         return max_pool(relu(inputs, rule=rule), window_shape, rule=rule, method=method, **options)
     window = geometry.pool_window(inputs.shape, window_shape, **options)
@@ -106,6 +108,7 @@ def conv_relu_pool(
     pool_strides: int | tuple[int, ...] | None = None,
     pool_padding: geometry.Padding = "VALID",
     pool_ceil_mode: bool = False,
+    pool_strict: bool = False,
     rule: Rule = "hand",
     **options: Any,
 ) -> jax.Array:
@@ -122,6 +125,7 @@ def conv_relu_pool(
       pool_strides: its steps; the default is the window.
       pool_padding: its padding.
       pool_ceil_mode: whether its outputs are counted upwards, as in `max_pool`.
+      pool_strict: whether it refuses strides that leave trailing cells unread.
       rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
       **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`; the pool's
         is `"auto"` where that is `"auto"` or `"native"`, else `"jax"`.
@@ -138,6 +142,7 @@ def conv_relu_pool(
     if bias.shape != kernel.shape[-1:]:
         raise ValueError(f"`bias` must have shape {kernel.shape[-1:]}, one entry per output; got {bias.shape}.")
     sliding: dict[str, Any] = {"strides": pool_strides, "padding": pool_padding, "ceil_mode": pool_ceil_mode}
+    sliding["strict"] = pool_strict
     if rule == "autodiff":
         maps = conv(inputs, kernel, rule=rule, **options)
         outputs = relu(maps + arrays.along_last(bias, maps), rule=rule)

@@ -61,6 +61,7 @@ def avg_pool(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
+    strict: bool = False,
     count_include_pad: bool = True,
     divisor: float | None = None,
     rule: Rule = "hand",
@@ -74,6 +75,7 @@ def avg_pool(
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       ceil_mode: as in `max_pool`; cells beyond the padding that was asked for do not count.
+      strict: refuse strides that leave trailing cells unread.
       count_include_pad: divide by the window's size; if False, by its number of cells outside the padding.
       divisor: what to divide by instead, not 0; 1 gives the sum (PyTorch's `divisor_override`).
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
@@ -91,14 +93,7 @@ def avg_pool(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     if divisor == 0:
         raise ValueError(f"`divisor` must not be 0; got {divisor}.")
-    window = geometry.pool_window(
-        inputs.shape,
-        window_shape,
-        strides=strides,
-        padding=padding,
-        window_dilation=window_dilation,
-        ceil_mode=ceil_mode,
-    )
+    window = geometry.pool_window(inputs.shape, window_shape, strides, padding, window_dilation, ceil_mode, strict)
     wide, sizes = arrays.wider(inputs.dtype, jnp.float32), inputs.shape[1:-1]
     sums = (window_sum if rule == "hand" else plain_window_sum)(inputs.astype(wide), window)
     if divisor is not None or (count_include_pad and not ceil_mode):
@@ -165,6 +160,7 @@ def lp_pool(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
+    strict: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
     """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`; halves are summed in float32.
@@ -177,6 +173,7 @@ def lp_pool(
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       ceil_mode: as in `max_pool`; such a window's norm is that of what it holds (PyTorch's is scaled up).
+      strict: refuse strides that leave trailing cells unread.
       rule: `"hand"`, whose gradient is 0 where the norm is; `"autodiff"` for JAX's own, which is not finite there.
 
     Returns:
@@ -192,14 +189,7 @@ def lp_pool(
     arrays.choice("rule", rule, ("hand", "autodiff"))
     if not 1 <= p < math.inf:
         raise ValueError(f"`p` must be finite and at least 1; got {p}.")
-    window = geometry.pool_window(
-        inputs.shape,
-        window_shape,
-        strides=strides,
-        padding=padding,
-        window_dilation=window_dilation,
-        ceil_mode=ceil_mode,
-    )
+    window = geometry.pool_window(inputs.shape, window_shape, strides, padding, window_dilation, ceil_mode, strict)
     wide = inputs.astype(arrays.wider(inputs.dtype, jnp.float32))
     if rule == "hand":
         return _lp_pool(wide, window, float(p)).astype(inputs.dtype)

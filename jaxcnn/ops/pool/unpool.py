@@ -17,6 +17,7 @@ def max_pool_with_switches(
     padding: geometry.Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
+    strict: bool = False,
     rule: Rule = "hand",
 ) -> tuple[jax.Array, jax.Array]:
     """Max-pools, and tells which tap of its window won.
@@ -28,6 +29,7 @@ def max_pool_with_switches(
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       ceil_mode: as in `max_pool`.
+      strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
@@ -42,14 +44,7 @@ def max_pool_with_switches(
     Source: Zeiler & Fergus 2014 (switches).
     """
     (inputs,) = arrays.floating(inputs=inputs)
-    window = geometry.pool_window(
-        inputs.shape,
-        window_shape,
-        strides=strides,
-        padding=padding,
-        window_dilation=window_dilation,
-        ceil_mode=ceil_mode,
-    )
+    window = geometry.pool_window(inputs.shape, window_shape, strides, padding, window_dilation, ceil_mode, strict)
     if arrays.choice("rule", rule, ("hand", "autodiff")) == "autodiff":
         return winners(inputs, window, "jax")
     return max_and_switches(inputs, inputs.shape[1:-1], window, "auto")
@@ -93,14 +88,7 @@ def max_unpool(
     switches = jnp.asarray(switches)
     output_shape = geometry.per_axis(output_shape, pooled.ndim - 2, "output_shape")
     shape = (pooled.shape[0], *output_shape, pooled.shape[-1])
-    window = geometry.pool_window(
-        shape,
-        window_shape,
-        strides=strides,
-        padding=padding,
-        window_dilation=window_dilation,
-        ceil_mode=ceil_mode,
-    )
+    window = geometry.pool_window(shape, window_shape, strides, padding, window_dilation, ceil_mode)
     expected = (shape[0], *window.output_shape(output_shape), shape[-1])
     if pooled.shape != expected or switches.shape != expected:
         raise ValueError(

@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.ops import native
-from jaxcnn.ops.conv.problem import Problem
+from jaxcnn.ops.conv.problem import Problem, channels_last
 from jaxcnn.ops.native.form import Form, whole_is_fast
 
 
 def supports(problem: Problem) -> bool:
     """What the backend has fast code for, so that every derivative is fast too."""
-    spec, last = problem.spec, len(problem.inputs_shape) - 1
-    channels_last = (0, last, *range(1, last))
-    if spec.dims != (channels_last, (last, last - 1, *range(last - 1)), channels_last) or spec.flip:
+    spec = problem.spec
+    if spec.dims != channels_last(len(problem.inputs_shape)) or spec.flip:
         return False
     if set(spec.window.input_dilation) != {1} or min(map(min, spec.window.padding)) < 0 or spec.batch_groups > 1:
         return False

@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops.conv.lowerings.views import flipped, reordered, views
-from jaxcnn.ops.conv.problem import Problem, compiled
+from jaxcnn.ops.conv.problem import Problem, channels_last, compiled
 
 _MOST_ROWS = 11
 _LEAST_LINES = 32  # examples (of a kernel gradient: channels), so that it pays to copy the inputs once for each row
@@ -42,12 +42,11 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
     taps = lax.transpose(flipped(kernel, spec), (*rhs[3:], rhs[2], rhs[1], rhs[0]))
     taps = taps.reshape(*taps.shape[:-3], -1, taps.shape[-1])  # (*window, rows and channels, outputs)
     last = seen.ndim - 2
-    channels_last = (0, last, *range(1, last))
     own = spec._replace(
         window=Window(
             window.shape[1:], window.strides[1:], window.padding[1:], window.input_dilation[1:], window.dilation[1:]
         ),
-        dims=lax.ConvDimensionNumbers(channels_last, (last, last - 1, *range(last - 1)), channels_last),
+        dims=channels_last(last + 1),
         flip=False,
     )
     rows = views(seen, (last,), problem.output_sizes[:1], window.strides[:1], window.shape[:1], window.dilation[:1])
