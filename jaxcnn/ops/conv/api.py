@@ -80,8 +80,7 @@ def conv(
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
-      ValueError: if shapes disagree, the window does not fit, `strict` finds cells that no window reads, or an option is
-        unknown.
+      ValueError: if shapes disagree, the window does not fit, `strict` finds a remainder, or an option is unknown.
       RuntimeError: if the C++ backend is asked for and cannot be had.
 
     Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
