@@ -17,12 +17,10 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-// Everything static; axes are depth, height and width, the first ones of size 1 where there are fewer.
-struct Pool {
+// What a call says; axes are depth, height and width, the first ones of size 1 where there are fewer.
+struct Sizes {
   int64_t devices, batch, channels;
   int64_t sizes[3], taps[3], results[3], strides[3], dilation[3], low[3];
-
-  explicit Pool(ffi::Span<const int64_t> call) { std::memcpy(this, call.begin(), sizeof(*this)); }
 };
 
 constexpr int64_t kLeast = 64 << 10;  // inputs that are worth waking a thread for
@@ -33,13 +31,60 @@ constexpr uint8_t kNoWinner = std::numeric_limits<uint8_t>::max() - 1;  // the s
 struct Seen {
   int64_t first, last, start;
 
-  Seen(const Pool& pool, int64_t c) {
+  Seen(const Sizes& pool, int64_t c) {
     const int64_t offset = c * pool.dilation[2] - pool.low[2], stride = pool.strides[2], reach = pool.sizes[2] - offset;
     first = offset < 0 ? (stride - 1 - offset) / stride : 0;
     last = std::min(pool.results[2], reach > 0 ? (reach + stride - 1) / stride : 0);
     start = first * stride + offset;
   }
+
+  int64_t Count() const { return std::max<int64_t>(last - first, 0); }
 };
+
+// Everything static about a call.
+struct Pool : Sizes {
+  std::vector<Seen> seen;  // by each tap of a row
+
+  explicit Pool(ffi::Span<const int64_t> call) {
+    std::memcpy(static_cast<Sizes*>(this), call.begin(), sizeof(Sizes));
+    for (int64_t c = 0; c < taps[2]; ++c) seen.emplace_back(*this, c);
+  }
+
+  // Where channels are one, the cells of a row make the vectors. Those that one tap looks at are neighbors once the row
+  // is split into phases, by the cells' number modulo the stride.
+  bool Splits() const { return channels == 1 && strides[2] > 1; }
+  int64_t PhaseLength() const { return (sizes[2] + strides[2] - 1) / strides[2]; }
+  int64_t InPhase(int64_t cell) const { return cell % strides[2] * PhaseLength() + cell / strides[2]; }
+};
+
+template <class T>
+FOR_EACH_PROCESSOR void Split(const T* __restrict row, int64_t length, int64_t stride, int64_t phase_length,
+                              T* __restrict phases) {
+  if (stride == 2) {
+    for (int64_t u = 0; u < length / 2; ++u) {
+      phases[u] = row[2 * u];
+      phases[phase_length + u] = row[2 * u + 1];
+    }
+    if (length % 2) phases[length / 2] = row[length - 1];
+    return;
+  }
+  for (int64_t phase = 0; phase < stride; ++phase)
+    for (int64_t u = 0, cell = phase; cell < length; ++u, cell += stride) phases[phase * phase_length + u] = row[cell];
+}
+
+FOR_EACH_PROCESSOR void Merge(const float* __restrict phases, int64_t length, int64_t stride, int64_t phase_length,
+                              float* __restrict row) {
+  if (stride == 2) {
+    for (int64_t u = 0; u < length / 2; ++u) {
+      row[2 * u] = phases[u];
+      row[2 * u + 1] = phases[phase_length + u];
+    }
+    if (length % 2) row[length - 1] = phases[length / 2];
+    return;
+  }
+  for (int64_t phase = 0; phase < stride; ++phase)
+    for (int64_t u = 0, cell = phase; cell < length; ++u, cell += stride) row[cell] = phases[phase * phase_length + u];
+}
 
 // In each of `cells` cells, `step` values apart, takes what is larger, or the first NaN.
 template <class T>
@@ -75,6 +120,7 @@ uint8_t Number(const Pool& pool, int64_t a, int64_t b, int64_t c) {
 template <class T>
 void PoolRow(const Pool& pool, const T* inputs, int64_t n, int64_t z, int64_t y, float* best, uint8_t* switches) {
   const int64_t length = pool.results[2] * pool.channels;
+  thread_local std::vector<T> phases;
   std::fill_n(best, length, -std::numeric_limits<float>::infinity());
   std::fill_n(switches, length, kNoWinner);
   bool first_row = true;  // of taps that look at the input
@@ -87,17 +133,25 @@ void PoolRow(const Pool& pool, const T* inputs, int64_t n, int64_t z, int64_t y,
       const T* row = inputs + ((n * pool.sizes[0] + iz) * pool.sizes[1] + iy) * pool.sizes[2] * pool.channels;
       if (first_row) {  // each output's first tap wins for now, even if it is -inf
         for (int64_t c = pool.taps[2] - 1; c >= 0; --c) {
-          const Seen seen(pool, c);
-          if (seen.first < seen.last)
-            std::fill_n(switches + seen.first * pool.channels, (seen.last - seen.first) * pool.channels,
-                        Number(pool, a, b, c));
+          const Seen& seen = pool.seen[c];
+          std::fill_n(switches + seen.first * pool.channels, seen.Count() * pool.channels, Number(pool, a, b, c));
         }
         first_row = false;
       }
+      if (pool.Splits()) {
+        phases.resize(pool.strides[2] * pool.PhaseLength());
+        Split(row, pool.sizes[2], pool.strides[2], pool.PhaseLength(), phases.data());
+      }
       for (int64_t c = 0; c < pool.taps[2]; ++c) {
-        const Seen seen(pool, c);
-        Win(row + seen.start * pool.channels, pool.strides[2] * pool.channels, seen.last - seen.first, pool.channels,
-            Number(pool, a, b, c), best + seen.first * pool.channels, switches + seen.first * pool.channels);
+        const Seen& seen = pool.seen[c];
+        const uint8_t tap = Number(pool, a, b, c);
+        if (pool.channels == 1) {
+          const T* values = pool.Splits() ? phases.data() + pool.InPhase(seen.start) : row + seen.start;
+          if (seen.Count() > 0) Win(values, 0, 1, seen.Count(), tap, best + seen.first, switches + seen.first);
+        } else {
+          Win(row + seen.start * pool.channels, pool.strides[2] * pool.channels, seen.Count(), pool.channels, tap,
+              best + seen.first * pool.channels, switches + seen.first * pool.channels);
+        }
       }
     }
   }
@@ -114,8 +168,15 @@ int64_t Looking(const Pool& pool, int axis, int64_t cell, int64_t tap) {
 // The row of inputs `(n, z, y)`.
 template <class T>
 void RouteRow(const Pool& pool, const T* errors, const uint8_t* switches, int64_t n, int64_t z, int64_t y,
-              float* sums) {
-  std::fill_n(sums, pool.sizes[2] * pool.channels, 0.0f);
+              float* row_sums) {
+  thread_local std::vector<float> phases;
+  float* sums = row_sums;
+  if (pool.Splits()) {
+    phases.assign(pool.strides[2] * pool.PhaseLength(), 0.0f);
+    sums = phases.data();
+  } else {
+    std::fill_n(sums, pool.sizes[2] * pool.channels, 0.0f);
+  }
   for (int64_t a = 0; a < pool.taps[0]; ++a) {
     const int64_t oz = Looking(pool, 0, z, a);
     if (oz < 0) continue;
@@ -124,13 +185,20 @@ void RouteRow(const Pool& pool, const T* errors, const uint8_t* switches, int64_
       if (oy < 0) continue;
       const int64_t row = ((n * pool.results[0] + oz) * pool.results[1] + oy) * pool.results[2] * pool.channels;
       for (int64_t c = 0; c < pool.taps[2]; ++c) {
-        const Seen seen(pool, c);
+        const Seen& seen = pool.seen[c];
         const int64_t at = row + seen.first * pool.channels;
-        Send(errors + at, switches + at, Number(pool, a, b, c), seen.last - seen.first, pool.channels,
-             pool.strides[2] * pool.channels, sums + seen.start * pool.channels);
+        const uint8_t tap = Number(pool, a, b, c);
+        if (pool.channels == 1) {
+          const int64_t cell = pool.Splits() ? pool.InPhase(seen.start) : seen.start;
+          if (seen.Count() > 0) Send(errors + at, switches + at, tap, 1, seen.Count(), 0, sums + cell);
+        } else {
+          Send(errors + at, switches + at, tap, seen.Count(), pool.channels, pool.strides[2] * pool.channels,
+               sums + seen.start * pool.channels);
+        }
       }
     }
   }
+  if (pool.Splits()) Merge(sums, pool.sizes[2], pool.strides[2], pool.PhaseLength(), row_sums);
 }
 
 // Calls `row` for every row `(n, z, y)` of these sizes.
