@@ -33,6 +33,15 @@ class Window(NamedTuple):
         """The cells from the first to the last tap, `(k - 1) d + 1` per axis."""
         return tuple(map(dilated_size, self.shape, self.dilation))
 
+    def along(self, axis: int) -> "Window":
+        """The window of one axis."""
+        return Window(*((field[axis],) for field in self))
+
+    def only_along(self, axis: int) -> "Window":
+        """The window that slides along this axis, of one cell along the others."""
+        own, rank = self.along(axis), len(self.shape)
+        return Window(*((s,) * axis + o + (s,) * (rank - axis - 1) for o, (s,) in zip(own, STILL, strict=True)))
+
     def padded_shape(self, input_shape: Shape) -> Shape:
         """The input's spatial shape after input dilation and padding."""
         return tuple(
@@ -63,6 +72,9 @@ class Window(NamedTuple):
             (size - extent) % stride
             for size, extent, stride in zip(self.padded_shape(input_shape), self.extent, self.strides, strict=True)
         )
+
+
+STILL = Window((1,), (1,), ((0, 0),), (1,), (1,))  # along one axis: each cell by itself
 
 
 def dilated_size(size: int, dilation: int) -> int:

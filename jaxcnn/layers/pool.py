@@ -12,7 +12,7 @@ from jaxcnn import geometry, ops
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.fusion import is_apart
 from jaxcnn.layers.static import frozen
-from jaxcnn.ops.pool.max import Method
+from jaxcnn.ops.pool.switches import Method
 from jaxcnn.ops.rule import Rule
 
 

@@ -18,6 +18,7 @@ from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_co
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
 from jaxcnn.ops.norm.lrn import local_response_norm
+from jaxcnn.ops.pool.any_layout import reduce_window_max
 from jaxcnn.ops.pool.field import adaptive_avg_pool, adaptive_max_pool, blur_pool, global_avg_pool, global_max_pool
 from jaxcnn.ops.pool.max import max_pool
 from jaxcnn.ops.pool.rectified import conv_relu_pool, relu_max_pool
@@ -51,6 +52,7 @@ __all__ = [
     "mean_squared_error",
     "native",
     "prelu",
+    "reduce_window_max",
     "relu",
     "relu_max_pool",
     "scaled_tanh",

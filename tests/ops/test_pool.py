@@ -8,7 +8,7 @@ import pytest
 
 from jaxcnn import geometry, ops
 from jaxcnn.geometry import Window
-from jaxcnn.ops.pool.max import switch_dtype
+from jaxcnn.ops.pool.switches import switch_dtype
 
 WINDOWS = [1, 2, 3, (2, 3)]
 STRIDES = [None, 1, 2, (3, 2), 4]

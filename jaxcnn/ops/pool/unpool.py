@@ -6,7 +6,9 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.ops import arrays
-from jaxcnn.ops.pool.max import Rule, max_and_switches, plain_route, route, switch_dtype, winners
+from jaxcnn.ops.pool.max import max_and_switches, route
+from jaxcnn.ops.pool.switches import plain_route, switch_dtype, winners
+from jaxcnn.ops.rule import Rule
 
 
 def max_pool_with_switches(

@@ -1,0 +1,70 @@
+"""Max-pooling along any axes: the arguments of lax, in every layout."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxcnn import geometry
+from jaxcnn.geometry.windows import STILL, Window
+from jaxcnn.ops import arrays
+from jaxcnn.ops.pool.max import pooled
+
+
+def reduce_window_max(
+    operand: ArrayLike,
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+    base_dilation: Sequence[int] | None = None,
+    window_dilation: Sequence[int] | None = None,
+) -> jax.Array:
+    """`lax.reduce_window` with `lax.max` from -inf, and the hand-written gradient.
+
+    For layouts other than `(N, *spatial, C)`, and for networks of others: channels first, or no batch axis. The axes
+    before those over which the window slides serve as the batch, those behind as channels, so nothing is transposed.
+    Where the window spans more than three axes, or the operand is dilated, it is XLA's own, with JAX's gradient.
+
+    Args:
+      operand: an array of any rank.
+      window_dimensions: size of the window along every axis.
+      window_strides: its steps; by default 1, as in lax.
+      padding: `"SAME"`, `"VALID"`, or a `(low, high)` pair for every axis.
+      base_dilation: spacing of the operand's cells.
+      window_dilation: spacing of the window's taps.
+
+    Returns:
+      As lax does; the gradient goes to the first maximum in row-major order, or to the first NaN.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if an argument has not one entry for every axis, or an entry is out of range.
+
+    Source: Ranzato et al. 2007; Jarrett et al. 2009.
+    """
+    (x,) = arrays.floating(operand=operand)
+    given = {"window_dimensions": window_dimensions, "window_strides": window_strides}
+    given |= {"base_dilation": base_dilation, "window_dilation": window_dilation}
+    window, strides, spread, spacing = (
+        geometry.per_axis((1,) * x.ndim if value is None else value, x.ndim, name) for name, value in given.items()
+    )
+    if isinstance(padding, str):
+        extents = list(map(geometry.dilated_size, window, spacing))
+        padding = lax.padtype_to_pads(x.shape, extents, strides, padding)
+    whole = Window(window, strides, geometry.resolve_padding(padding, x.shape, window), spread, spacing)
+    geometry.check_extent(whole, x.shape)
+    moved = [axis for axis in range(x.ndim) if whole.along(axis) != STILL]
+    if not moved:
+        return x
+    first, last = moved[0], moved[-1] + 1
+    if last - first > 3 or set(spread) != {1}:
+        return lax.reduce_window(
+            x, np.array(-np.inf, x.dtype), lax.max, window, strides, whole.padding, spread, spacing
+        )
+    sizes = x.shape[first:last]
+    window = Window(*(field[first:last] for field in whole))
+    cells = x.reshape(math.prod(x.shape[:first]), *sizes, math.prod(x.shape[last:]))
+    return pooled(cells, window, "auto").reshape(*x.shape[:first], *window.output_shape(sizes), *x.shape[last:])
