@@ -9,7 +9,7 @@ window dilation `d`. A dilated size is `(n - 1) b + 1`, and
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 Shape = tuple[int, ...]
@@ -33,14 +33,17 @@ class Window(NamedTuple):
         """The cells from the first to the last tap, `(k - 1) d + 1` per axis."""
         return tuple(map(dilated_size, self.shape, self.dilation))
 
-    def along(self, axis: int) -> "Window":
-        """The window of one axis."""
-        return Window(*((field[axis],) for field in self))
+    def along(self, first: int, last: int | None = None) -> "Window":
+        """The window of some axes: those from `first` to before `last`, or `first` alone."""
+        fields: list[Any] = [field[first : first + 1 if last is None else last] for field in self]
+        return Window(*fields)
 
     def only_along(self, axis: int) -> "Window":
         """The window that slides along this axis, of one cell along the others."""
-        own, rank = self.along(axis), len(self.shape)
-        return Window(*((s,) * axis + o + (s,) * (rank - axis - 1) for o, (s,) in zip(own, STILL, strict=True)))
+        fields: list[Any] = []
+        for own, still in zip(self, STILL, strict=True):
+            fields.append((*still * axis, own[axis], *still * (len(own) - axis - 1)))
+        return Window(*fields)
 
     def padded_shape(self, input_shape: Shape) -> Shape:
         """The input's spatial shape after input dilation and padding."""

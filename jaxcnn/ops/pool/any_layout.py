@@ -65,6 +65,6 @@ def reduce_window_max(
             x, np.array(-np.inf, x.dtype), lax.max, window, strides, whole.padding, spread, spacing
         )
     sizes = x.shape[first:last]
-    window = Window(*(field[first:last] for field in whole))
+    window = whole.along(first, last)
     cells = x.reshape(math.prod(x.shape[:first]), *sizes, math.prod(x.shape[last:]))
     return pooled(cells, window, "auto").reshape(*x.shape[:first], *window.output_shape(sizes), *x.shape[last:])
