@@ -31,7 +31,7 @@ class Window(NamedTuple):
     @property
     def extent(self) -> Shape:
         """The cells from the first to the last tap, `(k - 1) d + 1` per axis."""
-        return tuple(map(dilated_size, self.shape, self.dilation))
+        return tuple([(k - 1) * d + 1 if k else 0 for k, d in zip(self.shape, self.dilation, strict=True)])
 
     def along(self, first: int, last: int | None = None) -> "Window":
         """The window of some axes: those from `first` to before `last`, or `first` alone."""
@@ -47,17 +47,18 @@ class Window(NamedTuple):
 
     def padded_shape(self, input_shape: Shape) -> Shape:
         """The input's spatial shape after input dilation and padding."""
-        return tuple(
-            dilated_size(size, dilation) + low + high
-            for size, dilation, (low, high) in zip(input_shape, self.input_dilation, self.padding, strict=True)
-        )
+        axes = zip(input_shape, self.input_dilation, self.padding, strict=True)
+        return tuple([((n - 1) * b + 1 if n else 0) + low + high for n, b, (low, high) in axes])
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The output's spatial shape; an axis into which the window does not fit has size 0, as in lax."""
-        return tuple(
-            max(0, (size - extent) // stride + 1)
-            for size, extent, stride in zip(self.padded_shape(input_shape), self.extent, self.strides, strict=True)
-        )
+        sizes = []
+        for n, (low, high), b, k, d, s in zip(
+            input_shape, self.padding, self.input_dilation, self.shape, self.dilation, self.strides, strict=True
+        ):
+            dilated, extent = ((n - 1) * b + 1 if n else 0), ((k - 1) * d + 1 if k else 0)
+            sizes.append(max(0, (dilated + low + high - extent) // s + 1))
+        return tuple(sizes)
 
     def lax_options(self) -> dict:
         """The window in the words of `lax.reduce_window`, for `(N, *spatial, C)`."""

@@ -43,75 +43,51 @@ class Problem(NamedTuple):
     spec: Spec
     inputs_shape: tuple[int, ...]
     kernel_shape: tuple[int, ...]
+    input_sizes: tuple[int, ...]  # spatial, like the next
+    output_sizes: tuple[int, ...]
+    batch: int  # examples; in a kernel gradient that is expressed as a convolution, input channels
+    channels: int  # of the inputs, in all groups
+    group_channels: int  # in one group
+    output_channels: int  # in all groups
+    taps: int  # of the window
+    grouped: bool  # whether no output sees all channels
     dtype: np.dtype  # of the two arrays that are given
-    sharded: bool  # whether the mesh of one of them has explicit axes
-
-    @property
-    def batch(self) -> int:
-        """Examples; in a kernel gradient that is expressed as a convolution, input channels."""
-        return self.inputs_shape[self.spec.dims.lhs_spec[0]]
-
-    @property
-    def channels(self) -> int:
-        """Input channels, of all groups."""
-        return self.inputs_shape[self.spec.dims.lhs_spec[1]]
-
-    @property
-    def group_channels(self) -> int:
-        """Input channels of one group."""
-        return self.kernel_shape[self.spec.dims.rhs_spec[1]]
-
-    @property
-    def output_channels(self) -> int:
-        """Output channels, of all groups."""
-        return self.kernel_shape[self.spec.dims.rhs_spec[0]]
-
-    @property
-    def input_sizes(self) -> tuple[int, ...]:
-        """The inputs' spatial shape."""
-        return tuple(self.inputs_shape[axis] for axis in self.spec.dims.lhs_spec[2:])
-
-    @property
-    def output_sizes(self) -> tuple[int, ...]:
-        """The outputs' spatial shape."""
-        return self.spec.window.output_shape(self.input_sizes)
-
-    @property
-    def grouped(self) -> bool:
-        """Whether no output sees all channels."""
-        return self.spec.feature_groups > 1 or self.spec.batch_groups > 1
-
-    @property
-    def is_depthwise_kernel_gradient(self) -> bool:
-        """Whether it is the kernel gradient, as a convolution, of one that has one channel in each group."""
-        return 1 < self.spec.batch_groups == self.batch
-
-    @property
-    def on_one_cpu_device(self) -> bool:
-        """Whether XLA compiles it for CPU, whole, with something to compute and sizes that are known.
-
-        A size is left open where a function is traced for export, to any device.
-        """
-        if jax.default_backend() != "cpu" or self.sharded or self.spec.out_sharding is not None:
-            return False
-        sizes = (*self.inputs_shape, *self.kernel_shape)
-        return all(isinstance(size, int) for size in sizes) and 0 not in (*sizes, *self.output_sizes)
-
-    @property
-    def is_plain_forward(self) -> bool:
-        """Whether the outputs are wanted, of at least 32 bits and in the operands' dtype."""
-        own = self.spec.element_type is None or self.spec.element_type == self.dtype  # None equals float64
-        return own and self.wanted == "outputs" and self.dtype.itemsize >= 4
-
-    def has_taps(self, most: int) -> bool:
-        """Whether the window has at most so many."""
-        return math.prod(self.spec.window.shape) <= most
+    on_one_cpu_device: bool  # whole, with something to compute, and of sizes that are known
+    is_plain_forward: bool  # whether the outputs are wanted, of at least 32 bits and in the operands' dtype
+    is_depthwise_kernel_gradient: bool  # as a convolution: of one that has one channel in each group
+    reads_real_cells: bool  # whether the window lies on no padding and no gap; it may leave cells unread
 
 
 def problem_of(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: Any, kernel: Any) -> Problem:
     """The problem of computing `wanted` from two arrays, given the shapes of `inputs` and `kernel`."""
-    sharded = explicit_sharding(first, second) is not None
-    return Problem(wanted, spec, inputs.shape, kernel.shape, first.dtype, sharded)
+    (lhs, rhs, _), window, shape, dtype = spec.dims, spec.window, inputs.shape, first.dtype
+    input_sizes = tuple([shape[axis] for axis in lhs[2:]])
+    output_sizes = window.output_shape(input_sizes)
+    sizes = (*shape, *kernel.shape, *output_sizes)
+    # a size is left open where a function is traced for export, to any device
+    known = all([isinstance(size, int) for size in sizes]) and 0 not in sizes
+    here = known and jax.default_backend() == "cpu" and spec.out_sharding is None
+    own_type = spec.element_type is None or spec.element_type == dtype  # None equals float64
+    return Problem(
+        wanted=wanted,
+        spec=spec,
+        inputs_shape=shape,
+        kernel_shape=kernel.shape,
+        input_sizes=input_sizes,
+        output_sizes=output_sizes,
+        batch=shape[lhs[0]],
+        channels=shape[lhs[1]],
+        group_channels=kernel.shape[rhs[1]],
+        output_channels=kernel.shape[rhs[0]],
+        taps=math.prod(window.shape),
+        grouped=spec.feature_groups > 1 or spec.batch_groups > 1,
+        dtype=dtype,
+        on_one_cpu_device=here and explicit_sharding(first, second) is None,
+        is_depthwise_kernel_gradient=1 < spec.batch_groups == shape[lhs[0]],
+        reads_real_cells=all([low == 0 and high <= 0 for low, high in window.padding])
+        and set(window.input_dilation) == {1},
+        is_plain_forward=own_type and wanted == "outputs" and dtype.itemsize >= 4,
+    )
 
 
 # a lowering is one operation where nothing else is jitted

@@ -4,16 +4,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.ops.conv.lowerings.views import reads_real_cells, reordered
+from jaxcnn.ops.conv.lowerings.views import reordered
 from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
     """One tap, channels in one group; strides where the window reads real cells alone."""
     window = problem.spec.window
-    if not problem.is_plain_forward or problem.grouped or not problem.has_taps(1):
+    if not problem.is_plain_forward or problem.grouped or problem.taps > 1:
         return False
-    return set(window.strides) == {1} or reads_real_cells(window)
+    return set(window.strides) == {1} or problem.reads_real_cells
 
 
 @compiled

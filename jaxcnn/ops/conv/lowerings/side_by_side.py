@@ -13,11 +13,8 @@ from jaxcnn.ops.conv.lowerings.xla import correlate
 from jaxcnn.ops.conv.problem import Problem, compiled
 
 _NARROW, _VECTOR = 8, 16  # as many output channels are few; the float32s in a vector of 512 bits
-
-
-def _neighbors(output_channels: int) -> int:
-    """How many outputs side by side fill a vector; a power of two."""
-    return min(_NARROW, 1 << (_VECTOR // output_channels).bit_length() - 1)
+# how many outputs side by side fill a vector, by output channels; powers of two
+_NEIGHBORS = {count: min(_NARROW, 1 << (_VECTOR // count).bit_length() - 1) for count in range(1, _NARROW + 1)}
 
 
 def supports(problem: Problem) -> bool:
@@ -27,10 +24,10 @@ def supports(problem: Problem) -> bool:
         return False
     if problem.output_channels > _NARROW or not 1 < problem.channels <= _VECTOR:
         return False
-    if problem.has_taps(1) or not problem.has_taps(MOST_TAPS):
+    if not 1 < problem.taps <= MOST_TAPS:
         return False
     dense = window.dilation[-1] == window.input_dilation[-1] == 1
-    return dense and problem.output_sizes[-1] >= 2 * _neighbors(problem.output_channels)
+    return dense and problem.output_sizes[-1] >= 2 * _NEIGHBORS[problem.output_channels]
 
 
 @compiled
@@ -39,7 +36,7 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
     spec = problem.spec
     window, (lhs, rhs, out) = spec.window, spec.dims
     maps, stride = kernel.shape[rhs[0]], window.strides[-1]
-    count = _neighbors(maps)
+    count = _NEIGHBORS[maps]
     width = problem.output_sizes[-1]
     borders = [[(0, 0, 0)] * kernel.ndim for _ in range(count)]
     for place, border in enumerate(borders):

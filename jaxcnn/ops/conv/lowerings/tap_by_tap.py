@@ -18,7 +18,7 @@ def supports(problem: Problem) -> bool:
     channels_last = lhs[1] == len(lhs) - 1
     few = problem.group_channels == 1 or (problem.group_channels <= 4 and groups > MOST_GROUPS)
     ungrouped_batch = problem.spec.batch_groups == 1
-    return channels_last and few and ungrouped_batch and problem.has_taps(MOST_TAPS // problem.group_channels)
+    return channels_last and few and ungrouped_batch and problem.taps <= MOST_TAPS // problem.group_channels
 
 
 @compiled

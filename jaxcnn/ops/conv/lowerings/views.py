@@ -7,16 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.geometry import Window
 from jaxcnn.ops.conv.problem import Spec
 
 MOST_TAPS = 49  # a sum of more terms takes long to compile
 MOST_GROUPS = 16  # to be computed one after the other
-
-
-def reads_real_cells(window: Window) -> bool:
-    """Whether the window lies on real cells alone, undilated; cropping what it never reaches is no matter."""
-    return set(window.input_dilation) == {1} and all(low == 0 and high <= 0 for low, high in window.padding)
 
 
 def reordered(array: jax.Array, axes: Sequence[int], wanted: Sequence[int]) -> jax.Array:

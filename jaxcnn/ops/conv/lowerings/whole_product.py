@@ -6,14 +6,14 @@ The kernel gradient of a window of one cell is one, too.
 import jax
 from jax import lax
 
-from jaxcnn.ops.conv.lowerings.views import flipped, reads_real_cells
+from jaxcnn.ops.conv.lowerings.views import flipped
 from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
     """One output cell, channels in one group, a window on real cells alone."""
     one_cell = problem.is_plain_forward and set(problem.output_sizes) == {1}
-    return one_cell and not problem.grouped and reads_real_cells(problem.spec.window)
+    return one_cell and not problem.grouped and problem.reads_real_cells
 
 
 @compiled

@@ -4,7 +4,6 @@ import jax
 from jax import lax
 from jax.lax import conv_general_dilated as xla_convolution  # bound now: who puts ours in its place means others' calls
 
-from jaxcnn.ops.conv.lowerings.views import flipped
 from jaxcnn.ops.conv.problem import Problem, Spec
 
 
@@ -20,10 +19,16 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
 
 def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """The outputs, in lax, for JAX to differentiate."""
-    inputs, padding = _cropped(inputs, spec)
+    padding = list(spec.window.padding)
+    for place, (axis, dilation) in enumerate(zip(spec.dims.lhs_spec[2:], spec.window.input_dilation, strict=True)):
+        low, high = padding[place]
+        # cropped first, as XLA on CPU reads beyond the inputs there: jaxlib 0.10, float32, one and two axes
+        if low < 0 < high and dilation == 1:
+            inputs = lax.slice_in_dim(inputs, -low, inputs.shape[axis], axis=axis)
+            padding[place] = (0, high)
     return xla_convolution(
         inputs,
-        flipped(kernel, spec),
+        lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel,
         spec.window.strides,
         padding,
         lhs_dilation=spec.window.input_dilation,
@@ -35,17 +40,3 @@ def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
         preferred_element_type=spec.element_type,
         out_sharding=spec.out_sharding,
     )
-
-
-def _cropped(inputs: jax.Array, spec: Spec) -> tuple[jax.Array, list[tuple[int, int]]]:
-    """The inputs without what a negative low padding crops where the high one fills, and the padding that is left.
-
-    There XLA on CPU reads beyond the inputs: jaxlib 0.10, float32, one and two axes, no input dilation.
-    """
-    padding = list(spec.window.padding)
-    for place, (axis, dilation) in enumerate(zip(spec.dims.lhs_spec[2:], spec.window.input_dilation, strict=True)):
-        low, high = padding[place]
-        if low < 0 < high and dilation == 1:
-            inputs = lax.slice_in_dim(inputs, -low, inputs.shape[axis], axis=axis)
-            padding[place] = (0, high)
-    return inputs, padding
