@@ -4,15 +4,14 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from jaxcnn import ops
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, are_one, normalise_and_activate
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.residual import pad_shortcut
 from jaxcnn.ops.rule import Rule
 
 Shortcut = Literal["A", "B", "C", "none"]
@@ -29,8 +28,7 @@ class PadShortcut(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
-        x = ops.subsample(inputs, self.strides, rule=self.rule)
-        return jnp.pad(x, [*[(0, 0)] * (x.ndim - 1), (self.extra // 2, self.extra - self.extra // 2)])
+        return pad_shortcut(inputs, inputs.shape[-1] + self.extra, self.strides, rule=self.rule)
 
 
 def make_shortcut(

@@ -24,6 +24,7 @@ from jaxcnn.ops.pool.max import max_pool
 from jaxcnn.ops.pool.rectified import conv_relu_pool, relu_max_pool
 from jaxcnn.ops.pool.sums import avg_pool, lp_pool, subsample
 from jaxcnn.ops.pool.unpool import max_pool_with_switches, max_unpool
+from jaxcnn.ops.residual import bottleneck_block, residual_block
 
 __all__ = [
     "adaptive_avg_pool",
@@ -33,6 +34,7 @@ __all__ = [
     "batch_norm_relu",
     "binary_cross_entropy",
     "blur_pool",
+    "bottleneck_block",
     "conv",
     "conv_general_dilated",
     "conv_relu_pool",
@@ -55,6 +57,7 @@ __all__ = [
     "reduce_window_max",
     "relu",
     "relu_max_pool",
+    "residual_block",
     "scaled_tanh",
     "separable_conv",
     "sigmoid",
