@@ -189,6 +189,8 @@ def places() -> dict[str, Place]:
     add(
         "max_pool_with_switches", MAPS, first=True, window_shape=2, twin=partial(ops.max_pool, window_shape=2, **_PLAIN)
     )
+    how = {"window_dimensions": (1, 1, 2, 2), "window_strides": (1, 1, 2, 2)}
+    add("reduce_window_max", (32, 16, 32, 32), twin=partial(_stock_max, **how), **how)
     add("avg_pool", MAPS, window_shape=2)
     add("lp_pool", MAPS, window_shape=2)
     add("blur_pool", MAPS)
@@ -199,6 +201,9 @@ def places() -> dict[str, Place]:
     add("adaptive_max_pool", MAPS, output_shape=5)
     add("batch_norm", MAPS, vector, vector, first=True)
     add("batch_norm_relu", MAPS, vector, vector, MAPS, first=True)
+    for op, windows in (("residual_block", (3, 3)), ("bottleneck_block", (1, 3, 1))):
+        parts = [shape for k in windows for shape in ((k, k, 16, 16), vector, vector)]
+        found[op] = Place(op, (MAPS, *parts), _block(op), _block(op, **_PLAIN))
     add("local_response_norm", MAPS)
     for op in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
         add(op, FLAT)
@@ -219,6 +224,15 @@ def places() -> dict[str, Place]:
 
 def _dropped(key: jax.Array, **how: Any) -> Callable[[jax.Array], jax.Array]:
     return lambda x: ops.dropout(x, key, **how)
+
+
+def _stock_max(x: jax.Array, window_dimensions: Any, window_strides: Any) -> jax.Array:
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window_dimensions, window_strides, "VALID")
+
+
+def _block(op: str, **how: Any) -> Callable[..., jax.Array]:
+    """A block of arrays: the inputs, then each unit's kernel, scale and bias."""
+    return lambda x, *parts: getattr(ops, op)(x, list(zip(*[iter(parts)] * 3, strict=True)), **how)[0]
 
 
 def _selected(switches: np.ndarray, pooled: jax.Array) -> jax.Array:

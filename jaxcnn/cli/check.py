@@ -39,7 +39,7 @@ class Check:
         """Prints a line for every op; exit status 1 if a proof fails."""
         from rich.console import Console
 
-        from jaxcnn.cli.check_cases import cases
+        from jaxcnn.ops.cases import cases
 
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"`jobs` must be positive; got {self.jobs}.")
@@ -95,7 +95,7 @@ def _several_devices() -> None:
 
 def _prove(full: bool, op: str | None, number: int) -> "Report":
     from jaxcnn import check
-    from jaxcnn.cli.check_cases import cases
+    from jaxcnn.ops.cases import cases
 
     case = cases(full, op)[number]
     return check.check_vjp(case.function, *case.args, name=f"{case.op} ({case.label})", **case.options)

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from jaxcnn import ops
-from jaxcnn.cli import check_cases
+from jaxcnn.ops import cases
 
 OP = "mean_squared_error"  # one case, quick
 
@@ -17,13 +17,13 @@ def as_a_user_has_it():
     """The command configures JAX for itself; strict promotion is this suite's."""
     with jax.numpy_dtype_promotion("standard"):
         yield
-    check_cases.cases.cache_clear()
+    cases.cases.cache_clear()
 
 
 def test_every_op_is_proven():
     """No op can be forgotten: all of them, but the reference's and those that give no gradient, have a case."""
     public = {name for name in ops.__all__ if callable(getattr(ops, name))}
-    assert public == {case.op for case in check_cases.cases()}
+    assert public == {case.op for case in cases.cases()}
 
 
 def test_one_op_is_proven_and_told(jaxcnn, tmp_path):

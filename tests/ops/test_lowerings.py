@@ -10,6 +10,7 @@ from jax.export import symbolic_shape
 
 from jaxcnn import ops
 from jaxcnn.ops import select
+from jaxcnn.ops.cases.lowerings import PLACES, WAYS, lowering_cases, problem_at
 from jaxcnn.ops.conv import select as conv_select
 from jaxcnn.ops.conv.lowerings import xla
 
@@ -177,3 +178,19 @@ def test_no_form_gathers_a_divided_batch(monkeypatch):
     program = gradient.lower(kernel, inputs).compile().as_text()
     assert " all-reduce(" in program
     assert " all-gather(" not in program
+
+
+def test_the_table_of_cases_has_every_lowering_where_it_is_taken(monkeypatch):
+    """`jaxcnn check` proves each by name."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert PLACES.keys() | {"native"} == {name for name in WAYS}
+    for case in lowering_cases():
+        name = case.label.removeprefix("lowering=")
+        problem = problem_at(name, *map(jnp.asarray, case.args))
+        assert (
+            WAYS[name].supports(problem)
+            and conv_select.lowering(
+                problem._replace(spec=problem.spec._replace(method="lax" if name == "xla" else "jax"))
+            )
+            is WAYS[name]
+        )

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcnn import check, ops
-from jaxcnn.cli import check_cases
+from jaxcnn.ops.cases.native import native_cases
 from jaxcnn.ops.native import backend
 
 
@@ -36,7 +36,7 @@ def assert_as_lax(x, w, **options):
 
 
 def test_the_kit_proves_it(built):
-    plain, grouped, pool = check_cases._native_cases()
+    plain, grouped, pool = native_cases()
     check.assert_vjp(plain.function, *plain.args, **plain.options)
     check.assert_vjp(pool.function, *pool.args, **pool.options)
     check.assert_vjp(

@@ -8,7 +8,7 @@ import pytest
 from jaxcnn import ops
 from jaxcnn.check.problem import make_problem
 from jaxcnn.check.transformations import _runs
-from jaxcnn.cli.check_cases import cases
+from jaxcnn.ops.cases import cases
 
 SENTENCE = "the hand-written rule is for reverse mode; for jvp, jacfwd or hessian pass rule='autodiff', "
 EVERY = list({case.op: case for case in reversed(cases())}.values())

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxcnn.check.problem import make_problem
-from jaxcnn.cli.check_cases import cases
 from jaxcnn.ops import select
+from jaxcnn.ops.cases import cases
 
 OPS = sorted({case.op for case in cases()})
 

@@ -89,25 +89,27 @@ def _kernel_gradient(inputs: jax.Array, cotangent: jax.Array, kernel: jax.Array,
     way = select.lowering(problem)
     if way is not None:
         return way.run(inputs, cotangent, problem)
-    lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     if jax.default_backend() == "cpu" and spec.method != "lax":
         # whichever method is next: XLA transposes both, the inputs in the forward pass, to keep them twice, and would
         # compute what made either inside the transpose, cell by cell
         inputs, cotangent = lax.optimization_barrier((arrays.not_before(inputs, cotangent), cotangent))
-    gradient = convolution(
-        inputs,
-        cotangent,
-        problem.spec._replace(
-            window=geometry.tap_window(spec.window, problem.input_sizes),
-            dims=lax.ConvDimensionNumbers(lhs, out, rhs),
-            feature_groups=spec.batch_groups,
-            batch_groups=spec.feature_groups,
-            flip=False,
-            element_type=None,
-            out_sharding=explicit_sharding(kernel, cotangent),
-        ),
+    own = kernel_gradient_spec(problem.spec, problem.input_sizes)
+    gradient = convolution(inputs, cotangent, own._replace(out_sharding=explicit_sharding(kernel, cotangent)))
+    return lax.rev(gradient, spec.dims.rhs_spec[2:]) if spec.flip else gradient
+
+
+def kernel_gradient_spec(spec: Spec, input_sizes: tuple[int, ...]) -> Spec:
+    """The convolution of the inputs with the cotangent that is the kernel gradient, before it is reversed."""
+    lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
+    return spec._replace(
+        window=geometry.tap_window(spec.window, input_sizes),
+        dims=lax.ConvDimensionNumbers(lhs, out, rhs),
+        feature_groups=spec.batch_groups,
+        batch_groups=spec.feature_groups,
+        flip=False,
+        element_type=None,
+        out_sharding=None,
     )
-    return lax.rev(gradient, rhs[2:]) if spec.flip else gradient
 
 
 def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:
