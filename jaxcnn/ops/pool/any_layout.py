@@ -66,5 +66,6 @@ def reduce_window_max(
         )
     sizes = x.shape[first:last]
     window = whole.along(first, last)
-    cells = x.reshape(math.prod(x.shape[:first]), *sizes, math.prod(x.shape[last:]))
-    return pooled(cells, window, "auto").reshape(*x.shape[:first], *window.output_shape(sizes), *x.shape[last:])
+    cells = arrays.reshape(x, (math.prod(x.shape[:first]), *sizes, math.prod(x.shape[last:])))
+    found = pooled(cells, window, "auto")
+    return arrays.reshape(found, (*x.shape[:first], *window.output_shape(sizes), *x.shape[last:]))
