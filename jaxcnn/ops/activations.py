@@ -82,6 +82,15 @@ def relu(x: ArrayLike, *, rule: ReluRule = "standard") -> jax.Array:
       TypeError: if the dtype is not real floating.
       ValueError: if `rule` is unknown.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([-1.0, 0.0, 2.0])
+      >>> ops.relu(x).tolist()
+      [0.0, 0.0, 2.0]
+      >>> jax.grad(lambda x: ops.relu(x).sum())(x).tolist()
+      [0.0, 0.0, 1.0]
+
     Source: Nair & Hinton 2010; deconvnet, Zeiler & Fergus 2014; guided backpropagation, Springenberg et al. 2015.
     """
     (x,) = arrays.floating(x=x)
@@ -102,6 +111,15 @@ def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
       TypeError: if the dtype is not real floating.
       ValueError: if `rule` is unknown.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([0.0, 100.0])
+      >>> ops.tanh(x).tolist()
+      [0.0, 1.0]
+      >>> jax.grad(lambda x: ops.tanh(x).sum())(x).tolist()
+      [1.0, 0.0]
+
     Source: LeCun et al. 1989, 1998.
     """
     return _apply(x, rule, _tanh, jax_tanh)
@@ -109,6 +127,13 @@ def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     """Squashes by `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1; else as `tanh`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([0.0, 1.0])
+      >>> ops.scaled_tanh(x).round(3).tolist()
+      [0.0, 1.0]
 
     Source: LeCun et al. 1989; LeCun et al. 1998, appendix A.
     """
@@ -118,6 +143,15 @@ def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     """Squashes into (0, 1) by the logistic function; else as `tanh`.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([0.0, 100.0])
+      >>> ops.sigmoid(x).tolist()
+      [0.5, 1.0]
+      >>> jax.grad(lambda x: ops.sigmoid(x).sum())(x).tolist()
+      [0.25, 0.0]
+
     Source: Rumelhart, Hinton & Williams 1986.
     """
     return _apply(x, rule, _sigmoid, jax_sigmoid)
@@ -125,6 +159,12 @@ def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 def softmax(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     """Turns the last axis into probabilities, `exp(x) / sum(exp(x))`; else as `tanh`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> ops.softmax(jnp.array([0.0, 0.0, -jnp.inf])).tolist()
+      [0.5, 0.5, 0.0]
 
     Source: Bridle 1990.
     """
@@ -173,6 +213,15 @@ def prelu(x: ArrayLike, slope: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if the slope has another shape, or `rule` is unknown.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x, slope = jnp.array([[-4.0, 2.0]]), jnp.array([0.25, 0.25])
+      >>> ops.prelu(x, slope).tolist()
+      [[-1.0, 2.0]]
+      >>> jax.grad(lambda slope: ops.prelu(x, slope).sum())(slope).tolist()
+      [-4.0, 0.0]
+
     Source: He et al. 2015, "Delving deep into rectifiers", section 2.1.
     """
     x, slope = arrays.floating(x=x, slope=slope)
@@ -196,6 +245,15 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01, *, rule: Rule = "hand") -> jax
     Raises:
       TypeError: if the dtype is not real floating.
       ValueError: if `rule` is unknown.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([-100.0, 2.0])
+      >>> ops.leaky_relu(x).tolist()
+      [-1.0, 2.0]
+      >>> print(jax.grad(lambda x: ops.leaky_relu(x).sum())(x))
+      [0.01 1.  ]
 
     Source: Maas, Hannun & Ng 2013.
     """
@@ -236,6 +294,15 @@ def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodi
       TypeError: if the dtype is not real floating.
       ValueError: if `rule` is unknown.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([-1.0, 0.0, 2.0])
+      >>> ops.unit_step(x).tolist()
+      [0.0, 1.0, 1.0]
+      >>> jax.grad(lambda x: ops.unit_step(x).sum())(x).tolist()
+      [0.0, 0.0, 0.0]
+
     Source: McCulloch & Pitts 1943; straight-through, Bengio, Leonard & Courville 2013, Hubara et al. 2016.
     """
     (x,) = arrays.floating(x=x)
@@ -243,7 +310,15 @@ def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodi
 
 
 def signum(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
-    """The sign of `x`: -1, 0 or 1; else as `unit_step`."""
+    """The sign of `x`: -1, 0 or 1; else as `unit_step`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([-3.0, 0.0, 2.0])
+      >>> ops.signum(x).tolist()
+      [-1.0, 0.0, 1.0]
+    """
     (x,) = arrays.floating(x=x)
     return _SIGNUM[arrays.choice("rule", rule, tuple(_SIGNUM))](x)
 
@@ -280,6 +355,13 @@ def dropout(x: ArrayLike, key: jax.Array, rate: float, *, rule: Rule = "hand") -
     Raises:
       TypeError: if the dtype is not real floating.
       ValueError: if `rate` is out of range or `rule` unknown.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> y = ops.dropout(jnp.ones(1000), jax.random.key(0), rate=0.5)
+      >>> sorted(set(y.tolist()))
+      [0.0, 2.0]
 
     Source: Srivastava et al. 2014.
     """

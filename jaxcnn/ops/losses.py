@@ -87,6 +87,15 @@ def softmax_cross_entropy(
       TypeError: if `logits` or `class_weights` is not real floating, or `labels` neither that nor integer.
       ValueError: if the shapes disagree, or an option is out of range.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> logits, labels = jnp.array([[0.0, 0.0]]), jnp.array([1])
+      >>> print(ops.softmax_cross_entropy(logits, labels).round(4))
+      [0.6931]
+      >>> jax.grad(lambda x: ops.softmax_cross_entropy(x, labels).sum())(logits).tolist()
+      [[0.5, -0.5]]
+
     Source: Bridle 1990; label smoothing, Szegedy et al. 2016, section 7.
     """
     (logits,) = arrays.floating(logits=logits)
@@ -179,6 +188,15 @@ def mean_squared_error(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if the shapes differ or have no last axis.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x, target = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])
+      >>> ops.mean_squared_error(x, target).tolist()
+      [2.0]
+      >>> jax.grad(lambda x: ops.mean_squared_error(x, target).sum())(x).tolist()
+      [[0.0, -2.0]]
 
     Source: LeCun et al. 1989.
     """
@@ -286,6 +304,15 @@ def binary_cross_entropy(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if the shapes differ, or that of `pos_weight` does not broadcast to theirs.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> logits, targets = jnp.array([[0.0]]), jnp.array([[1.0]])
+      >>> print(ops.binary_cross_entropy(logits, targets).round(4))
+      [[0.6931]]
+      >>> jax.grad(lambda x: ops.binary_cross_entropy(x, targets).sum())(logits).tolist()
+      [[-0.5]]
     """
     function = _binary if arrays.choice("rule", rule, ("hand", "autodiff")) == "hand" else _plain_binary
     logits, targets = arrays.floating(logits=logits, targets=targets)

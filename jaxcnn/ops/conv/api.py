@@ -83,6 +83,18 @@ def conv(
       ValueError: if shapes disagree, the window does not fit, `strict` finds a remainder, or an option is unknown.
       RuntimeError: if the C++ backend is asked for and cannot be had.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> signal = jnp.array([0.0, 1.0, 0.0, 0.0, 2.0]).reshape(1, 5, 1)
+      >>> taps = jnp.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+      >>> ops.conv(signal, taps).ravel().tolist()
+      [3.0, 2.0, 1.0, 6.0, 4.0]
+      >>> ops.conv(signal, taps, flip_kernel=True).ravel().tolist()
+      [1.0, 2.0, 3.0, 2.0, 4.0]
+      >>> jax.grad(lambda w: ops.conv(signal, w).sum())(taps).ravel().tolist()
+      [1.0, 3.0, 3.0]
+
     Source: LeCun et al. 1989 (weight sharing); Dumoulin & Visin 2016 (arithmetic).
     """
     inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
@@ -146,6 +158,13 @@ def conv_general_dilated(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: as lax does, or if the padded input has 2**40 cells or more.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> images, kernel = jnp.ones((1, 2, 4, 4)), jnp.ones((3, 2, 3, 3))
+      >>> ops.conv_general_dilated(images, kernel, (1, 1), "VALID")[0, :, 0, 0].tolist()
+      [18.0, 18.0, 18.0]
     """
     lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
     if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:

@@ -55,6 +55,14 @@ def conv_transpose(
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if shapes disagree or an option is out of range.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 10.0]).reshape(1, 2, 1)
+      >>> taps = jnp.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+      >>> ops.conv_transpose(row, taps, strides=2, padding="VALID", transpose_kernel=True).ravel().tolist()
+      [1.0, 2.0, 13.0, 20.0, 30.0]
+
     Source: Zeiler et al. 2010; Dumoulin & Visin 2016, relation 14.
     """
     inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
@@ -97,6 +105,13 @@ def depthwise_conv(inputs: ArrayLike, kernel: ArrayLike, **options: Any) -> jax.
       TypeError: as `conv`.
       ValueError: as `conv`.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> images, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((2, 2, 1, 6))
+      >>> ops.depthwise_conv(images, kernel, padding="VALID").shape
+      (1, 3, 3, 6)
+
     Source: Sifre 2014; Chollet 2017.
     """
     return conv(inputs, kernel, feature_group_count=jnp.shape(inputs)[-1], **options)
@@ -119,6 +134,13 @@ def separable_conv(
     Raises:
       TypeError: as `conv`.
       ValueError: as `conv`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> images, depthwise, pointwise = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2)), jnp.ones((1, 1, 2, 8))
+      >>> ops.separable_conv(images, depthwise, pointwise).shape
+      (1, 4, 4, 8)
 
     Source: Chollet 2017 (Xception).
     """
@@ -182,6 +204,14 @@ def locally_connected(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if shapes disagree or the window does not fit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 1.0, 1.0]).reshape(1, 3, 1)
+      >>> kernel = jnp.array([[1.0, 2.0], [10.0, 20.0]]).reshape(2, 2, 1, 1)  # two outputs, two taps each
+      >>> ops.locally_connected(row, kernel).ravel().tolist()
+      [3.0, 30.0]
 
     Source: LeCun 1989, "Generalization and network design strategies" (local, unshared connections).
     """

@@ -213,6 +213,14 @@ def batch_norm(
         mapped, or an option is unknown or cannot be had here.
       RuntimeError: if the backend of oneDNN is asked for and cannot be built.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([[1.0, 0.0], [3.0, 0.0]])
+      >>> y, mean, variance = ops.batch_norm(x, jnp.ones(2), jnp.zeros(2))
+      >>> y.round(3).tolist(), mean.tolist(), variance.tolist()
+      ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 0.0], [1.0, 0.0])
+
     Source: Ioffe & Szegedy 2015, algorithm 1 and the gradients of section 3.
     """
     (x,) = arrays.floating(x=x)
@@ -258,6 +266,14 @@ def batch_norm_relu(
       TypeError: if a dtype is not real floating, `shortcut` has another one than `x`, or `axis_name` is no name.
       ValueError: as in `batch_norm`, or if `shortcut` has another shape than `x`.
       RuntimeError: as in `batch_norm`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> x = jnp.array([[1.0], [3.0]])
+      >>> y, mean, variance = ops.batch_norm_relu(x, jnp.ones(1), jnp.zeros(1))
+      >>> y.round(3).tolist()
+      [[0.0], [1.0]]
     """
     (x,) = arrays.floating(x=x)
     if shortcut is not None:

@@ -43,6 +43,13 @@ def reduce_window_max(
       TypeError: if the dtype is not real floating.
       ValueError: if an argument has not one entry for every axis, or an entry is out of range.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> image = jnp.arange(16.0).reshape(1, 1, 4, 4)  # channels first
+      >>> ops.reduce_window_max(image, (1, 1, 2, 2), (1, 1, 2, 2)).tolist()
+      [[[[5.0, 7.0], [13.0, 15.0]]]]
+
     Source: Ranzato et al. 2007; Jarrett et al. 2009.
     """
     (x,) = arrays.floating(operand=operand)

@@ -71,6 +71,13 @@ def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
       TypeError: if the dtype is not real floating.
       ValueError: if the rank is wrong, an axis is empty, or `rule` is unknown.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.global_avg_pool(row).tolist()
+      [[2.5]]
+
     Source: Lin, Chen & Yan 2014, section 3.2.
     """
     (inputs,) = arrays.floating(inputs=inputs)
@@ -84,6 +91,15 @@ def global_max_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
     """Takes the largest value of the whole field; arguments, result and errors as in `global_avg_pool`.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.global_max_pool(row).tolist()
+      [[4.0]]
+      >>> jax.grad(lambda x: ops.global_max_pool(x).sum())(row).ravel().tolist()
+      [0.0, 1.0, 0.0, 0.0]
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
@@ -146,6 +162,15 @@ def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
       TypeError: if the dtype is not real floating.
       ValueError: if the rank is wrong, an axis is empty, or an option is out of range.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.adaptive_avg_pool(row, 2).ravel().tolist()
+      [2.5, 2.5]
+      >>> ops.adaptive_avg_pool(row, 3).ravel().tolist()
+      [2.5, 3.5, 2.5]
+
     Source: He et al. 2014 (spatial pyramid pooling); the edges are PyTorch's.
     """
     (inputs,) = arrays.floating(inputs=inputs)
@@ -165,6 +190,13 @@ def adaptive_max_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
     """Takes the largest of neighbouring cells so that the result has a fixed size; else as `adaptive_avg_pool`.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.adaptive_max_pool(row, 3).ravel().tolist()
+      [4.0, 4.0, 3.0]
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
@@ -223,6 +255,15 @@ def blur_pool(
     Raises:
       TypeError: if the dtype is not real floating.
       ValueError: if the rank is wrong, the field is smaller than the border, or an option is out of range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([0.0, 0.0, 4.0, 0.0, 0.0, 0.0]).reshape(1, 6, 1)
+      >>> ops.blur_pool(row).ravel().tolist()
+      [0.0, 2.0, 0.0]
+      >>> ops.blur_pool(jnp.roll(row, 1, axis=1)).ravel().tolist()
+      [0.0, 1.0, 1.0]
 
     Source: Zhang 2019, "Making convolutional networks shift-invariant again".
     """

@@ -104,6 +104,15 @@ def max_pool(
       ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
       RuntimeError: if the backend of oneDNN is asked for and cannot be built.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.max_pool(row, 2).ravel().tolist()
+      [4.0, 3.0]
+      >>> jax.grad(lambda x: ops.max_pool(x, 2).sum())(row).ravel().tolist()
+      [0.0, 1.0, 1.0, 0.0]
+
     Source: Ranzato et al. 2007; Jarrett et al. 2009.
     """
     (inputs,) = arrays.floating(inputs=inputs)

@@ -85,6 +85,15 @@ def relu_max_pool(
       TypeError: if the dtype is not real floating.
       ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
       RuntimeError: if the backend of oneDNN is asked for and cannot be built.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([-1.0, 4.0, -3.0, -2.0]).reshape(1, 4, 1)
+      >>> ops.relu_max_pool(row, 2).ravel().tolist()
+      [4.0, 0.0]
+      >>> jax.grad(lambda x: ops.relu_max_pool(x, 2).sum())(row).ravel().tolist()
+      [0.0, 1.0, 0.0, 0.0]
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
@@ -137,6 +146,14 @@ def conv_relu_pool(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if shapes disagree, a window does not fit, or an option is unknown.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> signal = jnp.array([0.0, 1.0, 0.0, -2.0]).reshape(1, 4, 1)
+      >>> taps, bias = jnp.ones((1, 1, 1)), jnp.array([0.5])
+      >>> ops.conv_relu_pool(signal, taps, bias).ravel().tolist()
+      [1.5, 0.5]
     """
     inputs, kernel, bias = arrays.floating(inputs=inputs, kernel=kernel, bias=bias)
     arrays.choice("rule", rule, ("hand", "autodiff"))

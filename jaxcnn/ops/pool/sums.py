@@ -87,6 +87,15 @@ def avg_pool(
       TypeError: if the dtype is not real floating.
       ValueError: if shapes disagree, the window does not fit, or an option is unknown or out of range.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.avg_pool(row, 2).ravel().tolist()
+      [2.5, 2.5]
+      >>> jax.grad(lambda x: ops.avg_pool(x, 2).sum())(row).ravel().tolist()
+      [0.5, 0.5, 0.5, 0.5]
+
     Source: LeCun et al. 1989, 1998 (subsampling).
     """
     (inputs,) = arrays.floating(inputs=inputs)
@@ -118,6 +127,15 @@ def subsample(inputs: ArrayLike, strides: int | tuple[int, ...], *, rule: Rule =
 
     Returns:
       `(N, *output, C)` with `output = ceil(spatial / strides)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> ops.subsample(row, 2).ravel().tolist()
+      [1.0, 3.0]
+      >>> jax.grad(lambda x: ops.subsample(x, 2).sum())(row).ravel().tolist()
+      [1.0, 0.0, 1.0, 0.0]
     """
     return avg_pool(inputs, 1, strides=strides, rule=rule)
 
@@ -182,6 +200,15 @@ def lp_pool(
     Raises:
       TypeError: if the dtype is not real floating.
       ValueError: if `p` is out of range, shapes disagree, the window does not fit, or an option is unknown.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([3.0, 4.0, 0.0, 0.0]).reshape(1, 4, 1)
+      >>> ops.lp_pool(row, 2).ravel().tolist()
+      [5.0, 0.0]
+      >>> print(jax.grad(lambda x: ops.lp_pool(x, 2).sum())(row).ravel())
+      [0.6 0.8 0.  0. ]
 
     Source: Sermanet, Chintala & LeCun 2012.
     """

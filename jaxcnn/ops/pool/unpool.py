@@ -43,6 +43,14 @@ def max_pool_with_switches(
       TypeError: if the dtype is not real floating.
       ValueError: if shapes disagree, the window does not fit, or `rule` is unknown.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> values, switches = ops.max_pool_with_switches(row, 2)
+      >>> values.ravel().tolist(), switches.ravel().tolist()
+      ([4.0, 3.0], [1, 0])
+
     Source: Zeiler & Fergus 2014 (switches).
     """
     (inputs,) = arrays.floating(inputs=inputs)
@@ -83,6 +91,14 @@ def max_unpool(
     Raises:
       TypeError: if the dtype of `pooled` is not real floating, or that of `switches` not the pooling's.
       ValueError: if the shapes are not those of such a pooling, or `rule` is unknown.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
+      >>> values, switches = ops.max_pool_with_switches(row, 2)
+      >>> ops.max_unpool(values, switches, 4, 2).ravel().tolist()
+      [0.0, 4.0, 3.0, 0.0]
 
     Source: Zeiler & Fergus 2014, section 2.1.
     """
