@@ -24,8 +24,8 @@ def patched(text: str, diff: str) -> str:
 
 @pytest.fixture
 def copy(tmp_path):
-    for name in ("jaxcnn", "experiments", "tests", "docs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    for name in ("jaxcnn", "experiments", "tests", "docs", "colab"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
