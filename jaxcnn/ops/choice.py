@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, onednn
 from jaxcnn.ops.forms import Spec
-from jaxcnn.ops.onednn.form import Form, Part, whole_is_fast
+from jaxcnn.ops.onednn.form import Form, Part, operands
 
 TABLE = Path(__file__).with_name("choices.json")
 PARTS: dict[Part, str] = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gradient"}
@@ -85,35 +86,38 @@ def choose(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs
     """The method that computes the wanted part of a convolution of `inputs`, out of the two others."""
     if spec.method != "auto":
         return spec.method
-    if jax.default_backend() != "cpu" or len(spec.window.shape) > 2 or spec.batch_groups > 1:
+    if jax.default_backend() != "cpu" or spec.batch_groups > 1:
         return "jax"
-    # one spatial axis goes by the rows of two: at sizes of text, speech and MNIST-1D the order was the same
+    # one spatial axis, and three, go by the rows of two: at sizes of text, speech and MNIST-1D the order was the same
     found = kind(spec.window, inputs.shape[spec.dims[0][1]], spec.feature_groups)
     return fastest(found, wanted, built() and _onednn_can(wanted, first, second, spec, inputs))
 
 
 def _onednn_can(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> bool:
-    window, last = spec.window, inputs.ndim - 1
+    form = _form(wanted, first, spec, inputs)
     if not all(isinstance(size, int) for size in (*first.shape, *second.shape)):
         return False  # a size left open: this is traced for export, to any device
-    channels_last = (0, last, *range(1, last))
-    if spec.dims != (channels_last, (last, last - 1, *range(last - 1)), channels_last) or spec.flip:
+    types = {first.dtype, second.dtype, form.dtype}
+    if len(types) > 1 or not types <= set(onednn.DTYPES) or spec.batch_groups > 1:
         return False
-    if set(window.input_dilation) != {1} or min(map(min, window.padding)) < 0:
-        return False
-    if {first.dtype, second.dtype, spec.element_type or first.dtype} != {jnp.dtype(jnp.float32)}:
-        return False
-    if 0 in (first.size, second.size, *window.output_shape(inputs.shape[1:-1])):
+    if 0 in (first.size, second.size, *spec.window.output_shape(form.sizes)):
         return False
     if spec.out_sharding is not None or arrays.explicit_sharding(first, second) is not None or onednn.partly_mapped():
         return False
-    return whole_is_fast(first, second, _form(wanted, first, spec, inputs))
+    return onednn.suits(first, second, form)
 
 
 def by_onednn(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: jax.Array) -> jax.Array:
     """That part by oneDNN."""
-    return onednn.product(first, second, _form(wanted, first, spec, inputs))
+    form, taps = _form(wanted, first, spec, inputs), spec.dims.rhs_spec[2:]
+    if spec.flip and wanted != "kernel":
+        pair = zip(operands(wanted), (first, second), strict=True)
+        first, second = (lax.rev(array, taps) if part == "kernel" else array for part, array in pair)
+    found = onednn.compute(first, second, form)
+    return lax.rev(found, taps) if spec.flip and wanted == "kernel" else found
 
 
 def _form(wanted: Part, first: jax.Array, spec: Spec, inputs: jax.Array) -> Form:
-    return Form(spec.window, inputs.shape[1:-1], spec.feature_groups, wanted, first.dtype)
+    sizes = tuple(inputs.shape[axis] for axis in spec.dims.lhs_spec[2:])
+    dtype = jnp.dtype(spec.element_type or first.dtype) if wanted == "outputs" else first.dtype
+    return Form(spec.window, sizes, spec.dims, spec.feature_groups, wanted, dtype)

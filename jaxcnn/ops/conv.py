@@ -81,7 +81,7 @@ def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec
     groups = max(spec.feature_groups, spec.batch_groups)
     gradient = _conv(
         error,
-        _move_groups(kernel, rhs[0], rhs[1], groups),
+        arrays.move_groups(kernel, rhs[0], rhs[1], groups),
         spec._replace(
             window=geometry.transposed_window(spec.window, [inputs.shape[axis] for axis in lhs[2:]]),
             dims=lax.ConvDimensionNumbers(out, (rhs[1], rhs[0], *rhs[2:]), lhs),
@@ -93,7 +93,7 @@ def _input_gradient(error: jax.Array, kernel: jax.Array, inputs: jax.Array, spec
             out_sharding=arrays.explicit_sharding(inputs, error) if spec.batch_groups == 1 else None,
         ),
     )
-    return _move_groups(gradient, lhs[1], lhs[0], spec.batch_groups)
+    return arrays.move_groups(gradient, lhs[1], lhs[0], spec.batch_groups)
 
 
 def _kernel_gradient(inputs: jax.Array, error: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
@@ -147,17 +147,6 @@ def _kernel_gradient_by_taps(inputs: jax.Array, error: jax.Array, spec: Spec) ->
     ]
     gradient = jnp.stack(taps[::-1] if spec.flip else taps)
     return jnp.moveaxis(gradient, (0, 1, 2), (rhs[2], rhs[1], rhs[0]))
-
-
-def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:
-    """Moves the groups, the major part of axis `source`, to the major part of axis `target`."""
-    if groups == 1:
-        return array
-    shape = list(array.shape)
-    shape[source] //= groups
-    split = array.reshape(*shape[:source], groups, *shape[source:])
-    shape[target] *= groups
-    return jnp.moveaxis(split, source, target).reshape(shape)
 
 
 # A masked convolution has the kernel m w, so that dw = m dL/d(m w) and dm = w dL/d(m w): where m = 0, no gradient.
@@ -258,7 +247,7 @@ def _by_onednn(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> 
     if 0 in (inputs.size, kernel.size, *spec.window.output_shape(inputs.shape[1:-1])):
         return _conv(inputs, kernel, spec)
     kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
-    return onednn.conv(inputs, kernel, spec.window, spec.feature_groups, spec.element_type)
+    return onednn.conv(inputs, kernel, spec.window, spec.dims, spec.feature_groups, spec.element_type)
 
 
 def conv_spec(
