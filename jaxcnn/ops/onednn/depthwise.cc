@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "loops.h"
 #include "scratch.h"
@@ -46,40 +47,79 @@ FOR_EACH_PROCESSOR void Filter(const float* in, const int64_t* at, const float* 
   for (; i < length; i += kLanes) FilterBlock<1>(in + i, at, weights, taps, out + i);
 }
 
-// sums[t] += sum_i errors[i] in[i + at[t]]
+// sums[t] += sum_i errors[i] in[i + at[t]], lane by lane
 template <int kTaps>
-INLINED void SumBlock(const float* in, const int64_t* at, const float* errors, int64_t length, float* sums) {
-  Vector totals[kTaps] = {};
+INLINED void SumBlock(const float* in, const int64_t* at, const float* errors, int64_t length, Vector* sums) {
+  Vector totals[kTaps];
+  for (int t = 0; t < kTaps; ++t) totals[t] = sums[t];
   for (int64_t i = 0; i < length; i += kLanes) {
     const Vector error = *reinterpret_cast<const Vector*>(errors + i);
     for (int t = 0; t < kTaps; ++t) totals[t] += error * *reinterpret_cast<const Vector*>(in + i + at[t]);
   }
-  for (int t = 0; t < kTaps; ++t) {
-    float total = 0;
-    for (int64_t lane = 0; lane < kLanes; ++lane) total += totals[t][lane];
-    sums[t] += total;
-  }
+  for (int t = 0; t < kTaps; ++t) sums[t] = totals[t];
 }
 
 FOR_EACH_PROCESSOR void KernelSums(const float* in, const int64_t* at, int64_t taps, const float* errors,
-                                   int64_t length, float* sums) {
+                                   int64_t length, Vector* sums) {
   int64_t t = 0;
   for (; t + 9 <= taps; t += 9) SumBlock<9>(in, at + t, errors, length, sums + t);
   for (; t + 3 <= taps; t += 3) SumBlock<3>(in, at + t, errors, length, sums + t);
   for (; t < taps; ++t) SumBlock<1>(in, at + t, errors, length, sums + t);
 }
 
+// Some cells in a row.
+struct Row {
+  int64_t plane, padded, count;  // where they are in a plane and in its grid
+};
+
+template <int kCount>
+INLINED void CopySome(const float* from, float* to, int64_t* at) {
+  std::memcpy(to + *at, from + *at, kCount * sizeof(float));
+  *at += kCount;
+}
+
+INLINED void CopyRow(const float* __restrict from, int64_t count, float* __restrict to) {
+  int64_t i = 0;
+  while (i + 16 <= count) CopySome<16>(from, to, &i);
+  if (count & 8) CopySome<8>(from, to, &i);
+  if (count & 4) CopySome<4>(from, to, &i);
+  if (count & 2) CopySome<2>(from, to, &i);
+  if (count & 1) CopySome<1>(from, to, &i);
+}
 template <class From, class To>
-FOR_EACH_PROCESSOR void Copy(const From* __restrict from, int64_t from_step, int64_t count, To* __restrict to,
-                             int64_t to_step) {
-  if (from_step == 1 && to_step == 1) {
-    for (int64_t i = 0; i < count; ++i) Narrow(Wide(from[i]), to + i);
-  } else if (from_step == 2) {
-    for (int64_t i = 0; i < count; ++i) Narrow(Wide(from[2 * i]), to + i);
-  } else if (to_step == 2) {
-    for (int64_t i = 0; i < count; ++i) Narrow(Wide(from[i]), to + 2 * i);
-  } else {
-    for (int64_t i = 0; i < count; ++i) Narrow(Wide(from[i * from_step]), to + i * to_step);
+INLINED void CopyRow(const From* __restrict from, int64_t count, To* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) Narrow(Wide(from[i]), to + i);
+}
+
+// Copies rows of a plane, in which their cells are so far apart, into its grid.
+template <class T>
+FOR_EACH_PROCESSOR void Pack(const Row* rows, int64_t count, int64_t step, const T* plane, float* padded) {
+  for (const Row* row = rows; row < rows + count; ++row) {
+    const T* from = plane + row->plane;
+    float* to = padded + row->padded;
+    if (step == 1) {
+      CopyRow(from, row->count, to);
+    } else if (step == 2) {
+      for (int64_t i = 0; i < row->count; ++i) to[i] = Wide(from[2 * i]);
+    } else {
+      for (int64_t i = 0; i < row->count; ++i) to[i] = Wide(from[step * i]);
+    }
+  }
+}
+
+// The way back.
+template <class T>
+FOR_EACH_PROCESSOR void Unpack(const Row* rows, int64_t count, int64_t step, const float* padded, T* plane) {
+  for (const Row* row = rows; row < rows + count; ++row) {
+    const float* from = padded + row->padded;
+    T* to = plane + row->plane;
+    if (step == 1) {
+      CopyRow(from, row->count, to);
+    } else if (step == 2) {
+      for (int64_t i = 0; i < row->count; ++i) Narrow(from[i], to + 2 * i);
+    } else {
+      for (int64_t i = 0; i < row->count; ++i) Narrow(from[i], to + step * i);
+    }
   }
 }
 
@@ -98,79 +138,65 @@ struct Axes {
 // How a plane lies between its borders.
 struct Grid {
   Axes sizes, results, taps, strides, dilation, low, pitch;
-  int64_t phase;               // cells of one
-  int64_t length;              // from the first output to behind the last
-  std::vector<int64_t> at;     // where each tap looks: in its phase ...
-  std::vector<int64_t> phases; // ... which is this one
+  int64_t phases;             // how many there are
+  int64_t phase;              // cells of one
+  int64_t length;             // from the first output to behind the last
+  bool whole = true;          // whether some window may read every cell
+  std::vector<int64_t> at;    // where each tap looks: in its phase ...
+  std::vector<int64_t> of;    // ... which is this one
+  std::vector<int64_t> tap;   // the place of each tap in a kernel
+  std::vector<Row> inputs, outputs;
 
   explicit Grid(const Call& call)
       : sizes(call.sizes, 1), results(call.results, 1), taps(call.taps, 1), strides(call.strides, 1),
         dilation(call.dilation, 1), low(call.low, 0), pitch(call.sizes, 1) {
     for (int axis = 0; axis < 3; ++axis)
       pitch.of[axis] = results[axis] + (taps[axis] - 1) * dilation[axis] / strides[axis];
+    phases = strides.Product();
     phase = pitch.Product();
     length = Flat(results[0] - 1, results[1] - 1, results[2] - 1) + 1;
-    for (int64_t a = 0; a < taps[0]; ++a)
-      for (int64_t b = 0; b < taps[1]; ++b)
-        for (int64_t c = 0; c < taps[2]; ++c) {
-          const int64_t z = a * dilation[0], y = b * dilation[1], x = c * dilation[2];
-          at.push_back(Flat(z / strides[0], y / strides[1], x / strides[2]));
-          phases.push_back(Phase(z, y, x));
-        }
+    const Axes steps({call.steps[kKernel].begin() + 2, call.steps[kKernel].end()}, 0);
+    ForEach(taps, [&](int64_t a, int64_t b, int64_t c) {
+      const int64_t z = a * dilation[0], y = b * dilation[1], x = c * dilation[2];
+      at.push_back(Flat(z / strides[0], y / strides[1], x / strides[2]));
+      of.push_back(Phase(z, y, x));
+      tap.push_back(a * steps[0] + b * steps[1] + c * steps[2]);
+    });
+    int64_t cells = 0;
+    ForEach({{sizes[0], sizes[1], std::min(strides[2], sizes[2])}, 1}, [&](int64_t z, int64_t y, int64_t x) {
+      const int64_t pz = z + low[0], py = y + low[1], px = x + low[2], first = px / strides[2];
+      if (pz / strides[0] >= pitch[0] || py / strides[1] >= pitch[1]) return;
+      const int64_t count = std::min((sizes[2] - x + strides[2] - 1) / strides[2], pitch[2] - first);
+      if (count <= 0) return;
+      inputs.push_back({(z * sizes[1] + y) * sizes[2] + x,
+                        Phase(pz, py, px) * phase + Flat(pz / strides[0], py / strides[1], first), count});
+      cells += count;
+    });
+    whole = cells == sizes.Product();
+    ForEach({{results[0], results[1], 1}, 1}, [&](int64_t z, int64_t y, int64_t) {
+      outputs.push_back({(z * results[1] + y) * results[2], Flat(z, y, 0), results[2]});
+    });
   }
 
+  // Where each tap looks in all phases.
+  std::vector<int64_t> InAllPhases() const {
+    std::vector<int64_t> places(at);
+    for (size_t t = 0; t < places.size(); ++t) places[t] += of[t] * phase;
+    return places;
+  }
+
+ private:
+  template <class Body>
+  static void ForEach(const Axes& counts, Body body) {
+    for (int64_t z = 0; z < counts[0]; ++z)
+      for (int64_t y = 0; y < counts[1]; ++y)
+        for (int64_t x = 0; x < counts[2]; ++x) body(z, y, x);
+  }
   int64_t Flat(int64_t z, int64_t y, int64_t x) const { return (z * pitch[1] + y) * pitch[2] + x; }
   int64_t Phase(int64_t z, int64_t y, int64_t x) const {
     return (z % strides[0] * strides[1] + y % strides[1]) * strides[2] + x % strides[2];
   }
-
-  // Calls `body(place in the plane, step there, count, place in the grid)` for all cells that some window may read.
-  template <class Body>
-  void ForEachRun(Body body) const {
-    for (int64_t z = 0; z < sizes[0]; ++z) {
-      const int64_t pz = z + low[0];
-      if (pz / strides[0] >= pitch[0]) break;
-      for (int64_t y = 0; y < sizes[1]; ++y) {
-        const int64_t py = y + low[1];
-        if (py / strides[1] >= pitch[1]) break;
-        for (int64_t x = 0; x < std::min(strides[2], sizes[2]); ++x) {
-          const int64_t px = x + low[2], first = px / strides[2];
-          const int64_t count = std::min((sizes[2] - x + strides[2] - 1) / strides[2], pitch[2] - first);
-          if (count > 0)
-            body((z * sizes[1] + y) * sizes[2] + x, strides[2], count,
-                 Phase(pz, py, px) * phase + Flat(pz / strides[0], py / strides[1], first));
-        }
-      }
-    }
-  }
-  int64_t PlanesPhases() const { return strides.Product(); }
 };
-
-template <class T>
-void Pack(const Grid& grid, const T* plane, float* padded) {
-  grid.ForEachRun([&](int64_t from, int64_t step, int64_t count, int64_t to) {
-    Copy(plane + from, step, count, padded + to, 1);
-  });
-}
-
-// Cells that no window reads have no place in the grid, and become zero.
-template <class T>
-void Unpack(const Grid& grid, const float* padded, T* plane) {
-  std::memset(plane, 0, grid.sizes.Product() * sizeof(T));
-  grid.ForEachRun([&](int64_t to, int64_t step, int64_t count, int64_t from) {
-    Copy(padded + from, 1, count, plane + to, step);
-  });
-}
-
-// The outputs among the cells of a phase.
-template <class From, class To>
-void CopyResults(const Grid& grid, const From* from, bool is_plane, To* to) {
-  for (int64_t z = 0; z < grid.results[0]; ++z)
-    for (int64_t y = 0; y < grid.results[1]; ++y) {
-      const int64_t dense = (z * grid.results[1] + y) * grid.results[2], padded = grid.Flat(z, y, 0);
-      Copy(from + (is_plane ? dense : padded), 1, grid.results[2], to + (is_plane ? padded : dense), 1);
-    }
-}
 
 // One call, whose operands and result have these types.
 template <class T, class R>
@@ -193,22 +219,25 @@ class Depthwise {
  private:
   int64_t Maps() const { return call_.outputs / call_.groups; }
   int64_t Taps() const { return grid_.at.size(); }
+  int64_t Padded() const { return grid_.phases * grid_.phase + kMargin; }
 
   template <class Value>
   Value* Plane(Part part, int64_t example, int64_t channel) const {
     return static_cast<Value*>(arrays_[part]) + example * call_.steps[part][0] + channel * call_.steps[part][1];
   }
-
-  // The place of a tap of an output's kernel.
-  int64_t TapPlace(int64_t output, int64_t tap) const {
-    const Sizes& steps = call_.steps[kKernel];
-    int64_t place = output * steps[0];
-    for (size_t axis = call_.taps.size(); axis-- > 0; tap /= call_.taps[axis])
-      place += tap % call_.taps[axis] * steps[axis + 2];
-    return place;
+  template <class Value>
+  Value* Weights(int64_t output) const {
+    return static_cast<Value*>(arrays_[kKernel]) + output * call_.steps[kKernel][0];
   }
 
-  // Zeros for a padded plane and for so many planes of errors, and what is not zeroed.
+  void PackInputs(int64_t example, int64_t channel, float* padded) const {
+    Pack(grid_.inputs.data(), grid_.inputs.size(), grid_.strides[2], Plane<T>(kInputs, example, channel), padded);
+  }
+  void PackErrors(int64_t example, int64_t output, float* padded) const {
+    Pack(grid_.outputs.data(), grid_.outputs.size(), 1, Plane<T>(kOutputs, example, output), padded);
+  }
+
+  // Memory for floats, of which the first ones are zeros.
   float* Buffer(int64_t zeros, int64_t others) {
     thread_local Scratch scratch;
     float* buffer = reinterpret_cast<float*>(scratch.Get((zeros + others) * sizeof(float)));
@@ -217,38 +246,34 @@ class Depthwise {
   }
 
   void Outputs(int64_t first, int64_t last) {
-    const int64_t padded_length = grid_.PlanesPhases() * grid_.phase + kMargin, taps = Taps();
-    float* padded = Buffer(padded_length, grid_.length + kMargin);
-    float* found = padded + padded_length;
-    std::vector<int64_t> at(taps);
-    std::vector<float> weights(taps);
-    for (int64_t t = 0; t < taps; ++t) at[t] = grid_.phases[t] * grid_.phase + grid_.at[t];
+    float* padded = Buffer(Padded(), grid_.length + kMargin);
+    float* found = padded + Padded();
+    const auto at = grid_.InAllPhases();
+    std::vector<float> weights(Taps());
     for (int64_t unit = first; unit < last; ++unit) {
       const int64_t example = unit / call_.groups, channel = unit % call_.groups;
-      Pack(grid_, Plane<T>(kInputs, example, channel), padded);
+      PackInputs(example, channel, padded);
       for (int64_t output = channel * Maps(); output < (channel + 1) * Maps(); ++output) {
-        for (int64_t t = 0; t < taps; ++t) weights[t] = Wide(static_cast<T*>(arrays_[kKernel])[TapPlace(output, t)]);
-        Filter(padded, at.data(), weights.data(), taps, grid_.length, found);
-        CopyResults(grid_, found, false, Plane<R>(kOutputs, example, output));
+        for (int64_t t = 0; t < Taps(); ++t) weights[t] = Wide(Weights<T>(output)[grid_.tap[t]]);
+        Filter(padded, at.data(), weights.data(), Taps(), grid_.length, found);
+        Unpack(grid_.outputs.data(), grid_.outputs.size(), 1, found, Plane<R>(kOutputs, example, output));
       }
     }
   }
 
   void Inputs(int64_t first, int64_t last) {
     const int64_t reach = *std::max_element(grid_.at.begin(), grid_.at.end());
-    const int64_t errors_length = reach + grid_.phase + kMargin, phases = grid_.PlanesPhases();
-    float* errors = Buffer(Maps() * errors_length, phases * grid_.phase + kMargin);
-    float* sums = errors + Maps() * errors_length;
-    std::vector<int64_t> at;
-    std::vector<std::pair<int64_t, int64_t>> places;  // map and tap
-    std::vector<int64_t> begins;                      // of each phase's taps
-    for (int64_t phase = 0; phase < phases; ++phase) {
+    const int64_t span = reach + grid_.phase + kMargin;  // of one map's errors
+    float* errors = Buffer(Maps() * span, Padded());
+    float* sums = errors + Maps() * span;
+    std::vector<int64_t> at, places, begins;  // of each phase's taps: where they look, which they are, the first one
+    for (int64_t phase = 0; phase < grid_.phases; ++phase) {
       begins.push_back(at.size());
       for (int64_t map = 0; map < Maps(); ++map)
         for (int64_t t = 0; t < Taps(); ++t)
-          if (grid_.phases[t] == phase) {
-            at.push_back(map * errors_length + reach - grid_.at[t]);
-            places.emplace_back(map, t);
+          if (grid_.of[t] == phase) {
+            at.push_back(map * span + reach - grid_.at[t]);
+            places.push_back(map * call_.steps[kKernel][0] + grid_.tap[t]);
           }
     }
     begins.push_back(at.size());
@@ -256,37 +281,36 @@ class Depthwise {
     for (int64_t unit = first; unit < last; ++unit) {
       const int64_t example = unit / call_.groups, channel = unit % call_.groups;
       for (int64_t map = 0; map < Maps(); ++map)
-        CopyResults(grid_, Plane<T>(kOutputs, example, channel * Maps() + map), true,
-                    errors + map * errors_length + reach);
-      for (size_t i = 0; i < at.size(); ++i)
-        weights[i] = Wide(static_cast<T*>(arrays_[kKernel])[TapPlace(channel * Maps() + places[i].first, places[i].second)]);
-      for (int64_t phase = 0; phase < phases; ++phase)  // in order, as each overwrites a little of the next
+        PackErrors(example, channel * Maps() + map, errors + map * span + reach);
+      for (size_t i = 0; i < at.size(); ++i) weights[i] = Wide(Weights<T>(channel * Maps())[places[i]]);
+      for (int64_t phase = 0; phase < grid_.phases; ++phase)  // in order, as each overwrites a little of the next
         Filter(errors, at.data() + begins[phase], weights.data() + begins[phase], begins[phase + 1] - begins[phase],
                grid_.phase, sums + phase * grid_.phase);
-      Unpack(grid_, sums, Plane<R>(kInputs, example, channel));
+      R* plane = Plane<R>(kInputs, example, channel);
+      if (!grid_.whole) std::memset(plane, 0, grid_.sizes.Product() * sizeof(R));
+      Unpack(grid_.inputs.data(), grid_.inputs.size(), grid_.strides[2], sums, plane);
     }
   }
 
   void Kernel(int64_t first, int64_t last) {
-    const int64_t padded_length = grid_.PlanesPhases() * grid_.phase + kMargin, taps = Taps();
-    float* padded = Buffer(padded_length + grid_.length + kMargin, Maps() * taps);
-    float* errors = padded + padded_length;
-    float* sums = errors + grid_.length + kMargin;
-    std::vector<int64_t> at(taps);
-    for (int64_t t = 0; t < taps; ++t) at[t] = grid_.phases[t] * grid_.phase + grid_.at[t];
+    float* padded = Buffer(Padded() + grid_.length + kMargin, 0);
+    float* errors = padded + Padded();
+    const auto at = grid_.InAllPhases();
+    std::vector<Vector> sums(Maps() * Taps());
     for (int64_t channel = first; channel < last; ++channel) {
-      std::fill_n(sums, Maps() * taps, 0.0f);
+      std::fill(sums.begin(), sums.end(), Vector{});
       for (int64_t example = 0; example < call_.batch; ++example) {
-        Pack(grid_, Plane<T>(kInputs, example, channel), padded);
+        PackInputs(example, channel, padded);
         for (int64_t map = 0; map < Maps(); ++map) {
-          CopyResults(grid_, Plane<T>(kOutputs, example, channel * Maps() + map), true, errors);
-          KernelSums(padded, at.data(), taps, errors, grid_.length, sums + map * taps);
+          PackErrors(example, channel * Maps() + map, errors);
+          KernelSums(padded, at.data(), Taps(), errors, grid_.length, sums.data() + map * Taps());
         }
       }
-      for (int64_t map = 0; map < Maps(); ++map)
-        for (int64_t t = 0; t < taps; ++t)
-          Narrow(sums[map * taps + t],
-                 static_cast<R*>(arrays_[kKernel]) + TapPlace(channel * Maps() + map, t));
+      for (size_t i = 0; i < sums.size(); ++i) {
+        float total = 0;
+        for (int64_t lane = 0; lane < kLanes; ++lane) total += sums[i][lane];
+        Narrow(total, Weights<R>(channel * Maps() + i / Taps()) + grid_.tap[i % Taps()]);
+      }
     }
   }
 
@@ -305,6 +329,7 @@ bool ArePlanes(const Sizes& sizes, const Sizes& steps) {
 }  // namespace
 
 bool IsDepthwise(const Call& call) {
+  if (std::getenv("JAXCNN_DW")) return false;
   const auto crops = [](const Sizes& padding) { return *std::min_element(padding.begin(), padding.end()) < 0; };
   return call.groups > 1 && call.groups == call.channels && !crops(call.low) && !crops(call.high) && ArePlanes(call.sizes, call.steps[kInputs]) &&
          ArePlanes(call.results, call.steps[kOutputs]);
