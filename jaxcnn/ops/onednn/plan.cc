@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <list>
 #include <mutex>
@@ -14,7 +15,10 @@ namespace {
 using dnnl::memory;
 using tag = memory::format_tag;
 
-constexpr size_t kPlans = 512;  // kept; the oldest goes first
+constexpr size_t kPlans = 512;           // kept; the oldest goes first
+constexpr int64_t kBlock = 16;           // channels in a block of oneDNN's layouts
+constexpr int64_t kFew = 4;              // channels
+constexpr int64_t kLeastColumns = 128;   // of a matrix, so that its products are fast
 
 memory::data_type Type(int64_t code) { return code == 0 ? memory::data_type::f32 : memory::data_type::bf16; }
 
@@ -116,21 +120,36 @@ Plan PlanIn(const Call& call, const memory::desc& images, const memory::desc& ke
 
 bool IsReference(const Plan& plan) { return plan.implementation.rfind("ref", 0) == 0; }
 
+using Way = std::pair<memory::desc, memory::desc>;  // layouts to compute in, of inputs and outputs
+
+// The ways to try, the best first, by measurement (two cores with AVX-512, oneDNN 3.2). Channels last are computed as
+// they are. Else oneDNN's own layout, in blocks of 16 channels, is mostly the best and pays for the reorders; where
+// channels fill no blocks, they are put last; a window of one cell, and errors of very few channels, are matrix
+// products of the user's own arrays.
+std::vector<Way> Ways(const Call& call, const memory::desc& images, const memory::desc& results) {
+  const Way given{images, results}, last{ChannelsLast(images), ChannelsLast(results)};
+  const bool first_is_last = Same(given.first, last.first), second_is_last = Same(given.second, last.second);
+  if (first_is_last && second_is_last) return {last};
+  const Way own{first_is_last ? last.first : Any(images), second_is_last ? last.second : Any(results)};
+  if (const char* w = std::getenv("JAXCNN_WAY")) {
+    if (*w == 'l') return {last};
+    if (*w == 'g') return {given};
+    if (*w == 'a') return {own};
+  }
+  if (call.groups > 1) return {own, last};
+  const auto all_ones = [](const Sizes& sizes) { return std::all_of(sizes.begin(), sizes.end(), [](auto n) { return n == 1; }); };
+  int64_t cells = 1;
+  for (int64_t size : call.results) cells *= size;
+  const bool few = call.channels <= kFew, forward = call.wanted == kOutputs && all_ones(call.strides);
+  const bool point = all_ones(call.taps) && cells >= kLeastColumns;
+  if (call.wanted == kInputs ? few || point : forward && point) return {given, own, last};
+  if (!few && (call.channels % kBlock != 0 || call.outputs % kBlock != 0)) return {last, own};
+  return {own, last};
+}
+
 Plan MakePlan(const Call& call) {
   const auto images = Given(call, kInputs), kernel = Given(call, kKernel), results = Given(call, kOutputs);
-  const auto last_images = ChannelsLast(images), last_results = ChannelsLast(results);
-  std::vector<std::pair<memory::desc, memory::desc>> ways;  // the layouts to try, the best first
-  if (Same(images, last_images) && Same(results, last_results)) {
-    ways = {{last_images, last_results}};
-  } else {
-    ways = {{Same(images, last_images) ? last_images : Any(images), Same(results, last_results) ? last_results : Any(results)},
-            {last_images, last_results}};
-    if (const char* w = std::getenv("JAXCNN_WAY")) {
-      if (*w == 'l') ways = {{last_images, last_results}};
-      if (*w == 'g') ways = {{images, results}};
-      if (*w == 'a') ways = {{Any(images), Any(results)}};
-    }
-  }
+  const auto ways = Ways(call, images, results);
   Plan plan;
   for (const auto& [first, second] : ways) {
     try {
@@ -139,7 +158,7 @@ Plan MakePlan(const Call& call) {
       if (good || !plan.conv) plan = std::move(found);
       if (good) break;
     } catch (const dnnl::error&) {
-      if (&first == &ways.back().first && !plan.conv) throw;
+      if (&first == &ways.back().first && !plan.conv) throw;  // what none has
     }
   }
   for (const auto part : {kInputs, kKernel, kOutputs}) {
