@@ -173,17 +173,33 @@ def test_depthwise(built, random, one):
     assert_equal(one, x, w)
 
 
-@pytest.mark.parametrize("batch", [7, 1], ids=["in shares", "by a team"])
-@pytest.mark.parametrize("dims", [NCHW, CHWN, lax.ConvDimensionNumbers(FIRST, FIRST, LAST)], ids=str)
-def test_divided_among_threads(built, random, dims, batch):
-    one = case(dims, size=40, channels=16, outputs=32, batch=batch)
+@pytest.mark.parametrize(
+    "one",
+    [
+        case(NCHW, size=40, channels=16, outputs=32, batch=7),
+        case(NCHW, size=40, channels=16, outputs=32, batch=1),
+        case(NHWC, size=40, channels=16, outputs=32, batch=1, stride=2),
+        case(CHWN, size=40, channels=16, outputs=32, batch=3),
+        case(lax.ConvDimensionNumbers(FIRST, FIRST, LAST), size=40, channels=16, outputs=32, batch=1, padding=0),
+        case(NCHW, size=150, channels=16, outputs=16, batch=1, dilation=2),
+        case(NCHW, size=151, channels=16, outputs=16, batch=2, stride=2),
+        case(NCHW, size=151, channels=16, outputs=16, batch=3, stride=3, padding=2),
+        case(NCHW, size=41, channels=3, outputs=64, batch=1),
+        case(NCHW, size=80, channels=64, outputs=64, taps=1, padding=0),
+        case(NCHW, size=80, channels=64, outputs=64, taps=1, padding=0, stride=2, batch=1),
+        case(
+            lax.ConvDimensionNumbers(*[(0, 1, 2)] * 3), size=20001, channels=16, outputs=16, taps=8, batch=1, stride=3
+        ),
+    ],
+    ids=str,
+)
+def test_divided_among_threads_and_pieces(built, random, one):
+    """By examples, and by rows where there are few; what is reordered, in pieces that a cache holds."""
     assert_equal(one, *operands(one, random))
 
 
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("groups", [1, 32])
-@pytest.mark.parametrize("dims", [NCHW, NHWC], ids=["NCHW", "NHWC"])
+@pytest.mark.parametrize(("dtype", "native"), [(jnp.bfloat16, True), (jnp.bfloat16, False), (jnp.float16, False)])
+@pytest.mark.parametrize(("dims", "groups"), [(NCHW, 1), (NCHW, 32), (NHWC, 1)], ids=["NCHW", "depthwise", "NHWC"])
 def test_16_bits(built, random, monkeypatch, dims, groups, dtype, native):
     monkeypatch.setattr("jaxcnn.ops.onednn.backend.multiplies_bfloat16", lambda: native)
     one = case(dims, channels=32, outputs=32, groups=groups)

@@ -13,8 +13,6 @@ using Sizes = dnnl::memory::dims;
 enum Part : int64_t { kInputs, kKernel, kOutputs };
 constexpr int kParts = 3;
 
-constexpr size_t kBatch = 5;  // the place of this field in a call
-
 struct Call {
   int64_t wanted, operand_type, result_type, devices, groups, batch, channels, outputs;
   Sizes sizes, taps, results, strides, dilation, low, high;
@@ -31,6 +29,13 @@ struct Call {
     };
     for (Sizes* target : {&sizes, &taps, &results, &strides, &dilation, &low, &high}) take(*target, rank);
     for (Sizes& target : steps) take(target, rank + 2);
+  }
+
+  Key ToKey() const {
+    Key key{wanted, operand_type, result_type, devices, groups, batch, channels, outputs};
+    for (const Sizes* field : {&sizes, &taps, &results, &strides, &dilation, &low, &high, &steps[0], &steps[1], &steps[2]})
+      key.insert(key.end(), field->begin(), field->end());
+    return key;
   }
 
   int64_t Products() const {

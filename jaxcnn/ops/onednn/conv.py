@@ -88,8 +88,8 @@ def suits(first: jax.Array, second: jax.Array, form: Form) -> bool:
     ordinary = transposed.ordinary(form)
     if ordinary is None or min(map(min, ordinary.window.padding)) < 0:
         return False
-    operands = jax.eval_shape(lambda first, second: transposed.exchanged(first, second, form), first, second)
-    return whole_is_fast(*operands, ordinary)
+    first, second = jax.eval_shape(lambda *pair: transposed.exchanged(*pair, form), first, second)
+    return whole_is_fast(first, second, ordinary)
 
 
 def compute(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:

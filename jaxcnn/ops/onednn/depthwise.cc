@@ -329,7 +329,6 @@ bool ArePlanes(const Sizes& sizes, const Sizes& steps) {
 }  // namespace
 
 bool IsDepthwise(const Call& call) {
-  if (std::getenv("JAXCNN_DW")) return false;
   const auto crops = [](const Sizes& padding) { return *std::min_element(padding.begin(), padding.end()) < 0; };
   return call.groups > 1 && call.groups == call.channels && !crops(call.low) && !crops(call.high) && ArePlanes(call.sizes, call.steps[kInputs]) &&
          ArePlanes(call.results, call.steps[kOutputs]);

@@ -40,6 +40,7 @@ memory::desc Given(const Call& call, Part part) {
   return {Joined({g}, sizes), type, Joined({outputs * steps[0]}, steps)};
 }
 
+// The layout that is left to oneDNN.
 memory::desc Any(const memory::desc& array) { return {array.get_dims(), array.get_data_type(), tag::any}; }
 
 // `(N, C, *spatial)` with the channels last in memory.
@@ -131,18 +132,13 @@ std::vector<Way> Ways(const Call& call, const memory::desc& images, const memory
   const bool first_is_last = Same(given.first, last.first), second_is_last = Same(given.second, last.second);
   if (first_is_last && second_is_last) return {last};
   const Way own{first_is_last ? last.first : Any(images), second_is_last ? last.second : Any(results)};
-  if (const char* w = std::getenv("JAXCNN_WAY")) {
-    if (*w == 'l') return {last};
-    if (*w == 'g') return {given};
-    if (*w == 'a') return {own};
-  }
   if (call.groups > 1) return {own, last};
-  const auto all_ones = [](const Sizes& sizes) { return std::all_of(sizes.begin(), sizes.end(), [](auto n) { return n == 1; }); };
+  const auto all_ones = [](const Sizes& sizes) { return *std::max_element(sizes.begin(), sizes.end()) == 1; };
   int64_t cells = 1;
   for (int64_t size : call.results) cells *= size;
-  const bool few = call.channels <= kFew, forward = call.wanted == kOutputs && all_ones(call.strides);
-  const bool point = all_ones(call.taps) && cells >= kLeastColumns;
-  if (call.wanted == kInputs ? few || point : forward && point) return {given, own, last};
+  const bool few = call.channels <= kFew, point = all_ones(call.taps) && cells >= kLeastColumns;
+  const bool forward = call.wanted == kOutputs && all_ones(call.strides), wide = call.operand_type == 0;
+  if (call.wanted == kInputs ? (few && wide) || point : forward && point) return {given, own, last};
   if (!few && (call.channels % kBlock != 0 || call.outputs % kBlock != 0)) return {last, own};
   return {own, last};
 }
@@ -150,10 +146,12 @@ std::vector<Way> Ways(const Call& call, const memory::desc& images, const memory
 Plan MakePlan(const Call& call) {
   const auto images = Given(call, kInputs), kernel = Given(call, kKernel), results = Given(call, kOutputs);
   const auto ways = Ways(call, images, results);
+  // gradients of a kernel are sums over shares, and rounded at the end
+  const memory::desc own_kernel(kernel.get_dims(), Type(call.wanted == kKernel ? 0 : call.operand_type), tag::any);
   Plan plan;
   for (const auto& [first, second] : ways) {
     try {
-      Plan found = PlanIn(call, first, Any(kernel), second);
+      Plan found = PlanIn(call, first, own_kernel, second);
       const bool good = !IsReference(found);
       if (good || !plan.conv) plan = std::move(found);
       if (good) break;
@@ -186,8 +184,8 @@ struct Hash {
 // The plans used last, by call and number of threads.
 class Plans {
  public:
-  std::shared_ptr<const Plan> Get(const Key& key, int threads) {
-    Key full = key;
+  std::shared_ptr<const Plan> Get(const Call& call, int threads) {
+    Key full = call.ToKey();
     full.push_back(threads);
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -197,7 +195,7 @@ class Plans {
         return found->second->second;
       }
     }
-    auto plan = std::make_shared<const Plan>(MakePlan(Call(key)));  // unlocked: it may take milliseconds
+    auto plan = std::make_shared<const Plan>(MakePlan(call));  // unlocked: it may take milliseconds
     std::lock_guard<std::mutex> lock(mutex_);
     if (places_.count(full) == 0) {
       order_.emplace_front(full, plan);
@@ -224,9 +222,9 @@ const dnnl::engine& Engine() {
   return *engine;
 }
 
-std::shared_ptr<const Plan> PlanFor(const Key& key, int threads) {
+std::shared_ptr<const Plan> PlanFor(const Call& call, int threads) {
   static auto* plans = new Plans;
-  return plans->Get(key, threads);
+  return plans->Get(call, threads);
 }
 
 void Reorder(const Operand& array, bool back, void* user, void* own) {

@@ -26,7 +26,7 @@ struct Plan {
 const dnnl::engine& Engine();
 
 // The plan of a call for so many threads, made or kept from before.
-std::shared_ptr<const Plan> PlanFor(const Key& key, int threads);
+std::shared_ptr<const Plan> PlanFor(const Call& call, int threads);
 
 // Copies an operand to oneDNN's layout; or a result from there.
 void Reorder(const Operand& array, bool back, void* user, void* own);

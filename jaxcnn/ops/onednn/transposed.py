@@ -50,7 +50,8 @@ def exchanged(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax.Arra
     if "kernel" in values:
         rhs = form.dims.rhs_spec
         values["kernel"] = arrays.move_groups(lax.rev(values["kernel"], rhs[2:]), rhs[0], rhs[1], form.groups)
-    return tuple(values[_EXCHANGED[part]] for part in operands(_EXCHANGED[form.wanted]))
+    left, right = (values[_EXCHANGED[part]] for part in operands(_EXCHANGED[form.wanted]))
+    return left, right
 
 
 def restored(gradient: jax.Array, form: Form) -> jax.Array:
