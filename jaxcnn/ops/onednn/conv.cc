@@ -172,9 +172,19 @@ void RunPiece(const Call& call, const Piece& piece, void* const* arrays, void* k
   }
 }
 
+// Whether a call goes by the loops of depthwise.h: where its arrays are planes, and where oneDNN has no such loops.
+bool IsOurs(const Call& call, int64_t threads) {
+  if (!IsDepthwise(call)) return false;
+  try {
+    return ArePlanes(call) || PlanFor(call, threads)->implementation.find("dw") == std::string::npos;
+  } catch (const dnnl::error&) {
+    return true;
+  }
+}
+
 void Execute(ffi::ThreadPool& pool, const Call& call, void* const* arrays) {
   const int64_t threads = Parts(pool, call.devices, call.Products() / kLeastProducts);
-  if (IsDepthwise(call)) return RunDepthwise(pool, call, threads, arrays);
+  if (IsOurs(call, threads)) return RunDepthwise(pool, call, threads, arrays);
   const auto shares = Shares(call, threads);
   const int64_t parts = shares.size();
   const Operand& kernel = shares.front().front().plan->arrays[kKernel];
@@ -237,8 +247,8 @@ extern "C" const char* jaxcnn_onednn_implementation(const int64_t* call, int64_t
   thread_local std::string name;
   try {
     const Call described(Key(call, call + length));
-    name = IsDepthwise(described) ? kDepthwise
-                                  : Shares(described, Cores(described.devices)).front().front().plan->implementation;
+    const int64_t threads = Cores(described.devices);
+    name = IsOurs(described, threads) ? kDepthwise : Shares(described, threads).front().front().plan->implementation;
   } catch (const std::exception&) {
     name.clear();
   }

@@ -1,5 +1,7 @@
 """Convolution by oneDNN, and its rule."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -88,7 +90,7 @@ def suits(first: jax.Array, second: jax.Array, form: Form) -> bool:
     ordinary = transposed.ordinary(form)
     if ordinary is None or min(map(min, ordinary.window.padding)) < 0:
         return False
-    first, second = jax.eval_shape(lambda *pair: transposed.exchanged(*pair, form), first, second)
+    first, second = jax.eval_shape(functools.partial(transposed.exchanged, form=form), first, second)
     return whole_is_fast(first, second, ordinary)
 
 

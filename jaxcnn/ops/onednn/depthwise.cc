@@ -11,11 +11,14 @@
 
 #include "depthwise.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "loops.h"
+#include "plan.h"
 #include "scratch.h"
 #include "threads.h"
 #include "types.h"
@@ -26,6 +29,7 @@ namespace ffi = xla::ffi;
 
 typedef float Vector __attribute__((vector_size(64), aligned(4)));  // of floats at any address
 constexpr int64_t kLanes = sizeof(Vector) / sizeof(float);
+constexpr int64_t kTogether = 16;  // channels that are reordered together: a line of cache
 constexpr int64_t kMargin = 8 * kLanes;  // behind an array that is read and written by whole vectors
 
 // out[i] = sum_t weights[t] in[i + at[t]]
@@ -204,16 +208,13 @@ class Depthwise {
  public:
   Depthwise(const Call& call, void* const* arrays) : call_(call), grid_(call), arrays_(arrays) {}
 
-  void Run(ffi::ThreadPool& pool, int64_t threads) {
-    // a kernel gradient is summed over examples by one thread
-    const int64_t units = call_.wanted == kKernel ? call_.groups : call_.batch * call_.groups;
-    const int64_t parts = std::min(threads, units);
-    ForEachPart(pool, parts, [&](int64_t part) {
-      const int64_t first = units * part / parts, last = units * (part + 1) / parts;
-      if (call_.wanted == kOutputs) Outputs(first, last);
-      if (call_.wanted == kInputs) Inputs(first, last);
-      if (call_.wanted == kKernel) Kernel(first, last);
-    });
+  // What threads divide; a kernel gradient is summed over examples by one of them.
+  int64_t Units() const { return call_.wanted == kKernel ? call_.groups : call_.batch * call_.groups; }
+
+  void Compute(int64_t first, int64_t last) {
+    if (call_.wanted == kOutputs) Outputs(first, last);
+    if (call_.wanted == kInputs) Inputs(first, last);
+    if (call_.wanted == kKernel) Kernel(first, last);
   }
 
  private:
@@ -319,24 +320,93 @@ class Depthwise {
   void* const* arrays_;
 };
 
-bool ArePlanes(const Sizes& sizes, const Sizes& steps) {
+// Calls `body(first, last)` for some of so many units, on so many threads.
+template <class Body>
+void Divide(ffi::ThreadPool& pool, int64_t threads, int64_t units, const Body& body) {
+  const int64_t parts = std::min(threads, units);
+  ForEachPart(pool, parts, [&](int64_t part) { body(units * part / parts, units * (part + 1) / parts); });
+}
+
+// The steps of planes.
+Sizes Dense(const Sizes& sizes, int64_t channels) {
+  Sizes steps(sizes.size() + 2);
   int64_t step = 1;
-  for (size_t axis = sizes.size(); axis-- > 0; step *= sizes[axis])
-    if (sizes[axis] > 1 && steps[axis + 2] != step) return false;
-  return true;
+  for (size_t axis = sizes.size(); axis-- > 0; step *= sizes[axis]) steps[axis + 2] = step;
+  steps[1] = step;
+  steps[0] = step * channels;
+  return steps;
+}
+
+template <class T, class R>
+void ComputePlanes(ffi::ThreadPool& pool, const Call& call, int64_t threads, void* const* arrays) {
+  Depthwise<T, R> depthwise(call, arrays);
+  Divide(pool, threads, depthwise.Units(), [&](int64_t first, int64_t last) { depthwise.Compute(first, last); });
+}
+
+// Some channels of one example, or for a kernel gradient of all, between two reorders.
+template <class T, class R>
+void ComputeReordered(const Call& call, int64_t example, int64_t first, int64_t last, void* const* arrays) {
+  thread_local Scratch scratch[kParts];
+  const int64_t maps = call.outputs / call.groups, kernel_size = call.wanted == kKernel ? sizeof(R) : sizeof(T);
+  Call some = call;
+  some.batch = call.wanted == kKernel ? call.batch : 1;
+  some.channels = some.groups = last - first;
+  some.outputs = some.channels * maps;
+  void* planes[kParts];
+  planes[kKernel] = static_cast<char*>(arrays[kKernel]) + first * maps * call.steps[kKernel][0] * kernel_size;
+  const auto reorder = [&](Part part, bool back) {
+    const Sizes& sizes = part == kInputs ? call.sizes : call.results;
+    const int64_t channels = part == kInputs ? some.channels : some.outputs, channel = part == kInputs ? first : first * maps;
+    Sizes dims{some.batch, channels};
+    dims.insert(dims.end(), sizes.begin(), sizes.end());
+    some.steps[part] = Dense(sizes, channels);
+    const auto type = TypeOf(call, part);
+    const Operand array = Between({dims, type, call.steps[part]}, {dims, type, some.steps[part]}, call.wanted == part);
+    const int64_t offset = example * call.steps[part][0] + channel * call.steps[part][1];
+    char* user = static_cast<char*>(arrays[part]) + offset * dnnl::memory::data_type_size(type);
+    planes[part] = array.reordered ? scratch[part].Get(array.own.get_size()) : user;
+    if (array.reordered && back == (call.wanted == part)) Reorder(array, back, user, planes[part]);
+  };
+  for (const Part part : {kInputs, kOutputs}) reorder(part, false);
+  Depthwise<T, R> depthwise(some, planes);
+  depthwise.Compute(0, depthwise.Units());
+  if (call.wanted != kKernel) reorder(static_cast<Part>(call.wanted), true);
+  for (Scratch& kept : scratch) kept.Trim();
+}
+
+template <class T, class R>
+void RunAs(ffi::ThreadPool& pool, const Call& call, int64_t threads, void* const* arrays) {
+  if (ArePlanes(call)) return ComputePlanes<T, R>(pool, call, threads, arrays);
+  const int64_t blocks = (call.groups + kTogether - 1) / kTogether, examples = call.wanted == kKernel ? 1 : call.batch;
+  Divide(pool, threads, blocks * examples, [&](int64_t first, int64_t last) {
+    omp_set_num_threads(1);
+    for (int64_t unit = first; unit < last; ++unit) {
+      const int64_t channel = unit % blocks * kTogether;
+      ComputeReordered<T, R>(call, unit / blocks, channel, std::min(channel + kTogether, call.groups), arrays);
+    }
+  });
 }
 
 }  // namespace
 
 bool IsDepthwise(const Call& call) {
   const auto crops = [](const Sizes& padding) { return *std::min_element(padding.begin(), padding.end()) < 0; };
-  return call.groups > 1 && call.groups == call.channels && !crops(call.low) && !crops(call.high) && ArePlanes(call.sizes, call.steps[kInputs]) &&
-         ArePlanes(call.results, call.steps[kOutputs]);
+  return call.groups > 1 && call.groups == call.channels && !crops(call.low) && !crops(call.high);
+}
+
+bool ArePlanes(const Call& call) {
+  const auto are = [](const Sizes& sizes, const Sizes& steps) {
+    const Sizes dense = Dense(sizes, 1);
+    for (size_t axis = 0; axis < sizes.size(); ++axis)
+      if (sizes[axis] > 1 && steps[axis + 2] != dense[axis + 2]) return false;
+    return true;
+  };
+  return are(call.sizes, call.steps[kInputs]) && are(call.results, call.steps[kOutputs]);
 }
 
 void RunDepthwise(ffi::ThreadPool& pool, const Call& call, int64_t threads, void* const* arrays) {
-  if (call.operand_type == 0 && call.result_type == 0) return Depthwise<float, float>(call, arrays).Run(pool, threads);
-  if (call.operand_type == 0) return Depthwise<float, Bfloat16>(call, arrays).Run(pool, threads);
-  if (call.result_type == 0) return Depthwise<Bfloat16, float>(call, arrays).Run(pool, threads);
-  Depthwise<Bfloat16, Bfloat16>(call, arrays).Run(pool, threads);
+  if (call.operand_type == 0 && call.result_type == 0) return RunAs<float, float>(pool, call, threads, arrays);
+  if (call.operand_type == 0) return RunAs<float, Bfloat16>(pool, call, threads, arrays);
+  if (call.result_type == 0) return RunAs<Bfloat16, float>(pool, call, threads, arrays);
+  RunAs<Bfloat16, Bfloat16>(pool, call, threads, arrays);
 }

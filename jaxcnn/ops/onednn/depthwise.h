@@ -1,4 +1,4 @@
-// Depthwise convolution, each channel's cells side by side in memory: by loops of our own, as oneDNN has none for it.
+// Depthwise convolution by loops of our own, for planes: each channel's cells lie side by side in memory.
 #pragma once
 
 #include "call.h"
@@ -6,8 +6,9 @@
 
 constexpr const char* kDepthwise = "planes";  // the name of this implementation
 
-// Whether a call is one: each group has one channel, and the spatial axes of images and outputs lie side by side.
+// Whether a call is one that the loops know; and whether images and outputs are planes already.
 bool IsDepthwise(const Call& call);
+bool ArePlanes(const Call& call);
 
-// Computes it on so many threads.
+// Computes it on so many threads; what is no plane is reordered, some channels at a time.
 void RunDepthwise(xla::ffi::ThreadPool& pool, const Call& call, int64_t threads, void* const* arrays);

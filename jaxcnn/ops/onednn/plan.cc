@@ -30,7 +30,7 @@ Sizes Joined(Sizes head, const Sizes& tail) {
 // An array as the user has it, with the axes in oneDNN's order: `(N, C, *spatial)`, and `([G], O, I, *window)`, where
 // the groups are the major part of the user's O.
 memory::desc Given(const Call& call, Part part) {
-  const auto type = Type(call.TypeOf(part));
+  const auto type = TypeOf(call, part);
   const Sizes& steps = call.steps[part];
   if (part == kInputs) return {Joined({call.batch, call.channels}, call.sizes), type, steps};
   if (part == kOutputs) return {Joined({call.batch, call.outputs}, call.results), type, steps};
@@ -160,15 +160,8 @@ Plan MakePlan(const Call& call) {
     }
   }
   for (const auto part : {kInputs, kKernel, kOutputs}) {
-    Operand& array = plan.arrays[part];
-    array.user = part == kInputs ? images : part == kKernel ? kernel : results;
-    array.reordered = !Same(array.user, array.own);
-    if (!array.reordered) continue;
-    const bool back = call.wanted == part;
-    dnnl::reorder::primitive_desc found(Engine(), back ? array.own : array.user, Engine(),
-                                        back ? array.user : array.own, Attributes());
-    array.scratch = found.scratchpad_desc();
-    array.reorder = dnnl::reorder(found);
+    const auto& user = part == kInputs ? images : part == kKernel ? kernel : results;
+    plan.arrays[part] = Between(user, plan.arrays[part].own, call.wanted == part);
   }
   return plan;
 }
@@ -220,6 +213,18 @@ class Plans {
 const dnnl::engine& Engine() {
   static const auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);  // never destroyed: threads may outlive main
   return *engine;
+}
+
+dnnl::memory::data_type TypeOf(const Call& call, Part part) { return Type(call.TypeOf(part)); }
+
+Operand Between(const memory::desc& user, const memory::desc& own, bool back) {
+  Operand array{user, own, {}, {}, !Same(user, own)};
+  if (array.reordered) {
+    dnnl::reorder::primitive_desc found(Engine(), back ? own : user, Engine(), back ? user : own, Attributes());
+    array.scratch = found.scratchpad_desc();
+    array.reorder = dnnl::reorder(found);
+  }
+  return array;
 }
 
 std::shared_ptr<const Plan> PlanFor(const Call& call, int threads) {

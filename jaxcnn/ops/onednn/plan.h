@@ -28,6 +28,12 @@ const dnnl::engine& Engine();
 // The plan of a call for so many threads, made or kept from before.
 std::shared_ptr<const Plan> PlanFor(const Call& call, int threads);
 
+// An array that the user has in one layout and a loop wants in another; `back` where the loop makes it.
+Operand Between(const dnnl::memory::desc& user, const dnnl::memory::desc& own, bool back);
+
+// The type of an array of a call.
+dnnl::memory::data_type TypeOf(const Call& call, Part part);
+
 // Copies an operand to oneDNN's layout; or a result from there.
 void Reorder(const Operand& array, bool back, void* user, void* own);
 
