@@ -33,7 +33,8 @@ struct Call {
 
   Key ToKey() const {
     Key key{wanted, operand_type, result_type, devices, groups, batch, channels, outputs};
-    for (const Sizes* field : {&sizes, &taps, &results, &strides, &dilation, &low, &high, &steps[0], &steps[1], &steps[2]})
+    for (const Sizes* field :
+         {&sizes, &taps, &results, &strides, &dilation, &low, &high, &steps[0], &steps[1], &steps[2]})
       key.insert(key.end(), field->begin(), field->end());
     return key;
   }

@@ -1,5 +1,5 @@
-// Convolution and its two gradients, as one XLA custom call for CPU: by oneDNN, in shares for XLA's threads; depthwise ones
-// with channels first by loops of our own.
+// Convolution and its two gradients, as one XLA custom call for CPU: by oneDNN, in shares for XLA's threads; depthwise
+// ones mostly by loops of our own.
 //
 // A call is described by one array of integers (`Call`), written by form.py. It is also the key under which the
 // prepared primitive is kept.
@@ -176,7 +176,7 @@ void RunPiece(const Call& call, const Piece& piece, void* const* arrays, void* k
 bool IsOurs(const Call& call, int64_t threads) {
   if (!IsDepthwise(call)) return false;
   try {
-    return ArePlanes(call) || PlanFor(call, threads)->implementation.find("dw") == std::string::npos;
+    return ArePlanes(call) || PieceOf(call, threads, 0, 0).plan->implementation.find("dw") == std::string::npos;
   } catch (const dnnl::error&) {
     return true;
   }

@@ -211,7 +211,8 @@ class Plans {
 }  // namespace
 
 const dnnl::engine& Engine() {
-  static const auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);  // never destroyed: threads may outlive main
+  // never destroyed: threads may outlive main
+  static const auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return *engine;
 }
 
@@ -235,20 +236,22 @@ std::shared_ptr<const Plan> PlanFor(const Call& call, int threads) {
 void Reorder(const Operand& array, bool back, void* user, void* own) {
   thread_local dnnl::stream stream(Engine());
   thread_local Scratch scratch;
+  void* work = scratch.Get(array.scratch.get_size());
   array.reorder.execute(stream, {{back ? DNNL_ARG_TO : DNNL_ARG_FROM, memory(array.user, Engine(), user)},
                                  {back ? DNNL_ARG_FROM : DNNL_ARG_TO, memory(array.own, Engine(), own)},
-                                 {DNNL_ARG_SCRATCHPAD, memory(array.scratch, Engine(), scratch.Get(array.scratch.get_size()))}});
+                                 {DNNL_ARG_SCRATCHPAD, memory(array.scratch, Engine(), work)}});
   stream.wait();
 }
 
 void Run(const Plan& plan, int64_t wanted, void* const* arrays) {
   thread_local dnnl::stream stream(Engine());
   thread_local Scratch scratch;
+  void* work = scratch.Get(plan.scratch.get_size());
   const auto argument = [&](Part part) { return memory(plan.arrays[part].own, Engine(), arrays[part]); };
   plan.conv.execute(stream, {{wanted == kInputs ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, argument(kInputs)},
                              {wanted == kKernel ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, argument(kKernel)},
                              {wanted == kOutputs ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, argument(kOutputs)},
-                             {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, Engine(), scratch.Get(plan.scratch.get_size()))}});
+                             {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, Engine(), work)}});
   stream.wait();
   scratch.Trim();
 }
