@@ -61,6 +61,17 @@ def not_before(array: jax.Array, event: jax.Array) -> jax.Array:
     return jnp.where((moment == moment).astype(jnp.int32) < 2, array, 0)
 
 
+def move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:
+    """Moves the groups, the major part of axis `source`, to the major part of axis `target`."""
+    if groups == 1:
+        return array
+    shape = list(array.shape)
+    shape[source] //= groups
+    split = array.reshape(*shape[:source], groups, *shape[source:])
+    shape[target] *= groups
+    return jnp.moveaxis(split, source, target).reshape(shape)
+
+
 def reshape(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Reshapes behind the batch axis; on an explicit mesh the batch axis stays sharded as it is."""
     sharding = explicit_sharding(array)

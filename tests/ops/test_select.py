@@ -96,10 +96,13 @@ def test_auto_leaves_alone_what_the_backend_cannot_do(built, table):
     table({kind: dict.fromkeys(select.PARTS, both) for kind in select.KINDS})
     x, w = jnp.ones((1, 8, 8, 16)), jnp.ones((3, 3, 16, 4))
     assert _calls(ops.conv, x, w) == 1
-    assert _calls(lambda x, w: ops.conv(x, w, flip_kernel=True), x, w) == 0
-    assert _calls(lambda x, w: ops.conv(x, w, input_dilation=2), x, w) == 0
+    assert _calls(lambda x, w: ops.conv(x, w, flip_kernel=True), x, w) == 1
+    assert _calls(lambda x, w: ops.conv(x, w, input_dilation=2), x, w) == 1
+    assert _calls(lambda x, w: ops.conv(x, w, input_dilation=2, strides=2), x, w) == 0
     assert _calls(lambda x, w: ops.conv(x, w, padding=-1), x, w) == 0
-    assert _calls(lambda x, w: ops.conv(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)), x, w) == 0
+    assert _calls(lambda x, w: ops.conv(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)), x, w) == 1
+    with jax.enable_x64(True):
+        assert _calls(lambda x, w: ops.conv(x.astype(jnp.float64), w.astype(jnp.float64)), x, w) == 0
     assert _calls(ops.conv, x[:0], w) == 0
 
 

@@ -133,7 +133,7 @@ def _by_native(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> 
     if 0 in (inputs.size, kernel.size, *spec.window.output_shape(inputs.shape[1:-1])):
         return convolution(inputs, kernel, spec)
     kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
-    return native.conv(inputs, kernel, spec.window, spec.feature_groups, spec.element_type)
+    return native.conv(inputs, kernel, spec.window, spec.dims, spec.feature_groups, spec.element_type)
 
 
 def conv_general_dilated(

@@ -70,7 +70,7 @@ def _input_gradient(cotangent: jax.Array, kernel: jax.Array, inputs: jax.Array, 
     groups = max(spec.feature_groups, spec.batch_groups)
     gradient = convolution(
         cotangent,
-        _move_groups(kernel, rhs[0], rhs[1], groups),
+        arrays.move_groups(kernel, rhs[0], rhs[1], groups),
         problem.spec._replace(
             window=geometry.transposed_window(spec.window, problem.input_sizes),
             dims=lax.ConvDimensionNumbers(out, (rhs[1], rhs[0], *rhs[2:]), lhs),
@@ -81,7 +81,7 @@ def _input_gradient(cotangent: jax.Array, kernel: jax.Array, inputs: jax.Array, 
             out_sharding=explicit_sharding(inputs, cotangent) if spec.batch_groups == 1 else None,
         ),
     )
-    return _move_groups(gradient, lhs[1], lhs[0], spec.batch_groups)
+    return arrays.move_groups(gradient, lhs[1], lhs[0], spec.batch_groups)
 
 
 def _kernel_gradient(inputs: jax.Array, cotangent: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
@@ -110,14 +110,3 @@ def kernel_gradient_spec(spec: Spec, input_sizes: tuple[int, ...]) -> Spec:
         element_type=None,
         out_sharding=None,
     )
-
-
-def _move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:
-    """Moves the groups, the major part of axis `source`, to the major part of axis `target`."""
-    if groups == 1:
-        return array
-    shape = list(array.shape)
-    shape[source] //= groups
-    split = array.reshape(*shape[:source], groups, *shape[source:])
-    shape[target] *= groups
-    return jnp.moveaxis(split, source, target).reshape(shape)

@@ -19,9 +19,7 @@ import jax
 
 from jaxcnn.ops.native import kept
 
-SOURCES = tuple(
-    Path(__file__).with_name(name) for name in ("conv.cc", "pool.cc", "norm.cc", "loops.h", "threads.h", "types.h")
-)
+SOURCES = tuple(sorted(file for ending in ("cc", "h") for file in Path(__file__).parent.glob(f"*.{ending}")))
 TARGETS = (  # of XLA's foreign function interface
     CONV := "jaxcnn_onednn_conv",
     MAX_POOL := "jaxcnn_max_pool",

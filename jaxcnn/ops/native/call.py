@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from jaxcnn.ops.native.form import AXES, Form, operands, passed
+from jaxcnn.ops.native.form import PARTS, Form, Part, operands, passed
 from jaxcnn.ops.native.spread import on_explicit_mesh, on_this_device, spread
 from jaxcnn.ops.sharding import explicit_sharding
 
@@ -47,10 +47,21 @@ def _batched(batched: list[bool], pair: tuple[jax.Array, jax.Array], form: Form)
     index = passed(part, form.wanted)
     if index not in form.divisible or not len(array):
         return lax.map(with_operand, array)
-    rank = array.ndim - 1
-    axis = AXES[part][index] % rank
+    axis, target = form.axes[part][index], form.axes[form.wanted][index]
+    if array.shape[axis + 1] == 1:  # then the mapped axis takes that one's part, and stays where it is
+        swapped = form.with_axes(part, _first(form, part, axis)).with_axes(
+            form.wanted, _first(form, form.wanted, target)
+        )
+        array = lax.squeeze(array, (axis + 1,))
+        result = _product(*(array if i == place else other for i, other in enumerate(pair)), swapped)
+        return lax.expand_dims(result, (target + 1,))
     moved = jnp.moveaxis(array, 0, axis)
     result = with_operand(moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :]))
-    axis = AXES[form.wanted][index] % rank
-    split = result.reshape(*result.shape[:axis], len(array), -1, *result.shape[axis + 1 :])
-    return jnp.moveaxis(split, axis, 0)
+    split = result.reshape(*result.shape[:target], len(array), -1, *result.shape[target + 1 :])
+    return jnp.moveaxis(split, target, 0)
+
+
+def _first(form: Form, part: Part, axis: int) -> list[int]:
+    """The axes of an array of which one goes to the front."""
+    axes = form.dims[PARTS.index(part)]
+    return [0 if old == axis else old + (old < axis) for old in axes]

@@ -1,15 +1,20 @@
 """Convolution by oneDNN, and its rule."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
-from jaxcnn.ops.native import backend, call
-from jaxcnn.ops.native.form import DTYPES, Form, implementation, is_fast, operands
+from jaxcnn.ops.native import call, transposed
+from jaxcnn.ops.native.form import Form, computed, implementation, is_fast, operands, whole_is_fast
 from jaxcnn.ops.rule import custom_vjp
 from jaxcnn.ops.sharding import explicit_sharding, match_cotangent
+
+DTYPES = tuple(map(jnp.dtype, (jnp.float32, jnp.bfloat16, jnp.float16)))  # of arguments and results
 
 # The rule. A convolution y = F(x, w) is linear in x and in w, so with an error e like y it is one trilinear form,
 #
@@ -27,8 +32,10 @@ from jaxcnn.ops.sharding import explicit_sharding, match_cotangent
 @custom_vjp(2)
 def product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
     """The array `form.wanted` of a convolution, computed from the two others."""
-    if first.dtype == jnp.bfloat16 and not backend.multiplies_bfloat16():
-        wide = product(first.astype(jnp.float32), second.astype(jnp.float32), form._replace(dtype=DTYPES[0]))
+    operand = computed(first.dtype)
+    result = form.dtype if form.dtype == operand else jnp.dtype(jnp.float32)
+    if (operand, result) != (first.dtype, form.dtype):
+        wide = product(first.astype(operand), second.astype(operand), form._replace(dtype=result))
         return wide.astype(form.dtype)
     _expect_fast(first, second, form)
     return call.product(first, second, form)
@@ -56,24 +63,55 @@ product.defvjp(_product_fwd, _product_bwd)
 
 
 def conv(
-    inputs: jax.Array, kernel: jax.Array, window: Window, groups: int = 1, element_type: DTypeLike | None = None
+    inputs: jax.Array,
+    kernel: jax.Array,
+    window: Window,
+    dims: lax.ConvDimensionNumbers,
+    groups: int = 1,
+    element_type: DTypeLike | None = None,
 ) -> jax.Array:
-    """Convolves `(N, *spatial, C)` with `(*window, C / groups, O)`.
+    """Convolves, in the layouts that `dims` names.
 
     Raises:
-      TypeError: if a dtype is none of float32 and bfloat16.
+      TypeError: if a dtype is none of float32, bfloat16 and float16.
       ValueError: if oneDNN has no such convolution.
       RuntimeError: if the backend cannot be built.
     """
     dtype = jnp.dtype(element_type or inputs.dtype)
     for name, found in (("dtype", inputs.dtype), ("preferred_element_type", dtype)):
         if found not in DTYPES:
-            raise TypeError(f"`method='native'` needs float32 or bfloat16 as {name}; got {found}.")
-    if set(window.input_dilation) - {1}:
-        raise ValueError(f"`method='native'` needs `input_dilation` 1; got {window.input_dilation}.")
-    if any(amount < 0 for pair in window.padding for amount in pair):
+            raise TypeError(f"`method='native'` needs float32, bfloat16 or float16 as {name}; got {found}.")
+    if any(amount < 0 for pair in window.padding for amount in pair) and set(window.input_dilation) == {1}:
         raise ValueError(f"`method='native'` needs a padding of 0 or more; got {window.padding}.")
-    return product(inputs, kernel, Form(window, inputs.shape[1:-1], groups, "outputs", dtype))
+    sizes = tuple(inputs.shape[axis] for axis in dims.lhs_spec[2:])
+    return compute(inputs, kernel, Form(window, sizes, dims, groups, "outputs", dtype))
+
+
+def suits(first: jax.Array, second: jax.Array, form: Form) -> bool:
+    """Whether `compute` has fast code for a convolution and both its gradients."""
+    ordinary = transposed.ordinary(form)
+    if ordinary is None or min(map(min, ordinary.window.padding)) < 0:
+        return False
+    first, second = jax.eval_shape(functools.partial(transposed.exchanged, form=form), first, second)
+    return whole_is_fast(first, second, ordinary)
+
+
+def compute(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
+    """The array `form.wanted` of any convolution, a transposed one too.
+
+    Raises:
+      ValueError: if oneDNN has no such convolution.
+    """
+    ordinary = transposed.ordinary(form)
+    if ordinary is None:
+        raise ValueError(
+            "`method='native'` needs `input_dilation` 1, or `strides` 1 and a padding below the window; got "
+            f"{form.window}."
+        )
+    if ordinary is form:
+        return product(first, second, form)
+    found = product(*transposed.exchanged(first, second, form), ordinary)
+    return transposed.restored(found, form) if form.wanted == "kernel" else found
 
 
 def _expect_fast(first: jax.Array, second: jax.Array, form: Form) -> None:

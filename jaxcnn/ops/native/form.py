@@ -1,26 +1,22 @@
 """The description of one call: which array of a convolution is computed from the two others."""
 
 import ctypes
+import math
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops.native import backend
 
 Part = Literal["inputs", "kernel", "outputs"]
-DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))  # by their codes in conv.cc
+DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))  # by their codes in call.h
 
-# Three indices run through the arrays, each through two of them: n numbers examples, c input channels, o outputs. This
-# table is all that vmap and devices need. An index that one operand shares with the result passes through, so a mapped
-# or spread axis may be part of it; the index that both operands share is summed, so its shares are added.
-AXES: dict[Part, dict[str, int]] = {
-    "inputs": {"n": 0, "c": -1},
-    "kernel": {"c": -2, "o": -1},
-    "outputs": {"n": 0, "o": -1},
-}
+PARTS: tuple[Part, ...] = ("inputs", "kernel", "outputs")  # by their numbers in call.h
 
 
 class Form(NamedTuple):
@@ -28,6 +24,7 @@ class Form(NamedTuple):
 
     window: Window
     sizes: tuple[int, ...]  # the input's spatial shape
+    dims: lax.ConvDimensionNumbers  # the axes of the three arrays, in any order
     groups: int
     wanted: Part
     dtype: np.dtype  # of the result
@@ -37,6 +34,28 @@ class Form(NamedTuple):
     def divisible(self) -> set[str]:
         """The indices of which any part is a call of the same kind; with groups, channels are bound to each other."""
         return {"n", "c", "o"} if self.groups == 1 else {"n"}
+
+    @property
+    def axes(self) -> dict[Part, dict[str, int]]:
+        """For each of the three arrays the axes of its indices.
+
+        Three indices run through the arrays, each through two of them: n numbers examples, c input channels, o
+        outputs. This is all that vmap and devices need. An index that one operand shares with the result passes
+        through, so a mapped or spread axis may be part of it; the index that both operands share is summed, so its
+        shares are added.
+        """
+        lhs, rhs, out = self.dims
+        return {
+            "inputs": {"n": lhs[0], "c": lhs[1]},
+            "kernel": {"c": rhs[1], "o": rhs[0]},
+            "outputs": {"n": out[0], "o": out[1]},
+        }
+
+    def with_axes(self, part: Part, axes: Sequence[int]) -> "Form":
+        """The same with the axes of one array elsewhere."""
+        every: list[Any] = list(self.dims)
+        every[PARTS.index(part)] = tuple(axes)
+        return self._replace(dims=lax.ConvDimensionNumbers(*every))
 
 
 def operands(wanted: Part) -> tuple[Part, Part]:
@@ -48,7 +67,8 @@ def operands(wanted: Part) -> tuple[Part, Part]:
 
 def passed(part: Part, wanted: Part) -> str:
     """The index that an operand shares with the result."""
-    (index,) = AXES[part].keys() & AXES[wanted].keys()
+    indices: dict[Part, set[str]] = {"inputs": {"n", "c"}, "kernel": {"c", "o"}, "outputs": {"n", "o"}}
+    (index,) = indices[part] & indices[wanted]
     return index
 
 
@@ -58,35 +78,55 @@ def summed(wanted: Part) -> str:
     return passed(first, second)
 
 
-def shapes(first: Any, second: Any, form: Form) -> dict[Part, tuple[int, ...]]:
+def shapes(first: jax.Array, second: jax.Array, form: Form) -> dict[Part, tuple[int, ...]]:
     """The shapes of all three arrays."""
     known = dict(zip(operands(form.wanted), (first.shape, second.shape), strict=True))
-    size = {index: shape[axis] for part, shape in known.items() for index, axis in AXES[part].items()}
-    channels = known["inputs"][-1] if "inputs" in known else size["c"] * form.groups
+    axes = form.axes
+    size = {index: shape[axis] for part, shape in known.items() for index, axis in axes[part].items()}
+    channels = known["inputs"][axes["inputs"]["c"]] if "inputs" in known else size["c"] * form.groups
+    lhs, rhs, out = form.dims
     return {
-        "inputs": (size["n"], *form.sizes, channels),
-        "kernel": (*form.window.shape, channels // form.groups, size["o"]),
-        "outputs": (size["n"], *form.window.output_shape(form.sizes), size["o"]),
+        "inputs": _placed((size["n"], channels, *form.sizes), lhs),
+        "kernel": _placed((size["o"], channels // form.groups, *form.window.shape), rhs),
+        "outputs": _placed((size["n"], size["o"], *form.window.output_shape(form.sizes)), out),
     }
 
 
+def _placed(sizes: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    """The shape of which the axes have these sizes."""
+    return tuple(size for _, size in sorted(zip(axes, sizes, strict=True)))
+
+
 def describe(first: jax.Array, second: jax.Array, form: Form) -> np.ndarray:
-    """The call as conv.cc reads it."""
-    every, window = shapes(first, second, form), form.window
+    """The call as call.h reads it."""
+    every, window, (lhs, rhs, out) = shapes(first, second, form), form.window, form.dims
+    steps = []
+    for part, axes in zip(PARTS, form.dims, strict=True):
+        apart = [math.prod(every[part][axis + 1 :]) for axis in range(len(axes))]
+        steps.append([apart[axis] for axis in axes])
+    batch, channels = (every["inputs"][axis] for axis in lhs[:2])
     fields = [
-        [list(AXES).index(form.wanted), DTYPES.index(first.dtype), DTYPES.index(form.dtype), form.devices],
-        [form.groups, every["inputs"][0], every["inputs"][-1], every["outputs"][-1]],
-        [*form.sizes, *window.shape, *every["outputs"][1:-1], *window.strides, *window.dilation],
+        [PARTS.index(form.wanted), DTYPES.index(first.dtype), DTYPES.index(form.dtype), form.devices],
+        [form.groups, batch, channels, every["kernel"][rhs[0]]],
+        [*form.sizes, *window.shape, *(every["outputs"][axis] for axis in out[2:]), *window.strides, *window.dilation],
         [low for low, _ in window.padding],
         [high for _, high in window.padding],
+        *steps,
     ]
     return np.array([value for field in fields for value in field], np.int64)
 
 
-def whole_is_fast(first: Any, second: Any, form: Form) -> bool:
+def computed(dtype: np.dtype) -> np.dtype:
+    """The type in which arrays of this one are multiplied: 16-bit floats in float32, where that is faster; as exact."""
+    native = dtype == jnp.bfloat16 and backend.multiplies_bfloat16()
+    return dtype if native else DTYPES[0]
+
+
+def whole_is_fast(first: jax.Array, second: jax.Array, form: Form) -> bool:
     """Whether oneDNN has fast code for all three arrays, so that every derivative is fast too."""
+    form = form._replace(dtype=computed(form.dtype))
     kinds = {part: jax.ShapeDtypeStruct(shape, form.dtype) for part, shape in shapes(first, second, form).items()}
-    for wanted in AXES:
+    for wanted in PARTS:
         first_kind, second_kind = (kinds[part] for part in operands(wanted))
         if not is_fast(first_kind, second_kind, form._replace(wanted=wanted)):
             return False

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxcnn.ops.native import backend
-from jaxcnn.ops.native.form import AXES, Form, Part, describe, operands, shapes, summed
+from jaxcnn.ops.native.form import Form, Part, describe, operands, shapes, summed
 from jaxcnn.ops.sharding import varying_like
 
 
@@ -42,10 +42,9 @@ class Division(NamedTuple):
 
     def spec(self, part: Part) -> PartitionSpec:
         """The sharding of one of the three arrays."""
-        rank = len(self.form.sizes) + 2
-        spec: list[tuple[str, ...] | None] = [None] * rank
-        for index, axis in AXES[part].items():
-            spec[axis % rank] = self.axes.get(index)
+        spec: list[tuple[str, ...] | None] = [None] * (len(self.form.sizes) + 2)
+        for index, axis in self.form.axes[part].items():
+            spec[axis] = self.axes.get(index)
         return PartitionSpec(*spec)
 
     def complete(self, share: jax.Array) -> jax.Array:
@@ -59,7 +58,7 @@ def division(form: Form, specs: Mapping[Part, PartitionSpec]) -> Division:
     axes: dict[str, tuple[str, ...]] = {}
     for part, spec in specs.items():
         entries = (*spec, *[None] * (len(form.sizes) + 2 - len(spec)))
-        for index, axis in AXES[part].items():
+        for index, axis in form.axes[part].items():
             entry = entries[axis]
             names = entry if isinstance(entry, tuple) else () if entry is None else (entry,)
             taken = {name for used in axes.values() for name in used}
@@ -77,7 +76,7 @@ _partitioned = custom_partitioning(call, static_argnums=(2,))
 def _rule(form: Form, mesh: Any, operand_types: Any, result_types: Any) -> tuple[str, dict[str, tuple[str, ...]]]:
     del mesh, operand_types, result_types
     words: dict[Part, list[str]] = {}
-    for part, axes in AXES.items():
+    for part, axes in form.axes.items():
         words[part] = [f"{part[0]}{axis}" for axis in range(len(form.sizes) + 2)]
         for index, axis in axes.items():
             if index in form.divisible:

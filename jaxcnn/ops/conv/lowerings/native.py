@@ -1,33 +1,35 @@
-"""The C++ backend, where it is built: oneDNN's convolution and both of its gradients."""
+"""The C++ backend, where it is built: oneDNN's convolution and both of its gradients, in every layout."""
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxcnn.ops import native
-from jaxcnn.ops.conv.problem import Problem, channels_last
-from jaxcnn.ops.native.form import Form, whole_is_fast
+from jaxcnn.ops.conv.problem import Problem
+from jaxcnn.ops.native.form import Form, operands
 
 
 def supports(problem: Problem) -> bool:
     """What the backend has fast code for, so that every derivative is fast too."""
-    spec = problem.spec
-    if spec.dims != channels_last(len(problem.inputs_shape)) or spec.flip:
+    form, dtype = _form(problem), problem.dtype
+    if problem.spec.batch_groups > 1 or form.dtype != dtype or dtype not in native.DTYPES or native.partly_mapped():
         return False
-    if set(spec.window.input_dilation) != {1} or min(map(min, spec.window.padding)) < 0 or spec.batch_groups > 1:
-        return False
-    if {problem.dtype, spec.element_type or problem.dtype} != {jnp.dtype(jnp.float32)} or native.partly_mapped():
-        return False
-    inputs, kernel = (
-        jax.ShapeDtypeStruct(shape, problem.dtype) for shape in (problem.inputs_shape, problem.kernel_shape)
-    )
-    return whole_is_fast(inputs, kernel, _form(problem)._replace(wanted="outputs"))
+    kinds = jax.ShapeDtypeStruct(problem.inputs_shape, dtype), jax.ShapeDtypeStruct(problem.kernel_shape, dtype)
+    return native.suits(*kinds, form._replace(wanted="outputs"))
 
 
 def run(first: jax.Array, second: jax.Array, problem: Problem) -> jax.Array:
     """The wanted array."""
-    return native.product(first, second, _form(problem))
+    spec, wanted = problem.spec, problem.wanted
+    taps = spec.dims.rhs_spec[2:]
+    if spec.flip and wanted != "kernel":
+        pair = zip(operands(wanted), (first, second), strict=True)
+        first, second = (lax.rev(array, taps) if part == "kernel" else array for part, array in pair)
+    found = native.compute(first, second, _form(problem))
+    return lax.rev(found, taps) if spec.flip and wanted == "kernel" else found
 
 
 def _form(problem: Problem) -> Form:
     spec = problem.spec
-    return Form(spec.window, problem.input_sizes, spec.feature_groups, problem.wanted, problem.dtype)
+    dtype = jnp.dtype(spec.element_type or problem.dtype) if problem.wanted == "outputs" else problem.dtype
+    return Form(spec.window, problem.input_sizes, spec.dims, spec.feature_groups, problem.wanted, dtype)
