@@ -44,11 +44,13 @@ def reduce_window_max(
       ValueError: if an argument has not one entry for every axis, or an entry is out of range.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
-      >>> image = jnp.arange(16.0).reshape(1, 1, 4, 4)  # channels first
+      >>> image = jnp.arange(8.0).reshape(1, 1, 2, 4)  # channels first
       >>> ops.reduce_window_max(image, (1, 1, 2, 2), (1, 1, 2, 2)).tolist()
-      [[[[5.0, 7.0], [13.0, 15.0]]]]
+      [[[[5.0, 7.0]]]]
+      >>> jax.grad(lambda x: ops.reduce_window_max(x, (1, 1, 2, 2), (1, 1, 2, 2)).sum())(image).tolist()
+      [[[[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]]]]
 
     Source: Ranzato et al. 2007; Jarrett et al. 2009.
     """

@@ -72,11 +72,13 @@ def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
       ValueError: if the rank is wrong, an axis is empty, or `rule` is unknown.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
       >>> ops.global_avg_pool(row).tolist()
       [[2.5]]
+      >>> jax.grad(lambda x: ops.global_avg_pool(x).sum())(row).ravel().tolist()
+      [0.25, 0.25, 0.25, 0.25]
 
     Source: Lin, Chen & Yan 2014, section 3.2.
     """
@@ -163,13 +165,15 @@ def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
       ValueError: if the rank is wrong, an axis is empty, or an option is out of range.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
       >>> ops.adaptive_avg_pool(row, 2).ravel().tolist()
       [2.5, 2.5]
       >>> ops.adaptive_avg_pool(row, 3).ravel().tolist()
       [2.5, 3.5, 2.5]
+      >>> jax.grad(lambda x: ops.adaptive_avg_pool(x, 3).sum())(row).ravel().tolist()
+      [0.5, 1.0, 1.0, 0.5]
 
     Source: He et al. 2014 (spatial pyramid pooling); the edges are PyTorch's.
     """
@@ -192,11 +196,13 @@ def adaptive_max_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
     The gradient goes to the first maximum in row-major order, or to the first NaN.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
       >>> ops.adaptive_max_pool(row, 3).ravel().tolist()
       [4.0, 4.0, 3.0]
+      >>> jax.grad(lambda x: ops.adaptive_max_pool(x, 3).sum())(row).ravel().tolist()  # the 4 wins twice
+      [0.0, 2.0, 1.0, 0.0]
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
@@ -257,13 +263,15 @@ def blur_pool(
       ValueError: if the rank is wrong, the field is smaller than the border, or an option is out of range.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([0.0, 0.0, 4.0, 0.0, 0.0, 0.0]).reshape(1, 6, 1)
       >>> ops.blur_pool(row).ravel().tolist()
       [0.0, 2.0, 0.0]
       >>> ops.blur_pool(jnp.roll(row, 1, axis=1)).ravel().tolist()
       [0.0, 1.0, 1.0]
+      >>> jax.grad(lambda x: ops.blur_pool(x)[0, 1, 0])(row).ravel().tolist()
+      [0.0, 0.25, 0.5, 0.25, 0.0, 0.0]
 
     Source: Zhang 2019, "Making convolutional networks shift-invariant again".
     """

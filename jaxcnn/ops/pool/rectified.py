@@ -148,12 +148,14 @@ def conv_relu_pool(
       ValueError: if shapes disagree, a window does not fit, or an option is unknown.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> signal = jnp.array([0.0, 1.0, 0.0, -2.0]).reshape(1, 4, 1)
       >>> taps, bias = jnp.ones((1, 1, 1)), jnp.array([0.5])
       >>> ops.conv_relu_pool(signal, taps, bias).ravel().tolist()
       [1.5, 0.5]
+      >>> jax.grad(lambda x: ops.conv_relu_pool(x, taps, bias).sum())(signal).ravel().tolist()
+      [0.0, 1.0, 1.0, 0.0]
     """
     inputs, kernel, bias = arrays.floating(inputs=inputs, kernel=kernel, bias=bias)
     arrays.choice("rule", rule, ("hand", "autodiff"))

@@ -44,12 +44,14 @@ def max_pool_with_switches(
       ValueError: if shapes disagree, the window does not fit, or `rule` is unknown.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
       >>> values, switches = ops.max_pool_with_switches(row, 2)
       >>> values.ravel().tolist(), switches.ravel().tolist()
       ([4.0, 3.0], [1, 0])
+      >>> jax.grad(lambda x: ops.max_pool_with_switches(x, 2)[0].sum())(row).ravel().tolist()
+      [0.0, 1.0, 1.0, 0.0]
 
     Source: Zeiler & Fergus 2014 (switches).
     """
@@ -93,12 +95,15 @@ def max_unpool(
       ValueError: if the shapes are not those of such a pooling, or `rule` is unknown.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 4.0, 3.0, 2.0]).reshape(1, 4, 1)
       >>> values, switches = ops.max_pool_with_switches(row, 2)
       >>> ops.max_unpool(values, switches, 4, 2).ravel().tolist()
       [0.0, 4.0, 3.0, 0.0]
+      >>> error = jnp.array([5.0, 6.0, 7.0, 8.0]).reshape(1, 4, 1)
+      >>> jax.vjp(lambda x: ops.max_unpool(x, switches, 4, 2), values)[1](error)[0].ravel().tolist()
+      [6.0, 7.0]
 
     Source: Zeiler & Fergus 2014, section 2.1.
     """
