@@ -160,11 +160,13 @@ def conv_general_dilated(
       ValueError: as lax does, or if the padded input has 2**40 cells or more.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
-      >>> images, kernel = jnp.ones((1, 2, 4, 4)), jnp.ones((3, 2, 3, 3))
-      >>> ops.conv_general_dilated(images, kernel, (1, 1), "VALID")[0, :, 0, 0].tolist()
-      [18.0, 18.0, 18.0]
+      >>> row, kernel = jnp.array([[[1.0, 2.0, 3.0]]]), jnp.array([[[1.0, 2.0, 1.0]]])  # channels first
+      >>> ops.conv_general_dilated(row, kernel, (1,), "SAME").tolist()
+      [[[4.0, 8.0, 8.0]]]
+      >>> jax.grad(lambda x: ops.conv_general_dilated(x, kernel, (1,), "SAME").sum())(row).tolist()
+      [[[3.0, 4.0, 3.0]]]
     """
     lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
     if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:

@@ -56,12 +56,15 @@ def conv_transpose(
       ValueError: if shapes disagree or an option is out of range.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 10.0]).reshape(1, 2, 1)
       >>> taps = jnp.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
-      >>> ops.conv_transpose(row, taps, strides=2, padding="VALID", transpose_kernel=True).ravel().tolist()
+      >>> spread = lambda x: ops.conv_transpose(x, taps, strides=2, padding="VALID", transpose_kernel=True)
+      >>> spread(row).ravel().tolist()
       [1.0, 2.0, 13.0, 20.0, 30.0]
+      >>> jax.grad(lambda x: spread(x)[0, 2, 0])(row).ravel().tolist()
+      [3.0, 1.0]
 
     Source: Zeiler et al. 2010; Dumoulin & Visin 2016, relation 14.
     """
@@ -106,11 +109,14 @@ def depthwise_conv(inputs: ArrayLike, kernel: ArrayLike, **options: Any) -> jax.
       ValueError: as `conv`.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
-      >>> images, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((2, 2, 1, 6))
-      >>> ops.depthwise_conv(images, kernel, padding="VALID").shape
-      (1, 3, 3, 6)
+      >>> row = jnp.array([[[1.0, 10.0], [2.0, 20.0]]])  # two cells of two channels
+      >>> kernel = jnp.array([[[1.0, 0.0, 1.0, 0.0]], [[0.0, 1.0, 0.0, 1.0]]])  # two outputs of each channel
+      >>> ops.depthwise_conv(row, kernel, padding="VALID").tolist()
+      [[[1.0, 2.0, 10.0, 20.0]]]
+      >>> jax.grad(lambda w: ops.depthwise_conv(row, w, padding="VALID").sum())(kernel).tolist()
+      [[[1.0, 1.0, 10.0, 10.0]], [[2.0, 2.0, 20.0, 20.0]]]
 
     Source: Sifre 2014; Chollet 2017.
     """
@@ -136,11 +142,14 @@ def separable_conv(
       ValueError: as `conv`.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
-      >>> images, depthwise, pointwise = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2)), jnp.ones((1, 1, 2, 8))
-      >>> ops.separable_conv(images, depthwise, pointwise).shape
-      (1, 4, 4, 8)
+      >>> row = jnp.array([[[1.0, 10.0], [2.0, 20.0]]])  # two cells of two channels
+      >>> depthwise, pointwise = jnp.ones((2, 1, 2)), jnp.array([[[2.0], [1.0]]])
+      >>> ops.separable_conv(row, depthwise, pointwise, padding="VALID").tolist()  # 2 * (1 + 2) + (10 + 20)
+      [[[36.0]]]
+      >>> jax.grad(lambda w: ops.separable_conv(row, depthwise, w, padding="VALID").sum())(pointwise).tolist()
+      [[[3.0], [30.0]]]
 
     Source: Chollet 2017 (Xception).
     """
@@ -206,12 +215,14 @@ def locally_connected(
       ValueError: if shapes disagree or the window does not fit.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> row = jnp.array([1.0, 1.0, 1.0]).reshape(1, 3, 1)
       >>> kernel = jnp.array([[1.0, 2.0], [10.0, 20.0]]).reshape(2, 2, 1, 1)  # two outputs, two taps each
       >>> ops.locally_connected(row, kernel).ravel().tolist()
       [3.0, 30.0]
+      >>> jax.grad(lambda x: ops.locally_connected(x, kernel).sum())(row).ravel().tolist()
+      [1.0, 12.0, 20.0]
 
     Source: LeCun 1989, "Generalization and network design strategies" (local, unshared connections).
     """

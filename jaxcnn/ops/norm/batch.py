@@ -214,12 +214,14 @@ def batch_norm(
       RuntimeError: if the backend of oneDNN is asked for and cannot be built.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> x = jnp.array([[1.0, 0.0], [3.0, 0.0]])
       >>> y, mean, variance = ops.batch_norm(x, jnp.ones(2), jnp.zeros(2))
       >>> y.round(3).tolist(), mean.tolist(), variance.tolist()
       ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 0.0], [1.0, 0.0])
+      >>> jax.grad(lambda x: ops.batch_norm(x, jnp.ones(2), jnp.zeros(2))[0].sum())(x).tolist()  # the sum is fixed
+      [[0.0, 0.0], [0.0, 0.0]]
 
     Source: Ioffe & Szegedy 2015, algorithm 1 and the gradients of section 3.
     """
@@ -268,11 +270,13 @@ def batch_norm_relu(
       RuntimeError: as in `batch_norm`.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
-      >>> x = jnp.array([[1.0], [3.0]])
-      >>> y, mean, variance = ops.batch_norm_relu(x, jnp.ones(1), jnp.zeros(1))
-      >>> y.round(3).tolist()
+      >>> x, shortcut = jnp.array([[1.0], [3.0]]), jnp.array([[0.5], [4.0]])  # x becomes [[-1.0], [1.0]]
+      >>> block = lambda shortcut: ops.batch_norm_relu(x, jnp.ones(1), jnp.zeros(1), shortcut)[0]
+      >>> block(shortcut).round(3).tolist()
+      [[0.0], [5.0]]
+      >>> jax.grad(lambda shortcut: block(shortcut).sum())(shortcut).tolist()
       [[0.0], [1.0]]
     """
     (x,) = arrays.floating(x=x)

@@ -70,13 +70,15 @@ def local_response_norm(
       ValueError: if `size` or `k` is not positive, or `rule` is unknown.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> x = jnp.array([[1.0, 1.0, 0.0]])
       >>> ops.local_response_norm(x, size=1, k=1.0, alpha=1.0, beta=1.0).tolist()
       [[0.5, 0.5, 0.0]]
       >>> ops.local_response_norm(x, size=3, k=2.0, alpha=1.0, beta=1.0).tolist()
       [[0.25, 0.25, 0.0]]
+      >>> jax.grad(lambda x: ops.local_response_norm(x, size=1, k=1.0, alpha=1.0, beta=1.0).sum())(x).tolist()
+      [[0.0, 0.0, 1.0]]
 
     Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
     """
