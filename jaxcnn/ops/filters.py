@@ -27,6 +27,14 @@ def as_kernel(filters: ArrayLike, channels: int = 1, dtype: DTypeLike = jnp.floa
 
     Raises:
       ValueError: if the rank is neither 2 nor 3, or `channels` is not positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import ops
+      >>> picture = jnp.array([[0.0, 0.0, 5.0, 5.0]] * 3).reshape(1, 3, 4, 1)
+      >>> kernel = ops.filters.as_kernel([ops.filters.sobel(1), ops.filters.identity()])
+      >>> kernel.shape, ops.conv(picture, kernel, padding="VALID").tolist()
+      ((3, 3, 1, 2), [[[[20.0, 0.0], [20.0, 5.0]]]])
     """
     bank = np.asarray(filters)
     if bank.ndim not in (2, 3) or channels < 1:
@@ -38,7 +46,13 @@ def as_kernel(filters: ArrayLike, channels: int = 1, dtype: DTypeLike = jnp.floa
 
 
 def identity(size: int = 3) -> np.ndarray:
-    """Leaves the picture as it is: 1 in the middle of zeros."""
+    """Leaves the picture as it is: 1 in the middle of zeros.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> filters.identity().tolist()
+      [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
     _check_odd(size)
     kernel = np.zeros((size, size))
     kernel[size // 2, size // 2] = 1
@@ -54,6 +68,11 @@ def edges(kind: str = "all") -> np.ndarray:
 
     Raises:
       ValueError: if `kind` is unknown.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> filters.edges("cross").tolist()
+      [[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]]
     """
     kernels = {
         "horizontal": [[-1, -1, -1], [0, 0, 0], [1, 1, 1]],
@@ -67,7 +86,13 @@ def edges(kind: str = "all") -> np.ndarray:
 
 
 def sharpen() -> np.ndarray:
-    """Adds the picture's Laplacian edges to it."""
+    """Adds the picture's Laplacian edges to it.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> filters.sharpen().tolist()
+      [[0.0, -1.0, 0.0], [-1.0, 5.0, -1.0], [0.0, -1.0, 0.0]]
+    """
     return identity() + edges("cross")
 
 
@@ -76,6 +101,11 @@ def box(size: int = 3) -> np.ndarray:
 
     Raises:
       ValueError: if `size` is not positive.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> filters.box(2).tolist()
+      [[0.25, 0.25], [0.25, 0.25]]
     """
     size = geometry.integer(size, "size")
     return np.full((size, size), 1 / size**2)
@@ -90,6 +120,11 @@ def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
 
     Raises:
       ValueError: if `size` or `sigma` is not positive.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> filters.gaussian(3).round(2).tolist()
+      [[0.01, 0.08, 0.01], [0.08, 0.62, 0.08], [0.01, 0.08, 0.01]]
     """
     size = geometry.integer(size, "size")
     sigma = size / 6 if sigma is None else sigma
@@ -108,6 +143,11 @@ def sobel(axis: int) -> np.ndarray:
 
     Raises:
       ValueError: if `axis` is neither.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> filters.sobel(1).tolist()
+      [[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]
 
     Source: Sobel & Feldman 1968.
     """
@@ -141,6 +181,14 @@ def gabor_bank(
 
     Raises:
       ValueError: if `size` is not odd, or a length is not positive.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> across, down = filters.gabor_bank(3, orientations=2).round(1).tolist()
+      >>> across
+      [[-0.2, 0.5, -0.2], [-0.2, 0.5, -0.2], [-0.2, 0.5, -0.2]]
+      >>> down
+      [[-0.2, -0.2, -0.2], [0.5, 0.5, 0.5], [-0.2, -0.2, -0.2]]
 
     Source: Daugman 1985; parameters as in Petkov & Kruizinga 1997.
     """
