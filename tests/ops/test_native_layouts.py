@@ -210,13 +210,13 @@ def test_divided_among_threads_and_pieces(built, random, one):
     assert_equal(one, *operands(one, random))
 
 
-@pytest.mark.parametrize(("dtype", "native"), [(jnp.bfloat16, True), (jnp.bfloat16, False), (jnp.float16, False)])
+@pytest.mark.parametrize(("dtype", "in_hardware"), [(jnp.bfloat16, True), (jnp.bfloat16, False), (jnp.float16, False)])
 @pytest.mark.parametrize(("dims", "groups"), [(NCHW, 1), (NCHW, 32), (NHWC, 1)], ids=["NCHW", "depthwise", "NHWC"])
-def test_16_bits(built, random, monkeypatch, dims, groups, dtype, native):
-    monkeypatch.setattr("jaxcnn.ops.native.backend.multiplies_bfloat16", lambda: native)
+def test_16_bits(built, random, monkeypatch, dims, groups, dtype, in_hardware):
+    monkeypatch.setattr("jaxcnn.ops.native.backend.multiplies_bfloat16", lambda: in_hardware)
     one = case(dims, channels=32, outputs=32, groups=groups)
     x, w = operands(one, random, dtype)
-    if native and not native.suits(x, w, form(one, dtype)):
+    if in_hardware and not native.suits(x, w, form(one, dtype)):
         pytest.skip("this processor has no such products")
     found = jax.jit(functools.partial(everything, functools.partial(ours, one)))(x, w)
     assert [a.dtype for a in found] == [dtype] * 3

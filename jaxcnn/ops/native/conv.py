@@ -1,6 +1,7 @@
 """Convolution by oneDNN, and its rule."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def conv(
     return compute(inputs, kernel, Form(window, sizes, dims, groups, "outputs", dtype))
 
 
-def suits(first: jax.Array, second: jax.Array, form: Form) -> bool:
+def suits(first: Any, second: Any, form: Form) -> bool:
     """Whether `compute` has fast code for a convolution and both its gradients."""
     ordinary = transposed.ordinary(form)
     if ordinary is None or min(map(min, ordinary.window.padding)) < 0:
