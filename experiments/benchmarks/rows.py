@@ -27,9 +27,9 @@ class Row(NamedTuple):
 
 def all_rows() -> dict[str, Row]:
     """Every row, by name."""
-    from experiments.benchmarks import newcomer, ops, steps
+    from experiments.benchmarks import layouts, newcomer, ops, steps
 
-    rows = [*ops.rows(), *steps.rows(), *newcomer.rows()]
+    rows = [*ops.rows(), *layouts.rows(), *steps.rows(), *newcomer.rows()]
     return {row.name: row for row in rows}
 
 

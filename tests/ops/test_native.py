@@ -271,3 +271,18 @@ def test_pytorch_in_the_same_process(built, random):
     for _ in range(2):
         theirs = torch.nn.functional.conv2d(images, kernel).numpy().transpose(0, 2, 3, 1)
         np.testing.assert_allclose(ops.conv(x, w, padding="VALID", method="native"), theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_pytorch_keeps_its_threads(built, random, batch, groups):
+    """Both may share an OpenMP, whose number of threads oneDNN reads."""
+    torch = pytest.importorskip("torch")
+    x, w = arrays(random, (40, 36), 7, channels=16, outputs=16, groups=groups, batch=batch)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        jax.block_until_ready(value_and_gradients("native", x, w, feature_group_count=groups))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

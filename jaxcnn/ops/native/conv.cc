@@ -4,8 +4,6 @@
 // A call is described by one array of integers (`Call`), written by form.py. It is also the key under which the
 // prepared primitive is kept.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -42,8 +40,9 @@ struct Piece {
 
 using Share = std::vector<Piece>;  // of one thread, or of a team of oneDNN's own
 
+// Leaves the team's size as the piece needs it.
 Piece PieceOf(const Call& call, int64_t threads, int64_t inputs_offset, int64_t outputs_offset) {
-  omp_set_num_threads(static_cast<int>(threads));  // of this thread alone
+  TeamSize::Set(threads);
   return {PlanFor(call, threads), {inputs_offset, 0, outputs_offset}};
 }
 
@@ -183,6 +182,7 @@ bool IsOurs(const Call& call, int64_t threads) {
 }
 
 void Execute(ffi::ThreadPool& pool, const Call& call, void* const* arrays) {
+  const TeamSize kept;
   const int64_t threads = Parts(pool, call.devices, call.Products() / kLeastProducts);
   if (IsOurs(call, threads)) return RunDepthwise(pool, call, threads, arrays);
   const auto shares = Shares(call, threads);
@@ -196,7 +196,8 @@ void Execute(ffi::ThreadPool& pool, const Call& call, void* const* arrays) {
   char* first = kernel.reordered ? own : static_cast<char*>(arrays[kKernel]);
   if (kernel.reordered && !sums) Reorder(kernel, false, arrays[kKernel], own);
   ForEachPart(pool, parts, [&](int64_t part) {
-    if (parts > 1) omp_set_num_threads(1);
+    TeamSize one;
+    if (parts > 1) one.Set(1);
     thread_local Scratch terms;
     char* target = sums && part > 0 ? own + part * kernel_bytes : first;
     for (const Piece& piece : shares[part]) {
@@ -245,6 +246,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_onednn_conv, Handle,
 // The name of the implementation of a call, oneDNN's or ours; or an empty string if there is none.
 extern "C" const char* jaxcnn_onednn_implementation(const int64_t* call, int64_t length) {
   thread_local std::string name;
+  const TeamSize kept;
   try {
     const Call described(Key(call, call + length));
     const int64_t threads = Cores(described.devices);

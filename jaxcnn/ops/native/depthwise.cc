@@ -2,8 +2,6 @@
 
 #include "depthwise.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -198,7 +196,7 @@ void RunAs(ffi::ThreadPool& pool, const Call& call, int64_t threads, void* const
   if (ArePlanes(call)) return ComputePlanes<T, R>(pool, call, threads, arrays);
   const int64_t blocks = (call.groups + kTogether - 1) / kTogether, examples = call.wanted == kKernel ? 1 : call.batch;
   Divide(pool, threads, blocks * examples, [&](int64_t first, int64_t last) {
-    omp_set_num_threads(1);
+    const TeamSize one(1);
     for (int64_t unit = first; unit < last; ++unit) {
       const int64_t channel = unit % blocks * kTogether;
       ComputeReordered<T, R>(call, unit / blocks, channel, std::min(channel + kTogether, call.groups), arrays);

@@ -1,6 +1,8 @@
 // oneDNN's primitive for a call, with the reorders between the arrays' layouts and those that it computes in.
 #pragma once
 
+#include <omp.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,6 +26,22 @@ struct Plan {
 };
 
 const dnnl::engine& Engine();
+
+// How many threads of OpenMP this one may use, which oneDNN asks for when it makes and when it runs a primitive. What it
+// was before comes back: others in the process, PyTorch for one, may share the same OpenMP.
+class TeamSize {
+ public:
+  TeamSize() : before_(omp_get_max_threads()) {}
+  explicit TeamSize(int64_t threads) : TeamSize() { Set(threads); }
+  ~TeamSize() { omp_set_num_threads(before_); }
+  TeamSize(const TeamSize&) = delete;
+  TeamSize& operator=(const TeamSize&) = delete;
+
+  static void Set(int64_t threads) { omp_set_num_threads(static_cast<int>(threads)); }
+
+ private:
+  int before_;
+};
 
 // The plan of a call for so many threads, made or kept from before.
 std::shared_ptr<const Plan> PlanFor(const Call& call, int threads);
