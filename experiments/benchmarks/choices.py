@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from experiments.benchmarks.functions import Conv, Pool
 from experiments.benchmarks.ops import CONVS, DIRECTIONS, NORMS, POOLS
 from experiments.benchmarks.results import Document
 from jaxcnn import geometry
@@ -18,12 +17,8 @@ _PARTS = dict(zip(DIRECTIONS, ("outputs", "inputs", "kernel"), strict=True))
 def kind_of(name: str) -> str:
     """The kind of a row's convolution."""
     case = CONVS[name]
-    return select.kind(_window(case), case.inputs[3], case.groups)
-
-
-def _window(case: Conv | Pool) -> geometry.Window:
-    pads = case.pads if isinstance(case, Conv) else case.padding
-    return geometry.resolve_window(case.inputs[1:3], (case.window,) * 2, strides=case.strides, padding=pads)
+    window = geometry.resolve_window(case.inputs[1:3], (case.window,) * 2, strides=case.strides, padding=case.pads)
+    return select.kind(window, case.inputs[3], case.groups)
 
 
 def _rows() -> Iterator[tuple[str, str, str]]:
@@ -32,7 +27,7 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         for direction, part in _PARTS.items():
             yield f"conv/{name}/{direction}", kind_of(name), part
     for name, pool in POOLS.items():
-        yield f"max-pool/{name}", select.pool_kind(_window(pool), pool.inputs[-1]), select.WHOLE
+        yield f"max-pool/{name}", select.pool_kind(pool.inputs[-1]), select.WHOLE
     for name in NORMS:
         yield f"batch-norm-relu/{name}", select.NORM, select.WHOLE
 

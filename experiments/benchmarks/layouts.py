@@ -1,7 +1,7 @@
 """Rows of convolutions in every layout: channels first and last, one and three axes, depthwise, grouped, in a loop.
 
-Each is the value and both gradients, by lax's own arguments: XLA's convolution against ours (`method="auto"`, with the C++
-backend) and PyTorch's. What is asked is how fast the convolutions of others' networks become.
+Each is the value and both gradients, by lax's own arguments: XLA's convolution against ours (`method="auto"`, with the
+C++ backend) and PyTorch's. What is asked is how fast the convolutions of others' networks become.
 """
 
 from collections.abc import Iterator
@@ -73,13 +73,13 @@ def layout(case: Layout, channels_last: bool, peer: str) -> Contestant:
     if channels_last:
         x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, (0, 1), (-1, -2))
     pads = ((case.window // 2,) * 2,) * (x.ndim - 2)
-    options = {"dimension_numbers": case.dims(channels_last), "feature_group_count": case.groups}
+    options: dict[str, Any] = {"dimension_numbers": case.dims(channels_last), "feature_group_count": case.groups}
 
     def loss(x: jax.Array, w: jax.Array) -> jax.Array:
         outputs = function(x, w, (1,) * (x.ndim - 2), pads, **options)
         return jnp.sum(jnp.square(outputs.astype(jnp.float32)))
 
-    def whole(x: jax.Array, w: jax.Array) -> jax.Array:
+    def whole(x: jax.Array, w: jax.Array) -> Any:
         if not case.steps:
             return loss(x, w)
         return lax.scan(lambda total, _: (total + loss(x, w * (1 + total * 0)), None), 0.0, None, case.steps)[0]
@@ -99,7 +99,7 @@ def _in_torch(case: Layout, peer: Any, x: np.ndarray, w: np.ndarray) -> Contesta
     convolve = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[x.ndim - 3]
 
     def function(x: Any, w: Any) -> Any:
-        total = 0
+        total: Any = 0
         for _ in range(max(case.steps, 1)):
             total = total + convolve(x, w, padding=case.window // 2, groups=case.groups).float().square().sum()
         return torch.autograd.grad(total, (x, w))

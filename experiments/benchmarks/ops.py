@@ -34,7 +34,6 @@ POOLS = {
     "k2s2": Pool((128, 32, 32, 64), 2, 2),
     "k3s2": Pool((8, 112, 112, 64), 3, 2, 1),
     "few-channels": Pool((128, 28, 28, 6), 2, 2),
-    "one-channel": Pool((1024, 55, 55, 1), 3, 2),  # as 64 channels first of 16 images are
 }
 STAGES = {"lenet": Conv((128, 28, 28, 1), 5, 6), "cifar": Conv((128, 32, 32, 16), 3, 32)}
 NORMS = {"resnet20": (128, 32, 32, 16), "resnet50": (8, 56, 56, 256)}

@@ -20,7 +20,7 @@ PARTS = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gra
 _NOISE = 0.1  # XLA's own is taken where "jax" was measured slower by more; closer is noise, or the same
 
 # Operations are told apart by what decides their speed; each kind has rows in the benchmark, by these names.
-POOL_KINDS = ("max-pool", "max-pool, few channels", "max-pool, one channel")
+POOL_KINDS = ("max-pool", "max-pool, few channels")
 NORM = "batch norm, ReLU"
 WHOLE = "value and gradient"  # the part that pools and norms have
 KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "narrow", "strided", "dense")
@@ -39,11 +39,9 @@ def kind(window: Window, channels: int, groups: int) -> str:
     return "narrow" if channels < 16 else "dense"
 
 
-def pool_kind(window: Window, channels: int) -> str:
-    """The kind of a max-pool; one channel, as channels first are pooled, matters where windows overlap."""
-    many, few, one = POOL_KINDS
-    overlapping = any(k > s for k, s in zip(window.shape, window.strides, strict=True))
-    return one if channels == 1 and overlapping else few if channels < 16 else many
+def pool_kind(channels: int) -> str:
+    """The kind of a max-pool."""
+    return POOL_KINDS[channels < 16]
 
 
 @functools.cache

@@ -74,7 +74,7 @@ def is_native(method: Method, array: jax.Array, window: Window) -> bool:
         return False
     if not native.can_pool(array, window):
         return False
-    return select.fastest(select.pool_kind(window, array.shape[-1]), select.WHOLE, True) == "native"
+    return select.fastest(select.pool_kind(array.shape[-1]), select.WHOLE, True) == "native"
 
 
 def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Array, jax.Array]:
