@@ -26,11 +26,11 @@ Result:
   - Holds: one matrix product is faster than loops, at every size, gradients included (3.57 times at 8x8, 5.43 times at
     16x16, 3.6 times at 32x32, 2.6 times at 64x64, 1.03 times at 128x128).
   - Holds: a convolution as one operation is faster than im2col in the largest pictures, 128x128 (lax 5.86 times, jax
-    5.99 times, onednn 17.2 times).
+    5.99 times, native 17.2 times).
   - Holds: im2col needs temporaries of at least 9 inputs at every size, the convolution fewer (im2col 20 to 20 inputs;
-    at 128x128 lax 1, jax 2, onednn 0).
+    at 128x128 lax 1, jax 2, native 0).
 
-  | output, ms | loops | im2col | lax | jax | onednn |
+  | output, ms | loops | im2col | lax | jax | native |
   | --- | --- | --- | --- | --- | --- |
   | 8x8 | 0.5514 ± 0.029 | 0.14 ± 0.028 | 0.1474 ± 0.022 | 0.1797 ± 0.019 | 0.08597 ± 0.022 |
   | 16x16 | 1.71 ± 0.52 | 0.4371 ± 0.19 | 0.3755 ± 0.11 | 0.2994 ± 0.098 | 0.176 ± 0.075 |
@@ -38,7 +38,7 @@ Result:
   | 64x64 | 24.39 ± 9.6 | 17.16 ± 5 | 3.589 ± 2.9 | 4.073 ± 1.7 | 1.16 ± 0.36 |
   | 128x128 | 87.55 ± 6.4 | 153.1 ± 6.9 | 11.67 ± 1.6 | 11.24 ± 1.8 | 3.776 ± 0.76 |
 
-  | output and gradients, ms | loops | im2col | lax | jax | onednn |
+  | output and gradients, ms | loops | im2col | lax | jax | native |
   | --- | --- | --- | --- | --- | --- |
   | 8x8 | 1.033 ± 0.33 | 0.2895 ± 0.083 | 0.3573 ± 0.086 | 0.3693 ± 0.071 | 0.2075 ± 0.072 |
   | 16x16 | 4.045 ± 1.4 | 0.745 ± 0.32 | 0.7828 ± 0.15 | 0.89 ± 0.2 | 0.4655 ± 0.11 |
@@ -46,7 +46,7 @@ Result:
   | 64x64 | 52.08 ± 17 | 20.01 ± 4.1 | 10.14 ± 3.3 | 12.18 ± 1.9 | 4.289 ± 1.4 |
   | 128x128 | 197.1 ± 26 | 191.7 ± 46 | 32.71 ± 7.2 | 32.01 ± 8.9 | 11.14 ± 4.2 |
 
-  | temporaries, MB | loops | im2col | lax | jax | onednn |
+  | temporaries, MB | loops | im2col | lax | jax | native |
   | --- | --- | --- | --- | --- | --- |
   | 8x8 | 0.02603 | 0.1638 | 0.0105 | 0.01638 | 0 |
   | 16x16 | 0.08338 | 0.6554 | 0.03507 | 0.06554 | 0 |
@@ -54,7 +54,7 @@ Result:
   | 64x64 | 1.116 | 10.49 | 0.5266 | 1.049 | 0 |
   | 128x128 | 4.327 | 41.94 | 2.099 | 4.194 | 0 |
 
-  | largest difference, relative | loops | im2col | lax | jax | onednn |
+  | largest difference, relative | loops | im2col | lax | jax | native |
   | --- | --- | --- | --- | --- | --- |
   | 8x8 | 3.66e-07 ± 6.1e-08 | 3.74e-07 ± 6.1e-08 | 3.16e-07 ± 4.5e-08 | 3.16e-07 ± 4.5e-08 | 3.66e-07 ± 6.1e-08 |
   | 16x16 | 9.65e-07 ± 2.7e-07 | 6.79e-07 ± 1.1e-07 | 3.87e-07 ± 6.9e-08 | 3.87e-07 ± 6.9e-08 | 9.65e-07 ± 2.7e-07 |

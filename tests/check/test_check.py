@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from jaxcnn import check, geometry, ops
-from jaxcnn.ops import arrays
 
 QUICK = ("differences", "reference", "adjoint", "value", "dtypes")
 
@@ -45,7 +44,7 @@ def test_every_kind_of_proof_holds_for_a_right_rule():
 @pytest.fixture(params=["flip dropped", "paddings swapped", "remainder put in front", "cotangents not summed"])
 def mutation(request, monkeypatch):
     """Breaks the rule of convolution on purpose."""
-    module, transposed = sys.modules["jaxcnn.ops.conv"], geometry.transposed_window
+    module, transposed = sys.modules["jaxcnn.ops.conv.rule"], geometry.transposed_window
     right = module._input_gradient
     if request.param == "flip dropped":
         wrong = lambda error, kernel, inputs, spec: right(error, kernel, inputs, spec._replace(flip=not spec.flip))  # noqa: E731
@@ -66,7 +65,7 @@ def mutation(request, monkeypatch):
 
         monkeypatch.setattr(geometry, "transposed_window", wrong)
     else:
-        monkeypatch.setattr(arrays, "match_cotangent", lambda cotangent, primal: cotangent.astype(primal.dtype))
+        monkeypatch.setattr(module, "match_cotangent", lambda cotangent, primal: cotangent.astype(primal.dtype))
     return request.param
 
 
