@@ -17,7 +17,8 @@ Form = Literal["torch-nchw", "torch-channels-last", "torch-compile"]
 
 COMPILE_LIMIT = 300.0  # seconds
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+torch.set_num_threads(THREADS)
 
 
 def lenet5(classes: int) -> nn.Module:
@@ -123,7 +124,13 @@ def _memory(form: Form) -> torch.memory_format:
 
 
 def finish() -> None:
-    """Waits for the accelerator."""
+    """Waits for the accelerator; on CPU, sees to it that PyTorch still has its threads.
+
+    Raises:
+      RuntimeError: if another library in this process has changed their number.
+    """
+    if DEVICE.type == "cpu" and torch.get_num_threads() != THREADS:
+        raise RuntimeError(f"PyTorch must be measured with {THREADS} threads; it has {torch.get_num_threads()}.")
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
