@@ -14,6 +14,7 @@ from jaxcnn.geometry.arrays import (
     pool_window,
 )
 from jaxcnn.geometry.fields import ReceptiveField, receptive_field
+from jaxcnn.geometry.transposed import tap_window, transposed_output_shape, transposed_padding, transposed_window
 from jaxcnn.geometry.windows import (
     PADDING_NAMES,
     Padding,
@@ -27,10 +28,6 @@ from jaxcnn.geometry.windows import (
     resolve_padding,
     resolve_window,
     sizes,
-    tap_window,
-    transposed_output_shape,
-    transposed_padding,
-    transposed_window,
 )
 
 __all__ = [

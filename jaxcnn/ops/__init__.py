@@ -1,8 +1,10 @@
 """Pure functions on arrays, each with its hand-written gradient."""
 
+import warnings as _warnings
+from typing import Any as _Any
+
 from jaxcnn.ops import filters, native
 from jaxcnn.ops.activations import (
-    dropout,
     leaky_relu,
     prelu,
     relu,
@@ -15,6 +17,7 @@ from jaxcnn.ops.activations import (
 )
 from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
+from jaxcnn.ops.dropout import dropout
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
 from jaxcnn.ops.norm.lrn import local_response_norm
@@ -68,3 +71,10 @@ __all__ = [
     "tanh",
     "unit_step",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "onednn":  # for one release
+        _warnings.warn("jaxcnn.ops.onednn is now called jaxcnn.ops.native.", DeprecationWarning, stacklevel=2)
+        return native
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,15 @@ WINDOWS = [
     ((2, 5, 6, 4, 33), {"window_shape": 2, "strides": 2, "padding": ((1, 1),) * 3}),
     ((2, 5, 6, 4), {"window_shape": 1, "strides": 3, "padding": ((3, 3), (0, 3))}),
     ((1, 20, 20, 16), {"window_shape": 5, "strides": 1, "padding": "LECTURE"}),
+    # one channel, whose rows are split by the strides
+    ((6, 9, 21, 1), {"window_shape": 3, "strides": 1, "padding": "SAME"}),
+    ((6, 9, 21, 1), {"window_shape": 3, "strides": 2, "padding": 1}),
+    (
+        (6, 8, 20, 1),
+        {"window_shape": (2, 4), "strides": (1, 3), "padding": ((0, 1), (3, 2)), "window_dilation": (1, 2)},
+    ),
+    ((6, 37, 1), {"window_shape": 3, "strides": 5, "padding": ((4, 0),)}),
+    ((2, 5, 6, 9, 1), {"window_shape": 2, "strides": 2}),
 ]
 
 

@@ -116,3 +116,20 @@ def test_auto_refuses_nothing_for_which_onednn_has_no_fast_code(built, table, mo
     )
     assert _calls(lambda x, w: ops.conv(x, w), x, w) == 0  # its gradients may be asked for
     assert jnp.all(jnp.isfinite(jax.grad(lambda w: ops.conv(x, w).sum())(w)))
+
+
+def test_the_old_name_of_the_backend_is_told_and_taken(built):
+    x, w = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
+    calls = {
+        "conv": lambda method: ops.conv(x, w, method=method),
+        "pool": lambda method: ops.max_pool(x, 2, method=method),
+        "norm": lambda method: ops.batch_norm(x, w[0, 0, 0], w[0, 0, 0], method=method)[0],
+    }
+    for call in calls.values():
+        with pytest.warns(DeprecationWarning, match="method='onednn' is now called method='native'"):
+            found = call("onednn")
+        np.testing.assert_array_equal(found, call("native"))
+    with pytest.warns(DeprecationWarning, match="jaxcnn.ops.onednn is now called jaxcnn.ops.native"):
+        assert ops.onednn is ops.native
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = ops.nothing

@@ -12,58 +12,71 @@ from jax import lax
 from jaxcnn import ops
 from jaxcnn.ops.cases.case import AT_A_PLACE, Case, apart, case, normal
 
+BATCH = {"batched": (0,)}  # whose first argument holds examples
+LINEAR = BATCH | {"multilinear": (0,)}
+BILINEAR = BATCH | {"multilinear": (0, 1)}
+
 
 def whole_cases() -> Iterator[Case]:
-    """One case for every op, with all proofs."""
-    batch, linear = {"batched": (0,)}, {"batched": (0,), "multilinear": (0,)}
-    bilinear = {"batched": (0,), "multilinear": (0, 1)}
-    x, distinct, flat = normal(4, 5, 4, 2), apart(4, 5, 4, 2), apart(4, 6)
-    yield case("conv", {"strides": 2, "flip_kernel": True}, (x, normal(3, 2, 2, 2)), **bilinear)
+    """Those cases."""
+    yield from _convolutions(normal(4, 5, 4, 2))
+    yield from _pools(normal(4, 5, 4, 2), apart(4, 5, 4, 2))
+    yield from _blocks(normal(4, 5, 4, 2))
+    yield from _norms()
+    yield from _activations(apart(4, 6))
+    yield from _losses(apart(4, 6), np.abs(normal(4, 6)))
+
+
+def _convolutions(x: np.ndarray) -> Iterator[Case]:
+    yield case("conv", {"strides": 2, "flip_kernel": True}, (x, normal(3, 2, 2, 2)), **BILINEAR)
     one_axis = {"strides": 2, "kernel_dilation": 2, "flip_kernel": True, "padding": ((2, 1),)}
-    yield case("conv", one_axis, (normal(4, 9, 2), normal(3, 2, 3)), **bilinear)
-    yield case("conv", {"feature_group_count": 2, "padding": "LECTURE"}, (x, normal(2, 2, 1, 4)), **bilinear)
+    yield case("conv", one_axis, (normal(4, 9, 2), normal(3, 2, 3)), **BILINEAR)
+    yield case("conv", {"feature_group_count": 2, "padding": "LECTURE"}, (x, normal(2, 2, 1, 4)), **BILINEAR)
     yield case(
         "conv",
         {"method": "im2col", "strides": (2, 1)},
         (x, normal(3, 2, 2, 2)),
         kinds=(*AT_A_PLACE, "dtypes", "transformations"),
-        **bilinear,
+        **BILINEAR,
     )
     yield case(
         "conv",
         {"method": "loops", "strides": (2, 1)},
         (x, normal(3, 2, 2, 2)),
         kinds=(*AT_A_PLACE, "dtypes", "transformations"),
-        **bilinear,
+        **BILINEAR,
     )
     yield case(
         "conv_general_dilated",
         {"window_strides": (2, 1), "padding": ((1, 0), (0, 1))},
         (normal(4, 2, 5, 4), normal(3, 2, 2, 3)),
         reference=partial(jax.lax.conv_general_dilated, window_strides=(2, 1), padding=((1, 0), (0, 1))),
-        **bilinear,
+        **BILINEAR,
     )
     yield case(
         "conv_transpose",
         {"strides": 2, "padding": 1, "remainder": 1, "transpose_kernel": True},
         (normal(4, 3, 2, 2), normal(3, 3, 2, 2)),
-        **bilinear,
+        **BILINEAR,
     )
     dilated = {"strides": 2, "padding": 1, "remainder": (3, 2), "kernel_dilation": (4, 3), "transpose_kernel": True}
-    yield case("conv_transpose", dilated, (normal(4, 3, 2, 2), normal(2, 3, 2, 2)), **bilinear)
-    yield case("depthwise_conv", {"padding": "VALID"}, (x, normal(3, 3, 1, 4)), **bilinear)
+    yield case("conv_transpose", dilated, (normal(4, 3, 2, 2), normal(2, 3, 2, 2)), **BILINEAR)
+    yield case("depthwise_conv", {"padding": "VALID"}, (x, normal(3, 3, 1, 4)), **BILINEAR)
     yield case("separable_conv", {}, (x, normal(3, 3, 1, 4), normal(1, 1, 4, 3)), batched=(0,), multilinear=(0, 1, 2))
-    yield case("locally_connected", {"strides": 2}, (x, normal(2, 1, 3, 3, 2, 2)), **bilinear)
+    yield case("locally_connected", {"strides": 2}, (x, normal(2, 1, 3, 3, 2, 2)), **BILINEAR)
     stage = {"pool": 2, "pool_strides": 1}
-    yield case("conv_relu_pool", stage, (normal(4, 4, 4, 1), normal(3, 3, 1, 2), normal(2)), **batch)
+    yield case("conv_relu_pool", stage, (normal(4, 4, 4, 1), normal(3, 3, 1, 2), normal(2)), **BATCH)
+
+
+def _pools(x: np.ndarray, distinct: np.ndarray) -> Iterator[Case]:
     overlapping = {"window_shape": 3, "strides": 2, "padding": "SAME"}
-    yield case("max_pool", overlapping, (distinct,), **batch)
-    yield case("relu_max_pool", overlapping, (distinct,), **batch)
+    yield case("max_pool", overlapping, (distinct,), **BATCH)
+    yield case("relu_max_pool", overlapping, (distinct,), **BATCH)
     yield case(
         "max_pool_with_switches",
         {"window_shape": 2},
         (distinct,),
-        **batch,
+        **BATCH,
     )
     _, switches = ops.max_pool_with_switches(distinct, 2, strides=1)
     unpool = {"output_shape": (5, 4), "window_shape": 2, "strides": 1}
@@ -75,23 +88,25 @@ def whole_cases() -> Iterator[Case]:
         multilinear=(0,),
     )
     yield case(
-        "avg_pool", {"window_shape": 3, "strides": 2, "padding": "SAME", "count_include_pad": False}, (x,), **linear
+        "avg_pool", {"window_shape": 3, "strides": 2, "padding": "SAME", "count_include_pad": False}, (x,), **LINEAR
     )
-    yield case("lp_pool", {"window_shape": 2, "p": 2.0}, (distinct,), **batch)
-    yield case("subsample", {"strides": (2, 3)}, (x,), **linear)
-    yield case("global_avg_pool", {}, (x,), **linear)
-    yield case("global_max_pool", {}, (distinct,), **batch)
-    yield case("adaptive_avg_pool", {"output_shape": (2, 3)}, (x,), **linear)
-    yield case("adaptive_max_pool", {"output_shape": (2, 3)}, (distinct,), **batch)
-    yield case("blur_pool", {}, (x,), **linear)
+    yield case("lp_pool", {"window_shape": 2, "p": 2.0}, (distinct,), **BATCH)
+    yield case("subsample", {"strides": (2, 3)}, (x,), **LINEAR)
+    yield case("global_avg_pool", {}, (x,), **LINEAR)
+    yield case("global_max_pool", {}, (distinct,), **BATCH)
+    yield case("adaptive_avg_pool", {"output_shape": (2, 3)}, (x,), **LINEAR)
+    yield case("adaptive_max_pool", {"output_shape": (2, 3)}, (distinct,), **BATCH)
+    yield case("blur_pool", {}, (x,), **LINEAR)
     yield case(
         "reduce_window_max",
         {"window_dimensions": (1, 1, 3, 2), "window_strides": (1, 1, 2, 1), "padding": "SAME"},
         (np.moveaxis(distinct, -1, 1),),
         reference=_stock_max,
-        **batch,
+        **BATCH,
     )
-    yield from _block_cases(x)
+
+
+def _norms() -> Iterator[Case]:
     parameters = normal(6), normal(6)
     yield case("batch_norm", {}, (normal(4, 6), *parameters))
     yield case("batch_norm_relu", {}, (normal(4, 6), *parameters, normal(4, 6)))
@@ -100,14 +115,19 @@ def whole_cases() -> Iterator[Case]:
         {"statistics": "given"},
         (normal(4, 6), *parameters, normal(6), 0.5 + normal(6) ** 2),  # differences do not cross 0
         function=_inference,
-        **batch,
+        **BATCH,
     )
-    yield case("local_response_norm", {"alpha": 0.5}, (normal(4, 2, 6),), **batch)
+    yield case("local_response_norm", {"alpha": 0.5}, (normal(4, 2, 6),), **BATCH)
+
+
+def _activations(flat: np.ndarray) -> Iterator[Case]:
     for name in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
-        yield case(name, {}, (flat,), **batch)
-    yield case("prelu", {}, (flat, normal(6)), **batch)
+        yield case(name, {}, (flat,), **BATCH)
+    yield case("prelu", {}, (flat, normal(6)), **BATCH)
     yield case("dropout", {"rate": 0.4}, (flat, jax.random.key(0)), multilinear=(0,))
-    probabilities = np.abs(normal(4, 6))
+
+
+def _losses(flat: np.ndarray, probabilities: np.ndarray) -> Iterator[Case]:
     yield case("mean_squared_error", {}, (flat, normal(4, 6)), batched=(0, 1))
     yield case("binary_cross_entropy", {}, (flat, probabilities), batched=(0, 1))
     yield case("softmax_cross_entropy", {"label_smoothing": 0.1}, (flat, jnp.arange(4)), batched=(0, 1))
@@ -120,7 +140,7 @@ def whole_cases() -> Iterator[Case]:
     )
 
 
-def _block_cases(x: np.ndarray) -> Iterator[Case]:
+def _blocks(x: np.ndarray) -> Iterator[Case]:
     def residual(x, kernel, scale, bias, across, rule: Literal["hand", "autodiff"] = "hand"):
         units = [(kernel, scale, bias), (jnp.ones((1, 1, 3, 3), x.dtype), None, bias)]
         return ops.residual_block(x, units, projection=(across,), shortcut="B", strides=2, rule=rule)[0]

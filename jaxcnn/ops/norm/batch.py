@@ -12,6 +12,7 @@ from jaxcnn.ops.activations import relu
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.native import norm as compiled
 from jaxcnn.ops.norm import masked
+from jaxcnn.ops.norm.given import by_given, plain_by_given
 from jaxcnn.ops.rule import Rule, custom_vjp, def_sparing_vjp
 from jaxcnn.ops.sharding import mapped_axes, match_cotangent, varying_like
 
@@ -45,11 +46,6 @@ METHODS = ("auto", "jax", "native")
 # With ReLU after it, y_di = max(z_di, 0) of the above z, or of z_di + s_di with a shortcut s: then e is [y > 0] dL/dy,
 # which is the gradient of s as well. XLA fuses that by itself. Its loops over whole arrays are many, though; the
 # backend of oneDNN has one in C++ each for the moments, y, the sums and dx, in which all this is done in passing.
-
-
-def _normalise(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
-    mean, factor, bias = (along_last(a, x) for a in (mean, lax.rsqrt(variance + epsilon) * scale, bias))
-    return (x - mean) * factor + bias
 
 
 def _local_mean(x: jax.Array) -> jax.Array:
@@ -92,7 +88,7 @@ def _plain_batch_norm(x, mean, variance, scale, bias, shortcut, form: _Form) -> 
     if form.loops:
         factor = lax.rsqrt(variance + form.epsilon) * scale
         return compiled.normalise(x, mean, factor, bias, shortcut, form.relu)
-    return _normalise(x, mean, variance, scale, bias, form.epsilon)
+    return plain_by_given(x, mean, variance, scale, bias, form.epsilon)
 
 
 _batch_norm = custom_vjp(6)(_plain_batch_norm)
@@ -138,35 +134,6 @@ def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
 
 
 _batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
-
-# With given statistics y = (x - mean) r scale + bias is plain arithmetic in five arguments:
-#
-#     dx = e r scale,  dscale = sum e (x - mean) r,  dbias = sum e,  dmean = -sum dx,
-#     dvar = -1/2 sum e (x - mean) scale r^3 = -1/2 dscale scale r^2.
-
-_affine = custom_vjp(5)(_normalise)
-
-
-def _affine_fwd(x, mean, variance, scale, bias, epsilon: float):
-    return _affine(x, mean, variance, scale, bias, epsilon), (x, mean, variance, scale, bias)
-
-
-def _affine_bwd(epsilon: float, residuals: tuple, error: jax.Array):
-    x, mean, variance, scale, bias = residuals
-    axes, inverse = tuple(range(x.ndim - 1)), lax.rsqrt(variance + epsilon)
-    bias_gradient = jnp.sum(error, axes)
-    scale_gradient = jnp.sum(error * (x - along_last(mean, x)), axes) * inverse
-    gradients = (
-        error * along_last(inverse * scale, x),
-        -bias_gradient * inverse * scale,
-        -0.5 * scale_gradient * scale * inverse * inverse,
-        scale_gradient,
-        bias_gradient,
-    )
-    return tuple(map(match_cotangent, gradients, residuals))
-
-
-_affine.defvjp(_affine_fwd, _affine_bwd)
 
 
 def batch_norm(
@@ -328,15 +295,15 @@ def _checked(
         y = function(*parts, statistics["scale"], statistics["bias"], epsilon, devices)
     elif mean is None:
         x_wide = x.astype(wide)
-        normalise, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
+        training, deviation = (_batch_norm, _deviation) if rule == "hand" else (_plain_batch_norm, _plain_deviation)
         used_mean = _over_devices(_local_mean(x_wide), devices)
         one_pass = jnp.finfo(x.dtype).nmant < 8  # what it cancels, bfloat16 has lost by rounding; float16 has not
         used_variance = _over_devices(deviation(x_wide, used_mean, one_pass), devices)
         parameters = statistics["scale"], statistics["bias"]
-        y = normalise(x_wide, used_mean, used_variance, *parameters, None, _Form(epsilon, devices))
+        y = training(x_wide, used_mean, used_variance, *parameters, None, _Form(epsilon, devices))
     else:
         used_mean, used_variance = statistics["mean"], statistics["variance"]
-        function = _affine if rule == "hand" else _normalise
+        function = by_given if rule == "hand" else plain_by_given
         y = function(x.astype(wide), used_mean, used_variance, statistics["scale"], statistics["bias"], epsilon)
     y = y.astype(x.dtype)
     y = y if shortcut is None else y + shortcut

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.ops import arrays
-from jaxcnn.ops.rule import Rule, custom_vjp
+from jaxcnn.ops.rule import Rule, custom_vjp, select_rule
 
 # Local response normalisation over channels, with the window W(c) of `size` channels round c:
 #
@@ -82,11 +82,10 @@ def local_response_norm(
 
     Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
     """
-    arrays.choice("rule", rule, ("hand", "autodiff"))
     (x,) = arrays.floating(x=x)
     size = geometry.integer(size, "size")
     if k <= 0:
         raise ValueError(f"`k` must be positive; got {k}.")
     wide = x.astype(arrays.wider(x.dtype, jnp.float32))
-    function = _lrn if rule == "hand" else _plain_lrn
+    function = select_rule(rule, hand=_lrn, autodiff=_plain_lrn)
     return function(wide, size // 2, (size - 1) // 2, k, alpha, beta).astype(x.dtype)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays
-from jaxcnn.ops.rule import Rule, custom_vjp
+from jaxcnn.ops.rule import Rule, custom_vjp, select_rule
 
 # Mean-pooling. The sum over a window, y[j] = sum_t x^[s j + d t - p], is `ops.conv` with a kernel of ones for each
 # channel. So its gradient is the same sum, of the errors, with the transposed window.
@@ -99,12 +99,11 @@ def avg_pool(
     Source: LeCun et al. 1989, 1998 (subsampling).
     """
     (inputs,) = arrays.floating(inputs=inputs)
-    arrays.choice("rule", rule, ("hand", "autodiff"))
     if divisor == 0:
         raise ValueError(f"`divisor` must not be 0; got {divisor}.")
     window = geometry.pool_window(inputs.shape, window_shape, strides, padding, window_dilation, ceil_mode, strict)
     wide, sizes = arrays.wider(inputs.dtype, jnp.float32), inputs.shape[1:-1]
-    sums = (window_sum if rule == "hand" else plain_window_sum)(inputs.astype(wide), window)
+    sums = select_rule(rule, hand=window_sum, autodiff=plain_window_sum)(inputs.astype(wide), window)
     if divisor is not None or (count_include_pad and not ceil_mode):
         counts = np.asarray(math.prod(window.shape) if divisor is None else divisor)
     else:
