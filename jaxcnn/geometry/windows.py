@@ -105,8 +105,10 @@ def _bound(minimum: int) -> str:
     return {0: "must not be negative", 1: "must be positive"}.get(minimum, f"must be at least {minimum}")
 
 
-def per_axis(value: int | Iterable[int], rank: int, name: str, *, minimum: int = 1) -> Shape:
-    """Spreads an integer over `rank` spatial axes, or checks a sequence of that length.
+def per_axis(
+    value: int | Iterable[int], rank: int, name: str, *, minimum: int = 1, axis: str = "spatial axis"
+) -> Shape:
+    """Spreads an integer over `rank` axes, or checks a sequence of that length.
 
     Raises:
       ValueError: if `value` has another length, or an entry that is no integer, below `minimum`, or 2**31 or more.
@@ -114,9 +116,9 @@ def per_axis(value: int | Iterable[int], rank: int, name: str, *, minimum: int =
     try:
         entries = tuple(map(operator.index, value)) if isinstance(value, Iterable) else (operator.index(value),) * rank
     except TypeError:
-        raise ValueError(f"`{name}` must be an integer or one integer per spatial axis; got {value!r}.") from None
+        raise ValueError(f"`{name}` must be an integer or one integer per {axis}; got {value!r}.") from None
     if len(entries) != rank:
-        raise ValueError(f"`{name}` must have one entry per spatial axis, here {rank}; got {value!r}.")
+        raise ValueError(f"`{name}` must have one entry per {axis}, here {rank}; got {value!r}.")
     if any(entry < minimum for entry in entries):
         raise ValueError(f"`{name}` {_bound(minimum)}; got {value!r}.")
     if any(entry >= _MOST for entry in entries):

@@ -81,7 +81,7 @@ def softmax_cross_entropy(
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
 
     Returns:
-      `(*batch)` losses in nats, or one, in the dtype of `logits`, halves computed in float32.
+      `(*batch)` losses in nats, or one, in the dtype of `logits`, 16-bit floats computed in float32.
 
     Raises:
       TypeError: if `logits` or `class_weights` is not real floating, or `labels` neither that nor integer.
@@ -183,7 +183,7 @@ def mean_squared_error(
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
-      `(*batch)` losses in the dtype of `predictions`, halves computed in float32.
+      `(*batch)` losses in the dtype of `predictions`, 16-bit floats computed in float32.
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
@@ -299,7 +299,7 @@ def binary_cross_entropy(
       rule: `"hand"`; or `"autodiff"` for JAX's own, whose gradient at logit 0 differs for its kinks.
 
     Returns:
-      Losses in nats, of the same shape and dtype, halves computed in float32.
+      Losses in nats, of the same shape and dtype, 16-bit floats computed in float32.
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.

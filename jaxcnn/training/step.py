@@ -276,7 +276,7 @@ def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
 
 
 def at_least_float32(logits: jax.Array) -> jax.Array:
-    """Logits as losses take them: halves are too coarse for a sum of exponentials."""
+    """Logits as losses take them: 16-bit floats are too coarse for a sum of exponentials."""
     return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)
 
 

@@ -68,7 +68,7 @@ def test_it_is_max_pool_in_another_layout():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((1, 2),), r"`window_dimensions` must have one entry per spatial axis, here 3; got \(1, 2\)"),
+        (((1, 2),), r"`window_dimensions` must have one entry per axis, here 3; got \(1, 2\)"),
         (((1, 2, 0),), r"`window_dimensions` must be positive"),
         (((1, 2, 2), (1, 1, 0)), "`window_strides` must be positive"),
         (((1, 2, 2), None, ((0, 0),)), "`padding` must be"),

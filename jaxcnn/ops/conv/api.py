@@ -54,7 +54,7 @@ def conv(
     """Convolves `inputs` with `kernel`.
 
     As in every framework, the default is cross-correlation; `flip_kernel=True` is the convolution of signal
-    processing. Halves (bfloat16, float16) accumulate in float32.
+    processing. 16-bit floats accumulate in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.

@@ -19,8 +19,8 @@ from jaxcnn.ops.conv.lowerings import (
 )
 from jaxcnn.ops.conv.problem import Problem, Spec, problem_of
 
-# Which methods have which lowerings, in order: the first that supports the problem is taken. `"auto"` is one of these
-# three methods, by the table of what was measured (`ops.select`); XLA's own convolution is the last of each.
+# The lowerings of each method, in order: the first that supports the problem is taken. XLA's own convolution is the
+# last of each. `method="auto"` is one of these three methods, by the table of what was measured (`ops.select`).
 LOWERINGS: dict[str, tuple[ModuleType, ...]] = {
     "native": (native, xla),
     "jax": (
@@ -60,7 +60,7 @@ def lowering(problem: Problem) -> ModuleType | None:
 
 
 def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The outputs, in the fastest way; JAX cannot differentiate it everywhere."""
+    """The outputs, in the fastest way; `ops.conv.rule` gives it its gradient."""
     found = resolve(problem_of("outputs", inputs, kernel, spec, inputs, kernel))
     way = lowering(found)
     assert way is not None

@@ -2,8 +2,8 @@
 
 `pip install 'jaxcnn[onednn]'` brings oneDNN; `jaxcnn doctor --build-onednn`, or the first `ops.conv(method="native")`,
 compiles what binds it to XLA, with the compiler that is there. Arrays in every layout, as they are; float32 and 16-bit
-floats; every transformation of JAX but forward mode; batches and channels may be sharded, where a batch norm is inside
-`shard_map`.
+floats; every transformation of JAX but forward mode. Batches and channels may be sharded; batch
+normalization must then be inside `shard_map`.
 """
 
 from jaxcnn.ops.native.backend import available, build, reason

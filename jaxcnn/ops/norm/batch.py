@@ -156,7 +156,7 @@ def batch_norm(
     this device's share of theirs, except where `shard_map` knows them to be the same everywhere and wants the sum.
 
     Args:
-      x: `(*batch, C)`; halves are computed in float32.
+      x: `(*batch, C)`; 16-bit floats are computed in float32.
       scale: `(C)`.
       bias: `(C)`.
       mean: `(C)`, for inference; without it the batch's.

@@ -55,7 +55,7 @@ def local_response_norm(
     """Divides every activation by the energy of its neighbours in channel.
 
     Args:
-      x: `(*batch, C)`; halves are computed in float32.
+      x: `(*batch, C)`; 16-bit floats are computed in float32.
       size: channels in a window; of an even size the extra one is before, as in PyTorch.
       k: added to the energy.
       alpha: weight of the sum of squares, as in the paper. PyTorch's `alpha` is divided by `size`.

@@ -58,7 +58,8 @@ def reduce_window_max(
     given = {"window_dimensions": window_dimensions, "window_strides": window_strides}
     given |= {"base_dilation": base_dilation, "window_dilation": window_dilation}
     window, strides, spread, spacing = (
-        geometry.per_axis((1,) * x.ndim if value is None else value, x.ndim, name) for name, value in given.items()
+        geometry.per_axis((1,) * x.ndim if value is None else value, x.ndim, name, axis="axis")
+        for name, value in given.items()
     )
     if isinstance(padding, str):
         extents = list(map(geometry.dilated_size, window, spacing))

@@ -58,7 +58,7 @@ _field_max.defvjp(_field_max_fwd, _field_max_bwd)
 
 
 def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Takes the mean over the whole field, one value per image and channel; halves are summed in float32.
+    """Takes the mean over the whole field, one value per image and channel; 16-bit floats are summed in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.

@@ -66,7 +66,7 @@ def avg_pool(
     divisor: float | None = None,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Takes the mean of every window; halves are summed in float32.
+    """Takes the mean of every window; 16-bit floats are summed in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
@@ -180,7 +180,7 @@ def lp_pool(
     strict: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`; halves are summed in float32.
+    """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`; 16-bit floats are summed in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.

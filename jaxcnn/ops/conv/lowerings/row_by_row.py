@@ -1,6 +1,6 @@
 """A window of many rows and outputs of few: each row of outputs is one convolution along the other axes.
 
-The kernel gradient of many channels is such a one. The window's rows become channels.
+The kernel gradient of many channels is such a convolution. The window's rows become channels.
 """
 
 import jax

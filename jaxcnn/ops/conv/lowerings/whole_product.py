@@ -1,6 +1,6 @@
 """One output cell: everything the window sees in one matrix product.
 
-The kernel gradient of a window of one cell is one, too.
+The kernel gradient of a window of one cell has one output cell, too.
 """
 
 import jax
