@@ -101,36 +101,37 @@ class Train:
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         say = print if training.is_first() else _nothing
-        say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
-        if beginning:
-            say(beginning)
-        for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
-            say(note)
-        per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
-        if left := len(train.labels) % self.config.batch_size:
-            whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
-            rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
-            say(f"each epoch trains {whole}; {left} {rest} left out of it")
-        total = self.config.epochs * per_epoch
-        writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
-        with _StopRequested() as stop, observing(total) as observer:
-            result = training.fit(
-                model,
-                train,
-                held_out,
-                self.config,
-                folder=folder,
-                resume=self.resume,
-                force=self.force,
-                details=details,
-                observer=_on_output(observer, writing),
-                should_stop=stop,
-                layout=layout,
-                sinks=self.log,
-                profile=self.profile,
-                workers=self.workers,
-                scaling=scaling,
-            )
+        with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
+            say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
+            if beginning:
+                say(beginning)
+            for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
+                say(note)
+            per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
+            if left := len(train.labels) % self.config.batch_size:
+                whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
+                rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
+                say(f"each epoch trains {whole}; {left} {rest} left out of it")
+            total = self.config.epochs * per_epoch
+            writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
+            with observing(total) as observer:
+                result = training.fit(
+                    model,
+                    train,
+                    held_out,
+                    self.config,
+                    folder=folder,
+                    resume=self.resume,
+                    force=self.force,
+                    details=details,
+                    observer=_on_output(observer, writing),
+                    should_stop=stop,
+                    layout=layout,
+                    sinks=self.log,
+                    profile=self.profile,
+                    workers=self.workers,
+                    scaling=scaling,
+                )
         if result.interrupted:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0

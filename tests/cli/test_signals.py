@@ -25,7 +25,11 @@ def whole(spawn, tiny, tmp_path_factory):
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=PATIENCE)
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:  # what hangs must not outlive its test, in whose process others count their children
+        process.kill()
+        process.wait()
     return process.returncode, out, err
 
 
