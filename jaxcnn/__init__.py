@@ -3,10 +3,12 @@
 from importlib.metadata import version as _version
 
 from jaxcnn import check, data, export, geometry, inspect, layers, models, ops, training, weights
+from jaxcnn.by_hand import by_hand
 
 __version__ = _version("jaxcnn")
 
 __all__ = [
+    "by_hand",
     "check",
     "data",
     "export",

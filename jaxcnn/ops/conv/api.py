@@ -172,13 +172,37 @@ def conv_general_dilated(
     if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:
         raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
     options = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
-    dilations = {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
-    called = partial(xla_convolution, window_strides=window_strides, padding=padding, **dilations, **options)
+    options |= {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
+    called = partial(xla_convolution, window_strides=window_strides, padding=padding, **options)
     jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words
+    options |= {"precision": precision, "preferred_element_type": preferred_element_type}
+    if lhs.ndim == 2:  # a matrix product
+        return called(lhs, rhs, **options)
+    return convolution(lhs, rhs, spec_of(lhs, rhs, window_strides, padding, out_sharding=out_sharding, **options))
+
+
+def spec_of(
+    lhs: Any,
+    rhs: Any,
+    window_strides: tuple[int, ...],
+    padding: str | tuple[tuple[int, int], ...],
+    *,
+    lhs_dilation: tuple[int, ...] | None = None,
+    rhs_dilation: tuple[int, ...] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: Any = None,
+) -> Spec:
+    """The convolution that lax's arguments ask for, of arrays or their types; lax has not refused them.
+
+    Raises:
+      ValueError: if the padded input has 2**40 cells or more.
+    """
     dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
-    if not rank:  # a matrix product
-        return called(lhs, rhs, precision=precision, preferred_element_type=preferred_element_type)
     spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))
     lhs_dilation, rhs_dilation = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
     if isinstance(padding, str):
@@ -193,5 +217,4 @@ def conv_general_dilated(
     )
     geometry.check_extent(window, tuple(spatial))
     element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)
-    spec = Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)
-    return convolution(lhs, rhs, spec)
+    return Spec(window, dims, feature_group_count, batch_group_count, False, precision, element_type, out_sharding)

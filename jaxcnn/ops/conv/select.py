@@ -1,6 +1,7 @@
 """Which lowering computes a convolution, or one of its gradients: the table of them, and the choice."""
 
 from types import ModuleType
+from typing import Any
 
 import jax
 
@@ -17,7 +18,7 @@ from jaxcnn.ops.conv.lowerings import (
     whole_product,
     xla,
 )
-from jaxcnn.ops.conv.problem import Problem, Spec, problem_of
+from jaxcnn.ops.conv.problem import Part, Problem, Spec, problem_of
 
 # The lowerings of each method, in order: the first that supports the problem is taken. XLA's own convolution is the
 # last of each. `method="auto"` is one of these three methods, by the table of what was measured (`ops.select`).
@@ -57,6 +58,15 @@ def lowering(problem: Problem) -> ModuleType | None:
     """
     ways = LOWERINGS[problem.spec.method] if problem.on_one_cpu_device else (xla,)
     return next((way for way in ways if way.supports(problem)), None)
+
+
+def methods(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> dict[Part, str]:
+    """The method that computes the outputs, and those that compute the two gradients."""
+    if jax.default_backend() != "cpu":
+        return dict.fromkeys(("outputs", "inputs", "kernel"), "lax")
+    # the cotangent has the dtype of the arrays; nothing else of it is asked for
+    pairs: dict[Part, Any] = {"outputs": (inputs, kernel), "inputs": (kernel, inputs), "kernel": (inputs, inputs)}
+    return {part: resolve(problem_of(part, *pair, spec, inputs, kernel)).spec.method for part, pair in pairs.items()}
 
 
 def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:

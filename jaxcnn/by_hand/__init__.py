@@ -1,0 +1,8 @@
+"""The hand-written rules for any function of arrays: it is traced, rewritten, and run."""
+
+from jaxcnn.by_hand.report import Replacement, Report, report
+from jaxcnn.by_hand.transform import by_hand
+
+by_hand.report = report
+
+__all__ = ["Replacement", "Report", "by_hand", "report"]

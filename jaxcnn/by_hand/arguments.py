@@ -1,0 +1,114 @@
+"""Arguments, taken apart into the arrays that are traced and everything else, which stays what it is."""
+
+import sys
+import types
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Taken(NamedTuple):
+    """Arguments taken apart.
+
+    The modules of Flax NNX among them are written into by the functions that they are given to; the arrays that are
+    other ones afterwards leave the trace as results, and are written into the modules of the caller.
+    """
+
+    arrays: list[Any]
+    places: tuple[int, ...]  # of the arrays, among all leaves
+    leaves: list[Any]  # None where there is an array
+    structure: Any
+    modules: Any  # the caller's arguments, if modules are among them
+
+    def put_together(self, arrays: Sequence[Any]) -> Any:
+        """The arguments with these arrays."""
+        leaves = list(self.leaves)
+        for place, array in zip(self.places, arrays, strict=True):
+            leaves[place] = array
+        found = jax.tree.unflatten(self.structure, leaves)
+        return found if self.modules is None else _nnx().merge(*found)
+
+    def changes(self, arrays: Sequence[Any], arguments: Any) -> dict[int, Any]:
+        """The arrays of modules that were replaced since, by their place.
+
+        Raises:
+          ValueError: if a module has got other variables than it had.
+        """
+        if self.modules is None:
+            return {}
+        leaves, structure = jax.tree.flatten(_nnx().split(arguments))
+        if structure != self.structure:
+            raise ValueError(
+                "`by_hand` keeps the variables that a module has; got a function that adds or removes some."
+            )
+        return {
+            place: leaves[place] for place, array in zip(self.places, arrays, strict=True) if leaves[place] is not array
+        }
+
+    def write_back(self, changed: dict[int, Any]) -> None:
+        """Gives the caller's modules the arrays that were replaced."""
+        if changed:
+            nnx = _nnx()
+            _, state = nnx.split(self.modules)
+            leaves, structure = jax.tree.flatten(state)
+            # the state's leaves are the last ones: the rest belongs to the graph
+            first = len(self.leaves) - len(leaves)
+            kept = object()
+            leaves = [changed.get(first + at, kept) for at in range(len(leaves))]
+            flat = nnx.to_flat_state(jax.tree.unflatten(structure, leaves))
+            replaced = [
+                (path, one) for path, one in flat if getattr(one, "get_value", lambda one=one: one)() is not kept
+            ]
+            nnx.update(self.modules, nnx.from_flat_state(replaced))
+
+    def key(self) -> Hashable | None:
+        """What a trace can be kept by; None where something among the arguments can change unseen."""
+        if not all(map(_lasts, self.leaves)):
+            return None
+        key = self.structure, self.places, tuple((type(leaf), leaf) for leaf in self.leaves)
+        try:
+            hash(key)
+        except TypeError:
+            return None
+        return key
+
+
+def taken_apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taken:
+    """Takes arguments apart."""
+    arguments: Any = (args, kwargs)
+    modules = arguments if _has_modules(arguments) else None
+    leaves, structure = jax.tree.flatten(arguments if modules is None else _nnx().split(modules))
+    places = tuple(at for at, leaf in enumerate(leaves) if _is_array(leaf))
+    arrays = [leaves[place] for place in places]
+    return Taken(arrays, places, [None if _is_array(leaf) else leaf for leaf in leaves], structure, modules)
+
+
+def _is_array(leaf: Any) -> bool:
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.dtype.kind not in "OSUMm"
+    return isinstance(leaf, jax.Array | jax.Ref)
+
+
+def _lasts(leaf: Any) -> bool:
+    """Whether what is no array says by its hash what it is, as numbers, names and functions do."""
+    if leaf is None or isinstance(leaf, _FUNCTIONS) or hasattr(leaf, "__wrapped__"):
+        return True
+    return type(leaf).__hash__ not in (None, object.__hash__)
+
+
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
+
+
+def _has_modules(arguments: Any) -> bool:
+    nnx = _nnx()
+    if nnx is None:
+        return False
+    found = jax.tree.leaves(arguments, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree))
+    return any(isinstance(leaf, nnx.Pytree) for leaf in found)
+
+
+def _nnx() -> Any:
+    """Flax NNX, where somebody has loaded it."""
+    return sys.modules.get("flax.nnx")

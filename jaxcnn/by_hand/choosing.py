@@ -1,0 +1,136 @@
+"""What each operation that was found becomes, and why: the reader's rule, ours, or XLA's own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn import ops
+from jaxcnn.by_hand.finding import OPS, Found
+from jaxcnn.ops.conv.api import spec_of
+from jaxcnn.ops.conv.select import methods
+
+Rules = Mapping[str, str | Callable[..., Any]]
+
+_WORDS = {op: ("auto", "hand", "autodiff") for op in OPS} | {
+    "relu": ("auto", "hand", "autodiff", "standard", "guided", "deconvnet")
+}
+_PARTS = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gradient"}
+
+
+class Choice(NamedTuple):
+    """What an operation becomes."""
+
+    function: Callable[..., jax.Array] | None  # of its operands; None leaves it as it is
+    became: str
+    why: str
+
+
+def checked_rules(rules: Rules | None, rule: str) -> dict[str, str | Callable[..., Any]]:
+    """A rule for every operation.
+
+    Raises:
+      TypeError: if `rules` is no mapping.
+      ValueError: if an operation or a rule is unknown.
+    """
+    if rule not in ("auto", "hand", "autodiff"):
+        raise ValueError(f"`rule` must be 'auto', 'hand' or 'autodiff'; got {rule!r}.")
+    if not isinstance(rules, Mapping | None):
+        raise TypeError(f"`rules` must map operations to rules, as in {{'relu': 'guided'}}; got {rules!r}.")
+    for op, own in (rules or {}).items():
+        if op not in OPS:
+            raise ValueError(f"`rules` must be for {', '.join(OPS)}; got {op!r}.")
+        if not callable(own) and own not in _WORDS[op]:
+            raise ValueError(f"`rules[{op!r}]` must be a function, or one of {', '.join(_WORDS[op])}; got {own!r}.")
+    return dict.fromkeys(OPS, rule) | dict(rules or {})
+
+
+def choose(found: Found, rule: str | Callable[..., Any]) -> Choice:
+    """What the operation becomes by this rule."""
+    if callable(rule):
+        return Choice(lambda *operands: rule(*operands, **found.options), named(rule), "a rule of the caller")
+    if rule == "autodiff":
+        return Choice(None, "XLA's own", "as asked for")
+    refused = _refused(found)
+    if refused:
+        return Choice(None, "XLA's own", refused)
+    if rule != "auto":
+        return Choice(_ours(found, rule), f"ours, {rule}", "as asked for")
+    return _AUTO[found.op](found)
+
+
+def named(rule: Any) -> str:
+    """A function's name."""
+    return getattr(rule, "__name__", type(rule).__name__)
+
+
+def _ours(found: Found, rule: str = "hand") -> Callable[..., jax.Array]:
+    options = dict(found.options)
+    if found.op == "conv":
+        return lambda lhs, rhs: ops.conv_general_dilated(lhs, rhs, **options)
+    if found.op == "max_pool":
+        return lambda operand: ops.reduce_window_max(operand, **options)
+    if found.op == "sum_pool":
+        return lambda operand: ops.reduce_window_sum(operand, **options)
+    return lambda x: ops.relu(x, rule=rule)
+
+
+def _refused(found: Found) -> str:
+    """Why our operation cannot compute this; empty if it can."""
+    kinds = [operand.aval for operand in found.operands]
+    dtypes = {kind.dtype for kind in kinds}
+    if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
+        return f"no real floating numbers: {', '.join(sorted(map(str, dtypes)))}"
+    if len(dtypes) > 1:
+        return f"two dtypes: {', '.join(sorted(map(str, dtypes)))}"
+    if found.op == "conv" and len(kinds[0].shape) not in (3, 4, 5):
+        return f"{len(kinds[0].shape) - 2} spatial axes"
+    if found.op in ("max_pool", "sum_pool"):
+        options = found.options
+        windows = zip(options["window_dimensions"], options["window_strides"], options["padding"], strict=True)
+        moved = [axis for axis, window in enumerate(windows) if window != (1, 1, (0, 0))]
+        if not moved:
+            return "a window of one cell"
+        if moved[-1] - moved[0] > 2:
+            return "a window over axes that are more than three apart"
+        if set(options["base_dilation"]) != {1}:
+            return "a dilated operand"
+    return ""
+
+
+def _conv(found: Found) -> Choice:
+    if jax.default_backend() != "cpu":
+        return Choice(None, "XLA's own", f"not measured on {jax.default_backend()}")
+    kinds = [operand.aval for operand in found.operands]
+    known: dict[Any, str] = {}
+
+    def note(lhs: jax.Array, rhs: jax.Array) -> None:
+        options = dict(found.options)
+        strides, padding = options.pop("window_strides"), options.pop("padding")
+        known.update(methods(lhs, rhs, spec_of(lhs, rhs, strides, padding, **options)))
+
+    jax.eval_shape(note, *kinds)
+    ways = set(known.values())
+    if ways == {"lax"}:
+        return Choice(None, "XLA's own", "nothing faster was measured")
+    text = ways.pop() if len(ways) == 1 else ", ".join(f"{_PARTS[part]} {way}" for part, way in known.items())
+    return Choice(_ours(found), f"ours, {text}", "measured as faster")
+
+
+def _max_pool(found: Found) -> Choice:
+    if jax.default_backend() != "cpu":
+        return Choice(None, "XLA's own", f"not measured on {jax.default_backend()}")
+    return Choice(_ours(found), "ours", "measured as faster")
+
+
+def _as_fast(_: Found) -> Choice:
+    return Choice(None, "XLA's own", "as fast; a rule can be given")
+
+
+_AUTO: dict[str, Callable[[Found], Choice]] = {
+    "conv": _conv,
+    "max_pool": _max_pool,
+    "sum_pool": _as_fast,
+    "relu": _as_fast,
+}

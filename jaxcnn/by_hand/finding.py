@@ -1,0 +1,133 @@
+"""What an equation is: a convolution, a pool or a ReLU, in whichever way it was written."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn, Literal, Var
+
+from jaxcnn.by_hand.jaxprs import literal
+
+OPS = ("conv", "max_pool", "sum_pool", "relu")
+
+
+class Found(NamedTuple):
+    """An operation that `by_hand` knows."""
+
+    op: str  # of OPS
+    operands: tuple[Any, ...]  # variables, or literals
+    options: Mapping[str, Any]  # in the words of lax
+
+
+class Definitions:
+    """The equations of a jaxpr, by the variable that each defines."""
+
+    def __init__(self) -> None:
+        self._equations: dict[Var, JaxprEqn] = {}
+
+    def add(self, equation: JaxprEqn) -> None:
+        """Notes an equation."""
+        for variable in equation.outvars:
+            self._equations[variable] = equation
+
+    def of(self, operand: Any) -> JaxprEqn | None:
+        """The equation that computes the operand; None if it is a literal or an argument."""
+        return None if isinstance(operand, Literal) else self._equations.get(operand)
+
+    def is_zero(self, operand: Any) -> bool:
+        """Whether the operand is zeros, of any shape and dtype, as written in the jaxpr."""
+        value = literal(operand)
+        if value is not None:
+            return jnp.ndim(value) == 0 and bool(value == 0)
+        equation = self.of(operand)
+        passes = equation is not None and equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
+        return passes and self.is_zero(equation.invars[0])  # type: ignore[union-attr]
+
+
+def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
+    """What the equation is; None if it is nothing that `by_hand` knows."""
+    name, params = equation.primitive.name, equation.params
+    if name == "conv_general_dilated":
+        return Found("conv", tuple(equation.invars), params)
+    if name in ("reduce_window_max", "reduce_window_sum"):
+        return Found("max_pool" if name.endswith("max") else "sum_pool", tuple(equation.invars), params)
+    if name == "reduce_window":
+        return _reduced_window(equation)
+    rectified = _rectified(equation, definitions)
+    return None if rectified is None else Found("relu", (rectified,), {})
+
+
+def _reduced_window(equation: JaxprEqn) -> Found | None:
+    """A window that is reduced by a function, where this is the maximum from -inf."""
+    params = dict(equation.params)
+    jaxpr, _ = params.pop("jaxpr"), params.pop("consts", None)
+    reducer = [inner.primitive.name for inner in jaxpr.eqns]
+    if reducer != ["max"] or len(equation.invars) != 2:
+        return None
+    start = literal(equation.invars[1])
+    if start is None or not jnp.isneginf(start):
+        return None
+    return Found("max_pool", (equation.invars[0],), params)
+
+
+# A ReLU is written as `jax.nn.relu(x)`, whose jaxpr is a custom derivative round max(x, 0); as `jnp.maximum(x, 0)`; or
+# as `jnp.where(x > 0, x, 0)`, a jitted select of two broadcast operands.
+
+
+def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
+    """The operand of a ReLU; None if the equation is none."""
+    name, operands = equation.primitive.name, equation.invars
+    if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+        return None
+    if name == "max":
+        first, second = operands
+        return first if definitions.is_zero(second) else second if definitions.is_zero(first) else None
+    if name == "custom_jvp_call":
+        return _of_jax_nn(equation)
+    if name == "select_n" and len(operands) == 3:
+        return _selected(*operands, definitions)
+    if name in ("jit", "pjit") and equation.params["name"] == "_where":
+        return _of_where(equation, definitions)
+    return None
+
+
+def _of_jax_nn(equation: JaxprEqn) -> Any:
+    jaxpr = equation.params["call_jaxpr"]
+    about = getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or ""
+    return equation.invars[0] if about.startswith("relu at ") and "jax" in about and len(equation.invars) == 1 else None
+
+
+def _selected(test: Any, if_false: Any, if_true: Any, definitions: Definitions) -> Any:
+    comparison = definitions.of(test)
+    if comparison is None or comparison.primitive.name not in ("gt", "ge", "lt", "le"):
+        return None
+    left, right = comparison.invars
+    if comparison.primitive.name in ("lt", "le"):  # then the other is the larger
+        left, right = right, left
+    if definitions.is_zero(right):  # left > 0
+        return left if if_true is left and definitions.is_zero(if_false) else None
+    if definitions.is_zero(left):  # 0 > right
+        return right if if_false is right and definitions.is_zero(if_true) else None
+    return None
+
+
+def _of_where(equation: JaxprEqn, definitions: Definitions) -> Any:
+    inner = equation.params["jaxpr"].jaxpr
+    outside = dict(zip(inner.invars, equation.invars, strict=True))
+    own = Definitions()
+    for step in inner.eqns:
+        own.add(step)
+    last = own.of(inner.outvars[0])
+    if last is None or last.primitive.name != "select_n" or len(last.invars) != 3:
+        return None
+
+    def seen_from_outside(operand: Any) -> Any:
+        step = own.of(operand)
+        while step is not None and step.primitive.name in ("broadcast_in_dim", "convert_element_type"):
+            if step.invars[0].aval.shape and step.invars[0].aval.shape != operand.aval.shape:
+                return None
+            operand = step.invars[0]
+            step = own.of(operand)
+        return operand if isinstance(operand, Literal) else outside.get(operand)
+
+    return _selected(*map(seen_from_outside, last.invars), definitions)

@@ -1,0 +1,90 @@
+"""Jaxprs: what is changed in them, and what is asked of them, on every version of jax that is known."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core.primitives import closed_call_p
+
+KNOWN = ("0.10", "0.11", "0.12")  # versions of jax with which the tests of this package pass
+
+# The primitives with jaxprs that compute what the primitive gives, once or many times: these are entered. The names of
+# the parameters that hold them; of rules that a function brings, the function alone.
+ENTERED = {
+    "jit": ("jaxpr",),
+    "pjit": ("jaxpr",),
+    "scan": ("jaxpr",),
+    "while": ("cond_jaxpr", "body_jaxpr"),
+    "cond": ("branches",),
+    "checkpoint": ("jaxpr",),
+    "remat2": ("jaxpr",),
+    "closed_call": ("call_jaxpr",),
+    "core_call": ("call_jaxpr",),
+    "custom_jvp_call": ("call_jaxpr",),
+    "custom_vjp_call": ("call_jaxpr",),
+    "shard_map": ("jaxpr",),
+}
+
+
+def require_known_version() -> None:
+    """Refuses a version of jax whose jaxprs nobody has looked at.
+
+    Raises:
+      NotImplementedError: if it is one.
+    """
+    if not jax.__version__.startswith(tuple(f"{version}." for version in KNOWN)):
+        raise NotImplementedError(f"`by_hand` knows jax {KNOWN[0]} to {KNOWN[-1]}; got jax {jax.__version__}.")
+
+
+def is_jaxpr(value: Any) -> bool:
+    """Whether it is a jaxpr, closed or not."""
+    return isinstance(value, ClosedJaxpr | Jaxpr)
+
+
+def with_equations(jaxpr: Any, equations: Sequence[JaxprEqn]) -> Any:
+    """The jaxpr, closed or not as it was, with other equations for the same variables."""
+    inner = getattr(jaxpr, "jaxpr", jaxpr)
+    if inner is jaxpr:
+        return jaxpr.replace(eqns=list(equations))
+    return jaxpr.replace(jaxpr=inner.replace(eqns=list(equations)))
+
+
+def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn) -> JaxprEqn:
+    """An equation that calls `function` on operands of these types, and gives what `model` gives.
+
+    It calls the jitted function: one equation for one, so that the variables round it stay as they are.
+
+    Raises:
+      ValueError: if the result's type is not that of the model's.
+    """
+    with jax.disable_jit(False):
+        outer: Any = jax.make_jaxpr(jax.jit(function))(*types)
+    wanted, found = model.outvars[0].aval, outer.out_avals
+    if [(one.shape, one.dtype) for one in found] != [(wanted.shape, wanted.dtype)]:
+        raise ValueError(
+            f"a rule must return {short(wanted)}, as {model.primitive} does; got {', '.join(map(short, found))}."
+        )
+    if len(outer.eqns) == 1 and not outer.consts:
+        (call,) = outer.eqns
+        if call.invars == outer.jaxpr.invars and call.outvars == outer.jaxpr.outvars:
+            return call
+    # a result that is an operand passes by the call of a jitted function, and arrays that it brings are its operands
+    inner: Any = jax.make_jaxpr(function)(*types)
+    return model.replace(primitive=closed_call_p, params={"call_jaxpr": inner}, effects=inner.effects)
+
+
+def in_place_of(equation: JaxprEqn, call: JaxprEqn, operands: Sequence[Any]) -> JaxprEqn:
+    """The call, with these operands, in the place of the equation."""
+    place = {"outvars": equation.outvars, "source_info": equation.source_info, "ctx": equation.ctx}
+    return call.replace(invars=list(operands), **place)
+
+
+def short(kind: Any) -> str:
+    """A type as it is read in a jaxpr, `float32[8,3]`."""
+    return kind.str_short() if hasattr(kind, "str_short") else str(kind)
+
+
+def literal(operand: Any) -> Any:
+    """The value of an operand that is written in the jaxpr; None of one that is computed."""
+    return operand.val if isinstance(operand, Literal) else None

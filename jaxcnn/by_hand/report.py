@@ -1,0 +1,72 @@
+"""What `by_hand` finds in a function, and what becomes of it."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from jaxcnn.by_hand.jaxprs import short
+from jaxcnn.by_hand.rewriting import Seen
+from jaxcnn.by_hand.transform import ByHand
+
+
+@dataclasses.dataclass(frozen=True)
+class Replacement:
+    """One operation of a function."""
+
+    where: str  # the scopes and functions round it, from outside
+    op: str
+    operands: tuple[str, ...]  # their types
+    became: str
+    why: str
+
+    @property
+    def replaced(self) -> bool:
+        """Whether it is no longer XLA's own."""
+        return self.became != "XLA's own"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All operations that were found; prints as a table, equal ones as one line."""
+
+    name: str
+    replacements: tuple[Replacement, ...]
+    passed_by: tuple[str, ...]  # functions in it that `by_hand` does not enter
+
+    def __str__(self) -> str:
+        ours = sum(one.replaced for one in self.replacements)
+        lines = [f"{self.name}: {len(self.replacements)} operations found, {ours} replaced"]
+        for (_, op, operands, became, why), group in itertools.groupby(self.replacements, _alike):
+            alike = list(group)
+            where = alike[0].where if len(alike) == 1 else f"{alike[0].where} and {len(alike) - 1} more"
+            lines.append(f"  {op:9s} {', '.join(operands)}  ->  {became} ({why}){f'  in {where}' if where else ''}")
+        lines += [f"  not entered: {name}" for name in self.passed_by]
+        return "\n".join(lines)
+
+
+def _alike(one: Replacement) -> tuple[str, str, tuple[str, ...], str, str]:
+    return "", one.op, one.operands, one.became, one.why
+
+
+def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
+    """Tells what `by_hand(fun)` finds for these arguments, what each operation becomes, and why.
+
+    Args:
+      fun: a function, or what `by_hand` returned, whose rules are then followed.
+      *args: its arguments; nothing is computed.
+      **kwargs: those by name.
+
+    Returns:
+      A report; `print` it, or look at its `replacements`.
+    """
+    known = getattr(fun, "__by_hand__", None) or ByHand(fun, None, "auto")
+    rewriter = known.examine(args, kwargs)
+    name = getattr(known.fun, "__name__", type(known.fun).__name__)
+    passed = tuple(" in ".join((inner, "/".join(where))) if where else inner for where, inner in rewriter.passed_by)
+    return Report(name, tuple(map(_replacement, rewriter.seen)), passed)
+
+
+def _replacement(seen: Seen) -> Replacement:
+    types = tuple(short(operand.aval) for operand in seen.found.operands)
+    return Replacement("/".join(seen.where), seen.found.op, types, seen.choice.became, seen.choice.why)

@@ -1,0 +1,141 @@
+"""Rewrites a jaxpr: every operation that `by_hand` knows becomes what its rule says, at every depth."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
+
+from jaxcnn.by_hand.choosing import Choice, choose
+from jaxcnn.by_hand.finding import Definitions, Found, find
+from jaxcnn.by_hand.jaxprs import ENTERED, call_of, in_place_of, is_jaxpr, short, with_equations
+
+
+class Seen(NamedTuple):
+    """An operation that was met."""
+
+    where: tuple[str, ...]  # the scopes and functions round it, from outside
+    found: Found
+    choice: Choice
+
+
+class Rewriter:
+    """Rewrites the jaxprs of one trace.
+
+    Args:
+      rules: for every operation.
+    """
+
+    def __init__(self, rules: Mapping[str, str | Callable[..., Any]]):
+        self.seen: list[Seen] = []
+        self.passed_by: list[tuple[tuple[str, ...], str]] = []  # functions that are not entered
+        self._rules = rules
+        self._jaxprs: dict[int, tuple[Any, Any, list[Seen]]] = {}  # one that is called twice stays one
+        self._calls: dict[Any, JaxprEqn] = {}
+        self._where: tuple[str, ...] = ()
+
+    def rewrite(self, jaxpr: Any) -> Any:
+        """The jaxpr with other equations; the same object where nothing changes."""
+        equations, definitions, changed = [], Definitions(), False
+        for equation in jaxpr.eqns:
+            outside = self._where
+            self._where = (*outside, *_scopes(equation))
+            new = self._equation(equation, definitions)
+            self._where = outside
+            changed |= new is not equation
+            definitions.add(equation)
+            equations.append(new)
+        return with_equations(jaxpr, equations) if changed else jaxpr
+
+    def _equation(self, equation: JaxprEqn, definitions: Definitions) -> JaxprEqn:
+        found = find(equation, definitions)
+        if found is not None:
+            return self._operation(equation, found)
+        name = equation.primitive.name
+        fields = ENTERED.get(name)
+        if fields is None:
+            if any(is_jaxpr(value) for value in equation.params.values()) and not name.startswith("reduce"):
+                self.passed_by.append((self._where, name))
+            return equation
+        outside = self._where
+        self._where = (*outside, *_name(equation))
+        enter = self._in_shard_map(equation) if name == "shard_map" else self._shared
+        new = {field: _mapped(enter, equation.params[field]) for field in fields}
+        self._where = outside
+        if all(_same(new[field], equation.params[field]) for field in fields):
+            return equation
+        return equation.replace(params={**equation.params, **new})
+
+    def _operation(self, equation: JaxprEqn, found: Found) -> JaxprEqn:
+        rule = self._rules[found.op]
+        choice = choose(found, rule)
+        self.seen.append(Seen(self._where, found, choice))
+        if choice.function is None:
+            return equation
+        function: Any = choice.function
+        function.__name__ = f"{found.op}_by_hand"
+        types = [operand.aval for operand in found.operands]
+        key = found.op, *map(str, types), str(sorted(found.options.items()))
+        if key not in self._calls:
+            try:
+                self._calls[key] = call_of(function, types, equation)
+            except Exception as error:
+                if callable(rule):
+                    error.add_note(
+                        f"jaxcnn.by_hand: this was `rules[{found.op!r}]`, for {', '.join(map(short, types))}."
+                    )
+                raise
+        return in_place_of(equation, self._calls[key], found.operands)
+
+    def _shared(self, jaxpr: Any) -> Any:
+        known = self._jaxprs.get(id(jaxpr))
+        if known is None:
+            before = len(self.seen)
+            known = self._jaxprs[id(jaxpr)] = (jaxpr, self.rewrite(jaxpr), self.seen[before:])
+        else:
+            self.seen += known[2]
+        return known[1]
+
+    def _in_shard_map(self, equation: JaxprEqn) -> Callable[[Any], Any]:
+        """Rewrites the body where its mesh axes are known, that is in a trace of it."""
+        params = equation.params
+
+        def enter(body: Any) -> Any:
+            found = []
+
+            def traced(*operands: Any) -> Any:
+                outside, self._calls = self._calls, {}
+                found.append(self.rewrite(body))
+                self._calls = outside
+                return jaxpr_as_fun(body if hasattr(body, "consts") else ClosedJaxpr(body, ()))(*operands)
+
+            mapped = jax.shard_map(
+                traced,
+                mesh=params["mesh"],
+                in_specs=tuple(params["in_specs"]),
+                out_specs=list(params["out_specs"]),
+                axis_names=set(params["newly_manual_axes"]),
+                check_vma=params["check_vma"],
+            )
+            jax.make_jaxpr(mapped)(*[operand.aval for operand in equation.invars])
+            return found[0]
+
+        return enter
+
+
+def _scopes(equation: JaxprEqn) -> tuple[str, ...]:
+    scope = str(equation.source_info.name_stack)
+    return tuple(scope.split("/")) if scope else ()
+
+
+def _name(equation: JaxprEqn) -> tuple[str, ...]:
+    name = equation.params.get("name")
+    return (str(name),) if name else (equation.primitive.name,)
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
+
+
+def _same(new: Any, old: Any) -> bool:
+    return all(a is b for a, b in zip(new, old, strict=True)) if isinstance(old, tuple) else new is old

@@ -1,0 +1,149 @@
+"""`by_hand`: a function traced, rewritten, and run; its arguments and results stay what they are."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.core import Tracer
+from jax.extend.core import jaxpr_as_fun
+
+from jaxcnn.by_hand.arguments import Taken, taken_apart
+from jaxcnn.by_hand.choosing import Rules, checked_rules
+from jaxcnn.by_hand.jaxprs import require_known_version, with_equations
+from jaxcnn.by_hand.rewriting import Rewriter
+
+_MOST_KEPT = 64  # traces of one function, by the structure of its arguments and by what is no array in them
+
+
+def by_hand(fun: Any = None, *, rules: Rules | None = None, rule: str = "auto") -> Any:
+    """Gives any function of arrays our convolutions and max-pools, with their hand-written gradients.
+
+    The function is traced, at whatever depth it convolves or pools (under `jit`, `vmap`, `scan`, `while`, `cond`,
+    `remat`, `shard_map` and `pmap`, in an Equinox, Flax, Haiku or Keras network, in plain lax), and what is faster
+    by our rules is computed by them. Nothing else is changed: arguments, results, sharding, names and effects are
+    those of the function.
+
+    Transformations go outside: `jax.jit(jax.value_and_grad(by_hand(loss)))`. What is differentiated inside has its
+    gradient already when `by_hand` sees it. As `jax.jit` does, it reads what the function closes over when it traces,
+    once for all arguments of the same shapes. Forward mode needs `rule="autodiff"`.
+
+    Args:
+      fun: a function; without it, a decorator is returned. Arrays in its arguments are traced, whatever else they hold
+        (numbers, flags, names, functions) stays what it is. The state of Flax NNX modules among them is updated.
+      rules: what operations become, by name: `"conv"`, `"max_pool"`, `"sum_pool"` (the sums of windows that an average
+        pool divides) and `"relu"`; each is `"auto"`, `"hand"` (ours), `"autodiff"` (XLA's own), for ReLU also
+        `"guided"` or `"deconvnet"`, or a function of the same operands and of lax's options, by name. Its own rule,
+        by `jax.custom_vjp`, is that of the gradient.
+      rule: that of all others. `"auto"` takes what was measured as faster.
+
+    Returns:
+      A function of the same arguments, with the same results. `by_hand.report` tells what became what.
+
+    Raises:
+      TypeError: if `fun` cannot be called, or `rules` is no mapping.
+      ValueError: if an operation or a rule is unknown, or what a rule computes has another shape or dtype.
+      NotImplementedError: if this version of jax is not known.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import jaxcnn
+      >>> def loss(kernel, image):
+      ...   return jax.lax.conv(image, kernel, (1, 1), "VALID").sum()
+      >>> kernel, image = jnp.ones((4, 3, 3, 3)), jnp.ones((2, 3, 8, 8))
+      >>> jax.jit(jax.grad(jaxcnn.by_hand(loss)))(kernel, image).shape
+      (4, 3, 3, 3)
+    """
+    if fun is None:
+        return functools.partial(by_hand, rules=rules, rule=rule)
+    if not callable(fun):
+        raise TypeError(f"`fun` must be a function; got {fun!r}.")
+    known = ByHand(fun, rules, rule)
+
+    @_like(fun)
+    def transformed(*args: Any, **kwargs: Any) -> Any:
+        return known.run(args, kwargs)
+
+    transformed.__by_hand__ = known  # type: ignore[attr-defined]
+    return transformed
+
+
+def _like(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """`functools.wraps`, also for objects that are called."""
+    names = [name for name in functools.WRAPPER_ASSIGNMENTS if hasattr(fun, name)]
+    return functools.wraps(fun, assigned=names, updated=())
+
+
+class _Traceable(NamedTuple):
+    """A function of arrays alone; what it gives back, and its rewritten equations, by those of each trace."""
+
+    function: Callable[..., Any]
+    rewritten: dict[int, tuple[Any, Any]]
+
+
+class ByHand:
+    """A function, and the rules that it gets; what `by_hand` returns has one as `__by_hand__`."""
+
+    def __init__(self, fun: Callable[..., Any], rules: Rules | None, rule: str):
+        require_known_version()
+        self.fun = fun
+        self.rules = checked_rules(rules, rule)
+        self._kept: dict[Any, _Traceable] = {}
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the function returns, computed and differentiated by the rules."""
+        taken = taken_apart(args, kwargs)
+        traceable = self._traceable(taken)
+        closed, shapes = jax.make_jaxpr(traceable.function, return_shape=True)(*taken.arrays)
+        rewritten = traceable.rewritten.get(id(closed.eqns[0])) if closed.eqns else (None, closed.eqns)
+        if rewritten is None:
+            rewritten = closed.eqns[0], Rewriter(self.rules).rewrite(closed).eqns
+            traceable.rewritten[id(closed.eqns[0])] = rewritten
+        if any(isinstance(const, Tracer) for const in closed.consts):  # of a transformation that will have ended
+            self._kept = {key: known for key, known in self._kept.items() if known is not traceable}
+        results = jaxpr_as_fun(with_equations(closed, rewritten[1]))(*taken.arrays)
+        leaves, structure = jax.tree.flatten(shapes)
+        found, changed = jax.tree.unflatten(structure, results)
+        assert len(leaves) == len(results)
+        taken.write_back(changed)
+        return jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
+
+    def examine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rewriter:
+        """What is found in the function, and what it becomes."""
+        taken = taken_apart(args, kwargs)
+        rewriter = Rewriter(self.rules)
+        rewriter.rewrite(jax.make_jaxpr(self._traceable(taken).function)(*taken.arrays))
+        return rewriter
+
+    def _traceable(self, taken: Taken) -> _Traceable:
+        key = taken.key()
+        known = None if key is None else self._kept.get(key)
+        if known is not None:
+            return known
+
+        def function(*arrays: Any) -> Any:
+            args, kwargs = taken.put_together(arrays)
+            found = self.fun(*args, **kwargs)
+            kept = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Tracer) else _Kept(leaf), found)
+            return kept, taken.changes(arrays, (args, kwargs))
+
+        known = _Traceable(function, {})
+        if key is not None:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = known
+        return known
+
+
+class _Kept:
+    """What a function returns that is no traced array: it passes by the trace."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+
+def _is_kept(leaf: Any) -> bool:
+    return isinstance(leaf, _Kept)
+
+
+jax.tree_util.register_pytree_node(_Kept, lambda kept: ((), kept), lambda kept, _: kept)
