@@ -101,6 +101,10 @@ def _lasts(leaf: Any) -> bool:
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
 
 
+def _value(one: Any) -> Any:
+    return one.get_value() if hasattr(one, "get_value") else one
+
+
 def _has_modules(arguments: Any) -> bool:
     nnx = _nnx()
     if nnx is None:
