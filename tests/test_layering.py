@@ -10,6 +10,7 @@ ROOT = Path(jaxcnn.__file__).parent
 ALLOWED = {
     "geometry": set(),
     "ops": {"geometry"},
+    "by_hand": {"geometry", "ops"},
     "check": set(),
     "layers": {"geometry", "ops"},
     "models": {"geometry", "ops", "layers"},

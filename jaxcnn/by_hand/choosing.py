@@ -10,6 +10,7 @@ from jaxcnn import ops
 from jaxcnn.by_hand.finding import OPS, Found
 from jaxcnn.ops.conv.api import spec_of
 from jaxcnn.ops.conv.select import methods
+from jaxcnn.ops.pool.any_layout import reduce_window_sum
 
 Rules = Mapping[str, str | Callable[..., Any]]
 
@@ -72,7 +73,7 @@ def _ours(found: Found, rule: str = "hand") -> Callable[..., jax.Array]:
     if found.op == "max_pool":
         return lambda operand: ops.reduce_window_max(operand, **options)
     if found.op == "sum_pool":
-        return lambda operand: ops.reduce_window_sum(operand, **options)
+        return lambda operand: reduce_window_sum(operand, **options)
     return lambda x: ops.relu(x, rule=rule)
 
 

@@ -171,7 +171,7 @@ def conv_general_dilated(
     lhs, rhs = arrays.floating(lhs=lhs, rhs=rhs)
     if isinstance(padding, str) and set(lhs_dilation or ()) - {1}:
         raise ValueError(f"`padding` must be integers where `lhs_dilation` is not 1; got {padding!r}.")
-    options = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
+    options: dict[str, Any] = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
     options |= {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
     called = partial(xla_convolution, window_strides=window_strides, padding=padding, **options)
     jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words

@@ -63,10 +63,12 @@ def lowering(problem: Problem) -> ModuleType | None:
 def methods(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> dict[Part, str]:
     """The method that computes the outputs, and those that compute the two gradients."""
     if jax.default_backend() != "cpu":
-        return dict.fromkeys(("outputs", "inputs", "kernel"), "lax")
-    # the cotangent has the dtype of the arrays; nothing else of it is asked for
-    pairs: dict[Part, Any] = {"outputs": (inputs, kernel), "inputs": (kernel, inputs), "kernel": (inputs, inputs)}
-    return {part: resolve(problem_of(part, *pair, spec, inputs, kernel)).spec.method for part, pair in pairs.items()}
+        return {"outputs": "lax", "inputs": "lax", "kernel": "lax"}
+    found: dict[Part, str] = {}
+    for part in ("outputs", "inputs", "kernel"):
+        # of the two given arrays only dtype and sharding are asked for, and those of a cotangent are the inputs'
+        found[part] = resolve(problem_of(part, inputs, kernel, spec, inputs, kernel)).spec.method
+    return found
 
 
 def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:

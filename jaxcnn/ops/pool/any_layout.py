@@ -1,7 +1,8 @@
-"""Max-pooling along any axes: the arguments of lax, in every layout."""
+"""Pooling along any axes: the arguments of lax, in every layout."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from jaxcnn import geometry
 from jaxcnn.geometry.windows import STILL, Window
 from jaxcnn.ops import arrays
 from jaxcnn.ops.pool.max import pooled
+from jaxcnn.ops.pool.sums import window_sum
 
 
 def reduce_window_max(
@@ -55,8 +57,34 @@ def reduce_window_max(
     Source: Ranzato et al. 2007; Jarrett et al. 2009.
     """
     (x,) = arrays.floating(operand=operand)
-    given = {"window_dimensions": window_dimensions, "window_strides": window_strides}
-    given |= {"base_dilation": base_dilation, "window_dilation": window_dilation}
+    whole = _window(x, window_dimensions, window_strides, padding, base_dilation, window_dilation)
+    first, last = _moved(whole)
+    if last - first > 3 or set(whole.input_dilation) != {1}:
+        window, strides, padding, spread, spacing = whole
+        return lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, window, strides, padding, spread, spacing)
+    return _as_batch_and_channels(x, whole, lambda cells, window: pooled(cells, window, "auto"))
+
+
+def reduce_window_sum(
+    operand: jax.Array,
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    base_dilation: Sequence[int],
+    window_dilation: Sequence[int],
+) -> jax.Array:
+    """`lax.reduce_window` with `lax.add` from 0, and the hand-written gradient; over three axes that follow each other.
+
+    For `jaxcnn.by_hand`: the sums that an average pool divides. Arguments as in `reduce_window_max`.
+    """
+    whole = _window(operand, window_dimensions, window_strides, padding, base_dilation, window_dilation)
+    return _as_batch_and_channels(operand, whole, window_sum)
+
+
+def _window(x: jax.Array, window: Any, strides: Any, padding: Any, spread: Any, spacing: Any) -> Window:
+    """The window over all axes, in integers."""
+    given = {"window_dimensions": window, "window_strides": strides}
+    given |= {"base_dilation": spread, "window_dilation": spacing}
     window, strides, spread, spacing = (
         geometry.per_axis((1,) * x.ndim if value is None else value, x.ndim, name, axis="axis")
         for name, value in given.items()
@@ -66,16 +94,21 @@ def reduce_window_max(
         padding = lax.padtype_to_pads(x.shape, extents, strides, padding)
     whole = Window(window, strides, geometry.resolve_padding(padding, x.shape, window), spread, spacing)
     geometry.check_extent(whole, x.shape)
-    moved = [axis for axis in range(x.ndim) if whole.along(axis) != STILL]
-    if not moved:
+    return whole
+
+
+def _moved(whole: Window) -> tuple[int, int]:
+    """The first axis over which the window slides, and the one after the last; 0 and 0 if there is none."""
+    moved = [axis for axis in range(len(whole.shape)) if whole.along(axis) != STILL]
+    return (moved[0], moved[-1] + 1) if moved else (0, 0)
+
+
+def _as_batch_and_channels(x: jax.Array, whole: Window, pool: Callable[[jax.Array, Window], jax.Array]) -> jax.Array:
+    """Pools as `(N, *spatial, C)`: the axes before those that the window slides over, these, and the axes behind."""
+    first, last = _moved(whole)
+    if first == last:
         return x
-    first, last = moved[0], moved[-1] + 1
-    if last - first > 3 or set(spread) != {1}:
-        return lax.reduce_window(
-            x, np.array(-np.inf, x.dtype), lax.max, window, strides, whole.padding, spread, spacing
-        )
     sizes = x.shape[first:last]
     window = whole.along(first, last)
     cells = arrays.reshape(x, (math.prod(x.shape[:first]), *sizes, math.prod(x.shape[last:])))
-    found = pooled(cells, window, "auto")
-    return arrays.reshape(found, (*x.shape[:first], *window.output_shape(sizes), *x.shape[last:]))
+    return arrays.reshape(pool(cells, window), (*x.shape[:first], *window.output_shape(sizes), *x.shape[last:]))
