@@ -66,7 +66,7 @@ def named(rule: Any) -> str:
     return getattr(rule, "__name__", type(rule).__name__)
 
 
-def _ours(found: Found, rule: str = "hand") -> Callable[..., jax.Array]:
+def _ours(found: Found, rule: Any = "hand") -> Callable[..., jax.Array]:
     options = dict(found.options)
     if found.op == "conv":
         return lambda lhs, rhs: ops.conv_general_dilated(lhs, rhs, **options)
@@ -79,7 +79,7 @@ def _ours(found: Found, rule: str = "hand") -> Callable[..., jax.Array]:
 
 def _refused(found: Found) -> str:
     """Why our operation cannot compute this; empty if it can."""
-    kinds = [operand.aval for operand in found.operands]
+    kinds: list[Any] = [operand.aval for operand in found.operands]
     dtypes = {kind.dtype for kind in kinds}
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
         return f"no real floating numbers: {', '.join(sorted(map(str, dtypes)))}"

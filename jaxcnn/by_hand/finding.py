@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from jaxcnn.by_hand.jaxprs import literal
@@ -77,7 +78,8 @@ def _reduced_window(equation: JaxprEqn) -> Found | None:
 def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
     """The operand of a ReLU; None if the equation is none."""
     name, operands = equation.primitive.name, equation.invars
-    if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+    kind: Any = equation.outvars[0].aval
+    if not jnp.issubdtype(getattr(kind, "dtype", np.dtype(bool)), jnp.floating):
         return None
     if name == "max":
         first, second = operands
@@ -85,7 +87,8 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
     if name == "custom_jvp_call":
         return _of_jax_nn(equation)
     if name == "select_n" and len(operands) == 3:
-        return _selected(*operands, definitions)
+        test, if_false, if_true = operands
+        return _selected(test, if_false, if_true, definitions)
     if name in ("jit", "pjit") and equation.params["name"] == "_where":
         return _of_where(equation, definitions)
     return None
@@ -112,22 +115,23 @@ def _selected(test: Any, if_false: Any, if_true: Any, definitions: Definitions) 
 
 
 def _of_where(equation: JaxprEqn, definitions: Definitions) -> Any:
-    inner = equation.params["jaxpr"].jaxpr
-    outside = dict(zip(inner.invars, equation.invars, strict=True))
+    jaxpr = equation.params["jaxpr"].jaxpr
+    outside = dict(zip(jaxpr.invars, equation.invars, strict=True))
     own = Definitions()
-    for step in inner.eqns:
+    for step in jaxpr.eqns:
         own.add(step)
-    last = own.of(inner.outvars[0])
+    last = own.of(jaxpr.outvars[0])
     if last is None or last.primitive.name != "select_n" or len(last.invars) != 3:
         return None
 
-    def seen_from_outside(operand: Any) -> Any:
+    def seen_from_outside(operand: Any) -> Any:  # broadcasts of scalars, and changes of dtype, aside
         step = own.of(operand)
         while step is not None and step.primitive.name in ("broadcast_in_dim", "convert_element_type"):
-            if step.invars[0].aval.shape and step.invars[0].aval.shape != operand.aval.shape:
+            inner: Any = step.invars[0]
+            if inner.aval.shape and inner.aval.shape != operand.aval.shape:
                 return None
-            operand = step.invars[0]
-            step = own.of(operand)
+            operand, step = inner, own.of(inner)
         return operand if isinstance(operand, Literal) else outside.get(operand)
 
-    return _selected(*map(seen_from_outside, last.invars), definitions)
+    test, if_false, if_true = map(seen_from_outside, last.invars)
+    return _selected(test, if_false, if_true, definitions)

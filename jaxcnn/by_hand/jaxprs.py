@@ -60,7 +60,8 @@ def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn)
     """
     with jax.disable_jit(False):
         outer: Any = jax.make_jaxpr(jax.jit(function))(*types)
-    wanted, found = model.outvars[0].aval, outer.out_avals
+    wanted: Any = model.outvars[0].aval
+    found = outer.out_avals
     if [(one.shape, one.dtype) for one in found] != [(wanted.shape, wanted.dtype)]:
         raise ValueError(
             f"a rule must return {short(wanted)}, as {model.primitive} does; got {', '.join(map(short, found))}."

@@ -204,16 +204,16 @@ def spec_of(
     dims = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
     spatial, taps = ([array.shape[axis] for axis in axes[2:]] for array, axes in ((lhs, dims[0]), (rhs, dims[1])))
-    lhs_dilation, rhs_dilation = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
+    spread, spacing = lhs_dilation or (1,) * rank, rhs_dilation or (1,) * rank
     if isinstance(padding, str):
-        extents = list(map(geometry.dilated_size, taps, rhs_dilation))
+        extents = list(map(geometry.dilated_size, taps, spacing))
         padding = tuple(lax.padtype_to_pads(spatial, extents, window_strides, padding))
     window = Window(
         shape=tuple(taps),
         strides=geometry.per_axis(window_strides, rank, "window_strides"),
         padding=geometry.resolve_padding(padding, tuple(spatial), tuple(taps)),
-        input_dilation=geometry.per_axis(lhs_dilation, rank, "lhs_dilation"),
-        dilation=geometry.per_axis(rhs_dilation, rank, "rhs_dilation"),
+        input_dilation=geometry.per_axis(spread, rank, "lhs_dilation"),
+        dilation=geometry.per_axis(spacing, rank, "rhs_dilation"),
     )
     geometry.check_extent(window, tuple(spatial))
     element_type = None if preferred_element_type is None else jnp.dtype(preferred_element_type)

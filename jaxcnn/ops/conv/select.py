@@ -1,7 +1,6 @@
 """Which lowering computes a convolution, or one of its gradients: the table of them, and the choice."""
 
 from types import ModuleType
-from typing import Any
 
 import jax
 
