@@ -40,9 +40,7 @@ class Taken(NamedTuple):
             return {}
         leaves, structure = jax.tree.flatten(_nnx().split(arguments))
         if structure != self.structure:
-            raise ValueError(
-                "`by_hand` keeps the variables that a module has; got a function that adds or removes some."
-            )
+            raise ValueError("`fun` must keep the variables that its modules have; got one that adds or removes some.")
         return {
             place: leaves[place] for place, array in zip(self.places, arrays, strict=True) if leaves[place] is not array
         }

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from jaxcnn.by_hand.jaxprs import literal
@@ -78,8 +77,7 @@ def _reduced_window(equation: JaxprEqn) -> Found | None:
 def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
     """The operand of a ReLU; None if the equation is none."""
     name, operands = equation.primitive.name, equation.invars
-    kind: Any = equation.outvars[0].aval
-    if not jnp.issubdtype(getattr(kind, "dtype", np.dtype(bool)), jnp.floating):
+    if not any(jnp.issubdtype(getattr(result.aval, "dtype", bool), jnp.floating) for result in equation.outvars):
         return None
     if name == "max":
         first, second = operands
