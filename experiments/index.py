@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from experiments import complaints
 from experiments.form import Experiment, result_lines, wrap
 from experiments.marked import write_between
 
@@ -104,4 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.write:
         (HERE / "README.md").write_text(readme())
         write_between(BEGIN, END, results())
+        if complaints.EXPERIMENT.path.exists():
+            document = json.loads(complaints.EXPERIMENT.path.read_text())
+            write_between(complaints.BEGIN, complaints.END, complaints.readme(document))
     return 0

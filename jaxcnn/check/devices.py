@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcnn.check.problem import Problem
-from jaxcnn.check.report import Finding, attempt, compare, failed, skipped
+from jaxcnn.check.report import Finding, attempt, compare_arrays, failed, skipped
 from jaxcnn.check.transformations import SINGLE
 
 KINDS = ("sharded jit", "shard_map", "shard_map, unchecked", "explicit mesh", "pmap")
@@ -37,7 +37,7 @@ def devices(problem: Problem, batched: tuple[int, ...]) -> Iterator[Finding]:
         yield failed("plain gradient", error)
         return
     for kind, run in zip(KINDS, _runs(problem, batched, count), strict=True):
-        yield attempt(kind, lambda kind=kind, run=run: compare(kind, problem.names, run(), expected, SINGLE))
+        yield attempt(kind, lambda kind=kind, run=run: compare_arrays(kind, problem.names, run(), expected, SINGLE))
 
 
 def _runs(problem: Problem, batched: tuple[int, ...], count: int) -> list[Callable[[], Any]]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.check.problem import Problem, flat
-from jaxcnn.check.report import Finding, compare
+from jaxcnn.check.report import Finding, compare_arrays
 
 DOUBLE = 1e-6  # relative, for what is computed in float64
 _STEP = 1e-3
@@ -24,7 +24,7 @@ def finite_difference_jacobian(problem: Problem) -> Finding:
         wide = problem.cast(jnp.float64)
         numeric = [_numeric(wide.outputs, wide.values, i) for i in range(len(wide.values))]
         found, _ = problem.jacobian
-        return compare("Jacobian, differences", problem.names, found, numeric, DOUBLE, _NOISE)
+        return compare_arrays("Jacobian, differences", problem.names, found, numeric, DOUBLE, _NOISE)
 
 
 def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Finding:
@@ -32,7 +32,7 @@ def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Findi
     found, outputs = problem.jacobian
     expected, value = dataclasses.replace(problem, function=reference).jacobian
     names = [*problem.names, "output"]
-    return compare("Jacobian, reference", names, [*found, outputs], [*expected, value], DOUBLE)
+    return compare_arrays("Jacobian, reference", names, [*found, outputs], [*expected, value], DOUBLE)
 
 
 def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:
@@ -45,7 +45,7 @@ def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:
     }
     names = [f"<argument {i}, its gradient>" for i in multilinear]
     expected = [error @ np.asarray(outputs)] * len(multilinear)
-    return compare("adjoint identity", names, [products[i] for i in multilinear], expected, DOUBLE)
+    return compare_arrays("adjoint identity", names, [products[i] for i in multilinear], expected, DOUBLE)
 
 
 def same_value(problem: Problem) -> Finding:
@@ -53,7 +53,7 @@ def same_value(problem: Problem) -> Finding:
     plain = jax.jit(problem.outputs)(*problem.values)
     under = jax.jit(lambda *values: jax.vjp(problem.outputs, *values)[0])(*problem.values)
     names = [f"output {i}" for i in range(len(plain))]
-    return compare("value under differentiation", names, under, plain, 0.0)
+    return compare_arrays("value under differentiation", names, under, plain, 0.0)
 
 
 def same_dtypes(problem: Problem) -> Finding:
@@ -93,7 +93,7 @@ def second_order(problem: Problem) -> Finding:
         positions = tuple(range(len(problem.values)))
         analytic = [g.ravel()[None] for g in jax.jit(jax.grad(functional, positions))(*problem.values)]
         numeric = [_numeric(functional, problem.values, i) for i in positions]
-        return compare("second order", problem.names, analytic, numeric, 1e-5, _NOISE)
+        return compare_arrays("second order", problem.names, analytic, numeric, 1e-5, _NOISE)
 
 
 def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int) -> np.ndarray:

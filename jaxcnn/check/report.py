@@ -41,7 +41,10 @@ class Report:
         for finding in self.findings:
             state = "skipped" if finding.skipped else "ok" if finding.passed else "FAILED"
             error = f"{finding.error:.1e} (tolerance {finding.tolerance:.0e})"
-            lines.append(f"  {finding.kind:28s} {state:8s} {finding.detail if finding.skipped else error}")
+            told = finding.detail if finding.skipped else error
+            if finding.passed and not finding.skipped and finding.detail:
+                told = f"{told}, {finding.detail}"
+            lines.append(f"  {finding.kind:28s} {state:8s} {told}")
             if not finding.passed:
                 lines += [f"    {line}" for line in finding.detail.splitlines()]
         return "\n".join(lines)
@@ -66,7 +69,7 @@ def failed(kind: str, error: Exception) -> Finding:
     return Finding(kind, False, float("inf"), 0.0, f"{type(error).__name__}: {first}")
 
 
-def compare(
+def compare_arrays(
     kind: str, names: Iterable[str], found: Iterable, expected: Iterable, tolerance: float, noise: float = 1e-30
 ) -> Finding:
     """Holds arrays against each other, element by element.

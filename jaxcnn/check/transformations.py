@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.check.problem import Problem
-from jaxcnn.check.report import Finding, attempt, compare, failed
+from jaxcnn.check.report import Finding, attempt, compare_arrays, failed
 
 SINGLE = 1e-3  # relative, in float32, of gradients that sum in another order
 
@@ -21,7 +21,7 @@ def transformations(problem: Problem) -> Iterator[Finding]:
         yield failed("plain gradient", error)
         return
     for kind, run in _runs(problem, gradient).items():
-        yield attempt(kind, lambda kind=kind, run=run: compare(kind, problem.names, run(), expected, SINGLE))
+        yield attempt(kind, lambda kind=kind, run=run: compare_arrays(kind, problem.names, run(), expected, SINGLE))
 
 
 def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[[], Any]]:

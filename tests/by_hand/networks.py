@@ -112,6 +112,20 @@ def in_keras(kind: str) -> Network:
     import keras
 
     keras.utils.set_random_seed(0)
+    usual = keras.config.floatx()
+    keras.config.set_floatx("float64")  # to which a model rounds whatever it gets
+    try:
+        model = _keras_model(keras, kind)
+    finally:
+        keras.config.set_floatx(usual)
+
+    def loss(parameters: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
+        return cross_entropy(model.stateless_call(parameters, [], x)[0], labels)
+
+    return Network(loss, [variable.value for variable in model.trainable_variables], *_data(channels_last=True))
+
+
+def _keras_model(keras: Any, kind: str) -> Any:
     inputs = keras.Input((12, 12, 1))
     if kind == "lenet":
         x = keras.layers.Conv2D(4, 5, padding="same", activation="relu")(inputs)
@@ -125,12 +139,7 @@ def in_keras(kind: str) -> Network:
             y = keras.layers.Conv2D(filters, 3, padding="same")(y)
             x = keras.layers.ReLU()(keras.layers.Add()([y, keras.layers.Conv2D(filters, 1, 2)(x)]))
         x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
-
-    def loss(parameters: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
-        return cross_entropy(model.stateless_call(parameters, [], x)[0], labels)
-
-    return Network(loss, [variable.value for variable in model.trainable_variables], *_data(channels_last=True))
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
 
 
 def in_haiku(kind: str) -> Network:
