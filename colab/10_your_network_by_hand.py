@@ -306,7 +306,8 @@ else:
     def haiku_lenet(images):
         x = hk.MaxPool(2, 2, "VALID")(jax.nn.relu(hk.Conv2D(6, 5)(images)))
         x = hk.MaxPool(2, 2, "VALID")(jax.nn.relu(hk.Conv2D(16, 5, padding="VALID")(x)))
-        return hk.Linear(10)(jax.nn.relu(hk.Linear(84)(hk.Flatten()(x))))
+        x = jax.nn.relu(hk.Linear(84)(hk.Flatten()(x)))
+        return hk.Linear(10)(x)
 
     haiku_scores = hk.without_apply_rng(hk.transform(haiku_lenet)).apply
     haiku_names = "conv2_d", "conv2_d_1", "linear", "linear_1"
@@ -328,7 +329,8 @@ class LinenLeNet(linen.Module):
     def __call__(self, images):
         x = linen.max_pool(linen.relu(linen.Conv(6, (5, 5))(images)), (2, 2), (2, 2))
         x = linen.max_pool(linen.relu(linen.Conv(16, (5, 5), padding="VALID")(x)), (2, 2), (2, 2))
-        return linen.Dense(10)(linen.relu(linen.Dense(84)(x.reshape(len(x), -1))))
+        x = linen.relu(linen.Dense(84)(x.reshape(len(x), -1)))
+        return linen.Dense(10)(x)
 
 
 def linen_scores(arrays, images):
