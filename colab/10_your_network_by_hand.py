@@ -155,16 +155,16 @@ def compare(stock, by_hand, parameters, size=64, rounds=5 if fast else 40):
     print(f"  value and gradient: {1e3 * before:.1f} ms before, {1e3 * after:.1f} ms by hand, ratio {before / after:.2f}")
 
 
-networks = {}  # scores and parameters, by library
+networks = {}  # by library: scores, parameters of the start, trained ones
 
 
-def study(library, scores, parameters):
+def study(library, scores, start):
     """Trains by hand, and compares with the stock network."""
     print(library)
     stock, by_hand = compile_both(scores)
-    parameters = train(by_hand, parameters)
-    compare(stock, by_hand, parameters)
-    networks[library] = scores, parameters
+    trained = train(by_hand, start)
+    compare(stock, by_hand, trained)
+    networks[library] = scores, start, trained
 
 
 # %% [markdown]
@@ -351,8 +351,8 @@ study("Linen", linen_scores, linen_arrays)
 
 # %%
 if not fast:
-    for name, (scores, parameters) in networks.items():
-        said = np.asarray(jax.jit(scores)(parameters, test_set.images / np.float32(255))).argmax(-1)
+    for name, (scores, _, trained) in networks.items():
+        said = np.asarray(jax.jit(scores)(trained, test_set.images / np.float32(255))).argmax(-1)
         print(f"{name:8s} {(said == test_set.labels).mean():.1%}")
 
 # %% [markdown]
@@ -469,7 +469,7 @@ overlapping = partial(
     shared_max_pool, window_dimensions=(1, 3, 3, 1), padding=((0, 0), (1, 0), (0, 1), (0, 0)), **options
 )
 distinct = (np.random.default_rng(3).permutation(4 * 4 * 4 * 2).reshape(4, 4, 4, 2) * 0.1).astype(np.float32)
-kinds = ("differences", "value") if fast else check.KINDS
+kinds = "differences", "value"
 report = check.check_vjp(overlapping, distinct, batched=(0,), kinds=kinds, name="3x3, without ties")
 print(report)
 assert report.passed
@@ -509,19 +509,22 @@ def pixel_gradients(scores, rules=None):
     return jax.jit(jax.grad(of_own_class, has_aux=True))
 
 
-found = {}
-for name, (scores, parameters) in networks.items():
-    print(jaxcnn.by_hand.report(jaxcnn.by_hand(scores, rules=mine), parameters, digits), "\n")
-    found[name] = pixel_gradients(scores, mine)(digits, parameters)
+at_start, after = {}, {}
+for name, (scores, start, trained) in networks.items():
+    print(jaxcnn.by_hand.report(jaxcnn.by_hand(scores, rules=mine), start, digits), "\n")
+    by_both_rules = pixel_gradients(scores, mine)
+    at_start[name], after[name] = by_both_rules(digits, start), by_both_rules(digits, trained)
 
 # %% [markdown]
-# It is one network, trained four times in the same way. So the four must agree, on the scores and on what arrives at the pixels. (But for the rounding of some hundred steps. A rule that asks whether a number is above zero, or equal to another, turns a little rounding now and then into another answer.)
+# At the start, all four were the same network. So what arrives at the pixels must be the same as well, by rules that none of the four libraries knows:
 
 # %%
-errors, values = found["Linen"]
-for name, (other_errors, other_values) in found.items():
-    np.testing.assert_allclose(other_values, values, atol=0.1)
-    print(f"{name:8s} differs from Linen by {np.linalg.norm(other_errors - errors) / np.linalg.norm(errors):.1e}")
+errors, values = at_start["Linen"]
+for name, (other_errors, other_values) in at_start.items():
+    np.testing.assert_allclose(other_values, values, rtol=1e-3, atol=1e-3)
+    difference = float(np.linalg.norm(other_errors - errors) / np.linalg.norm(errors))
+    print(f"{name:8s} differs from Linen by {difference:.0e}")
+    assert difference < 1e-2
 
 # %% [markdown]
 # ## The picture
@@ -530,10 +533,10 @@ for name, (other_errors, other_values) in found.items():
 
 # %%
 name = "Equinox" if "Equinox" in networks else "Linen"
-scores, parameters = networks[name]
+scores, _, trained = networks[name]
 choices = {"gradient": None, "shared max-pool": {"max_pool": shared_max_pool}, "guided ReLU": {"relu": guided_relu}}
-maps = {title: pixel_gradients(scores, rules)(digits, parameters) for title, rules in choices.items()}
-maps["both rules"] = found[name]
+maps = {title: pixel_gradients(scores, rules)(digits, trained) for title, rules in choices.items()}
+maps["both rules"] = after[name]
 for _, values in maps.values():  # the forward pass is the same in all
     np.testing.assert_allclose(values, maps["gradient"][1], rtol=1e-4, atol=1e-4)
 plots.attributions(
