@@ -45,6 +45,8 @@ from jaxcnn import check, data, ops
 from jaxcnn.inspect import plots
 
 jax.config.update("jax_num_cpu_devices", 4)  # a CPU poses as four devices, so that spreading a batch is examined too
+if jax.default_backend() != "cpu":
+    jax.config.update("jax_default_matmul_precision", "float32")  # or some GPUs would round to 10 bits
 fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 
 train_set, test_set = data.load("digits", "train"), data.load("digits", "test")  # they come with scikit-learn
@@ -103,20 +105,24 @@ kernels = [np.float32(random.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]
 biases = [np.zeros(shape[-1], np.float32) for shape in shapes]
 
 # %% [markdown]
-# ## Three tools
+# ## The tools
 #
-# The same is to be done with each network. So here are three functions, which know nothing of any library. Each library must only give us `scores`: a function of the parameters and the pictures that returns ten numbers for each picture.
+# The same is to be done with each network. So here are some functions, which know nothing of any library. Each library must only give us `scores`: a function of the parameters and the pictures that returns ten numbers for each picture.
 #
 # Look at the order in `compile_both`. First `by_hand`, then `jax.value_and_grad`, then `jax.jit` round everything.
 
 
 # %%
-def compile_both(scores):
-    """The loss and its gradient, as it is (stock) and by hand."""
-
+def loss_of(scores):
     def loss(parameters, images, labels):
         return optax.softmax_cross_entropy_with_integer_labels(scores(parameters, images), labels).mean()
 
+    return loss
+
+
+def compile_both(scores):
+    """The loss and its gradient, as it is (stock) and by hand."""
+    loss = loss_of(scores)
     return jax.jit(jax.value_and_grad(loss)), jax.jit(jax.value_and_grad(jaxcnn.by_hand(loss)))
 
 
@@ -152,7 +158,8 @@ def compare(stock, by_hand, parameters, size=64, rounds=5 if fast else 40):
             jax.block_until_ready(function(*args))
             seconds.append(time.perf_counter() - start)
     before, after = np.median(np.reshape(seconds, (rounds, 2)), 0)
-    print(f"  value and gradient: {1e3 * before:.1f} ms before, {1e3 * after:.1f} ms by hand, ratio {before / after:.2f}")
+    before, after = 1e3 * before, 1e3 * after
+    print(f"  value and gradient: {before:.1f} ms before, {after:.1f} ms by hand, ratio {before / after:.2f}")
 
 
 networks = {}  # by library: scores, parameters of the start, trained ones
@@ -356,7 +363,7 @@ if not fast:
         print(f"{name:8s} {(said == test_set.labels).mean():.1%}")
 
 # %% [markdown]
-# The **ratio** depends on your processor, on the versions, and on what else the computer does. Where we wrote this page it was about 3: more of it won by the convolutions (`native`), less by the max-pools. Without the C++ code, more convolutions stay XLA's own, and the ratio is smaller. If the report says that everything stays XLA's own, as on a GPU, it is about 1. Measure on *your* machine; that is why the ratio is printed here, and nothing is promised.
+# The **ratio** depends on your processor, on the versions, and on what else the computer does. Where we wrote this page it was about 3: more of it won by the convolutions (`native`), less by the max-pools. Without the C++ code, more convolutions stay XLA's own, and the ratio is smaller. If the report says that everything stays XLA's own, as on a GPU, it is about 1. Measure on *your* machine; the ratio is printed here, not promised.
 #
 # *Question: why are the gradients not the same to the last bit?*
 #
@@ -434,17 +441,17 @@ def shared_forward(x, window, strides, padding):
 def shared_backward(window, strides, padding, kept, error):
     x, y = kept
     padded = jnp.pad(x, padding, constant_values=-jnp.inf)
-    reach = [(n - 1) * stride + 1 for n, stride in zip(y.shape, strides)]
+    reach = [(n - 1) * stride + 1 for n, stride in zip(y.shape, strides, strict=True)]
 
     def won(cell):  # for each window, whether this cell of it equals the maximum
-        cells = tuple(slice(at, at + length, stride) for at, length, stride in zip(cell, reach, strides))
+        cells = tuple(slice(at, at + length, stride) for at, length, stride in zip(cell, reach, strides, strict=True))
         return padded[cells] == y
 
     def spread(cell, errors):  # the errors, back in the places that they belong to
-        before = [at - low for at, (low, _) in zip(cell, padding)]
-        after = [size - start - length for size, start, length in zip(x.shape, before, reach)]
+        before = [at - low for at, (low, _) in zip(cell, padding, strict=True)]
+        after = [size - start - length for size, start, length in zip(x.shape, before, reach, strict=True)]
         apart = [stride - 1 for stride in strides]
-        return jax.lax.pad(errors, jnp.zeros((), errors.dtype), list(zip(before, after, apart)))
+        return jax.lax.pad(errors, jnp.zeros((), errors.dtype), list(zip(before, after, apart, strict=True)))
 
     cells = list(np.ndindex(*window))
     share = error / sum(won(cell).astype(error.dtype) for cell in cells)
@@ -568,7 +575,7 @@ def against(x):
 
 one, guided = jnp.float32(1), {"relu": guided_relu}
 print("grad outside:", jax.grad(jaxcnn.by_hand(against, rules=guided))(one), "(guided: stopped)")
-print("grad inside: ", jaxcnn.by_hand(jax.grad(against), rules=guided)(one), "(the plain gradient: my rule was not asked)")
+print("grad inside: ", jaxcnn.by_hand(jax.grad(against), rules=guided)(one), "(not guided: my rule was not asked)")
 
 # %% [markdown]
 # **2. `jit` goes outside too.** `by_hand` does not compile. Without `jax.jit` round it, the operations run one by one. The result is right, but it comes slowly. A `jax.jit` inside does no harm, as `by_hand` looks into jitted functions; but put one more round everything.
@@ -610,13 +617,13 @@ print(by_hand_scaled(one), "(still with the old factor)")
 # ## Your turn
 #
 # 1. *Your network.* Give a network of your own to `jaxcnn.by_hand.report`. What stays XLA's own, and why?
-# 2. *Straight through.* Write a ReLU that lets all errors pass, $dx = e$, and train with it: `jaxcnn.by_hand(loss, rules={"relu": yours})`. Does the network still learn? Can you say why?
+# 2. *A leak.* Write a ReLU that lets a tenth of the error pass where $x \le 0$, and train with it: `train(jax.jit(jax.value_and_grad(jaxcnn.by_hand(loss_of(linen_scores), rules={"relu": yours}))), linen_arrays)`. Then a third; then all of it, which is called *straight through*. What becomes of the loss?
 # 3. *The deconvnet.* Change one line of `guided_backward` to $e\,[e > 0]$ and draw the picture again.
 # 4. *A convolution.* A rule for `"conv"` is `mine(lhs, rhs, *, window_strides, padding, **options)`. Return `jax.lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)` of the operands rounded to 8 bits, with a straight-through gradient: your network now trains for a cheap chip.
 #
-# *Question: in exercise 4, what does one line of your code do that would cost a day in another framework?*
+# *Question: in exercise 4, why must the gradient of the rounding be straight through?*
 #
-# <details><summary>Answer</summary>It changes every convolution of a network whose source you need not touch, nor even have: by_hand changes the list of operations, and no library hides its list.</details>
+# <details><summary>Answer</summary>Rounding is a staircase: flat everywhere, but for its steps. Its derivative is 0, so no kernel would ever learn. See page 9, where the same happens to the sign.</details>
 #
 # ## Where next
 #
