@@ -363,7 +363,7 @@ if not fast:
         print(f"{name:8s} {(said == test_set.labels).mean():.1%}")
 
 # %% [markdown]
-# The **ratio** depends on your processor, on the versions, and on what else the computer does. Where we wrote this page it was about 3 with our C++ code (`native`; `pip install "jaxcnn[onednn]"` brings what it needs), and between 1.3 and 2.1 without. If the report says that everything stays XLA's own, as on a GPU, it is about 1. Measure on *your* machine; the ratio is printed here, not promised.
+# The **ratio** depends on your processor, on the versions, and on what else the computer does. Where we wrote this page it was about 3 with our C++ code (`native`; built by `pip install "jaxcnn[onednn]"` and then `jaxcnn doctor --build-onednn`), and between 1.3 and 2.1 without. If the report says that everything stays XLA's own, as on a GPU, it is about 1. Measure on *your* machine; the ratio is printed here, not promised.
 #
 # *Question: why are the gradients not the same to the last bit?*
 #
