@@ -238,4 +238,4 @@ for name, value in seconds.items():
 #
 # ## Where next
 #
-# On the command line: `--parallel jit`, `fsdp` or `pmap`, and `--coordinator` for several machines; a run that was stopped goes on with `--resume` on any number of devices. `experiments/scaling.py` measures it. The last page is for research: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb). To read: Goyal et al. (2017), *Accurate, large minibatch SGD: training ImageNet in 1 hour*; Rajbhandari et al. (2020), *ZeRO*.
+# On the command line: `--parallel jit`, `fsdp` or `pmap`, and `--coordinator` for several machines; a run that was stopped goes on with `--resume` on any number of devices. `experiments/scaling.py` measures it. The next page is for research: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb). To read: Goyal et al. (2017), *Accurate, large minibatch SGD: training ImageNet in 1 hour*; Rajbhandari et al. (2020), *ZeRO*.
