@@ -112,7 +112,7 @@ def _found(function: Callable[..., Any], args: Sequence[Any]) -> _Found:
         results = jax.tree_util.tree_leaves_with_path(function(*jax.tree.unflatten(structure, filled)))
         values = [(path, value) for path, value in results if _is_floating(value)]
         outputs[:] = [f"output{jax.tree_util.keystr(path)}" for path, _ in values]
-        total = jnp.zeros((), jnp.result_type(jnp.float32, *[value.dtype for _, value in values]))
+        total = jnp.zeros((), jnp.float64 if any(value.dtype == jnp.float64 for _, value in values) else jnp.float32)
         for number, (_, value) in enumerate(values):
             weights = np.random.default_rng(number).normal(size=value.shape)
             total += jnp.sum(value.astype(total.dtype) * jnp.asarray(weights, total.dtype))
