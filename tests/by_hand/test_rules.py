@@ -203,3 +203,8 @@ def test_the_report_is_read_as_a_table():
     assert text.splitlines()[0].startswith("network: 3 operations found, ")
     assert "in stem" in text and "in scan" in text
     assert [one.op for one in report.replacements] == ["conv", "relu", "relu"]
+
+
+def test_a_decorated_function_reports_by_its_own_rules():
+    fast = by_hand(lambda x: jax.nn.relu(x), rules={"relu": "guided"})
+    assert by_hand.report(fast, X).replacements[0].became == "ours, guided"
