@@ -17,7 +17,7 @@ Rule = Literal["hand", "autodiff"]
 
 SENTENCE = (
     "the hand-written rule is for reverse mode; for jvp, jacfwd or hessian pass rule='autodiff', "
-    "or use lax's own function where an op has no `rule`."
+    "to the op or to `jaxcnn.by_hand`, or use lax's own function where an op has no `rule`."
 )
 
 
