@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
-from jaxcnn.by_hand.jaxprs import literal
+from jaxcnn.by_hand.jaxprs import literal, written_in
+from jaxcnn.ops import activations
 
 OPS = ("conv", "max_pool", "sum_pool", "relu")
 
@@ -71,7 +72,7 @@ def _reduced_window(equation: JaxprEqn) -> Found | None:
 
 
 # A ReLU is written as `jax.nn.relu(x)`, whose jaxpr is a custom derivative round max(x, 0); as `jnp.maximum(x, 0)`; or
-# as `jnp.where(x > 0, x, 0)`, a jitted select of two broadcast operands.
+# as `jnp.where(x > 0, x, 0)`, a jitted select of two broadcast operands. Our own is max(x, 0) with a derivative rule.
 
 
 def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
@@ -84,6 +85,8 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
         return first if definitions.is_zero(second) else second if definitions.is_zero(first) else None
     if name == "custom_jvp_call":
         return _of_jax_nn(equation)
+    if name == "custom_vjp_call":
+        return operands[0] if written_in(equation, activations.__file__) == "_rectify" else None
     if name == "select_n" and len(operands) == 3:
         return _selected(*operands, definitions)
     if name in ("jit", "pjit") and equation.params["name"] == "_where":
@@ -92,9 +95,7 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
 
 
 def _of_jax_nn(equation: JaxprEqn) -> Any:
-    jaxpr = equation.params["call_jaxpr"]
-    about = getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or ""
-    return equation.invars[0] if about.startswith("relu at ") and "jax" in about and len(equation.invars) == 1 else None
+    return equation.invars[0] if written_in(equation, "jax") == "relu" and len(equation.invars) == 1 else None
 
 
 def _selected(test: Any, if_false: Any, if_true: Any, definitions: Definitions) -> Any:
