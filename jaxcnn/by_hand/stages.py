@@ -1,4 +1,4 @@
-"""Values inside a function, found in its jaxpr by name or by position; they are given out, or taken in."""
+"""Values inside a function, found in its jaxpr by name or by position; they are read, or others are put there."""
 
 import os
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, DropVar, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, DropVar, JaxprEqn, Literal, jaxpr_as_fun
 
 from jaxcnn import ops
 from jaxcnn.by_hand.finding import OPS, Definitions, find
@@ -28,7 +28,7 @@ class Stage(NamedTuple):
     dtype: Any
 
 
-def stages(closed: ClosedJaxpr) -> dict[str, Stage]:
+def stages(jaxpr: Any) -> dict[str, Stage]:
     """The floating values of a jaxpr that have names, in the order in which they are computed.
 
     A value is named by `checkpoint_name`; as what leaves a `jax.named_scope` last, by the scopes from outside,
@@ -36,10 +36,10 @@ def stages(closed: ClosedJaxpr) -> dict[str, Stage]:
     comes again gets `:1`, `:2`. Those of the function go before places.
 
     Args:
-      closed: of a function. Its loops, branches and own derivative rules are not entered.
+      jaxpr: of a function, closed or not. Its loops, branches and own derivative rules are not entered.
     """
     found = _Names()
-    found.look(closed.jaxpr, (), ())
+    found.look(getattr(jaxpr, "jaxpr", jaxpr), (), ())
     named = {**found.places, **found.scopes, **found.names}
     # a call's result comes after what the call computes
     return dict(sorted(named.items(), key=lambda item: (*item[1].path, float("inf"))))
@@ -93,9 +93,7 @@ class _Names:
                     self._add(self.scopes, name, (*path, place), jaxpr.eqns[place], output)
             inside += [(scope, at) for scope in scopes[shared:]]
 
-    def _add(
-        self, to: dict[str, Stage], name: str, path: tuple[int, ...], equation: JaxprEqn, output: int = 0
-    ) -> None:
+    def _add(self, to: dict[str, Stage], name: str, path: tuple[int, ...], equation: JaxprEqn, output: int = 0) -> None:
         variable: Any = equation.outvars[output]
         if not _floating(variable):
             return
@@ -155,51 +153,56 @@ def _floating(variable: Any) -> bool:
     return dtype is not None and jnp.issubdtype(dtype, jnp.floating)
 
 
-def with_stage(closed: ClosedJaxpr, stage: Stage) -> ClosedJaxpr:
-    """The jaxpr with one more result, the stage."""
-    jaxpr, consts, place = _inlined(closed, stage.path)
-    variable = jaxpr.eqns[place].outvars[stage.output]
-    told = jaxpr.debug_info._replace(result_paths=None)
-    return ClosedJaxpr(jaxpr.replace(outvars=[*jaxpr.outvars, variable], debug_info=told), consts)
+# A jaxpr is run equation by equation, and so are the calls on the way to a stage; every other call stays one.
 
 
-def from_stage(closed: ClosedJaxpr, stage: Stage) -> ClosedJaxpr:
-    """The jaxpr with one more argument, which stands for the stage wherever that is read."""
-    jaxpr, consts, place = _inlined(closed, stage.path)
-    return ClosedJaxpr(given(jaxpr, jaxpr.eqns[place].outvars[stage.output]), consts)
+def run(
+    closed: ClosedJaxpr, operands: Sequence[Any], wanted: Sequence[Stage] = (), given: Mapping[Stage, Any] | None = None
+) -> tuple[list[Any], list[Any]]:
+    """What a jaxpr computes, and values inside of it.
+
+    Args:
+      closed: of a function.
+      operands: its arguments.
+      wanted: stages of it.
+      given: values that stages have instead of those that are computed.
+
+    Returns:
+      Its results, and the values of the stages, those that were given included.
+    """
+    instead = {(stage.path, stage.output): value for stage, value in (given or {}).items()}
+    places = {(stage.path, stage.output) for stage in wanted} | set(instead)
+    entered = {path[:length] for path, _ in places for length in range(1, len(path))}
+    values: dict[tuple[tuple[int, ...], int], Any] = {}
+
+    def level(jaxpr: Any, consts: Sequence[Any], operands: Sequence[Any], path: tuple[int, ...]) -> list[Any]:
+        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *operands], strict=True))
+
+        def read(one: Any) -> Any:
+            return one.val if isinstance(one, Literal) else known[one]
+
+        for at, equation in enumerate(jaxpr.eqns):
+            here = (*path, at)
+            if here in entered:
+                called = equation.params[ENTERED[equation.primitive.name][0]]
+                inside = level(_called(equation), getattr(called, "consts", ()), list(map(read, equation.invars)), here)
+                results = dict(enumerate(inside))
+            else:
+                kept = {o: v for o, v in enumerate(equation.outvars) if not isinstance(v, DropVar)}
+                reads = list(dict.fromkeys(one for one in equation.invars if not isinstance(one, Literal)))
+                alone = _alone(jaxpr, equation, reads, list(kept.values()))
+                results = dict(zip(kept, jaxpr_as_fun(alone)(*map(read, reads)), strict=True))
+            for output in list(results):
+                if (here, output) in places:
+                    results[output] = values[here, output] = instead.get((here, output), results[output])
+            known.update((equation.outvars[output], result) for output, result in results.items())
+        return list(map(read, jaxpr.outvars))
+
+    results = level(closed.jaxpr, closed.consts, operands, ())
+    return results, [values[stage.path, stage.output] for stage in wanted]
 
 
-def given(jaxpr: Any, variable: Any) -> Any:
-    """The open jaxpr with a variable that is an argument, the last one, and not computed."""
-    unread = DropVar(variable.aval)
-    equations = [e.replace(outvars=[unread if v is variable else v for v in e.outvars]) for e in jaxpr.eqns]
-    names = jaxpr.debug_info.arg_names
-    told = jaxpr.debug_info if names is None else jaxpr.debug_info._replace(arg_names=(*names, "stage"))
-    return jaxpr.replace(invars=[*jaxpr.invars, variable], eqns=equations, debug_info=told)
-
-
-# A call's jaxpr has variables of its own. In the place of the call stand its equations, reading the call's operands for
-# its arguments; whatever read the call's results reads its results.
-
-
-def _inlined(closed: ClosedJaxpr, path: tuple[int, ...]) -> tuple[Any, list[Any], int]:
-    """The open jaxpr with the calls along `path` replaced by what they call, its constants, and the last place."""
-    jaxpr, consts, place = closed.jaxpr, list(closed.consts), path[0]
-    equations, outvars, constvars = list(jaxpr.eqns), list(jaxpr.outvars), list(jaxpr.constvars)
-    for step in path[1:]:
-        call = equations[place]
-        inner = _called(call)
-        constvars += inner.constvars
-        consts += getattr(call.params[ENTERED[call.primitive.name][0]], "consts", ())
-        operands = dict(zip(inner.invars, call.invars, strict=True))
-        results = dict(zip(call.outvars, _read(inner.outvars, operands), strict=True))
-        body = [e.replace(invars=_read(e.invars, operands)) for e in inner.eqns]
-        rest = [e.replace(invars=_read(e.invars, results)) for e in equations[place + 1 :]]
-        equations[place:] = [*body, *rest]
-        outvars = _read(outvars, results)
-        place += step
-    return jaxpr.replace(eqns=equations, outvars=outvars, constvars=constvars), consts, place
-
-
-def _read(operands: Sequence[Any], instead: Mapping[Any, Any]) -> list[Any]:
-    return [one if isinstance(one, Literal) else instead.get(one, one) for one in operands]
+def _alone(jaxpr: Any, equation: JaxprEqn, reads: Sequence[Any], results: Sequence[Any]) -> ClosedJaxpr:
+    told = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+    parts = {"invars": list(reads), "outvars": list(results), "eqns": [equation], "effects": equation.effects}
+    return ClosedJaxpr(jaxpr.replace(constvars=[], debug_info=told, **parts), [])
