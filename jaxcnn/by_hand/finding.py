@@ -82,7 +82,8 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
         return None
     if name == "max":
         first, second = operands
-        return first if definitions.is_zero(second) else second if definitions.is_zero(first) else None
+        rectified = first if definitions.is_zero(second) else second if definitions.is_zero(first) else None
+        return None if _is_variance(rectified, definitions) else rectified
     if name == "custom_jvp_call":
         return _of_jax_nn(equation)
     if name == "custom_vjp_call":
@@ -92,6 +93,19 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
     if name in ("jit", "pjit") and equation.params["name"] == "_where":
         return _of_where(equation, definitions)
     return None
+
+
+def _is_variance(operand: Any, definitions: Definitions) -> bool:
+    """Whether it is one, E[x^2] - E[x]^2 or `jnp.var`, which normalizations keep from rounding below 0."""
+    step = None if operand is None else definitions.of(operand)
+    if step is None or step.primitive.name != "sub":
+        return step is not None and step.params.get("name") == "_var"
+    less = definitions.of(step.invars[1])
+    return less is not None and (
+        less.primitive.name == "square"
+        or (less.primitive.name == "integer_pow" and less.params["y"] == 2)
+        or (less.primitive.name == "mul" and less.invars[0] is less.invars[1])
+    )
 
 
 def _of_jax_nn(equation: JaxprEqn) -> Any:

@@ -132,6 +132,17 @@ def test_loops_and_branches_and_rules_are_not_entered(x):
     assert list(stages(jax.make_jaxpr(network)(x))) == ["relu_0"]
 
 
+@pytest.mark.parametrize("squared", [jnp.square, lambda x: x**2, lambda x: x * x])
+def test_a_variance_is_not_rectified(x, squared):
+    """Normalizations keep it from rounding below 0."""
+
+    def network(x):
+        fast = jnp.maximum(0, squared(x).mean((1, 2)) - squared(x.mean((1, 2))))
+        return jax.nn.relu(x) * (fast + jnp.maximum(jnp.var(x, (1, 2)), 0)).reshape(-1, 1, 1, 1)
+
+    assert list(stages(jax.make_jaxpr(network)(x))) == ["relu_0"]
+
+
 def test_ours_are_counted_and_rectify_by_the_rule(x):
     kernel = jnp.ones((3, 3, 1, 2))
     found = stages(jax.make_jaxpr(lambda x: ops.relu(ops.max_pool(ops.conv(x, kernel), 2)))(x))
