@@ -35,7 +35,7 @@ def evaluating(model: nnx.Module) -> Any:
 
 
 class Program:
-    """The trace of a function of images; equal to that of the same function as long as it computes the same.
+    """A traced function of images; equal to another that computes the same.
 
     Args:
       key: says which function it is; its own derivative rules are not seen in a trace.
@@ -73,7 +73,7 @@ class Program:
 
 
 def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
-    """The trace of a function for such images, and the arrays that it reads: closed over, and in what is called.
+    """The trace of a function, and the arrays that it reads.
 
     Raises:
       TypeError: if it cannot be called.
@@ -110,7 +110,7 @@ def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
 
 
 def with_names(model: Model) -> Model:
-    """A module that does not name its stages, as a function, whose stages have names."""
+    """A network whose stages have names: some modules, as functions."""
     return by_hand(model, rule="autodiff") if isinstance(model, nnx.Module) and not names_stages(model) else model
 
 

@@ -38,7 +38,7 @@ def shapes_of(apart: Apart, model: Model, images: ArrayLike) -> Shapes:
 
 
 def full_name(shapes: Shapes, at: str) -> str:
-    """The name of a stage, or that of the only stage whose last parts, `conv` of `block/conv`, are this name."""
+    """The name of a stage that may be told by its last parts, `conv` of `block/conv`, if no other ends so."""
     ends = [name for name in shapes if name.endswith(f"/{at}")]
     return ends[0] if at not in shapes and len(ends) == 1 else at
 
