@@ -16,7 +16,7 @@ ALLOWED = {
     "models": {"geometry", "ops", "layers"},
     "data": {"geometry"},
     "training": {"geometry", "ops", "layers", "data"},
-    "inspect": {"geometry", "ops", "layers", "models", "data", "training"},
+    "inspect": {"geometry", "ops", "by_hand", "layers", "models", "data", "training"},
     "weights": {"geometry", "ops", "layers", "models", "data", "training"},
     "export": {"geometry", "ops", "layers", "models", "data", "training"},
     "cli": {"geometry", "ops", "layers", "models", "data", "training", "inspect", "weights", "export", "check"},

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
-from jaxcnn.by_hand.jaxprs import literal
+from jaxcnn.by_hand.jaxprs import literal, written_in
+from jaxcnn.ops import activations
 
 OPS = ("conv", "max_pool", "sum_pool", "relu")
 
@@ -71,7 +72,7 @@ def _reduced_window(equation: JaxprEqn) -> Found | None:
 
 
 # A ReLU is written as `jax.nn.relu(x)`, whose jaxpr is a custom derivative round max(x, 0); as `jnp.maximum(x, 0)`; or
-# as `jnp.where(x > 0, x, 0)`, a jitted select of two broadcast operands.
+# as `jnp.where(x > 0, x, 0)`, a jitted select of two broadcast operands. Our own is max(x, 0) with a derivative rule.
 
 
 def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
@@ -81,9 +82,12 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
         return None
     if name == "max":
         first, second = operands
-        return first if definitions.is_zero(second) else second if definitions.is_zero(first) else None
+        rectified = first if definitions.is_zero(second) else second if definitions.is_zero(first) else None
+        return None if _is_variance(rectified, definitions) else rectified
     if name == "custom_jvp_call":
         return _of_jax_nn(equation)
+    if name == "custom_vjp_call":
+        return operands[0] if written_in(equation, activations.__file__) == "_rectify" else None
     if name == "select_n" and len(operands) == 3:
         test, if_false, if_true = operands
         return _selected(test, if_false, if_true, definitions)
@@ -92,10 +96,21 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
     return None
 
 
+def _is_variance(operand: Any, definitions: Definitions) -> bool:
+    """Whether it is one, E[x^2] - E[x]^2 or `jnp.var`, which normalizations keep from rounding below 0."""
+    step = None if operand is None else definitions.of(operand)
+    if step is None or step.primitive.name != "sub":
+        return step is not None and step.params.get("name") == "_var"
+    less = definitions.of(step.invars[1])
+    return less is not None and (
+        less.primitive.name == "square"
+        or (less.primitive.name == "integer_pow" and less.params["y"] == 2)
+        or (less.primitive.name == "mul" and less.invars[0] is less.invars[1])
+    )
+
+
 def _of_jax_nn(equation: JaxprEqn) -> Any:
-    jaxpr = equation.params["call_jaxpr"]
-    about = getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or ""
-    return equation.invars[0] if about.startswith("relu at ") and "jax" in about and len(equation.invars) == 1 else None
+    return equation.invars[0] if written_in(equation, "jax") == "relu" and len(equation.invars) == 1 else None
 
 
 def _selected(test: Any, if_false: Any, if_true: Any, definitions: Definitions) -> Any:

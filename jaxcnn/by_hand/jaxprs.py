@@ -89,3 +89,10 @@ def short(kind: Any) -> str:
 def literal(operand: Any) -> Any:
     """The value of an operand that is written in the jaxpr; None of one that is computed."""
     return operand.val if isinstance(operand, Literal) else None
+
+
+def written_in(equation: JaxprEqn, place: str) -> str:
+    """The name of the function that the equation calls, if `place` is in the path of its file; else empty."""
+    jaxpr = equation.params["call_jaxpr"]
+    name, _, path = (getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or "").partition(" at ")
+    return name if place in path else ""

@@ -6,8 +6,18 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.inner import expect_stage, last_maps, stage_and_gradient, stage_of, stage_shapes
-from jaxcnn.inspect.scores import expected, logits_of
+from jaxcnn.inspect.functions import Model, Program, name_of, with_names
+from jaxcnn.inspect.inner import (
+    expect_stage,
+    full_name,
+    last_maps,
+    last_operation,
+    shapes_of,
+    stage_and_gradient,
+    stage_of,
+    stage_shapes,
+)
+from jaxcnn.inspect.scores import expect_channel_axis, expected, logits_of
 
 # With maps A_k over n cells and the score S of a class, Grad-CAM weighs the maps by their mean gradients,
 #
@@ -18,33 +28,53 @@ from jaxcnn.inspect.scores import expected, logits_of
 
 
 def grad_cam(
-    model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None, *, at: str | None = None
+    model: Model,
+    images: ArrayLike,
+    targets: ArrayLike | None = None,
+    *,
+    at: str | None = None,
+    channel_axis: int = -1,
 ) -> np.ndarray:
     """Where the maps of a stage speak for a class.
 
     Args:
-      model: a network that names its stages.
-      images: `(N, *spatial, C)`, scaled as the network is fed.
+      model: a network, or any function of images.
+      images: `(N, *spatial, C)`, or as the function takes them, scaled as the network is fed.
       targets: a class, or `(N,)` classes; by default the predicted ones.
-      at: name of the stage; by default the last with maps over space that is no pooling.
+      at: name of the stage; by default the last with maps over space that is no pooling. Of a function, a name as in
+        `activations`, or its last parts; by default the last convolution or ReLU with maps over space.
+      channel_axis: the stage's axis of channels, 1 if channels are first.
 
     Returns:
       `(N, *cells)`, as coarse as the stage, nowhere negative.
 
     Raises:
-      ValueError: if there is no such stage, or it has no maps over space; and as in `gradient`.
+      ValueError: if there is no such stage or axis, or the stage has no maps over space; and as in `gradient`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import inspect
+      >>> def network(images):
+      ...   with jax.named_scope("edges"):
+      ...     maps = jax.nn.relu(jax.lax.conv(images, jnp.ones((4, 3, 3, 3)), (1, 1), "VALID"))
+      ...   return maps.mean((2, 3))
+      >>> inspect.grad_cam(network, jnp.ones((2, 3, 8, 8)), at="edges", channel_axis=1).shape
+      (2, 6, 6)
 
     Source: Selvaraju et al. 2017, equations 1 and 2.
     """
+    model = with_names(model)
     apart, x, classes = expected(model, images, targets)
-    shapes = stage_shapes(model, x)
-    at = at or last_maps(shapes, x.ndim)
+    shapes = shapes_of(apart, model, x)
+    last = last_operation if isinstance(apart[0], Program) else last_maps
+    at = last(shapes, x.ndim) if at is None else full_name(shapes, at)
     shape = expect_stage(shapes, at)
-    if len(shape) != x.ndim:
+    if len(shape) != x.ndim or x.ndim < 3:
         raise ValueError(f"`at` must be a stage with maps over space; got {at!r} of shape {shape}.")
+    channels = expect_channel_axis(channel_axis, x.ndim)
     maps, slopes = map(np.asarray, stage_and_gradient(*apart, x, classes, at))
-    weights = slopes.mean(tuple(range(1, x.ndim - 1)), keepdims=True)
-    return np.maximum((weights * maps).sum(-1), 0)
+    weights = slopes.mean(tuple(axis for axis in range(1, x.ndim) if axis != channels), keepdims=True)
+    return np.maximum((weights * maps).sum(channels), 0)
 
 
 def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
@@ -54,10 +84,13 @@ def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLik
       `(N, *cells)`, signed; its mean over space, with the head's bias, is the logit.
 
     Raises:
+      TypeError: if the network is a plain function; `grad_cam` takes any.
       ValueError: if the network does not end with a mean over space and at most one dense layer.
 
     Source: Zhou et al. 2016.
     """
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"`model` must be a Flax NNX module, whose head is known; got {name_of(model)}.")
     apart, x, classes = expected(model, images, targets)
     shapes = stage_shapes(model, x)
     at, head = last_maps(shapes, x.ndim), getattr(model, "head", None)

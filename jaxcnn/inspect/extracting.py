@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxcnn import geometry, training
 from jaxcnn.data import Augmentation, Scaling, Stream
+from jaxcnn.inspect.functions import Model, name_of, program_of, with_names
 from jaxcnn.inspect.scores import taken_apart
 from jaxcnn.inspect.stages import names_stages
 from jaxcnn.training.checks import check_units
@@ -51,6 +52,8 @@ def features(
     size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     first = np.zeros((1, *images.shape[1:]), images.dtype)
     seen = first if augmentation is None else augmentation.center(first)
+    if not names_stages(model):
+        raise ValueError(f"`model` must name its stages, as those of `jaxcnn.models` do; {name_of(model)} does not.")
     there = stages_of(model, scaling(seen))
     if at not in there:
         raise ValueError(f"`at` must be a stage of {type(model).__name__}: {', '.join(there)}; got {at!r}.")
@@ -61,16 +64,19 @@ def features(
     return np.concatenate(rows) if rows else np.zeros((0, shape[-1]), np.float32)
 
 
-def stages_of(model: nnx.Module, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
+def stages_of(model: Model, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """The stages of a network in evaluation, and their shapes for such inputs; nothing is computed.
 
+    Args:
+      model: a network, or any function of images, whose stages are named as in `activations`.
+      inputs: images, or their type.
+
     Raises:
-      ValueError: if it does not name them, or refuses the inputs.
+      ValueError: if it refuses the inputs, or a function does not give logits.
     """
     if not names_stages(model):
-        raise ValueError(
-            f"`model` must name its stages, as those of `jaxcnn.models` do; {type(model).__name__} does not."
-        )
+        program, _ = program_of(with_names(model), inputs)
+        return {name: jax.ShapeDtypeStruct(stage.shape, stage.dtype) for name, stage in program.stages.items()}
     graph, state = taken_apart(model)
     leaves, tree = jax.tree.flatten((state, jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)))
     return dict(_traced(graph, tree, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)))

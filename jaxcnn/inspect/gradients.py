@@ -2,7 +2,12 @@
 
 All of these take the images as the network is fed with them, scaled, and classes to explain, by default the predicted
 ones; scores are logits. Maps are signed and as large as the images; `by_cell` makes one value of the channels.
+
+The network is a Flax NNX module, in evaluation mode, or any function that takes images of any layout and gives logits,
+`(N, classes)`: a Keras model, `jax.vmap` of an Equinox network, `lambda x: linen_network.apply(variables, x)`.
 """
+
+from typing import Literal
 
 import jax
 import numpy as np
@@ -10,47 +15,63 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry
-from jaxcnn.inspect.rules import with_rules
-from jaxcnn.inspect.scores import expected, logits_of, score_gradient
+from jaxcnn.by_hand import by_hand
+from jaxcnn.inspect.functions import Model, Program, name_of
+from jaxcnn.inspect.rules import rectifiers_of, with_rules
+from jaxcnn.inspect.scores import expect_channel_axis, expected, logits_of, score_gradient
 
 
-def gradient(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+def gradient(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """How the score of a class grows with every pixel.
 
     Args:
-      model: the network.
-      images: `(N, *spatial, C)`, scaled as the network is fed.
+      model: a network, or any function of images that gives logits.
+      images: `(N, *spatial, C)`, or as the function takes them, scaled as the network is fed.
       targets: a class, or `(N,)` classes; by default the predicted ones.
 
     Returns:
-      `(N, *spatial, C)`, the gradient of each image's target logit; by the network's own rules (`with_rules`).
+      As large as the images, the gradient of each one's target logit; by the network's own rules (`with_rules`).
 
     Raises:
-      TypeError: if images are not real floating.
-      ValueError: if a target is no class, or there are not as many as images.
+      TypeError: if images are not real floating, or the network is no function.
+      ValueError: if a target is no class, there are not as many as images, or a function does not give logits.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxcnn import inspect
+      >>> inspect.gradient(lambda images: images.sum((1, 2)) * 2, jnp.ones((3, 8, 8, 5)), targets=4)[0, 0, 0].tolist()
+      [0.0, 0.0, 0.0, 0.0, 2.0]
     """
     apart, x, classes = expected(model, images, targets)
     return np.asarray(score_gradient(*apart, x, classes))
 
 
-def by_cell(maps: ArrayLike) -> np.ndarray:
+def by_cell(maps: ArrayLike, channel_axis: int = -1) -> np.ndarray:
     """The largest magnitude among the channels of every cell, `(N, *spatial)`."""
-    return np.abs(np.asarray(maps)).max(-1)
+    return np.abs(np.asarray(maps)).max(expect_channel_axis(channel_axis, np.ndim(maps)))
 
 
-def saliency(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """How much the score depends on every cell; arguments as in `gradient`.
+def saliency(
+    model: Model, images: ArrayLike, targets: ArrayLike | None = None, *, channel_axis: int = -1
+) -> np.ndarray:
+    """How much the score depends on every cell.
+
+    Args:
+      model: a network, or any function of images, as in `gradient`.
+      images: as there.
+      targets: as there.
+      channel_axis: the images' axis of channels, 1 if channels are first.
 
     Returns:
       `(N, *spatial)`, the largest magnitude of the gradient among the channels.
 
     Source: Simonyan, Vedaldi & Zisserman 2014, section 3.1.
     """
-    return by_cell(gradient(model, images, targets))
+    return by_cell(gradient(model, images, targets), channel_axis)
 
 
 def smooth_grad(
-    model: nnx.Module,
+    model: Model,
     images: ArrayLike,
     targets: ArrayLike | None = None,
     *,
@@ -61,15 +82,15 @@ def smooth_grad(
     """The mean gradient over noisy copies of each image.
 
     Args:
-      model: the network.
-      images: `(N, *spatial, C)`.
+      model: a network, or any function of images, as in `gradient`.
+      images: as there.
       targets: as in `gradient`; predicted classes are those of the images without noise.
       samples: copies of each image.
       noise: standard deviation of the normal noise, as a share of each image's range.
       seed: of the noise.
 
     Returns:
-      `(N, *spatial, C)`.
+      As large as the images.
 
     Raises:
       ValueError: if there is no sample or the noise is negative, and as in `gradient`.
@@ -98,7 +119,7 @@ def smooth_grad(
 
 
 def integrated_gradients(
-    model: nnx.Module,
+    model: Model,
     images: ArrayLike,
     targets: ArrayLike | None = None,
     *,
@@ -108,15 +129,15 @@ def integrated_gradients(
     """Shares of the pixels in the score's difference from a baseline.
 
     Args:
-      model: the network.
-      images: `(N, *spatial, C)`.
+      model: a network, or any function of images, as in `gradient`.
+      images: as there.
       targets: as in `gradient`.
       baseline: what counts as absence, in the network's scale; it broadcasts against the images. 0 is the mean of the
         training pictures; black is `scaling(zeros)`.
       steps: points on the line from the baseline to the image.
 
     Returns:
-      `(N, *spatial, C)`; it sums to the difference of the scores, as `completeness` tells.
+      As large as the images; it sums to the difference of the scores, as `completeness` tells.
 
     Raises:
       ValueError: if `steps` is no positive integer, and as in `gradient`.
@@ -140,7 +161,7 @@ def _line(images: jax.Array, baseline: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 
 def completeness(
-    model: nnx.Module,
+    model: Model,
     images: ArrayLike,
     maps: ArrayLike,
     targets: ArrayLike | None = None,
@@ -150,9 +171,9 @@ def completeness(
     """The sum of each image's map, and the difference of scores.
 
     Args:
-      model: the network.
-      images: `(N, *spatial, C)`.
-      maps: of the same shape, of `integrated_gradients`.
+      model: a network, or any function of images, as in `gradient`.
+      images: as there.
+      maps: as large, of `integrated_gradients`.
       targets: as there.
       baseline: as there.
 
@@ -167,23 +188,41 @@ def completeness(
     return np.asarray(maps).sum(tuple(range(1, x.ndim))), scores[0] - scores[1]
 
 
-def guided_backprop(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+def guided_backprop(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """The gradient under the guided rule; arguments as in `gradient`.
 
     It draws sharp edges and largely ignores the weights (`randomisation_check`): a picture of the image more than of
     the decision.
 
+    Raises:
+      ValueError: if the network has no ReLU; and as in `gradient`.
+
     Source: Springenberg, Dosovitskiy, Brox & Riedmiller 2015.
     """
-    return gradient(with_rules(model, relu="guided"), images, targets)
+    return _sent_back(model, images, targets, "guided")
 
 
-def deconvnet(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+def deconvnet(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """The class's score sent back through a deconvnet; arguments as in `gradient`.
 
     Kernels are transposed, maxima go back to where their switches point, and what comes back is rectified; errors pass
     whatever the ReLU's input was.
 
+    Raises:
+      ValueError: if the network has no ReLU; and as in `gradient`.
+
     Source: Zeiler & Fergus 2014.
     """
-    return gradient(with_rules(model, relu="deconvnet"), images, targets)
+    return _sent_back(model, images, targets, "deconvnet")
+
+
+def _sent_back(
+    model: Model, images: ArrayLike, targets: ArrayLike | None, relu: Literal["guided", "deconvnet"]
+) -> np.ndarray:
+    """The gradient under a rule; a module that rectifies by functions of its own is a function like any other."""
+    foreign = isinstance(model, nnx.Module) and not rectifiers_of(model)
+    twin = with_rules(by_hand(model, rule="autodiff") if foreign else model, relu=relu)
+    apart, x, classes = expected(twin, images, targets)
+    if isinstance(apart[0], Program) and "relu" not in apart[0].replaced:
+        raise ValueError(f"`model` must have a ReLU, whose rule is another here; got {name_of(model)} without one.")
+    return np.asarray(score_gradient(*apart, x, classes))

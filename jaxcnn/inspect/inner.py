@@ -1,5 +1,6 @@
 """What the stages of a network compute, and the gradient of a score by a stage."""
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -12,18 +13,34 @@ from jax.extend import core
 from jax.typing import ArrayLike
 
 from jaxcnn.inspect.extracting import stages_of
-from jaxcnn.inspect.scores import chosen, in_batches, taken_apart
+from jaxcnn.inspect.functions import Model, Program
+from jaxcnn.inspect.scores import Apart, chosen, in_batches, taken_apart
+from jaxcnn.training.step import at_least_float32
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def stage_shapes(model: nnx.Module, images: ArrayLike) -> Shapes:
+def stage_shapes(model: Model, images: ArrayLike) -> Shapes:
     """Shape of each stage's activations, batch included, by name, in the order of the call.
 
     Raises:
-      ValueError: if the network does not name its stages.
+      ValueError: if it refuses the images.
     """
     return {name: tuple(stage.shape) for name, stage in stages_of(model, jnp.asarray(images)).items()}
+
+
+def shapes_of(apart: Apart, model: Model, images: ArrayLike) -> Shapes:
+    """The same of a network that is taken apart for these images; a function is not traced again."""
+    program = apart[0]
+    if isinstance(program, Program):
+        return {name: stage.shape for name, stage in program.stages.items()}
+    return stage_shapes(model, images)
+
+
+def full_name(shapes: Shapes, at: str) -> str:
+    """The name of a stage that may be told by its last parts, `conv` of `block/conv`, if no other ends so."""
+    ends = [name for name in shapes if name.endswith(f"/{at}")]
+    return ends[0] if at not in shapes and len(ends) == 1 else at
 
 
 def expect_stage(shapes: Shapes, at: str) -> tuple[int, ...]:
@@ -42,6 +59,18 @@ def map_stages(shapes: Shapes, rank: int) -> list[str]:
     return [name for name, shape in shapes.items() if len(shape) == rank and not name.startswith("pool")]
 
 
+def last_operation(shapes: Shapes, rank: int) -> str:
+    """The name of the last convolution or ReLU of a function with maps over space.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    found = [name for name in map_stages(shapes, rank) if re.fullmatch(r"(conv|relu)_\d+", name)]
+    if not found or rank < 3:
+        raise ValueError(f"`model` must have a stage with maps over space; it has {', '.join(shapes) or 'none'}.")
+    return found[-1]
+
+
 def last_maps(shapes: Shapes, rank: int) -> str:
     """The name of the last of `map_stages`.
 
@@ -55,8 +84,10 @@ def last_maps(shapes: Shapes, rank: int) -> str:
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def stage_of(graph: Any, state: nnx.State, images: jax.Array, at: str) -> jax.Array:
+def stage_of(graph: Any, state: Any, images: jax.Array, at: str) -> jax.Array:
     """The activations of one stage of a network that is taken apart."""
+    if isinstance(graph, Program):
+        return graph.stages_of(state, images, [at])[0]
     return nnx.merge(graph, state)(images, capture=True)[1][at]
 
 
@@ -78,14 +109,18 @@ def features_at(
 
 
 # The gradient by an activation A inside a network: its trace, the list of primitive operations that one call is, has a
-# variable that is A. Where that variable is not computed but given, the trace is the scores as a function of A.
+# variable that is A. Where that variable is not computed but given, the trace is the scores as a function of A. The
+# trace of a function has it already, maybe inside of a call.
 
 
 @partial(jax.jit, static_argnums=(0, 4))
 def stage_and_gradient(
-    graph: Any, state: nnx.State, images: jax.Array, targets: jax.Array, at: str
+    graph: Any, state: Any, images: jax.Array, targets: jax.Array, at: str
 ) -> tuple[jax.Array, jax.Array]:
     """A stage's activations, and the gradient of each image's target logit by them."""
+    if isinstance(graph, Program):
+        stage = graph.stages_of(state, images, [at])[0]
+        return stage, jax.grad(lambda stage: _total(graph.from_stage(state, images, at, stage), targets))(stage)
 
     def call(state: nnx.State, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits, stages = nnx.merge(graph, state)(images, capture=True)
@@ -95,7 +130,11 @@ def stage_and_gradient(
     traced = jax.make_jaxpr(call)(state, images)
     stage, _ = core.jaxpr_as_fun(traced)(*inputs)
     after = core.jaxpr_as_fun(_from_first_output(traced))
-    return stage, jax.grad(lambda stage: chosen(after(*inputs, stage)[1], targets).sum())(stage)
+    return stage, jax.grad(lambda stage: _total(after(*inputs, stage)[1], targets))(stage)
+
+
+def _total(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    return chosen(at_least_float32(logits), targets).sum()
 
 
 def _from_first_output(traced: core.ClosedJaxpr) -> core.ClosedJaxpr:

@@ -6,18 +6,18 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry
-from jaxcnn.inspect.scores import expected, logits_of, probabilities_of
+from jaxcnn.inspect.functions import Model
+from jaxcnn.inspect.scores import expect_channel_axis, expected, logits_of, probabilities_of, taken_apart
 from jaxcnn.ops.arrays import choice
 
 Score = Literal["probability", "logit"]
 
 
 def occlusion(
-    model: nnx.Module,
+    model: Model,
     images: ArrayLike,
     targets: ArrayLike | None = None,
     *,
@@ -26,18 +26,20 @@ def occlusion(
     fill: ArrayLike = 0.0,
     of: Score = "probability",
     batch_size: int = 128,
+    channel_axis: int = -1,
 ) -> np.ndarray:
     """What a class's score loses when a window covers the image.
 
     Args:
-      model: the network.
-      images: `(N, H, W, C)`, scaled as the network is fed.
+      model: a network, or any function of images, as in `gradient`.
+      images: `(N, H, W, C)`, or `(N, C, H, W)` with `channel_axis=1`, scaled as the network is fed.
       targets: a class, or `(N,)` classes; by default the predicted ones.
       window: size of the covered part.
       strides: steps of the window.
       fill: what covers, in the network's scale, one value or one per channel; 0 is the mean of the training pictures.
       of: `"probability"`, as in the paper, or `"logit"`.
       batch_size: covered images per call.
+      channel_axis: the images' axis of channels.
 
     Returns:
       `(N, rows, columns)`, the score of the image less that of the covered one, for every place of the window that
@@ -49,32 +51,39 @@ def occlusion(
     Source: Zeiler & Fergus 2014, section 4.2.
     """
     choice("of", of, ("probability", "logit"))
-    (graph, state), x, classes = expected(model, images, targets)
+    apart, x, classes = expected(model, images, targets)
     if x.ndim != 4:
         raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")
-    covered = geometry.pool_window(x.shape, window, strides=strides, padding="VALID")
-    rows, columns = (np.arange(n) * s for n, s in zip(covered.output_shape(x.shape[1:3]), covered.strides, strict=True))
+    channels = expect_channel_axis(channel_axis, x.ndim)
+    whole = logits_of(*apart, x)
+    last = np.moveaxis(np.asarray(x), channels, -1)
+    covered = geometry.pool_window(last.shape, window, strides=strides, padding="VALID")
+    places = zip(covered.output_shape(last.shape[1:3]), covered.strides, strict=True)
+    rows, columns = (np.arange(n) * s for n, s in places)
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
     size = min(geometry.integer(batch_size, "batch_size"), len(corners))
     padded = np.pad(corners, ((0, -len(corners) % size), (0, 0)), "edge").reshape(-1, size, 2)
-    cover = np.broadcast_to(np.asarray(fill, x.dtype), (*covered.shape, x.shape[-1]))
+    cover = np.broadcast_to(np.asarray(fill, x.dtype), (*covered.shape, last.shape[-1]))
     scores = np.asarray if of == "logit" else probabilities_of
-    whole = scores(logits_of(graph, state, x))
+    apart = taken_apart(model, jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype))
+    answer = partial(_covered_logits, apart[0], channels - 1, apart[1])
     drops, before, left = [], None, np.empty(0)
-    for image, target, row in zip(np.asarray(x), classes, whole, strict=True):
+    for image, target, row in zip(last, classes, scores(whole), strict=True):
         if before is None or not np.array_equal(image, before):  # one image may be asked for several classes
-            left = np.concatenate([scores(_covered_logits(graph, state, image, part, cover)) for part in padded])
+            left = np.concatenate([scores(answer(image, part, cover)) for part in padded])
             before = image
         drops.append(row[target] - left[: len(corners), target].reshape(len(rows), len(columns)))
     return np.reshape(drops, (len(x), len(rows), len(columns)))
 
 
-@partial(jax.jit, static_argnums=0)
-def _covered_logits(graph: Any, state: nnx.State, image: jax.Array, corners: jax.Array, cover: jax.Array) -> jax.Array:
-    """The logits of one image, covered at each of these corners."""
+@partial(jax.jit, static_argnums=(0, 1))
+def _covered_logits(
+    graph: Any, channels: int, state: Any, image: jax.Array, corners: jax.Array, cover: jax.Array
+) -> jax.Array:
+    """The logits of one image, channels last, covered at each of these corners."""
     zero = jnp.zeros((), corners.dtype)
     place = jax.vmap(lambda corner: jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1], zero)))
-    return logits_of(graph, state, place(corners))
+    return logits_of(graph, state, jnp.moveaxis(place(corners), -1, 1 + channels))
 
 
 def spread_windows(

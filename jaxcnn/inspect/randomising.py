@@ -11,14 +11,15 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry, models
 from jaxcnn.inspect.class_maps import grad_cam
+from jaxcnn.inspect.functions import Model, name_of
 from jaxcnn.inspect.gradients import by_cell, deconvnet, gradient, guided_backprop, integrated_gradients, smooth_grad
 from jaxcnn.inspect.scores import expect_some, expected
 from jaxcnn.ops.arrays import choice
 
-Method = Callable[[nnx.Module, Any, Any], Any]
+Method = Callable[[Model, Any, Any], Any]
 
 
-def edges(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
+def edges(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """How fast the image itself changes at every cell: a map that knows no network.
 
     Args:
@@ -91,6 +92,8 @@ def randomisation_check(
     choice("order", order, ("cascading", "independent"))
     geometry.integer(groups, "groups")
     geometry.integer(seed, "seed", minimum=0)
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"`model` must be a Flax NNX module, whose layers are known; got {name_of(model)}.")
     _, x, classes = expected(model, images, targets)
     if x.ndim != 4:
         raise ValueError(f"`images` must be pictures, (N, H, W, C); got shape {x.shape}.")

@@ -181,7 +181,7 @@ def _feature_maps(
 ) -> list[str]:
     from jaxcnn.inspect import plots
 
-    found = stages.activations(model, scaling(_fed(test, augmentation)))
+    found = stages.activations(model, scaling(_fed(test, augmentation))) if stages.names_stages(model) else {}
     maps = {name: array[0] for name, array in found.items() if array.ndim == 4}
     if not maps:
         return []

@@ -1,14 +1,17 @@
 """The same network with other backward rules."""
 
-from typing import TypeVar, get_args
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
 
 from flax import nnx
 
 from jaxcnn import layers
+from jaxcnn.by_hand import by_hand
+from jaxcnn.by_hand.transform import ByHand
 from jaxcnn.ops.activations import ReluRule
 from jaxcnn.ops.arrays import choice
 
-Model = TypeVar("Model", bound=nnx.Module)
+Model = TypeVar("Model", bound=nnx.Module | Callable[..., Any])
 
 
 def with_rules(model: Model, *, relu: ReluRule) -> Model:
@@ -19,21 +22,24 @@ def with_rules(model: Model, *, relu: ReluRule) -> Model:
     rule is used again. Max-pools of a twin for `"guided"` or `"deconvnet"` send errors where their switches point.
 
     Args:
-      model: a network that rectifies by `layers.Activation`; it is left as it is.
+      model: a network that rectifies by `layers.Activation`, or any function of arrays; it is left as it is.
       relu: `"standard"` (or `"hand"`), `"guided"`, `"deconvnet"`, `"autodiff"`, as in `ops.relu`.
 
     Returns:
-      The twin, a network of the same class.
+      The twin, a network of the same class; of a function, `by_hand` of it with these rules.
 
     Raises:
-      ValueError: if the rule is unknown, or the network has no ReLU.
+      TypeError: if the network is neither a module nor a function.
+      ValueError: if the rule is unknown, or a module has no ReLU.
 
     Source: deconvnet, Zeiler & Fergus 2014; guided backpropagation, Springenberg et al. 2015.
     """
     choice("relu", relu, get_args(ReluRule))
-    twin = nnx.clone(model, variables=False)
+    if not isinstance(model, nnx.Module):
+        return _by_hand(model, relu)
+    twin: Any = nnx.clone(model, variables=False)
     modules = [module for _, module in nnx.iter_modules(twin)]
-    rectifiers = [module for module in modules if isinstance(module, layers.Activation) and module.name == "relu"]
+    rectifiers = rectifiers_of(twin)
     if not rectifiers:
         raise ValueError(
             f"`model` must rectify by `layers.Activation('relu')`; got {type(model).__name__} without one."
@@ -44,3 +50,19 @@ def with_rules(model: Model, *, relu: ReluRule) -> Model:
         if isinstance(module, layers.MaxPool):
             module.rule = "hand"
     return twin
+
+
+def rectifiers_of(model: nnx.Module) -> list[layers.Activation]:
+    """The layers of a module that rectify."""
+    modules = [module for _, module in nnx.iter_modules(model)]
+    return [module for module in modules if isinstance(module, layers.Activation) and module.name == "relu"]
+
+
+def _by_hand(function: Any, relu: ReluRule) -> Any:
+    """A function whose ReLUs have the rule; what else it has by `by_hand` already stays."""
+    if not callable(function):
+        raise TypeError(f"`model` must be a network, or a function of images; got {function!r}.")
+    known: ByHand | None = getattr(function, "__by_hand__", None)
+    rules = {"conv": "autodiff", "max_pool": "autodiff", "sum_pool": "autodiff"} if known is None else known.rules
+    switches = {"max_pool": "hand"} if relu in ("guided", "deconvnet") else {}
+    return by_hand(function if known is None else known.fun, rules={**rules, **switches, "relu": relu})

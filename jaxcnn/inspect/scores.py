@@ -11,26 +11,41 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry
+from jaxcnn.inspect.functions import Model, Program, name_of, program_of
 from jaxcnn.ops.arrays import floating
 from jaxcnn.training.step import at_least_float32
 
-# Functions here are compiled once for each graph, which holds all that is static in a network, its rules included.
+# Functions here are compiled once for each graph, which holds all that is static in a network, its rules included; the
+# graph of a function is its trace.
 
 
-Apart = tuple[Any, nnx.State]
+Apart = tuple[Any, Any]
 
 
-def taken_apart(model: nnx.Module) -> Apart:
-    """What is static in a network, in evaluation mode, and its variables; the network is left as it was."""
+def taken_apart(model: Model, images: Any = None) -> Apart:
+    """What is static in a network, in evaluation mode, and its variables; the network is left as it was.
+
+    Args:
+      model: the network.
+      images: the images that it gets, or their type; a function, which is traced for them, needs it.
+
+    Raises:
+      TypeError: if there is a function and no images, or it is no network.
+      ValueError: if a function does not give logits.
+    """
+    if not isinstance(model, nnx.Module):
+        if images is None:
+            raise TypeError(f"`model` must be a Flax NNX module; got {name_of(model)}.")
+        return program_of(model, images)
     twin = nnx.clone(model, variables=False)
     twin.eval()
     return nnx.split(twin)
 
 
 @partial(jax.jit, static_argnums=0)
-def logits_of(graph: Any, state: nnx.State, images: jax.Array) -> jax.Array:
+def logits_of(graph: Any, state: Any, images: jax.Array) -> jax.Array:
     """Logits `(N, classes)` of a network that is taken apart, in at least float32."""
-    logits = nnx.merge(graph, state)(images)
+    logits = graph(state, images) if isinstance(graph, Program) else nnx.merge(graph, state)(images)
     return at_least_float32(logits)
 
 
@@ -64,6 +79,17 @@ def expect_some(images: np.ndarray | jax.Array) -> None:
         raise ValueError(f"`images` must hold at least one; got shape {images.shape}.")
 
 
+def expect_channel_axis(axis: int, rank: int) -> int:
+    """The axis of channels among `rank` axes, counted from the first.
+
+    Raises:
+      ValueError: if it is that of the batch, or none.
+    """
+    if axis not in range(1 - rank, rank) or axis == 0:
+        raise ValueError(f"`channel_axis` must be from 1 to {rank - 1}, or from {1 - rank} to -1; got {axis}.")
+    return axis % rank
+
+
 def probabilities_of(logits: ArrayLike) -> np.ndarray:
     """The softmax of logits that are at hand."""
     values = np.asarray(logits)
@@ -72,20 +98,20 @@ def probabilities_of(logits: ArrayLike) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=0)
-def score_gradient(graph: Any, state: nnx.State, images: jax.Array, targets: jax.Array) -> jax.Array:
+def score_gradient(graph: Any, state: Any, images: jax.Array, targets: jax.Array) -> jax.Array:
     """The gradient of every image's target logit, as large as the images."""
     return jax.grad(lambda x: chosen(logits_of(graph, state, x), targets).sum())(images)
 
 
-def expected(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None) -> tuple[Apart, jax.Array, np.ndarray]:
+def expected(model: Model, images: ArrayLike, targets: ArrayLike | None) -> tuple[Apart, jax.Array, np.ndarray]:
     """The network taken apart, images, and the classes to explain; by default those that the network predicts.
 
     Raises:
-      TypeError: if images are not real floating.
-      ValueError: if a target is no class, or there are not as many as images.
+      TypeError: if images are not real floating, or the network is neither a module nor a function.
+      ValueError: if a target is no class, there are not as many as images, or a function does not give logits.
     """
     (x,) = floating(images=images)
-    graph, state = apart = taken_apart(model)
+    graph, state = apart = taken_apart(model, x)
     if targets is None:
         return apart, x, np.asarray(logits_of(graph, state, x)).argmax(-1).astype(np.int32)
     count = jax.eval_shape(partial(logits_of, graph), state, x).shape[-1]

@@ -1,13 +1,15 @@
 """What becomes of the answer when the image is shifted."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
-from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry
+from jaxcnn.inspect.functions import Model
 from jaxcnn.inspect.scores import expect_some, expected, in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.ops.arrays import choice
 
@@ -49,7 +51,7 @@ class ShiftCurve(NamedTuple):
 
 
 def shift_curve(
-    model: nnx.Module,
+    model: Model,
     images: ArrayLike,
     targets: ArrayLike | None = None,
     *,
@@ -61,7 +63,7 @@ def shift_curve(
     """The probability of a class while the image is moved along an axis.
 
     Args:
-      model: the network.
+      model: a network, or any function of images, channels last.
       images: `(N, H, W, C)`, scaled as the network is fed.
       targets: a class, or `(N,)` classes; by default the predicted ones.
       reach: largest offset on either side, in cells.
@@ -75,20 +77,21 @@ def shift_curve(
     Source: Azulay & Weiss 2019, figure 1.
     """
     choice("axis", axis, ("down", "right"))
-    apart, x, classes = expected(model, images, targets)
+    _, x, classes = expected(model, images, targets)
     _expect_pictures(x)
     geometry.integer(reach, "reach", minimum=0)
     offsets = np.arange(-reach, reach + 1)
     moves = [(int(d), 0) if axis == "down" else (0, int(d)) for d in offsets]
+    answer = _in_batches_of(model, x, batch_size)
     everywhere = np.stack([shifted(x, move, border) for move in moves], 1)
-    logits = in_batches(partial(logits_of, *apart), everywhere.reshape(-1, *x.shape[1:]), batch_size)
+    logits = in_batches(answer, everywhere.reshape(-1, *x.shape[1:]), batch_size)
     shares = probabilities_of(logits).reshape(len(x), len(moves), logits.shape[-1])
     held = np.take_along_axis(shares, classes[:, None, None], 2)[..., 0]
     return ShiftCurve(offsets, held, shares.argmax(-1))
 
 
 def shift_consistency(
-    model: nnx.Module,
+    model: Model,
     images: ArrayLike,
     *,
     reach: int = 8,
@@ -103,7 +106,7 @@ def shift_consistency(
     parameters: a shifted image has shifted maps, and the mean does not see that.
 
     Args:
-      model: the network.
+      model: a network, or any function of images, channels last.
       images: `(N, H, W, C)`, scaled as the network is fed.
       reach: largest offset on either side along both axes, in cells.
       pairs: pairs of random shifts; all images are moved alike.
@@ -125,13 +128,19 @@ def shift_consistency(
     x = np.asarray(images)
     _expect_pictures(x)
     expect_some(x)
-    answer = partial(logits_of, *taken_apart(model))
+    answer = _in_batches_of(model, x, batch_size)
 
     def answers(offset: np.ndarray) -> np.ndarray:
         return in_batches(answer, shifted(x, (int(offset[0]), int(offset[1])), border), batch_size).argmax(-1)
 
     moves = np.random.default_rng(seed).integers(-reach, reach + 1, (pairs, 2, 2))
     return float(np.mean([answers(first) == answers(second) for first, second in moves]))
+
+
+def _in_batches_of(model: Model, images: np.ndarray | jax.Array, size: int) -> Callable[..., jax.Array]:
+    """The logits of as many such images."""
+    kind = jax.ShapeDtypeStruct((geometry.integer(size, "batch_size"), *images.shape[1:]), images.dtype)
+    return partial(logits_of, *taken_apart(model, kind))
 
 
 def _expect_pictures(images: ArrayLike) -> None:

@@ -1,7 +1,7 @@
 """What a network holds and does, stage by stage."""
 
-import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,26 +11,41 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxcnn import geometry, layers, models
+from jaxcnn.inspect.functions import Model, Program, evaluating, names_stages, program_of, with_names
 
 
-def names_stages(model: nnx.Module) -> bool:
-    """Whether a network tells of its stages, `model(images, capture=True)`; one of one's own need not."""
-    return "capture" in inspect.signature(type(model).__call__).parameters
-
-
-def activations(model: nnx.Module, images: ArrayLike) -> dict[str, np.ndarray]:
+def activations(model: Model, images: ArrayLike) -> dict[str, np.ndarray]:
     """What every stage computes for images, in evaluation mode.
 
+    The stages of a function, or of a module that does not name them, are the values inside of it. Their names are those
+    that it gives by `jax.ad_checkpoint.checkpoint_name(x, "edges")` and `jax.named_scope("edges")`, with the scopes
+    round it, `"block/edges"`; a scope's value is what leaves it last. Linen, Haiku, Keras and Equinox name their
+    layers' scopes. A name that comes again is `"edges:1"`. Every convolution, pool and ReLU has its place for a name,
+    `"conv_2"`, `"max_pool_0"`, `"sum_pool_0"`, `"relu_1"`. What a loop or branch computes has none.
+
     Args:
-      model: a network that names its stages; left as it was.
-      images: `(N, *input_shape)`, scaled.
+      model: a network, or any function of images; left as it was.
+      images: `(N, *input_shape)`, or as the function takes them, scaled.
 
     Returns:
-      By stage, in the order of the call; none for a network that does not name them.
+      By stage, in the order of the call.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import inspect
+      >>> def network(images):
+      ...   with jax.named_scope("edges"):
+      ...     maps = jax.nn.relu(jax.lax.conv(images, jnp.ones((4, 3, 3, 3)), (1, 1), "VALID"))
+      ...   return maps.mean((2, 3))
+      >>> list(inspect.activations(network, jnp.ones((2, 3, 8, 8))))
+      ['conv_0', 'relu_0', 'edges']
     """
     if not names_stages(model):
-        return {}
-    graph, state = nnx.split(evaluating(model))
+        program, state = program_of(with_names(model), jnp.asarray(images))
+        found = _all_stages(program, state, jnp.asarray(images))
+        return {name: np.asarray(array, np.float32) for name, array in zip(program.stages, found, strict=True)}
+    module: Any = model
+    graph, state = nnx.split(evaluating(module))
     names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
 
     @jax.jit
@@ -43,11 +58,9 @@ def activations(model: nnx.Module, images: ArrayLike) -> dict[str, np.ndarray]:
     return {name: np.asarray(array, np.float32) for name, array in zip(names, found, strict=True)}
 
 
-def evaluating(model: nnx.Module) -> Any:
-    """A copy of a network in evaluation mode."""
-    copy = nnx.clone(model)
-    copy.eval()
-    return copy
+@partial(jax.jit, static_argnums=0)
+def _all_stages(program: Program, state: Any, images: jax.Array) -> list[jax.Array]:
+    return program.stages_of(state, images, program.stages)
 
 
 def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | None:
