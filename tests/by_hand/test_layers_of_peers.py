@@ -133,10 +133,11 @@ def equinox_cases():
         yield case("Pool", {"init": 0.0, "operation": jax.lax.add} | pool, shape, "sum_pool")
     yield case("Pool", {"init": math.inf, "operation": jax.lax.min} | pool, first(2), "")
     for dtype in ("float32", "bfloat16", "float16"):
-        yield case("Conv2d", conv | {"padding": 1}, first(2), dtype=dtype)
-        yield case("ConvTranspose2d", conv | {"stride": 2}, first(2), dtype=dtype)
-        yield case("MaxPool2d", {"kernel_size": 3, "stride": 2}, first(2), "max_pool", dtype=dtype)
-        yield case("AvgPool2d", {"kernel_size": 3, "stride": 2}, first(2), "sum_pool", dtype=dtype)
+        typed = {"dtype": dtype, "slow": dtype == "float16"}
+        yield case("Conv2d", conv | {"padding": 1}, first(2), **typed)
+        yield case("ConvTranspose2d", conv | {"stride": 2}, first(2), **typed)
+        yield case("MaxPool2d", {"kernel_size": 3, "stride": 2}, first(2), "max_pool", **typed)
+        yield case("AvgPool2d", {"kernel_size": 3, "stride": 2}, first(2), "sum_pool", **typed)
 
 
 def keras_cases():
@@ -193,12 +194,15 @@ def keras_cases():
                     {"pool_size": 2, "strides": 3, "padding": "same"},
                 ]
             ):
-                yield case(layer, options, last(n), op, slow=at > 0 and n != 2)
-            yield case(layer, {"pool_size": 2, "padding": "same"} | channels_first, first(n), op)
+                count = 2 if op == "sum_pool" and options.get("padding") == "same" else 1  # the other is of ones
+                yield case(layer, options, last(n), op, count, slow=at > 0 and n != 2)
+            same = {"pool_size": 2, "padding": "same"}
+            count = 2 if op == "sum_pool" else 1
+            yield case(layer, same | channels_first, first(n), op, count, slow=n != 2)
         yield case(f"MaxPooling{n}D", {"pool_size": 3, "strides": 2}, last(n), "max_pool", ties=True, slow=n == 3)
         for layer, op in ((f"AdaptiveMaxPooling{n}D", "max_pool"), (f"AdaptiveAveragePooling{n}D", "sum_pool")):
-            yield case(layer, {"output_size": 2}, last(n), op, 2)
-            yield case(layer, {"output_size": 3} | channels_first, first(n), op, 2, slow=True)
+            yield case(layer, {"output_size": 2}, last(n), op, 2 * n)  # two sizes of windows an axis
+            yield case(layer, {"output_size": 3} | channels_first, first(n), op, 2 * n, slow=True)
         for kind in ("Max", "Average"):  # these reduce whole axes
             yield case(f"Global{kind}Pooling{n}D", {}, last(n), "")
             yield case(f"Global{kind}Pooling{n}D", {"keepdims": True} | channels_first, first(n), "", slow=True)
@@ -207,11 +211,20 @@ def keras_cases():
     yield case("Conv2D", conv | {"strides": (2, 1), "kernel_size": (3, 2)}, last(2))
     yield case("MaxPooling2D", {"pool_size": (3, 2), "strides": (1, 2)}, last(2), "max_pool")
     for dtype in ("float32", "bfloat16", "float16", "mixed_bfloat16"):
-        yield case("Conv2D", conv | {"padding": "same"}, last(2), dtype=dtype)
-        yield case("Conv2DTranspose", conv | {"strides": 2}, last(2), dtype=dtype)
+        typed = {"dtype": dtype, "slow": dtype == "float16"}
+        yield case("Conv2D", conv | {"padding": "same"}, last(2), **typed)
+        yield case("Conv2DTranspose", conv | {"strides": 2}, last(2), **typed)
         yield case("SeparableConv2D", conv, last(2), dtype=dtype, count=2)
-        yield case("MaxPooling2D", {"pool_size": 2}, last(2), "max_pool", dtype=dtype)
-        yield case("AveragePooling2D", {"pool_size": 3, "padding": "same"}, last(2), "sum_pool", dtype=dtype)
+        yield case("MaxPooling2D", {"pool_size": 2}, last(2), "max_pool", **typed)
+        yield case(
+            "AveragePooling2D",
+            {"pool_size": 3, "padding": "same"},
+            last(2),
+            "sum_pool",
+            2,
+            dtype=dtype,
+            slow=dtype == "float16",
+        )
 
 
 def flax_conv_options(n):
@@ -281,12 +294,20 @@ def linen_cases():
     yield case("Conv", conv, last(2, batch=()))
     yield case("Conv", conv, last(2, batch=(2, 3)))
     for dtype in ("float32", "bfloat16", "float16", "mixed_bfloat16"):
-        yield case("Conv", conv, last(2), dtype=dtype)
-        yield case("ConvTranspose", conv | {"strides": (2, 2)}, last(2), dtype=dtype)
-        yield case("ConvLocal", conv, last(2), dtype=dtype)
+        typed = {"dtype": dtype, "slow": dtype == "float16"}
+        yield case("Conv", conv, last(2), **typed)
+        yield case("ConvTranspose", conv | {"strides": (2, 2)}, last(2), **typed)
+        yield case("ConvLocal", conv, last(2), **typed)
         if not dtype.startswith("mixed"):
-            yield case("max_pool", {"window_shape": (2, 2)}, last(2), "max_pool", dtype=dtype)
-            yield case("avg_pool", {"window_shape": (3, 3), "padding": "SAME"}, last(2), "sum_pool", dtype=dtype)
+            yield case("max_pool", {"window_shape": (2, 2)}, last(2), "max_pool", **typed)
+            yield case(
+                "avg_pool",
+                {"window_shape": (3, 3), "padding": "SAME"},
+                last(2),
+                "sum_pool",
+                dtype=dtype,
+                slow=dtype == "float16",
+            )
 
 
 def nnx_cases():
@@ -311,10 +332,11 @@ def nnx_cases():
     yield case("Conv", conv, last(2, batch=()))
     yield case("Conv", conv, last(2, batch=(2, 3)))
     for dtype in ("float32", "bfloat16", "float16", "mixed_bfloat16"):
-        yield case("Conv", conv, last(2), dtype=dtype)
-        yield case("ConvTranspose", conv | {"strides": 2}, last(2), dtype=dtype)
+        typed = {"dtype": dtype, "slow": dtype == "float16"}
+        yield case("Conv", conv, last(2), **typed)
+        yield case("ConvTranspose", conv | {"strides": 2}, last(2), **typed)
         if not dtype.startswith("mixed"):
-            yield case("max_pool", {"window_shape": (2, 2)}, last(2), "max_pool", dtype=dtype)
+            yield case("max_pool", {"window_shape": (2, 2)}, last(2), "max_pool", **typed)
     # the dtype of the outputs is not that of the inputs
     yield case("Conv", conv | {"preferred_element_type": jnp.float32}, last(2), dtype="bfloat16")
 
@@ -358,7 +380,7 @@ def haiku_cases():
         ):
             yield case(f"DepthwiseConv{n}D", depthwise | options, last(n), slow=at > 0 and n != 2)
         yield case(f"DepthwiseConv{n}D", depthwise | {"data_format": layouts[n - 1]}, first(n), slow=n != 2)
-        lstm = {"input_shape": (*SPATIAL[n], 2), "output_channels": 3, "kernel_shape": 3}
+        lstm = {"input_shape": SPATIAL[n], "output_channels": 3, "kernel_shape": 3}
         yield case(f"Conv{n}DLSTM", lstm, last(n, 2), count=2)
         window, strides = (*(2,) * n, 1), (*(2,) * n, 1)
         for padding in ("VALID", "SAME"):
@@ -380,11 +402,18 @@ def haiku_cases():
     conv = {"output_channels": 6, "kernel_shape": 3}
     pool = {"window_shape": (3, 3, 1), "strides": (2, 2, 1), "padding": "SAME"}
     for dtype in ("float32", "bfloat16", "float16"):
-        yield case("Conv2D", conv, last(2), dtype=dtype)
-        yield case("Conv2DTranspose", conv | {"stride": 2}, last(2), dtype=dtype)
-        yield case("DepthwiseConv2D", {"channel_multiplier": 2, "kernel_shape": 3}, last(2), dtype=dtype)
-        yield case("MaxPool", pool, last(2), "max_pool", dtype=dtype)
-        yield case("AvgPool", pool, last(2), "sum_pool", 2, dtype=dtype)
+        typed = {"dtype": dtype, "slow": dtype == "float16"}
+        yield case("Conv2D", conv, last(2), **typed)
+        yield case("Conv2DTranspose", conv | {"stride": 2}, last(2), **typed)
+        yield case(
+            "DepthwiseConv2D",
+            {"channel_multiplier": 2, "kernel_shape": 3},
+            last(2),
+            dtype=dtype,
+            slow=dtype == "float16",
+        )
+        yield case("MaxPool", pool, last(2), "max_pool", **typed)
+        yield case("AvgPool", pool, last(2), "sum_pool", 2, **typed)
 
 
 def grid():
@@ -505,15 +534,19 @@ def equinox_problem(case: Case, layer: Any) -> Problem:
 
 
 def keras_problem(case: Case, layer: Any) -> Problem:
+    import keras
+
     dtype, _ = dtypes_of(case)
     made = layer(**case.arguments, dtype=case.dtype)
     made.build(case.shape)
-    others = [one.value for one in made.non_trainable_variables]
+    variables = made.trainable_variables
 
     def loss(params, x):
-        return summed(made.stateless_call(params, others, x)[0])
+        # as in a model; `stateless_call` of a layer alone leaves out the casts of mixed precision
+        with keras.StatelessScope(state_mapping=list(zip(variables, params, strict=True))):
+            return summed(made(x))
 
-    params = filled([jax.ShapeDtypeStruct(one.shape, one.dtype) for one in made.trainable_variables])
+    params = filled([jax.ShapeDtypeStruct(one.shape, one.dtype) for one in variables])
     return Problem(loss, (params, numbers(case.shape, dtype, ties=case.ties)))
 
 
