@@ -117,7 +117,7 @@ def equinox_cases():
                 [
                     {"kernel_size": 2, "stride": 2},
                     {"kernel_size": 3, "stride": 2, "padding": 1, "use_ceil": True},
-                    {"kernel_size": 2, "padding": [(1, 2), (2, 0), (1, 1)][:n]},
+                    {"kernel_size": 2, "padding": [(0, 1), (1, 0), (1, 1)][:n]},
                     {"kernel_size": 3, "stride": 3, "use_ceil": True},
                 ]
             ):
