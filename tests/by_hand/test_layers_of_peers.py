@@ -382,11 +382,10 @@ def haiku_cases():
             yield case(f"Conv{n}DTranspose", conv | options, last(n), slow=rare(n, at, 3))
         yield case(f"Conv{n}DTranspose", conv | {"data_format": layouts[n - 1], "stride": 2}, first(n), slow=n != 2)
         depthwise = {"channel_multiplier": 2, "kernel_shape": 3}
-        for at, options in enumerate(
-            [{"stride": 2}, {"rate": 2, "padding": "VALID", "with_bias": False}, {"padding": pairs}]
-        ):
+        for at, options in enumerate([{"stride": 2}, {"rate": 2, "with_bias": False}, {"padding": pairs}]):
             yield case(f"DepthwiseConv{n}D", depthwise | options, last(n), slow=rare(n, at, 2))
-        yield case(f"DepthwiseConv{n}D", depthwise | {"data_format": layouts[n - 1]}, first(n), slow=n != 2)
+        options = {"data_format": layouts[n - 1], "with_bias": n < 3}  # Haiku's bias of three axes is for channels last
+        yield case(f"DepthwiseConv{n}D", depthwise | options, first(n), slow=n != 2)
         lstm = {"input_shape": SPATIAL[n], "output_channels": 3, "kernel_shape": 2}
         yield case(f"Conv{n}DLSTM", lstm, last(n, 2), count=2)
         window, strides = (*(2,) * n, 1), (*(2,) * n, 1)
@@ -469,7 +468,7 @@ def grid():
         if stride == 1 or dilation == 1:
             haiku = {
                 "output_channels": 8,
-                "kernel_shape": 3,
+                "kernel_shape": 2,
                 "stride": stride,
                 "padding": padding,
                 "rate": dilation,
