@@ -51,6 +51,8 @@ def choose(found: Found, rule: str | Callable[..., Any]) -> Choice:
     """What the operation becomes by this rule."""
     if callable(rule):
         return Choice(lambda *operands: rule(*operands, **found.options), named(rule), "a rule of the caller")
+    if found.ours and rule in ("auto", "hand", "autodiff"):
+        return Choice(None, "as it is", "ours already")
     if rule == "autodiff":
         return Choice(None, "XLA's own", "as asked for")
     refused = _refused(found)

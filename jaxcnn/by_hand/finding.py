@@ -1,8 +1,10 @@
 """What an equation is: a convolution, a pool or a ReLU, in whichever way it was written."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
@@ -18,6 +20,7 @@ class Found(NamedTuple):
     op: str  # of OPS
     operands: tuple[Any, ...]  # variables, or literals
     options: Mapping[str, Any]  # in the words of lax
+    ours: bool = False  # of this library already, with the rule that it was written with
 
 
 class Definitions:
@@ -54,6 +57,8 @@ def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
         return Found("max_pool" if name.endswith("max") else "sum_pool", tuple(equation.invars), params)
     if name == "reduce_window":
         return _reduced_window(equation)
+    if name == "custom_vjp_call" and written_in(equation, activations.__file__) == "_rectify":
+        return Found("relu", tuple(equation.invars), {}, ours=True)
     rectified = _rectified(equation, definitions)
     return None if rectified is None else Found("relu", (rectified,), {})
 
@@ -86,8 +91,6 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
         return None if _is_variance(rectified, definitions) else rectified
     if name == "custom_jvp_call":
         return _of_jax_nn(equation)
-    if name == "custom_vjp_call":
-        return operands[0] if written_in(equation, activations.__file__) == "_rectify" else None
     if name == "select_n" and len(operands) == 3:
         test, if_false, if_true = operands
         return _selected(test, if_false, if_true, definitions)
@@ -110,7 +113,7 @@ def _is_variance(operand: Any, definitions: Definitions) -> bool:
 
 
 def _of_jax_nn(equation: JaxprEqn) -> Any:
-    return equation.invars[0] if written_in(equation, "jax") == "relu" and len(equation.invars) == 1 else None
+    return equation.invars[0] if written_in(equation, os.path.dirname(jax.__file__)) == "relu" and len(equation.invars) == 1 else None
 
 
 def _selected(test: Any, if_false: Any, if_true: Any, definitions: Definitions) -> Any:

@@ -26,6 +26,8 @@ ENTERED = {
     "shard_map": ("jaxpr",),
 }
 
+RULED = ("custom_jvp_call", "custom_vjp_call")  # functions that bring their derivative
+
 
 def require_known_version() -> None:
     """Refuses a version of jax whose jaxprs nobody has looked at.

@@ -22,8 +22,8 @@ class Replacement:
 
     @property
     def replaced(self) -> bool:
-        """Whether it is no longer XLA's own."""
-        return self.became != "XLA's own"
+        """Whether it is no longer what it was."""
+        return self.became not in ("XLA's own", "as it is")
 
 
 @dataclasses.dataclass(frozen=True)

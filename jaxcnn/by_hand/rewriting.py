@@ -1,14 +1,18 @@
 """Rewrites a jaxpr: every operation that `by_hand` knows becomes what its rule says, at every depth."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 
+from jaxcnn import ops
 from jaxcnn.by_hand.choosing import Choice, choose
 from jaxcnn.by_hand.finding import Definitions, Found, find
-from jaxcnn.by_hand.jaxprs import ENTERED, call_of, in_place_of, is_jaxpr, short, with_equations
+from jaxcnn.by_hand.jaxprs import ENTERED, RULED, call_of, in_place_of, is_jaxpr, short, with_equations, written_in
+
+OPS_FOLDER = os.path.dirname(ops.__file__)
 
 
 class Seen(NamedTuple):
@@ -33,6 +37,7 @@ class Rewriter:
         self._jaxprs: dict[int, tuple[Any, Any, list[Seen]]] = {}  # one that is called twice stays one
         self._calls: dict[Any, JaxprEqn] = {}
         self._where: tuple[str, ...] = ()
+        self._ruled = False  # inside a function that brings its derivative
 
     def rewrite(self, jaxpr: Any) -> Any:
         """The jaxpr with other equations; the same object where nothing changes."""
@@ -57,11 +62,13 @@ class Rewriter:
             if any(is_jaxpr(value) for value in equation.params.values()) and not name.startswith("reduce"):
                 self.passed_by.append((self._where, name))
             return equation
-        outside = self._where
-        self._where = (*outside, *_name(equation))
+        if name in RULED and written_in(equation, OPS_FOLDER):
+            return equation  # of this library: fast already
+        outside, self._where = self._where, (*self._where, *_name(equation))
+        ruled, self._ruled = self._ruled, self._ruled or name in RULED
         enter = self._in_shard_map(equation) if name == "shard_map" else self._shared
         new = {field: _mapped(enter, equation.params[field]) for field in fields}
-        self._where = outside
+        self._where, self._ruled = outside, ruled
         if all(_same(new[field], equation.params[field]) for field in fields):
             return equation
         return equation.replace(params={**equation.params, **new})
@@ -69,6 +76,8 @@ class Rewriter:
     def _operation(self, equation: JaxprEqn, found: Found) -> JaxprEqn:
         rule = self._rules[found.op]
         choice = choose(found, rule)
+        if choice.function is not None and self._ruled:
+            choice = choice._replace(why=f"{choice.why}; the value alone, as the gradient is a rule of the function")
         self.seen.append(Seen(self._where, found, choice))
         if choice.function is None:
             return equation

@@ -10,12 +10,11 @@ from jax.extend.core import ClosedJaxpr, DropVar, JaxprEqn, Literal, jaxpr_as_fu
 
 from jaxcnn import ops
 from jaxcnn.by_hand.finding import OPS, Definitions, find
-from jaxcnn.by_hand.jaxprs import ENTERED, is_jaxpr, written_in
+from jaxcnn.by_hand.jaxprs import ENTERED, RULED, is_jaxpr, written_in
 
 # What is called once, and may as well stand where it is called. A loop's values are many; those inside of a derivative
 # rule that a function brings are not what its gradient goes through.
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2")
-_RULES = ("custom_jvp_call", "custom_vjp_call")
 _OURS = {"convolution": "conv", "max_and_switches": "max_pool"}  # the functions in `ops` that have the rules
 
 
@@ -112,7 +111,7 @@ def _operation(equation: JaxprEqn, definitions: Definitions) -> str:
     named = str(equation.params.get("name", ""))
     if named.endswith("_by_hand") and named.removesuffix("_by_hand") in OPS:  # rewritten
         return named.removesuffix("_by_hand")
-    if equation.primitive.name in _RULES:
+    if equation.primitive.name in RULED:
         ours = _OURS.get(written_in(equation, os.path.dirname(ops.__file__)))
         if ours:
             return ours

@@ -208,3 +208,23 @@ def test_the_report_is_read_as_a_table():
 def test_a_decorated_function_reports_by_its_own_rules():
     fast = by_hand(lambda x: jax.nn.relu(x), rules={"relu": "guided"})
     assert by_hand.report(fast, X).replacements[0].became == "ours, guided"
+
+
+def test_what_is_ours_already_stays_as_it_is():
+    guided = lambda x: ops.relu(x, rule="guided").sum()  # noqa: E731
+    np.testing.assert_array_equal(jax.grad(by_hand(guided, rule="hand"))(-X[:4]), jax.grad(guided)(-X[:4]))
+    (one,) = found(guided, X, rule="hand")
+    assert not one.replaced and one.why == "ours already"
+    (one,) = found(lambda x: ops.relu(x), X, rules={"relu": "deconvnet"})
+    assert one.replaced
+    kernel = jnp.ones((3, 3, 2, 4))
+    assert not found(lambda x: ops.max_pool(ops.conv(x, kernel), 2), jnp.ones((1, 8, 8, 2)), rule="hand")
+
+
+def test_the_report_tells_where_only_the_value_is_ours():
+    def penalty(x):
+        return jax.checkpoint(straight_through)(x).sum()
+
+    (one,) = found(penalty, X, rules={"relu": "guided"})
+    assert one.replaced and "the value alone" in one.why
+    np.testing.assert_array_equal(jax.grad(by_hand(penalty, rules={"relu": "guided"}))(X), jnp.ones(5))
