@@ -113,7 +113,7 @@ def _is_variance(operand: Any, definitions: Definitions) -> bool:
 
 
 def _of_jax_nn(equation: JaxprEqn) -> Any:
-    return equation.invars[0] if written_in(equation, os.path.dirname(jax.__file__)) == "relu" and len(equation.invars) == 1 else None
+    return equation.invars[0] if written_in(equation, os.path.dirname(jax.__file__)) == "relu" else None
 
 
 def _selected(test: Any, if_false: Any, if_true: Any, definitions: Definitions) -> Any:
