@@ -22,6 +22,10 @@ class Taken(NamedTuple):
     structure: Any
     modules: Any  # the caller's arguments, if modules are among them
 
+    def without_arrays(self) -> "Taken":
+        """All that a trace is put together by; it does not keep the caller's arrays alive."""
+        return self._replace(arrays=[], modules=None if self.modules is None else True)
+
     def put_together(self, arrays: Sequence[Any]) -> Any:
         """The arguments with these arrays."""
         leaves = list(self.leaves)
@@ -34,13 +38,16 @@ class Taken(NamedTuple):
         """The arrays of modules that were replaced since, by their place.
 
         Raises:
-          ValueError: if a module has got other variables than it had.
+          ValueError: if a module has got other variables, or other attributes that are no arrays, than it had.
         """
         if self.modules is None:
             return {}
         leaves, structure = jax.tree.flatten(_nnx().split(arguments))
         if structure != self.structure:
-            raise ValueError("`fun` must keep the variables that its modules have; got one that adds or removes some.")
+            raise ValueError(
+                "`fun` must leave its modules with the variables and attributes that they have; got one that changes "
+                "some, as `train`, `eval` and `sow` do."
+            )
         return {
             place: leaves[place] for place, array in zip(self.places, arrays, strict=True) if leaves[place] is not array
         }
@@ -65,7 +72,9 @@ class Taken(NamedTuple):
         """What a trace can be kept by; None where something among the arguments can change unseen."""
         if not all(map(_lasts, self.leaves)):
             return None
-        key = self.structure, self.places, tuple((type(leaf), leaf) for leaf in self.leaves)
+        # -0.0 equals 0.0, and 1 equals 1.0
+        leaves = tuple((type(leaf), repr(leaf) if isinstance(leaf, float | complex) else leaf) for leaf in self.leaves)
+        key = self.structure, self.places, leaves
         try:
             hash(key)
         except TypeError:
@@ -84,13 +93,17 @@ def taken_apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taken:
 
 
 def _is_array(leaf: Any) -> bool:
+    if isinstance(leaf, np.integer | np.bool_):  # a size or a flag, as Python's
+        return False
     if isinstance(leaf, np.ndarray | np.generic):
-        return leaf.dtype.kind not in "OSUMm"
+        return leaf.dtype.kind not in "OSUMm" and leaf.dtype.names is None
     return isinstance(leaf, jax.Array | jax.Ref)
 
 
 def _lasts(leaf: Any) -> bool:
     """Whether what is no array says by its hash what it is, as numbers, names and functions do."""
+    if isinstance(leaf, types.MethodType):
+        return _lasts(leaf.__self__)
     if leaf is None or isinstance(leaf, _FUNCTIONS) or hasattr(leaf, "__wrapped__"):
         return True
     return type(leaf).__hash__ not in (None, object.__hash__)
@@ -103,12 +116,18 @@ def _value(one: Any) -> Any:
     return one.get_value() if hasattr(one, "get_value") else one
 
 
+def is_module(value: Any) -> bool:
+    """Whether it is a module of Flax NNX, or an object made of such."""
+    nnx = _nnx()
+    return nnx is not None and isinstance(value, nnx.Pytree)
+
+
 def _has_modules(arguments: Any) -> bool:
     nnx = _nnx()
     if nnx is None:
         return False
-    found = jax.tree.leaves(arguments, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree))
-    return any(isinstance(leaf, nnx.Pytree) for leaf in found)
+    found = jax.tree.leaves(arguments, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree | nnx.Variable))
+    return any(isinstance(leaf, nnx.Pytree | nnx.Variable) for leaf in found)
 
 
 def _nnx() -> Any:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 from jaxcnn import ops
 from jaxcnn.by_hand.finding import OPS, Found
@@ -55,6 +56,8 @@ def choose(found: Found, rule: str | Callable[..., Any]) -> Choice:
         return Choice(None, "as it is", "ours already")
     if rule == "autodiff":
         return Choice(None, "XLA's own", "as asked for")
+    if rule == "hand" and not found.same_gradient:
+        return Choice(None, "XLA's own", "its gradient at 0, or its value at NaN, is another than ours")
     refused = _refused(found)
     if refused:
         return Choice(None, "XLA's own", refused)
@@ -87,19 +90,35 @@ def _refused(found: Found) -> str:
         return f"no real floating numbers: {', '.join(sorted(map(str, dtypes)))}"
     if len(dtypes) > 1:
         return f"two dtypes: {', '.join(sorted(map(str, dtypes)))}"
+    sizes = [*(kinds[0].shape[axis] for axis in _moving(found)), *jax.tree.leaves(dict(found.options).get("padding"))]
+    if not all(isinstance(size, int) for size in sizes):
+        return "sizes that are left open"
     if found.op == "conv" and len(kinds[0].shape) not in (3, 4, 5):
         return f"{len(kinds[0].shape) - 2} spatial axes"
     if found.op in ("max_pool", "sum_pool"):
         options = found.options
-        windows = zip(options["window_dimensions"], options["window_strides"], options["padding"], strict=True)
-        moved = [axis for axis, window in enumerate(windows) if window != (1, 1, (0, 0))]
+        moved = _moving(found)
         if not moved:
             return "a window of one cell"
         if moved[-1] - moved[0] > 2:
             return "a window over axes that are more than three apart"
         if set(options["base_dilation"]) != {1}:
             return "a dilated operand"
+        sharding = kinds[0].sharding
+        if AxisType.Explicit in sharding.mesh.axis_types and any(axis is not None for axis in tuple(sharding.spec)[1:]):
+            return "an explicit sharding of more than the first axis"
     return ""
+
+
+def _moving(found: Found) -> list[int]:
+    """The axes over which a window slides."""
+    options = found.options
+    if found.op == "relu":
+        return []
+    if found.op == "conv":
+        return list(options["dimension_numbers"].lhs_spec[2:])
+    windows = zip(options["window_dimensions"], options["window_strides"], options["padding"], strict=True)
+    return [axis for axis, window in enumerate(windows) if window != (1, 1, (0, 0))]
 
 
 def _conv(found: Found) -> Choice:

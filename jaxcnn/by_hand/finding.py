@@ -21,6 +21,7 @@ class Found(NamedTuple):
     operands: tuple[Any, ...]  # variables, or literals
     options: Mapping[str, Any]  # in the words of lax
     ours: bool = False  # of this library already, with the rule that it was written with
+    same_gradient: bool = True  # whether ours has the gradient of this one everywhere
 
 
 class Definitions:
@@ -59,21 +60,30 @@ def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
         return _reduced_window(equation)
     if name == "custom_vjp_call" and written_in(equation, activations.__file__) == "_rectify":
         return Found("relu", tuple(equation.invars), {}, ours=True)
-    rectified = _rectified(equation, definitions)
-    return None if rectified is None else Found("relu", (rectified,), {})
+    rectified, result = _rectified(equation, definitions), equation.outvars[0] if equation.outvars else None
+    if rectified is None or _type(rectified) != _type(result):
+        return None
+    return Found("relu", (rectified,), {}, same_gradient=name == "custom_jvp_call")
 
 
 def _reduced_window(equation: JaxprEqn) -> Found | None:
     """A window that is reduced by a function, where this is the maximum from -inf."""
     params = dict(equation.params)
     jaxpr, _ = params.pop("jaxpr"), params.pop("consts", None)
-    reducer = [inner.primitive.name for inner in jaxpr.eqns]
-    if reducer != ["max"] or len(equation.invars) != 2:
+    steps = getattr(jaxpr, "jaxpr", jaxpr)
+    if len(equation.invars) != 2 or [step.primitive.name for step in steps.eqns] != ["max"]:
+        return None
+    (step,) = steps.eqns
+    if set(map(id, step.invars)) != set(map(id, steps.invars)) or step.outvars != steps.outvars:
         return None
     start = literal(equation.invars[1])
     if start is None or not jnp.isneginf(start):
         return None
     return Found("max_pool", (equation.invars[0],), params)
+
+
+def _type(operand: Any) -> tuple[Any, Any]:
+    return operand.aval.shape, operand.aval.dtype
 
 
 # A ReLU is written as `jax.nn.relu(x)`, whose jaxpr is a custom derivative round max(x, 0); as `jnp.maximum(x, 0)`; or

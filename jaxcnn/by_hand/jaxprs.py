@@ -1,9 +1,12 @@
 """Jaxprs: what is changed in them, and what is asked of them, on every version of jax that is known."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jax.extend.core.primitives import closed_call_p
 
@@ -60,21 +63,30 @@ def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn)
     Raises:
       ValueError: if the result's type is not that of the model's.
     """
-    with jax.disable_jit(False):
+    wide = any(_is_wide(kind) for kind in (*types, model.outvars[0].aval))
+    wide = wide or jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+    with jax.disable_jit(False), jax.enable_x64(wide):  # the function may have been traced in a context of its own
         outer: Any = jax.make_jaxpr(jax.jit(function))(*types)
+        inner: Any = outer
+        # a result that is an operand passes by the call of a jitted function, and arrays that it brings are operands
+        alone = len(outer.eqns) == 1 and not outer.consts
+        alone = alone and outer.eqns[0].invars == outer.jaxpr.invars and outer.eqns[0].outvars == outer.jaxpr.outvars
+        if not alone:
+            inner = jax.make_jaxpr(function)(*types)
     wanted: Any = model.outvars[0].aval
     found = outer.out_avals
     if [(one.shape, one.dtype) for one in found] != [(wanted.shape, wanted.dtype)]:
-        raise ValueError(
-            f"a rule must return {short(wanted)}, as {model.primitive} does; got {', '.join(map(short, found))}."
-        )
-    if len(outer.eqns) == 1 and not outer.consts:
-        (call,) = outer.eqns
-        if call.invars == outer.jaxpr.invars and call.outvars == outer.jaxpr.outvars:
-            return call
-    # a result that is an operand passes by the call of a jitted function, and arrays that it brings are its operands
-    inner: Any = jax.make_jaxpr(function)(*types)
+        got = ", ".join(map(short, found)) or "nothing"
+        raise ValueError(f"a rule must return {short(wanted)}, as {model.primitive} does; got {got}.")
+    if any(isinstance(const, Tracer) for const in inner.consts):
+        raise ValueError("a rule must read what is traced from its operands alone; got one that closes over a tracer.")
+    if alone:
+        return outer.eqns[0]
     return model.replace(primitive=closed_call_p, params={"call_jaxpr": inner}, effects=inner.effects)
+
+
+def _is_wide(kind: Any) -> bool:
+    return kind.dtype in (np.float64, np.int64, np.uint64, np.complex128)
 
 
 def in_place_of(equation: JaxprEqn, call: JaxprEqn, operands: Sequence[Any]) -> JaxprEqn:
@@ -94,7 +106,7 @@ def literal(operand: Any) -> Any:
 
 
 def written_in(equation: JaxprEqn, place: str) -> str:
-    """The name of the function that the equation calls, if `place` is in the path of its file; else empty."""
+    """The name of the function that the equation calls, if its file is `place` or lies in it; else empty."""
     jaxpr = equation.params["call_jaxpr"]
     name, _, path = (getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or "").partition(" at ")
-    return name if place in path else ""
+    return name if place + os.sep in path or path.startswith(f"{place}:") else ""

@@ -1,13 +1,14 @@
 """What `by_hand` finds in a function, and what becomes of it."""
 
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
 
 from jaxcnn.by_hand.jaxprs import short
 from jaxcnn.by_hand.rewriting import Seen
-from jaxcnn.by_hand.transform import ByHand
+from jaxcnn.by_hand.transform import ByHand, known_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,9 @@ def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
     Returns:
       A report; `print` it, or look at its `replacements`.
     """
-    known = getattr(fun, "__by_hand__", None) or ByHand(fun, None, "auto")
+    if inspect.ismethod(fun) and known_of(fun.__func__):
+        fun, args = fun.__func__, (fun.__self__, *args)
+    known = known_of(fun) or ByHand(fun, None, "auto")
     rewriter = known.examine(args, kwargs)
     name = getattr(known.fun, "__name__", type(known.fun).__name__)
     passed = tuple(" in ".join((inner, "/".join(where))) if where else inner for where, inner in rewriter.passed_by)

@@ -9,10 +9,10 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 
 from jaxcnn import ops
 from jaxcnn.by_hand.choosing import Choice, choose
-from jaxcnn.by_hand.finding import Definitions, Found, find
+from jaxcnn.by_hand.finding import OPS, Definitions, Found, find
 from jaxcnn.by_hand.jaxprs import ENTERED, RULED, call_of, in_place_of, is_jaxpr, short, with_equations, written_in
 
-OPS_FOLDER = os.path.dirname(ops.__file__)
+_FOLDERS = os.path.dirname(ops.__file__), os.path.dirname(jax.__file__)
 
 
 class Seen(NamedTuple):
@@ -53,17 +53,21 @@ class Rewriter:
         return with_equations(jaxpr, equations) if changed else jaxpr
 
     def _equation(self, equation: JaxprEqn, definitions: Definitions) -> JaxprEqn:
+        name, function = equation.primitive.name, str(equation.params.get("name", ""))
+        if name in ("jit", "pjit") and function.removesuffix("_by_hand") in OPS and function.endswith("_by_hand"):
+            found = Found(function.removesuffix("_by_hand"), tuple(equation.invars), {}, ours=True)
+            self.seen.append(Seen(self._where, found, Choice(None, "as it is", "by hand already")))
+            return equation
         found = find(equation, definitions)
         if found is not None:
             return self._operation(equation, found)
-        name = equation.primitive.name
         fields = ENTERED.get(name)
         if fields is None:
-            if any(is_jaxpr(value) for value in equation.params.values()) and not name.startswith("reduce"):
+            if any(map(is_jaxpr, equation.params.values())) and not name.startswith(("reduce", "scatter", "select")):
                 self.passed_by.append((self._where, name))
             return equation
-        if name in RULED and written_in(equation, OPS_FOLDER):
-            return equation  # of this library: fast already
+        if name in RULED and any(written_in(equation, folder) for folder in _FOLDERS):
+            return equation  # of this library, fast already, or of JAX: `relu6` is no ReLU
         outside, self._where = self._where, (*self._where, *_name(equation))
         ruled, self._ruled = self._ruled, self._ruled or name in RULED
         enter = self._in_shard_map(equation) if name == "shard_map" else self._shared
@@ -84,7 +88,7 @@ class Rewriter:
         function: Any = choice.function
         function.__name__ = f"{found.op}_by_hand"
         types = [operand.aval for operand in found.operands]
-        key = found.op, *map(str, types), str(sorted(found.options.items()))
+        key = found.op, *map(str, (*types, equation.outvars[0].aval)), str(sorted(found.options.items()))
         if key not in self._calls:
             try:
                 self._calls[key] = call_of(function, types, equation)

@@ -1,14 +1,17 @@
 """`by_hand`: a function traced, rewritten, and run; its arguments and results stay what they are."""
 
 import functools
+import types
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.core import Tracer
 from jax.extend.core import jaxpr_as_fun
 
-from jaxcnn.by_hand.arguments import Taken, taken_apart
+from jaxcnn.by_hand.arguments import Taken, is_module, taken_apart
 from jaxcnn.by_hand.choosing import Rules, checked_rules
 from jaxcnn.by_hand.jaxprs import require_known_version, with_equations
 from jaxcnn.by_hand.rewriting import Rewriter
@@ -64,8 +67,14 @@ def by_hand(fun: Any = None, *, rules: Rules | None = None, rule: str = "auto") 
     def transformed(*args: Any, **kwargs: Any) -> Any:
         return known.run(args, kwargs)
 
-    transformed.__by_hand__ = known  # type: ignore[attr-defined]
+    known.gave(transformed)
     return transformed
+
+
+def known_of(fun: Any) -> "ByHand | None":
+    """What `by_hand` knows of a function that it gave; None of any other, even if that wraps one."""
+    known = getattr(fun, "__by_hand__", None)
+    return known if isinstance(known, ByHand) and known.is_of(fun) else None
 
 
 def _like(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
@@ -89,16 +98,29 @@ class ByHand:
         self.fun = fun
         self.rules = checked_rules(rules, rule)
         self._kept: dict[Any, _Traceable] = {}
+        self._given: Any = lambda: None
+
+    def gave(self, transformed: Any) -> None:
+        """Notes the function that `by_hand` returns: others copy its attributes, as `functools.wraps` does."""
+        transformed.__by_hand__ = self
+        self._given = weakref.ref(transformed)
+
+    def is_of(self, fun: Any) -> bool:
+        """Whether it is that function."""
+        return self._given() is fun
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the function returns, computed and differentiated by the rules."""
+        args, fun = self._with_module(args)
         taken = taken_apart(args, kwargs)
-        traceable = self._traceable(taken)
+        traceable = self._traceable(fun, taken)
         closed, shapes = jax.make_jaxpr(traceable.function, return_shape=True)(*taken.arrays)
-        rewritten = traceable.rewritten.get(id(closed.eqns[0])) if closed.eqns else (None, closed.eqns)
-        if rewritten is None:
-            rewritten = closed.eqns[0], Rewriter(self.rules).rewrite(closed).eqns
-            traceable.rewritten[id(closed.eqns[0])] = rewritten
+        mark = id(closed.eqns[0]) if closed.eqns else 0  # a trace that JAX finds again has the same equations
+        if mark not in traceable.rewritten:
+            if len(traceable.rewritten) >= _MOST_KEPT:
+                traceable.rewritten.clear()
+            traceable.rewritten[mark] = closed.eqns, Rewriter(self.rules).rewrite(closed).eqns
+        rewritten = traceable.rewritten[mark]
         if any(isinstance(const, Tracer) for const in closed.consts):  # of a transformation that will have ended
             self._kept = {key: known for key, known in self._kept.items() if known is not traceable}
         results = jaxpr_as_fun(with_equations(closed, rewritten[1]))(*taken.arrays)
@@ -106,26 +128,38 @@ class ByHand:
         found, changed = jax.tree.unflatten(structure, results)
         assert len(leaves) == len(results)
         taken.write_back(changed)
-        return jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
+        return jax.tree.map(lambda leaf: leaf.given() if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
 
     def examine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rewriter:
         """What is found in the function, and what it becomes."""
+        args, fun = self._with_module(args)
         taken = taken_apart(args, kwargs)
         rewriter = Rewriter(self.rules)
-        rewriter.rewrite(jax.make_jaxpr(self._traceable(taken).function)(*taken.arrays))
+        rewriter.rewrite(jax.make_jaxpr(self._traceable(fun, taken).function)(*taken.arrays))
         return rewriter
 
-    def _traceable(self, taken: Taken) -> _Traceable:
+    def _with_module(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
+        """A module of NNX that is called, or one of its methods, is an argument: a call may write into it."""
+        module = getattr(self.fun, "__self__", self.fun)
+        if not is_module(module):
+            return args, self.fun
+        return (module, *args), _called if module is self.fun else self.fun.__func__  # type: ignore[attr-defined]
+
+    def _traceable(self, fun: Callable[..., Any], taken: Taken) -> _Traceable:
         key = taken.key()
-        known = None if key is None else self._kept.get(key)
+        try:
+            known = None if key is None else self._kept.get(key)
+        except Exception:  # somebody's static field, such as an array, cannot be compared
+            known = key = None
         if known is not None:
             return known
+        form = taken.without_arrays()
 
         def function(*arrays: Any) -> Any:
-            args, kwargs = taken.put_together(arrays)
-            found = self.fun(*args, **kwargs)
+            args, kwargs = form.put_together(arrays)
+            found = fun(*args, **kwargs)
             kept = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Tracer) else _Kept(leaf), found)
-            return kept, taken.changes(arrays, (args, kwargs))
+            return kept, form.changes(arrays, (args, kwargs))
 
         known = _Traceable(function, {})
         if key is not None:
@@ -136,10 +170,32 @@ class ByHand:
 
 
 class _Kept:
-    """What a function returns that is no traced array: it passes by the trace."""
+    """What a function returns that is no traced array: it passes by the trace.
+
+    Raises:
+      TypeError: if it holds one.
+    """
 
     def __init__(self, value: Any):
-        self.value = value
+        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if cell != _EMPTY]
+        held += vars(value).values() if hasattr(value, "__dict__") else []
+        if any(isinstance(one, Tracer) for one in held):
+            raise TypeError(
+                f"`fun` must return arrays in trees that JAX knows; got {type(value).__name__}, which holds an array: "
+                "register it with `jax.tree_util`."
+            )
+        self._value = value
+
+    def given(self) -> Any:
+        """The value, or its copy if it can be written into."""
+        return self._value.copy() if isinstance(self._value, np.ndarray) else self._value
+
+
+_EMPTY = types.CellType()
+
+
+def _called(module: Any, *args: Any, **kwargs: Any) -> Any:
+    return module(*args, **kwargs)
 
 
 def _is_kept(leaf: Any) -> bool:

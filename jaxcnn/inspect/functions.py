@@ -13,6 +13,7 @@ from jaxcnn.by_hand import by_hand
 from jaxcnn.by_hand.arguments import Taken, taken_apart
 from jaxcnn.by_hand.rewriting import Rewriter
 from jaxcnn.by_hand.stages import Stage, run, stages
+from jaxcnn.by_hand.transform import known_of
 
 Model = nnx.Module | Callable[..., Any]
 """A network: a Flax NNX module, or any function of images that gives logits."""
@@ -81,7 +82,7 @@ def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
     """
     if not callable(fun):
         raise TypeError(f"`model` must be a network, or a function of images; got {fun!r}.")
-    known = getattr(fun, "__by_hand__", None)
+    known = known_of(fun)
     inner = fun if known is None else known.fun
     inner = evaluating(inner) if isinstance(inner, nnx.Module) else inner
     taken = taken_apart((inner,), {})

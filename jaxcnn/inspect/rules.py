@@ -7,7 +7,7 @@ from flax import nnx
 
 from jaxcnn import layers
 from jaxcnn.by_hand import by_hand
-from jaxcnn.by_hand.transform import ByHand
+from jaxcnn.by_hand.transform import ByHand, known_of
 from jaxcnn.ops.activations import ReluRule
 from jaxcnn.ops.arrays import choice
 
@@ -62,7 +62,7 @@ def _by_hand(function: Any, relu: ReluRule) -> Any:
     """A function whose ReLUs have the rule; what else it has by `by_hand` already stays."""
     if not callable(function):
         raise TypeError(f"`model` must be a network, or a function of images; got {function!r}.")
-    known: ByHand | None = getattr(function, "__by_hand__", None)
+    known: ByHand | None = known_of(function)
     rules = {"conv": "autodiff", "max_pool": "autodiff", "sum_pool": "autodiff"} if known is None else known.rules
     switches = {"max_pool": "hand"} if relu in ("guided", "deconvnet") else {}
     return by_hand(function if known is None else known.fun, rules={**rules, **switches, "relu": relu})

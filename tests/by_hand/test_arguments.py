@@ -2,8 +2,11 @@
 
 import enum
 import functools
+import gc
+import weakref
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -262,7 +265,9 @@ def test_a_module_that_gets_other_variables_is_refused():
             self.seen = nnx.Intermediate(x)
             return x * self.w
 
-    with pytest.raises(ValueError, match="`fun` must keep the variables that its modules have"):
+    with pytest.raises(
+        ValueError, match="`fun` must leave its modules with the variables and attributes that they have"
+    ):
         by_hand(lambda network, x: network(x))(Network(), jnp.ones(2))
 
 
@@ -291,3 +296,124 @@ def test_what_it_refuses(monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.99.1")
     with pytest.raises(NotImplementedError, match=f"`by_hand` knows jax 0.10 to {jaxprs.KNOWN[-1]}; got jax 0.99.1"):
         by_hand(convolve)
+
+
+def test_the_arguments_of_a_call_are_not_kept():
+    fast = by_hand(lambda x: jnp.sin(x))
+    x = jnp.ones(100)
+    reference = weakref.ref(x)
+    fast(x)
+    del x
+    gc.collect()
+    assert reference() is None
+    with jax.checking_leaks():
+        jax.jit(by_hand(convolve, rule="hand"))(IMAGE, KERNEL)
+
+
+def test_traces_of_many_shapes_are_not_kept_for_ever():
+    fast = by_hand(lambda x: jnp.sin(x))
+    for size in range(1, 80):
+        fast(np.ones(size, np.float32))
+    (traceable,) = fast.__by_hand__._kept.values()
+    assert len(traceable.rewritten) <= 64
+
+
+def test_results_are_nobody_elses():
+    fast = by_hand(lambda x: {"y": x, "h": np.zeros(3)})
+    fast(IMAGE)["h"][0] = 1
+    np.testing.assert_array_equal(fast(IMAGE)["h"], 0)
+
+
+def test_a_result_that_hides_an_array_is_refused():
+    class Out:
+        def __init__(self, loss):
+            self.loss = loss
+
+    for hide in (Out, lambda loss: lambda: loss):
+        with pytest.raises(TypeError, match="`fun` must return arrays in trees that JAX knows; got (Out|function)"):
+            by_hand(lambda x, hide=hide: hide(x.sum()))(IMAGE)
+
+
+def test_variables_and_modules_that_are_called_are_updated():
+    count = nnx.Variable(jnp.zeros(()))
+
+    def add(variable, x):
+        variable[...] += 1
+        return x
+
+    by_hand(add)(count, IMAGE)
+    assert float(count[...]) == 1
+    norm = nnx.BatchNorm(8, rngs=nnx.Rngs(0))
+    before = np.asarray(norm.mean[...])
+    by_hand(norm)(IMAGE)
+    assert not np.array_equal(norm.mean[...], before)
+    network = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+    assert not np.array_equal(by_hand(network.__call__)(IMAGE), by_hand(network.__call__)(IMAGE))
+
+
+def test_a_key_tells_apart_what_is_equal():
+    fast = by_hand(lambda x, scale: x * scale)
+    assert np.signbit(fast(jnp.zeros(()), 0.0)) != np.signbit(fast(jnp.zeros(()), -0.0))
+
+    class Scale:
+        def __init__(self):
+            self.scale = 1.0
+
+        def __call__(self, x):
+            return x * self.scale
+
+        def method(self, x):
+            return x * self.scale
+
+    scale, fast = Scale(), by_hand(lambda x, function: function(x))
+    for value in (1.0, 5.0):
+        scale.scale = value
+        assert float(fast(jnp.ones(()), scale.method)) == value
+        assert float(fast(jnp.ones(()), scale)) == value
+
+
+def test_numbers_of_numpy_may_be_sizes():
+    assert by_hand(lambda x, axis: x.sum(axis=int(axis)))(IMAGE, np.int64(1)).shape == (2, 8, 8)
+    structured = np.zeros(2, [("a", np.int32)])
+    assert by_hand(lambda x, table: x * len(table))(jnp.ones(()), structured) == 2
+
+
+def test_reports_of_what_wraps_a_function_by_hand():
+    fast = by_hand(lambda x, w: jax.nn.relu(convolve(x, w)), rule="hand")
+
+    @functools.wraps(fast)
+    def wrapped(x):
+        return fast(x, KERNEL)
+
+    class Network:
+        @by_hand(rules={"conv": "hand"})
+        def forward(self, x):
+            return convolve(x, KERNEL)
+
+    def ops(function, *arguments):
+        return [(one.op, one.why) for one in by_hand.report(function, *arguments).replacements]
+
+    assert ops(fast, IMAGE, KERNEL) == [("conv", "as asked for"), ("relu", "as asked for")]
+    assert ops(Network().forward, IMAGE) == [("conv", "as asked for")]
+    already = [("conv", "by hand already"), ("relu", "by hand already")]
+    assert ops(wrapped, IMAGE) == ops(jax.jit(fast), IMAGE, KERNEL) == already
+    assert ops(jax.vmap(fast, (0, None)), IMAGE[None], KERNEL) == already
+
+
+def test_more_digits_inside(random):
+    def pool(x):
+        with jax.enable_x64(True):
+            wide = lax.reduce_window(x.astype(jnp.float64), -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+            return wide.astype(jnp.float32)
+
+    np.testing.assert_array_equal(by_hand(pool)(IMAGE), pool(IMAGE))
+
+
+def test_sizes_that_are_left_open():
+    def pool(x):
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
+    for shape in ("b, 3, 8, 8", "b, 3, h, w"):
+        kind = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
+        exported = jax.export.export(jax.jit(by_hand(pool)))(kind)
+        np.testing.assert_array_equal(exported.call(IMAGE), pool(IMAGE))

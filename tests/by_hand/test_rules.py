@@ -34,6 +34,9 @@ OTHERS = {
     "the other argument": lambda x: jnp.where(x > 0, 2 * x, 0),
     "integers": lambda x: jnp.maximum(jnp.arange(3), 0),
     "silu": jax.nn.silu,
+    "relu6, which is a function of JAX with a rule of its own": jax.nn.relu6,
+    "a change of dtype": lambda x: jnp.where(x > 0, x, jnp.zeros(5, jnp.float64)) if jax.config.jax_enable_x64 else x,
+    "more rows": lambda x: jnp.where(x[0] > 0, x[0], jnp.zeros(3)),
 }
 
 
@@ -228,3 +231,29 @@ def test_the_report_tells_where_only_the_value_is_ours():
     (one,) = found(penalty, X, rules={"relu": "guided"})
     assert one.replaced and "the value alone" in one.why
     np.testing.assert_array_equal(jax.grad(by_hand(penalty, rules={"relu": "guided"}))(X), jnp.ones(5))
+
+
+def test_by_hand_a_relu_keeps_its_gradient():
+    """`jnp.maximum` gives half a gradient at 0, and `jnp.where` a number for NaN; ours do not."""
+    for function in RECTIFIED.values():
+        stock, ours = (
+            (f(X), jax.grad(lambda x, f=f: f(x).sum())(X)) for f in (function, by_hand(function, rule="hand"))
+        )
+        jax.tree.map(np.testing.assert_array_equal, stock, ours)
+
+
+def test_a_window_reduced_by_another_function_is_no_max_pool():
+    x = jnp.arange(16.0).reshape(1, 1, 4, 4)
+    window = (1, 1, 2, 2)
+    for function in (lambda a, b: lax.max(b, b), lambda a, b: lax.max(b, jnp.float32(3))):
+        pool = lambda x, function=function: lax.reduce_window(x, -jnp.inf, function, window, window, "VALID")  # noqa: E731
+        np.testing.assert_array_equal(by_hand(pool, rule="hand")(x), pool(x))
+
+
+def test_a_rule_that_reads_a_traced_value_is_refused():
+    def loss(slope):
+        leaky = lambda x: jnp.where(x > 0, x, slope * x)  # noqa: E731
+        return by_hand(lambda x: jax.jit(jax.nn.relu)(x).sum(), rules={"relu": leaky})(E)
+
+    with pytest.raises(ValueError, match="a rule must read what is traced from its operands alone"):
+        jax.grad(loss)(0.1)

@@ -286,3 +286,17 @@ def test_layers_that_are_alike_are_traced_once(monkeypatch):
     jaxpr = jax.make_jaxpr(by_hand(deep(50)))(IMAGES.astype(np.float32), KERNEL.astype(np.float32))
     assert len(calls) == 1
     assert str(jaxpr).count("name=conv_by_hand") == 50
+
+
+def test_explicit_shardings_of_channels(float64):
+    both_axes = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+    with jax.set_mesh(both_axes):
+        x = jax.device_put(np.ones((4, 4, 8, 8)), NamedSharding(both_axes, P("data", "model")))
+        assert jax.typeof(by_hand(pool)(x)) == jax.typeof(pool(x))
+        x = jax.device_put(np.ones((4, 4, 8, 8)), NamedSharding(both_axes, P("data")))
+        w = jax.device_put(np.ones((4, 4, 3, 3)), NamedSharding(both_axes, P("model")))
+
+        def function(x, w):
+            return lax.conv_general_dilated(x, w, (1, 1), "SAME", out_sharding=P("data", "model"))
+
+        assert jax.typeof(by_hand(function)(x, w)) == jax.typeof(function(x, w))

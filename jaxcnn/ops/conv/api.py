@@ -174,7 +174,8 @@ def conv_general_dilated(
     options: dict[str, Any] = {"feature_group_count": feature_group_count, "batch_group_count": batch_group_count}
     options |= {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers}
     called = partial(xla_convolution, window_strides=window_strides, padding=padding, **options)
-    jax.eval_shape(called, lhs, rhs)  # refuses what lax refuses, in its words
+    # refuses what lax refuses, in its words
+    jax.eval_shape(partial(called, out_sharding=out_sharding), lhs, rhs)
     options |= {"precision": precision, "preferred_element_type": preferred_element_type}
     if lhs.ndim == 2:  # a matrix product
         return called(lhs, rhs, **options)
