@@ -117,9 +117,10 @@ class Rewriter:
             found = []
 
             def traced(*operands: Any) -> Any:
-                outside, self._calls = self._calls, {}
+                outside = self._calls, self._jaxprs
+                self._calls, self._jaxprs = {}, {}  # what is traced here belongs to these axes
                 found.append(self.rewrite(body))
-                self._calls = outside
+                self._calls, self._jaxprs = outside
                 return jaxpr_as_fun(body if hasattr(body, "consts") else ClosedJaxpr(body, ()))(*operands)
 
             mapped = jax.shard_map(
