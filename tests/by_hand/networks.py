@@ -112,12 +112,14 @@ def in_keras(kind: str) -> Network:
     import keras
 
     keras.utils.set_random_seed(0)
-    usual = keras.config.floatx()
+    usual = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")  # to which a model rounds whatever it gets
+    keras.config.set_dtype_policy("float64")
     try:
         model = _keras_model(keras, kind)
     finally:
-        keras.config.set_floatx(usual)
+        keras.config.set_floatx(usual[0])
+        keras.config.set_dtype_policy(usual[1])
 
     def loss(parameters: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
         return cross_entropy(model.stateless_call(parameters, [], x)[0], labels)
