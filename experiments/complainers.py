@@ -6,12 +6,16 @@ and the same in PyTorch. Sizes are those of the threads, or what runs in seconds
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
+
+from experiments.benchmarks.layouts import LAYOUTS, Layout
 
 REPOSITORIES = {"equinox": "patrick-kidger/equinox", "flax": "google/flax", "jax": "jax-ml/jax", "xla": "openxla/xla"}
 
@@ -49,26 +53,13 @@ def squared(outputs: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(outputs.astype(jnp.float32)))
 
 
-def _torch_layer(x: np.ndarray, w: np.ndarray, groups: int = 1, dtype: str = "float32", steps: int = 1, last=False):
-    """PyTorch's convolution, padded by half its window, and both gradients; `x` and `w` with channels first."""
+def _torch_layer(x: np.ndarray, w: np.ndarray, last: bool = False, **how: Any) -> Callable[[], Callable[[], Any]]:
+    """PyTorch's layer; `x` and `w` with channels first in shape, if `last` not in memory."""
 
     def build() -> Callable[[], Any]:
-        import torch
-        from torch.nn import functional
+        from experiments.benchmarks.peers_torch import layer_gradients
 
-        layout = torch.channels_last if last else torch.contiguous_format
-        tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(getattr(torch, dtype)) for a in (x, w)]
-        tensors = [tensor.contiguous(memory_format=layout).requires_grad_() for tensor in tensors]
-        convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[x.ndim - 3]
-
-        def run() -> Any:
-            total: Any = 0
-            for _ in range(steps):
-                outputs = convolve(*tensors, padding=w.shape[-1] // 2, groups=groups)
-                total = total + outputs.float().square().sum()
-            return torch.autograd.grad(total, tensors)
-
-        return run
+        return layer_gradients(x, w, "torch-channels-last" if last else "torch-nchw", **how)
 
     return build
 
@@ -79,7 +70,7 @@ def depthwise_in_equinox() -> Case:
 
     layer = eqx.nn.Conv2d(512, 512, 3, padding=1, groups=512, use_bias=False, key=jax.random.key(0))
     (x,) = _arrays((1, 512, 64, 64))
-    torch = _torch_layer(x, np.asarray(layer.weight), 512)
+    torch = _torch_layer(x, np.asarray(layer.weight), groups=512)
     return Case(lambda layer, x: squared(jax.vmap(layer)(x)), (layer, x), torch)
 
 
@@ -91,7 +82,7 @@ def depthwise_in_flax() -> Case:
     (x,) = _arrays((1, 124, 124, 256))
     parameters = layer.init(jax.random.key(0), x)
     w = np.moveaxis(np.asarray(parameters["params"]["kernel"]), (-1, -2), (0, 1))
-    torch = _torch_layer(np.moveaxis(x, -1, 1), w, 256, last=True)
+    torch = _torch_layer(np.moveaxis(x, -1, 1), w, last=True, groups=256)
     return Case(lambda parameters, x: squared(layer.apply(parameters, x)), (parameters, x), torch)
 
 
@@ -105,18 +96,17 @@ def one_axis_in_equinox() -> Case:
     return Case(lambda layer, x: squared(jax.vmap(layer)(x)), (layer, x), torch)
 
 
-def in_lax(x: tuple[int, ...], w: tuple[int, ...], names: tuple[str, str, str], groups: int = 1, **how: Any) -> Case:
+def in_lax(case: Layout) -> Case:
     """`lax.conv_general_dilated`, channels first."""
-    dtype = how.get("dtype", "float32")
-    inputs, kernel = _arrays(x, w)
-    padding = ((w[-1] // 2,) * 2,) * (len(x) - 2)
+    inputs, kernel = _arrays(case.inputs, case.kernel)
+    padding = ((case.window // 2,) * 2,) * (inputs.ndim - 2)
 
     def function(w: jax.Array, x: jax.Array) -> jax.Array:
-        options = {"dimension_numbers": names, "feature_group_count": groups}
+        options = {"dimension_numbers": case.dims(channels_last=False), "feature_group_count": case.groups}
         return squared(lax.conv_general_dilated(x, w, (1,) * (x.ndim - 2), padding, **options))
 
-    arguments = jnp.asarray(kernel, dtype), jnp.asarray(inputs, dtype)
-    return Case(function, arguments, _torch_layer(inputs, kernel, groups, dtype))
+    arguments = jnp.asarray(kernel, case.dtype), jnp.asarray(inputs, case.dtype)
+    return Case(function, arguments, _torch_layer(inputs, kernel, groups=case.groups, dtype=case.dtype))
 
 
 def in_a_loop() -> Case:
@@ -131,7 +121,7 @@ def in_a_loop() -> Case:
 
         return lax.scan(step, jnp.zeros(()), None, 4)[0]
 
-    torch = _torch_layer(np.moveaxis(x, -1, 1), np.moveaxis(w, (-1, -2), (0, 1)), steps=4, last=True)
+    torch = _torch_layer(np.moveaxis(x, -1, 1), np.moveaxis(w, (-1, -2), (0, 1)), last=True, steps=4)
     return Case(function, (w, x), torch)
 
 
@@ -141,7 +131,7 @@ _DIGITS = (128, 28, 28, 1)
 
 
 def _entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 def _torch_network(layers: Callable[[Any], list[Any]], x: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
@@ -247,17 +237,13 @@ def network_in_keras() -> Case:
     return Case(function, ([v.value for v in model.trainable_variables], x, labels), torch, both=False)
 
 
-_THREE = (2, 16, 32, 32, 16), (32, 16, 3, 3, 3), ("NCDHW", "OIDHW", "NCDHW")
-
 COMPLAINTS = {
     "depthwise, channels first": Complaint("equinox 970", "Equinox", depthwise_in_equinox),
     "depthwise, channels last": Complaint("flax 4207", "Linen", depthwise_in_flax),
     "one axis": Complaint("jax 29874", "Equinox", one_axis_in_equinox),
-    "three axes": Complaint("jax 31662", "lax", lambda: in_lax(*_THREE)),
-    "three axes, bfloat16": Complaint("xla 34273", "lax", lambda: in_lax(*_THREE, dtype="bfloat16")),
-    "two groups": Complaint(
-        "jax 13800", "lax", lambda: in_lax((16, 96, 27, 27), (256, 48, 5, 5), ("NCHW", "OIHW", "NCHW"), 2)
-    ),
+    "three axes": Complaint("jax 31662", "lax", partial(in_lax, LAYOUTS["three-axes"])),
+    "three axes, bfloat16": Complaint("xla 34273", "lax", partial(in_lax, LAYOUTS["three-axes-bfloat16"])),
+    "two groups": Complaint("jax 13800", "lax", partial(in_lax, LAYOUTS["two-groups"])),
     "in a loop": Complaint("jax 12868", "lax", in_a_loop),
     "first network of Flax": Complaint("flax 3551", "Linen", quick_start_of_flax),
     "network of Equinox's examples": Complaint("equinox 970", "Equinox", network_in_equinox),

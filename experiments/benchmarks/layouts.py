@@ -64,7 +64,11 @@ def layout(case: Layout, channels_last: bool, peer: str) -> Contestant:
     random = np.random.default_rng(0)
     x, w = (random.standard_normal(shape, np.float32) for shape in (case.inputs, case.kernel))
     if peer.startswith("torch"):
-        return _in_torch(case, peer, x, w)
+        from experiments.benchmarks import peers_torch
+
+        options: dict[str, Any] = {"groups": case.groups, "dtype": case.dtype, "steps": max(case.steps, 1)}
+        form: Any = peer
+        return peers_torch.timed_function(peers_torch.layer_gradients(x, w, form, **options), form)
     if peer == "jaxcnn-onednn":
         from experiments.benchmarks.peers_jaxcnn import require
 
@@ -73,7 +77,7 @@ def layout(case: Layout, channels_last: bool, peer: str) -> Contestant:
     if channels_last:
         x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, (0, 1), (-1, -2))
     pads = ((case.window // 2,) * 2,) * (x.ndim - 2)
-    options: dict[str, Any] = {"dimension_numbers": case.dims(channels_last), "feature_group_count": case.groups}
+    options = {"dimension_numbers": case.dims(channels_last), "feature_group_count": case.groups}
 
     def loss(x: jax.Array, w: jax.Array) -> jax.Array:
         outputs = function(x, w, (1,) * (x.ndim - 2), pads, **options)
@@ -86,22 +90,3 @@ def layout(case: Layout, channels_last: bool, peer: str) -> Contestant:
 
     arrays = (jnp.asarray(np.ascontiguousarray(array), case.dtype) for array in (x, w))
     return timed_function(jax.value_and_grad(whole, (0, 1)), *arrays)
-
-
-def _in_torch(case: Layout, peer: Any, x: np.ndarray, w: np.ndarray) -> Contestant:
-    from experiments.benchmarks import peers_torch
-
-    torch = peers_torch.torch
-    memory = torch.channels_last if peer == "torch-channels-last" else torch.contiguous_format
-    tensors = [torch.from_numpy(a).to(getattr(torch, case.dtype)).contiguous(memory_format=memory) for a in (x, w)]
-    for tensor in tensors:
-        tensor.requires_grad_()
-    convolve = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[x.ndim - 3]
-
-    def function(x: Any, w: Any) -> Any:
-        total: Any = 0
-        for _ in range(max(case.steps, 1)):
-            total = total + convolve(x, w, padding=case.window // 2, groups=case.groups).float().square().sum()
-        return torch.autograd.grad(total, (x, w))
-
-    return peers_torch.timed_function(function, peer, *tensors)

@@ -192,6 +192,34 @@ def _first(call: Callable[[], Any]) -> None:
         raise LeftOut(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
 
 
+def layer_gradients(
+    x: np.ndarray, kernel: np.ndarray, form: Form, *, groups: int = 1, dtype: str = "float32", steps: int = 1
+) -> Callable[[], Any]:
+    """Both gradients of the sum of a convolution's squared outputs, padded by half its window.
+
+    Args:
+      x: inputs, channels first, with one to three spatial axes.
+      kernel: outputs first.
+      form: the layout in memory, of two spatial axes.
+      groups: of channels.
+      dtype: of inputs and kernel.
+      steps: how many such sums are added.
+    """
+    layout = _memory(form) if x.ndim == 4 else torch.contiguous_format
+    tensors = [torch.from_numpy(np.array(a)).to(DEVICE, getattr(torch, dtype)) for a in (x, kernel)]
+    tensors = [tensor.contiguous(memory_format=layout).requires_grad_() for tensor in tensors]
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[x.ndim - 3]
+
+    def run() -> Any:
+        total: Any = 0
+        for _ in range(steps):
+            outputs = convolve(*tensors, padding=kernel.shape[-1] // 2, groups=groups)
+            total = total + outputs.float().square().sum()
+        return torch.autograd.grad(total, tensors)
+
+    return run
+
+
 def timed_function(function: Callable[..., Any], form: Form, *tensors: torch.Tensor) -> Contestant:
     """A function of tensors; where it gets compiled, that is done."""
 

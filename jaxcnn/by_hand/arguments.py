@@ -63,9 +63,7 @@ class Taken(NamedTuple):
             kept = object()
             leaves = [changed.get(first + at, kept) for at in range(len(leaves))]
             flat = nnx.to_flat_state(jax.tree.unflatten(structure, leaves))
-            replaced = [
-                (path, one) for path, one in flat if getattr(one, "get_value", lambda one=one: one)() is not kept
-            ]
+            replaced = [(path, one) for path, one in flat if _value(one) is not kept]
             nnx.update(self.modules, nnx.from_flat_state(replaced))
 
     def key(self) -> Hashable | None:
@@ -113,6 +111,7 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
 
 
 def _value(one: Any) -> Any:
+    """That of a variable; an array is its own."""
     return one.get_value() if hasattr(one, "get_value") else one
 
 
@@ -126,8 +125,11 @@ def _has_modules(arguments: Any) -> bool:
     nnx = _nnx()
     if nnx is None:
         return False
-    found = jax.tree.leaves(arguments, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree | nnx.Variable))
-    return any(isinstance(leaf, nnx.Pytree | nnx.Variable) for leaf in found)
+
+    def keeps_state(leaf: Any) -> bool:
+        return isinstance(leaf, nnx.Pytree | nnx.Variable)
+
+    return any(map(keeps_state, jax.tree.leaves(arguments, is_leaf=keeps_state)))
 
 
 def _nnx() -> Any:

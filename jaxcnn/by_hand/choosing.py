@@ -51,24 +51,20 @@ def checked_rules(rules: Rules | None, rule: str) -> dict[str, str | Callable[..
 def choose(found: Found, rule: str | Callable[..., Any]) -> Choice:
     """What the operation becomes by this rule."""
     if callable(rule):
-        return Choice(lambda *operands: rule(*operands, **found.options), named(rule), "a rule of the caller")
+        name = getattr(rule, "__name__", type(rule).__name__)
+        return Choice(lambda *operands: rule(*operands, **found.options), name, "a rule of the caller")
     if found.ours and rule in ("auto", "hand", "autodiff"):
         return Choice(None, "as it is", "ours already")
     if rule == "autodiff":
         return Choice(None, "XLA's own", "as asked for")
     if rule == "hand" and not found.same_gradient:
-        return Choice(None, "XLA's own", "its gradient at 0, or its value at NaN, is another than ours")
+        return Choice(None, "XLA's own", "its gradient at 0, or its value at NaN, differs from ours")
     refused = _refused(found)
     if refused:
         return Choice(None, "XLA's own", refused)
     if rule != "auto":
         return Choice(_ours(found, rule), f"ours, {rule}", "as asked for")
-    return _AUTO[found.op](found)
-
-
-def named(rule: Any) -> str:
-    """A function's name."""
-    return getattr(rule, "__name__", type(rule).__name__)
+    return _faster(found)
 
 
 def _ours(found: Found, rule: Any = "hand") -> Callable[..., jax.Array]:
@@ -92,7 +88,7 @@ def _refused(found: Found) -> str:
         return f"two dtypes: {', '.join(sorted(map(str, dtypes)))}"
     sizes = [*(kinds[0].shape[axis] for axis in _moving(found)), *jax.tree.leaves(dict(found.options).get("padding"))]
     if not all(isinstance(size, int) for size in sizes):
-        return "sizes that are left open"
+        return "symbolic sizes"
     if found.op == "conv" and len(kinds[0].shape) not in (3, 4, 5):
         return f"{len(kinds[0].shape) - 2} spatial axes"
     if found.op in ("max_pool", "sum_pool"):
@@ -101,7 +97,7 @@ def _refused(found: Found) -> str:
         if not moved:
             return "a window of one cell"
         if moved[-1] - moved[0] > 2:
-            return "a window over axes that are more than three apart"
+            return "a window that spans more than three axes"
         if set(options["base_dilation"]) != {1}:
             return "a dilated operand"
         sharding = kinds[0].sharding
@@ -121,18 +117,15 @@ def _moving(found: Found) -> list[int]:
     return [axis for axis, window in enumerate(windows) if window != (1, 1, (0, 0))]
 
 
-def _conv(found: Found) -> Choice:
+def _faster(found: Found) -> Choice:
+    """Ours where it was measured as faster."""
+    if found.op not in ("conv", "max_pool"):
+        return Choice(None, "XLA's own", "as fast; a rule can be given")
     if jax.default_backend() != "cpu":
         return Choice(None, "XLA's own", f"not measured on {jax.default_backend()}")
-    kinds = [operand.aval for operand in found.operands]
-    known: dict[Any, str] = {}
-
-    def note(lhs: jax.Array, rhs: jax.Array) -> None:
-        options = dict(found.options)
-        strides, padding = options.pop("window_strides"), options.pop("padding")
-        known.update(methods(lhs, rhs, spec_of(lhs, rhs, strides, padding, **options)))
-
-    jax.eval_shape(note, *kinds)
+    if found.op == "max_pool":
+        return Choice(_ours(found), "ours", "measured as faster")
+    known = _methods(found)
     ways = set(known.values())
     if ways == {"lax"}:
         return Choice(None, "XLA's own", "nothing faster was measured")
@@ -140,19 +133,11 @@ def _conv(found: Found) -> Choice:
     return Choice(_ours(found), f"ours, {text}", "measured as faster")
 
 
-def _max_pool(found: Found) -> Choice:
-    if jax.default_backend() != "cpu":
-        return Choice(None, "XLA's own", f"not measured on {jax.default_backend()}")
-    return Choice(_ours(found), "ours", "measured as faster")
-
-
-def _as_fast(_: Found) -> Choice:
-    return Choice(None, "XLA's own", "as fast; a rule can be given")
-
-
-_AUTO: dict[str, Callable[[Found], Choice]] = {
-    "conv": _conv,
-    "max_pool": _max_pool,
-    "sum_pool": _as_fast,
-    "relu": _as_fast,
-}
+def _methods(found: Found) -> dict[Any, str]:
+    """The method that computes a convolution, and those of its gradients."""
+    known: dict[Any, str] = {}
+    jax.eval_shape(  # they are chosen by arrays, or tracers of them
+        lambda lhs, rhs: known.update(methods(lhs, rhs, spec_of(lhs, rhs, **found.options))),
+        *[operand.aval for operand in found.operands],
+    )
+    return known

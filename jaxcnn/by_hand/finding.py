@@ -45,8 +45,9 @@ class Definitions:
         if value is not None:
             return jnp.ndim(value) == 0 and bool(value == 0)
         equation = self.of(operand)
-        passes = equation is not None and equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
-        return passes and self.is_zero(equation.invars[0])  # type: ignore[union-attr]
+        if equation is None or equation.primitive.name not in ("broadcast_in_dim", "convert_element_type"):
+            return False
+        return self.is_zero(equation.invars[0])
 
 
 def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:

@@ -79,7 +79,7 @@ def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn)
         got = ", ".join(map(short, found)) or "nothing"
         raise ValueError(f"a rule must return {short(wanted)}, as {model.primitive} does; got {got}.")
     if any(isinstance(const, Tracer) for const in inner.consts):
-        raise ValueError("a rule must read what is traced from its operands alone; got one that closes over a tracer.")
+        raise ValueError("a rule may read traced arrays from its operands alone; got one that closes over another.")
     if alone:
         return outer.eqns[0]
     return model.replace(primitive=closed_call_p, params={"call_jaxpr": inner}, effects=inner.effects)

@@ -38,7 +38,7 @@ class Report:
     def __str__(self) -> str:
         ours = sum(one.replaced for one in self.replacements)
         lines = [f"{self.name}: {len(self.replacements)} operations found, {ours} replaced"]
-        for (_, op, operands, became, why), group in itertools.groupby(self.replacements, _alike):
+        for (op, operands, became, why), group in itertools.groupby(self.replacements, _without_place):
             alike = list(group)
             where = alike[0].where if len(alike) == 1 else f"{alike[0].where} and {len(alike) - 1} more"
             lines.append(f"  {op:9s} {', '.join(operands)}  ->  {became} ({why}){f'  in {where}' if where else ''}")
@@ -46,8 +46,8 @@ class Report:
         return "\n".join(lines)
 
 
-def _alike(one: Replacement) -> tuple[str, str, tuple[str, ...], str, str]:
-    return "", one.op, one.operands, one.became, one.why
+def _without_place(one: Replacement) -> tuple[str, tuple[str, ...], str, str]:
+    return one.op, one.operands, one.became, one.why
 
 
 def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:

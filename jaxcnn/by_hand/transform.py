@@ -20,24 +20,24 @@ _MOST_KEPT = 64  # traces of one function, by the structure of its arguments and
 
 
 def by_hand(fun: Any = None, *, rules: Rules | None = None, rule: str = "auto") -> Any:
-    """Gives any function of arrays our convolutions and max-pools, with their hand-written gradients.
+    """Computes a function with our convolutions, max-pools and gradients.
 
-    The function is traced, at whatever depth it convolves or pools (under `jit`, `vmap`, `scan`, `while`, `cond`,
-    `remat`, `shard_map` and `pmap`, in an Equinox, Flax, Haiku or Keras network, in plain lax), and what is faster
-    by our rules is computed by them. Nothing else is changed: arguments, results, sharding, names and effects are
-    those of the function.
+    The function is traced. Its convolutions and max-pools are replaced by those of `jaxcnn.ops` where these were
+    measured as faster, at every depth: under `jit`, `vmap`, `scan`, `while`, `cond`, `remat`, `shard_map` and `pmap`.
+    The network may be written in Equinox, Flax, Haiku, Keras or plain lax. Arguments, results, shardings, names and
+    effects stay those of the function.
 
-    Transformations go outside: `jax.jit(jax.value_and_grad(by_hand(loss)))`. What is differentiated inside has its
-    gradient already when `by_hand` sees it. As `jax.jit` does, it reads what the function closes over when it traces,
-    once for all arguments of the same shapes. Forward mode needs `rule="autodiff"`.
+    Transform the result, not the function: `jax.jit(jax.value_and_grad(by_hand(loss)))`. In `by_hand(jax.grad(loss))`
+    JAX has computed the gradient before `by_hand` sees it. Arrays that the function closes over are read once for all
+    arguments of the same shapes, as by `jax.jit`. Forward mode needs `rule="autodiff"`.
 
     Args:
       fun: a function; without it, a decorator is returned. Arrays in its arguments are traced, whatever else they hold
-        (numbers, flags, names, functions) stays what it is. The state of Flax NNX modules among them is updated.
+        (numbers, flags, names, functions) stays as it is. The state of Flax NNX modules among them is updated.
       rules: what operations become, by name: `"conv"`, `"max_pool"`, `"sum_pool"` (the sums of windows that an average
         pool divides) and `"relu"`; each is `"auto"`, `"hand"` (ours), `"autodiff"` (XLA's own), for ReLU also
-        `"guided"` or `"deconvnet"`, or a function of the same operands and of lax's options, by name. Its own rule,
-        by `jax.custom_vjp`, is that of the gradient.
+        `"guided"` or `"deconvnet"`, or a function that takes the same operands, and lax's options by name. The
+        gradient is that of this function, its `jax.custom_vjp` rule where it has one.
       rule: that of all others. `"auto"` takes what was measured as faster.
 
     Returns:
@@ -120,13 +120,11 @@ class ByHand:
             if len(traceable.rewritten) >= _MOST_KEPT:
                 traceable.rewritten.clear()
             traceable.rewritten[mark] = closed.eqns, Rewriter(self.rules).rewrite(closed).eqns
-        rewritten = traceable.rewritten[mark]
+        _, equations = traceable.rewritten[mark]
         if any(isinstance(const, Tracer) for const in closed.consts):  # of a transformation that will have ended
             self._kept = {key: known for key, known in self._kept.items() if known is not traceable}
-        results = jaxpr_as_fun(with_equations(closed, rewritten[1]))(*taken.arrays)
-        leaves, structure = jax.tree.flatten(shapes)
-        found, changed = jax.tree.unflatten(structure, results)
-        assert len(leaves) == len(results)
+        results = jaxpr_as_fun(with_equations(closed, equations))(*taken.arrays)
+        found, changed = jax.tree.unflatten(jax.tree.structure(shapes), results)
         taken.write_back(changed)
         return jax.tree.map(lambda leaf: leaf.given() if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
 

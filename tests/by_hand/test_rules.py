@@ -85,9 +85,8 @@ def test_pools_are_found():
     assert found(average, x, rule="hand")[0].replaced
     assert not found(lambda x: window_max(x, 0.0), x)  # the largest, or 0
     assert not found(lambda x: lax.reduce_window(x, jnp.inf, lax.min, (1, 1, 2, 2), (1, 1, 2, 2), "VALID"), x)
-    assert (
-        "three apart" in found(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (2,) * 4, (1,) * 4, "VALID"), x)[0].why
-    )
+    over_four = lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (2,) * 4, (1,) * 4, "VALID")  # noqa: E731
+    assert found(over_four, x)[0].why == "a window that spans more than three axes"
 
 
 @pytest.mark.parametrize(
@@ -255,5 +254,5 @@ def test_a_rule_that_reads_a_traced_value_is_refused():
         leaky = lambda x: jnp.where(x > 0, x, slope * x)  # noqa: E731
         return by_hand(lambda x: jax.jit(jax.nn.relu)(x).sum(), rules={"relu": leaky})(E)
 
-    with pytest.raises(ValueError, match="a rule must read what is traced from its operands alone"):
+    with pytest.raises(ValueError, match="a rule may read traced arrays from its operands alone"):
         jax.grad(loss)(0.1)

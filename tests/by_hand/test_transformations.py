@@ -1,6 +1,5 @@
 """`by_hand` under, and round, every transformation of JAX: the value and the gradient are the function's own."""
 
-import functools
 from functools import partial
 
 import jax
@@ -269,7 +268,6 @@ def test_forward_mode_has_a_way_out(float64):
     assert_same(found, jax.jvp(plain, (IMAGES, KERNEL), tangents))
 
 
-@functools.cache
 def deep(layers):
     def function(x, w):
         for _ in range(layers):

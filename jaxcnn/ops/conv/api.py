@@ -188,14 +188,14 @@ def spec_of(
     window_strides: tuple[int, ...],
     padding: str | tuple[tuple[int, int], ...],
     *,
-    lhs_dilation: tuple[int, ...] | None = None,
-    rhs_dilation: tuple[int, ...] | None = None,
-    dimension_numbers: Any = None,
-    feature_group_count: int = 1,
-    batch_group_count: int = 1,
-    precision: lax.PrecisionLike = None,
-    preferred_element_type: DTypeLike | None = None,
-    out_sharding: Any = None,
+    lhs_dilation: tuple[int, ...] | None,
+    rhs_dilation: tuple[int, ...] | None,
+    dimension_numbers: Any,
+    feature_group_count: int,
+    batch_group_count: int,
+    precision: lax.PrecisionLike,
+    preferred_element_type: DTypeLike | None,
+    out_sharding: Any,
 ) -> Spec:
     """The convolution that lax's arguments ask for, of arrays or their types; lax has not refused them.
 
