@@ -37,7 +37,8 @@ class Report:
 
     def __str__(self) -> str:
         ours = sum(one.replaced for one in self.replacements)
-        lines = [f"{self.name}: {len(self.replacements)} operations found, {ours} replaced"]
+        found = len(self.replacements)
+        lines = [f"{self.name}: {found} operation{'s' * (found != 1)} found, {ours} replaced"]
         for (op, operands, became, why), group in itertools.groupby(self.replacements, _without_place):
             alike = list(group)
             where = alike[0].where if len(alike) == 1 else f"{alike[0].where} and {len(alike) - 1} more"

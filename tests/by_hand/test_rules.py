@@ -11,6 +11,13 @@ from jaxcnn import by_hand, check, ops
 X = jnp.asarray([-2.0, -0.0, 0.0, 3.0, jnp.nan])
 E = jnp.asarray([1.0, 2.0, -3.0, -4.0, 5.0])
 
+
+def wider_where(x, zeros):
+    """Zeros decide the result's dtype and shape."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.where(x > 0, x, zeros)
+
+
 RECTIFIED = {
     "jax.nn.relu": jax.nn.relu,
     "maximum": lambda x: jnp.maximum(x, 0),
@@ -35,8 +42,8 @@ OTHERS = {
     "integers": lambda x: jnp.maximum(jnp.arange(3), 0),
     "silu": jax.nn.silu,
     "relu6, which is a function of JAX with a rule of its own": jax.nn.relu6,
-    "a change of dtype": lambda x: jnp.where(x > 0, x, jnp.zeros(5, jnp.float64)) if jax.config.jax_enable_x64 else x,
-    "more rows": lambda x: jnp.where(x[0] > 0, x[0], jnp.zeros(3)),
+    "a change of dtype": lambda x: wider_where(x.astype(jnp.bfloat16), jnp.zeros(5)),
+    "more rows": lambda x: wider_where(x[0], jnp.zeros(3)),
 }
 
 
@@ -242,7 +249,7 @@ def test_by_hand_a_relu_keeps_its_gradient():
 
 
 def test_a_window_reduced_by_another_function_is_no_max_pool():
-    x = jnp.arange(16.0).reshape(1, 1, 4, 4)
+    x = -jnp.arange(16.0).reshape(1, 1, 4, 4)  # whose last cells are no maxima
     window = (1, 1, 2, 2)
     for function in (lambda a, b: lax.max(b, b), lambda a, b: lax.max(b, jnp.float32(3))):
         pool = lambda x, function=function: lax.reduce_window(x, -jnp.inf, function, window, window, "VALID")  # noqa: E731
