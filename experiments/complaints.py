@@ -64,7 +64,7 @@ import sys
 from typing import Any
 
 import jax
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 import jaxcnn
 from experiments.benchmarks.timing import alternate, ratios
@@ -146,7 +146,8 @@ def _bars(document: Document, who: str, least: float, wanted: float) -> list[Cla
 def figure(document: Document) -> Any:
     """How many times as long the others take, by complaint."""
     names = list(document["tables"][RATIOS])
-    drawing, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    drawing = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = drawing.subplots()
     for at, who in enumerate(_others(document)):
         found = [mean(document, RATIOS, name, who) for name in names]
         bars = axes.barh([place + 0.4 * at for place in range(len(names))], found, 0.38, label=who)
