@@ -84,7 +84,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     del seed
     if not options.quick:
         if not native.available():
-            raise ValueError(f"the C++ backend must be built, `jaxcnn doctor --build-onednn`; {native.reason()}")
+            raise ValueError(f"the C++ backend is needed, and is {native.reason()}")
         jaxcnn.training.keep_memory()
     try:
         from experiments.benchmarks import peers_torch  # gives PyTorch its threads

@@ -14,7 +14,7 @@ Protocol:
   them at a kink. Error: of all input gradients, for a random error that comes back, the largest difference from float64
   autodiff, over the largest value. Time: value and all gradients in one compiled function in float32; by hand and by
   autodiff in turn, each first in every other round, 11 rounds; the ratio is that of each round, of which the median and
-  the quartiles are kept. Run with `JAXCNN_ONEDNN=off`. `unit_step` and `signum` have the
+  the quartiles are kept. Run with `JAXCNN_NATIVE=off`. `unit_step` and `signum` have the
   gradient 0 by either rule. Four ops have no argument `rule="autodiff"`: their twin is lax's convolution, the plain
   pool, or a selection written out. Dropout draws other elements in float64: in float32 it is held against float32
   autodiff. Rules that are no derivatives (guided, straight through) are left out.

@@ -10,7 +10,6 @@ from experiments.benchmarks.contestants import LeftOut, Program
 from experiments.benchmarks.networks import Task
 from experiments.benchmarks.peers_flax import nnx_program
 from jaxcnn import layers, models, ops
-from jaxcnn.ops import select
 
 
 def network(name: str, classes: int, dtype: str = "float32") -> nnx.Module:
@@ -23,9 +22,7 @@ def program(task: Task, method: str | None = None) -> Program:
     model = network(task.network, task.classes, task.dtype)
     if method is not None:
         require(method)
-    if method == "native":
-        select.built.cache_clear()  # it may have been built just now
-    else:
+    if method != "native":
         model.set_attributes(layers.Conv, method=method or "jax")
         for kind in (layers.MaxPool, layers.BatchNorm):
             model.set_attributes(kind, method="jax", raise_if_not_found=False)

@@ -15,14 +15,7 @@ _OPTIONAL = {
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Tell what is installed, which devices there are, and how to add what is missing.
-
-    Args:
-      build_onednn: first compile the oneDNN backend of convolution, max-pooling and batch normalisation on CPU, unless
-        that has been done.
-    """
-
-    build_onednn: bool = False
+    """Tell what is installed, which devices there are, and how to add what is missing."""
 
     def __call__(self) -> None:
         """Prints the findings."""
@@ -32,19 +25,17 @@ class Doctor:
 
         from jaxcnn.ops import native
 
-        if self.build_onednn:
-            native.build()
         print(f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
         for name in _REQUIRED:
             print(f"  {name:18s} {_version(name) or 'missing: pip install ' + name}")
         print(f"devices of the default backend, {jax.default_backend()}:")
         for device in jax.devices():
             print(f"  {device.id}  {device.device_kind}")
+        print(f"fast convolutions, pools and norms on CPU: {native.reason()}")
         print("optional:")
         for name, (extra, use) in _OPTIONAL.items():
             found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
             print(f"  {name:18s} {found}  ({use})")
-        print(f"  {'oneDNN':18s} {native.reason().rstrip('.')}  (fast convolutions, pools and norms on CPU)")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
             _print_choices()
@@ -55,10 +46,10 @@ def _print_choices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from jaxcnn.ops import select
+    from jaxcnn.ops import native, select
 
     def cell(kind: str, part: str) -> str:
-        method = select.fastest(kind, part, select.built())
+        method = select.fastest(kind, part, native.active())
         ratio = select.ratios(kind, part).get(method)
         return method if ratio is None else f"{method} {ratio:.2g}"
 

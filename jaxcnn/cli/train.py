@@ -18,6 +18,7 @@ from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.progress import observing
 from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
+from jaxcnn.ops import native
 from jaxcnn.training import TrainConfig, files
 from jaxcnn.training.checkpoint import written_in
 from jaxcnn.weights.runs import build
@@ -103,6 +104,8 @@ class Train:
         say = print if training.is_first() else _nothing
         with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
             say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
+            if slower := native.missing():
+                say(f"training is slower than it could be, without jaxcnn's C++ backend: {slower}")
             if beginning:
                 say(beginning)
             for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):

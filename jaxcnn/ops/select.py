@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import jax
 
 from jaxcnn.geometry import Window
-from jaxcnn.ops import native
 from jaxcnn.ops.arrays import choice
 
 TABLE = Path(__file__).with_name("choices.json")
@@ -67,12 +65,6 @@ def fastest(kind: str, part: str, with_native: bool) -> str:
     if not with_native:
         known.pop("native", None)
     return max(known, key=lambda method: known[method])
-
-
-@functools.cache
-def built() -> bool:
-    """Whether the C++ backend is built and not forbidden by `JAXCNN_ONEDNN=off`; the same while the process lives."""
-    return os.environ.get("JAXCNN_ONEDNN", "on") != "off" and native.available()
 
 
 def _numbers(version: str) -> tuple[int, int]:

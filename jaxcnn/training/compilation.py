@@ -3,12 +3,11 @@
 import hashlib
 import os
 import platform
+import stat
 from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
-
-from jaxcnn.ops.native import kept
 
 _LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialisation is many short ones
 
@@ -37,7 +36,7 @@ def keep_compiled(where: str | Path | None = None) -> Path | None:
     folder = None if str(where) == "off" else _own_folder() if str(where) == "auto" else Path(where)
     if folder is not None and str(where) == "auto":
         for each in (folder.parent, folder):
-            kept.own(each)
+            _own(each)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)  # where this fails JAX would only warn, at every compilation
     jax.config.update("jax_compilation_cache_dir", None if folder is None else str(folder.absolute()))
@@ -45,6 +44,21 @@ def keep_compiled(where: str | Path | None = None) -> Path | None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     compilation_cache.reset_cache()  # it does not look again once something was compiled
     return folder
+
+
+def _own(folder: Path) -> None:
+    """Makes a folder for compiled programs, which its user alone can write, or makes it one."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not hasattr(os, "geteuid"):  # on Windows, where homes have owners' rights
+        return
+    found = folder.stat()
+    if found.st_uid not in (os.geteuid(), 0):  # root could write anything
+        raise RuntimeError(
+            f"compiled code is loaded only from where its user alone can write; {folder} belongs to user "
+            f"{found.st_uid}, not to {os.geteuid()}: remove it, or name another place in XDG_CACHE_HOME."
+        )
+    if found.st_uid == os.geteuid() and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        folder.chmod(0o700)
 
 
 def _own_folder() -> Path:

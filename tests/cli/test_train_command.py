@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxcnn import training
+from jaxcnn.ops import native
 
 
 def test_a_run_leaves_everything_that_is_promised(trained):
@@ -119,3 +120,11 @@ def test_a_terminal_gets_a_bar_and_the_epochs(jaxcnn, tiny, alone, monkeypatch):
     assert (outcome.status, outcome.err) == (0, "")
     assert "epoch   1  loss " in outcome.out and "epoch   2  loss " in outcome.out
     assert "44/44" in outcome.out
+
+
+def test_it_tells_once_what_would_make_it_faster(jaxcnn, monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "missing", lambda: "it was not built; build it.")
+    outcome = jaxcnn("train", "--epochs", "1", "--out", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    said = "training is slower than it could be, without jaxcnn's C++ backend: it was not built; build it."
+    assert outcome.out.splitlines().count(said) == 1 and outcome.out.count("it was not built") == 1

@@ -177,7 +177,7 @@ def test_a_block_chooses_them(random, monkeypatch):
         return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
 
     expected = jax.jit(run)(block, x)
-    monkeypatch.setattr(select, "built", lambda: True)
+    monkeypatch.setattr(backend, "active", lambda: True)
     monkeypatch.setattr(select, "fastest", lambda kind, *_: "native" if kind == select.NORM else "jax")
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     program = jax.jit(lambda block, x: run(block, x)).lower(block, x)

@@ -12,7 +12,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def run(*arguments: object, native: str = "off") -> subprocess.CompletedProcess:
-    environment = os.environ | {"JAXCNN_ONEDNN": native, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    environment = os.environ | {"JAXCNN_NATIVE": native, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     command = [sys.executable, "-m", "random_configurations", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 

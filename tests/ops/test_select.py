@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn import geometry, ops
 from jaxcnn.ops import select
-from jaxcnn.ops.native import form
+from jaxcnn.ops.native import backend, form
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def table(monkeypatch):
     def put(kinds: dict, built: bool = True) -> None:
         version = ".".join(jax.__version__.split(".")[:2])
         monkeypatch.setattr(select, "table", lambda: {version: kinds})
-        monkeypatch.setattr(select, "built", lambda: built)
+        monkeypatch.setattr(backend, "active", lambda: built)
         select.fastest.cache_clear()
 
     yield put

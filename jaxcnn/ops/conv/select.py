@@ -18,6 +18,7 @@ from jaxcnn.ops.conv.lowerings import (
     xla,
 )
 from jaxcnn.ops.conv.problem import Part, Problem, Spec, problem_of
+from jaxcnn.ops.native import backend
 
 # The lowerings of each method, in order: the first that supports the problem is taken. XLA's own convolution is the
 # last of each. `method="auto"` is one of these three methods, by the table of what was measured (`ops.select`).
@@ -46,7 +47,7 @@ def resolve(problem: Problem) -> Problem:
     method = "jax"
     if problem.on_one_cpu_device and spec.batch_groups == 1:
         kind = select.kind(spec.window, problem.channels, spec.feature_groups)
-        method = select.fastest(kind, problem.wanted, select.built() and native.supports(problem))
+        method = select.fastest(kind, problem.wanted, backend.active() and native.supports(problem))
     return problem._replace(spec=spec._replace(method=method))
 
 

@@ -1,13 +1,12 @@
-"""Convolution on CPU by oneDNN, where that is installed and built; max-pool and batch norm by C++ that comes with it.
+"""The C++ backend for CPUs: convolution by oneDNN and by loops of ours; max-pooling and batch normalization by loops.
 
-`pip install 'jaxcnn[onednn]'` brings oneDNN; `jaxcnn doctor --build-onednn`, or the first `ops.conv(method="native")`,
-compiles what binds it to XLA, with the compiler that is there. Arrays in every layout, as they are; float32 and 16-bit
-floats; every transformation of JAX but forward mode. Batches and channels may be sharded; batch
-normalization must then be inside `shard_map`.
+It is built while jaxcnn is installed, or comes built in the wheel; `jaxcnn doctor` tells whether it is active. It takes
+arrays in every layout, as they are, of float32 and 16-bit floats, and every transformation of JAX but forward mode.
+Batches and channels may be sharded; batch normalization must then be inside `shard_map`.
 """
 
-from jaxcnn.ops.native.backend import available, build, reason
+from jaxcnn.ops.native.backend import active, available, missing, reason
 from jaxcnn.ops.native.conv import DTYPES, compute, conv, product, suits
 from jaxcnn.ops.native.spread import partly_mapped
 
-__all__ = ["DTYPES", "available", "build", "compute", "conv", "partly_mapped", "product", "reason", "suits"]
+__all__ = ["DTYPES", "active", "available", "compute", "conv", "missing", "partly_mapped", "product", "reason", "suits"]

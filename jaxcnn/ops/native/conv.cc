@@ -235,7 +235,7 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer first, ffi::AnyBuffer sec
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_onednn_conv, Handle,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_conv, Handle,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
@@ -255,6 +255,19 @@ extern "C" const char* jaxcnn_onednn_implementation(const int64_t* call, int64_t
     name.clear();
   }
   return name.c_str();
+}
+
+extern "C" const char* jaxcnn_onednn_version() {
+  static const std::string version = std::to_string(dnnl_version()->major) + "." +
+                                     std::to_string(dnnl_version()->minor) + "." +
+                                     std::to_string(dnnl_version()->patch);
+  return version.c_str();
+}
+
+// The minor version of XLA's foreign function interface that this is compiled for; the major is 0.
+extern "C" int jaxcnn_ffi_minor() {
+  static_assert(XLA_FFI_API_MAJOR == 0);
+  return XLA_FFI_API_MINOR;
 }
 
 // Whether this processor multiplies bfloat16 by itself; elsewhere oneDNN emulates that, slowly.

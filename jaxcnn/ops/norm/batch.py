@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxcnn.ops import arrays, select
 from jaxcnn.ops.activations import relu
 from jaxcnn.ops.arrays import along_last
+from jaxcnn.ops.native import backend
 from jaxcnn.ops.native import norm as compiled
 from jaxcnn.ops.norm import masked
 from jaxcnn.ops.norm.given import by_given, plain_by_given
@@ -45,7 +46,7 @@ METHODS = ("auto", "jax", "native")
 #
 # With ReLU after it, y_di = max(z_di, 0) of the above z, or of z_di + s_di with a shortcut s: then e is [y > 0] dL/dy,
 # which is the gradient of s as well. XLA fuses that by itself. Its loops over whole arrays are many, though; the
-# backend of oneDNN has one in C++ each for the moments, y, the sums and dx, in which all this is done in passing.
+# C++ backend has one each for the moments, y, the sums and dx, in which all this is done in passing.
 
 
 def _local_mean(x: jax.Array) -> jax.Array:
@@ -167,9 +168,9 @@ def batch_norm(
       mask: booleans that broadcast to `x`: the cells whose statistics are taken, of all devices; every cell is
         normalised by them, which are NaN where no cell counts. Ignored where mean and variance are given.
       rule: `"hand"` or `"autodiff"`.
-      method: what computes the hand-written rule in training: `"jax"`; `"native"`, loops in C++ that the backend of
-        oneDNN brings (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are built and this
-        process has one device.
+      method: what computes the hand-written rule in training: `"jax"`; `"native"`, the C++ backend's loops
+        (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are active and this process has one
+        device.
 
     Returns:
       `x` normalised, in its dtype; and the mean and variance that were used, in at least float32.
@@ -178,7 +179,7 @@ def batch_norm(
       TypeError: if a dtype is not real floating, or `axis_name` is no name, or `mask` not boolean.
       ValueError: if a shape is not `(C)`, the batch is empty, only one of mean and variance is given, an axis is not
         mapped, or an option is unknown or cannot be had here.
-      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
+      RuntimeError: if the C++ backend is asked for and is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -323,9 +324,8 @@ def _by_loops(
             or jax.device_count() > 1
         ):
             return False
-        return (
-            select.built() and compiled.can_normalise(x) and select.fastest(select.NORM, select.WHOLE, True) == "native"
-        )
+        fastest = select.fastest(select.NORM, select.WHOLE, True)
+        return backend.active() and compiled.can_normalise(x) and fastest == "native"
     if method == "native" and (rule != "hand" or "mean" in statistics or cells is not None):
         given = "given statistics" if "mean" in statistics else f"rule={rule!r}" if cells is None else "a `mask`"
         raise ValueError(f"`method='native'` has the hand-written rule of training alone; got {given}.")

@@ -31,7 +31,7 @@ _MOST_VIEWS = 64  # of them over three axes, where those at padding are apart; 7
 # A term of (2) is one comparison of the switches with a constant table over r, for all cells at once: fused elementwise
 # work, where XLA's select_and_scatter goes window by window. The residual is the switches alone, mostly one byte each.
 # Routing (2) and picking (1) are linear maps, each the other's adjoint, and so each the other's rule. The backend of
-# oneDNN has (1) and (2) as loops in C++, with the same switches.
+# The C++ backend has (1) and (2) as loops, with the same switches.
 
 _pick = custom_vjp(2, 3)(plain_pick)
 route = custom_vjp(2, 3, 4)(plain_route)
@@ -93,8 +93,8 @@ def max_pool(
         the padding before it, and goes on beyond the padding after it (PyTorch's `ceil_mode`).
       strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
-      method: what computes the hand-written rule: `"jax"`; `"native"`, loops in C++ that the backend of oneDNN brings
-        (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are built. Values and switches are
+      method: what computes the hand-written rule: `"jax"`; `"native"`, the C++ backend's loops (float32 and
+        bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are active. Values and switches are
         the same.
 
     Returns:
@@ -103,7 +103,7 @@ def max_pool(
     Raises:
       TypeError: if the dtype is not real floating.
       ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
-      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
+      RuntimeError: if the C++ backend is asked for and is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -84,7 +84,7 @@ def relu_max_pool(
     Raises:
       TypeError: if the dtype is not real floating.
       ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
-      RuntimeError: if the backend of oneDNN is asked for and cannot be built.
+      RuntimeError: if the C++ backend is asked for and is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -16,6 +16,7 @@ from jax import lax
 
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, select
+from jaxcnn.ops.native import backend
 from jaxcnn.ops.native import pool as native
 from jaxcnn.ops.sharding import explicit_sharding
 
@@ -70,7 +71,7 @@ def is_native(method: Method, array: jax.Array, window: Window) -> bool:
     """Whether a call goes to the loops in C++."""
     if method != "auto":
         return method == "native"
-    if jax.default_backend() != "cpu" or not select.built() or explicit_sharding(array) is not None:
+    if jax.default_backend() != "cpu" or not backend.active() or explicit_sharding(array) is not None:
         return False
     if not native.can_pool(array, window):
         return False

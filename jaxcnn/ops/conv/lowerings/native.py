@@ -1,4 +1,4 @@
-"""The C++ backend, where it is built: oneDNN's convolution and both of its gradients, in every layout."""
+"""The C++ backend, where it is available: oneDNN's convolution and both of its gradients, in every layout."""
 
 import jax
 import jax.numpy as jnp

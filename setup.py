@@ -1,0 +1,137 @@
+"""Builds the C++ backend of `jaxcnn.ops.native` while jaxcnn is installed; all else is told by pyproject.toml.
+
+The backend is optional. Where it cannot be built, jaxcnn is installed without it, and the reason is kept for
+`jaxcnn doctor`. The library is loaded by ctypes, not imported, so that one wheel serves every version of Python.
+"""
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+FOLDER = Path("jaxcnn/ops/native")
+LIBRARY, ONEDNN, NOT_BUILT = "libjaxcnn_native.so", "libdnnl.so.3", "not_built.txt"
+# The headers of XLA's foreign function interface are those of the oldest jaxlib that is supported: a newer jaxlib runs
+# what was compiled with older headers, but not the other way round.
+NEEDED = ["jaxlib==0.10.0", "onednn-cpu-gomp==2023.2.0", "onednn-devel-cpu-gomp==2023.2.0"]
+FLAGS = ["-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-Wno-attributes", "-Wno-ignored-attributes", "-Wno-return-type"]
+
+
+def trouble() -> str | None:
+    """Why the backend cannot be built on Linux on x86_64, in one sentence; None if it can."""
+    try:
+        subprocess.run([*compiler(), "--version"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return (
+            f"jaxcnn was installed where no C++ compiler was found ({shlex.join(compiler())} does not run); "
+            "install g++, then install jaxcnn again with --force-reinstall --no-cache-dir."
+        )
+    return None
+
+
+def compiler() -> list[str]:
+    """The C++ compiler's command: `$CXX`, else g++."""
+    return shlex.split(os.environ.get("CXX") or "g++")
+
+
+def include(module: str) -> Path:
+    """Where the headers of a package that was installed for this build are."""
+    spelled = {"jaxlib": "xla/ffi/api/ffi.h", "onednn-devel-cpu-gomp": "oneapi/dnnl/dnnl.hpp"}[module]
+    return Path(str(installed(module, spelled)).removesuffix(spelled))
+
+
+def installed(distribution: str, name: str) -> Path:
+    """A file of an installed distribution."""
+    found = next(file for file in metadata.files(distribution) or () if str(file).endswith(name))
+    return Path(os.path.normpath(str(found.locate())))
+
+
+class BuildNative(build_ext):
+    """Compiles the sources side by side, and puts oneDNN's library next to the result."""
+
+    def run(self) -> None:
+        """Builds, or writes down why not."""
+        place = (Path() if self.inplace else Path(self.build_lib)) / FOLDER
+        place.mkdir(parents=True, exist_ok=True)
+        (place / NOT_BUILT).unlink(missing_ok=True)
+        reason = trouble()
+        if reason is None:
+            try:
+                self.build(place)
+            except Exception as error:  # whatever it is, the install goes on without the backend
+                traceback.print_exc()
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                reason = f"its build failed when jaxcnn was installed: {first.rstrip('.')}."
+        if reason is not None:
+            for name in (LIBRARY, ONEDNN):
+                (place / name).unlink(missing_ok=True)
+            (place / NOT_BUILT).write_text(f"{reason}\n")
+            self.warn(f"jaxcnn is built without its C++ backend: {reason}")
+
+    def build(self, place: Path) -> None:
+        """Leaves the backend's library and oneDNN's in `place`."""
+        objects = Path(self.build_temp) / FOLDER
+        objects.mkdir(parents=True, exist_ok=True)
+        headers = [f"-I{include(name)}" for name in ("jaxlib", "onednn-devel-cpu-gomp")]
+        onednn = installed("onednn-cpu-gomp", ONEDNN)
+        sources = sorted(FOLDER.glob("*.cc"))
+
+        def compiled(source: Path) -> str:
+            output = str(objects / f"{source.stem}.o")
+            call([*compiler(), *FLAGS, "-fopenmp", *headers, "-c", str(source), "-o", output])
+            return output
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts = list(pool.map(compiled, sources))
+        shutil.copyfile(onednn, place / ONEDNN)
+        call(["strip", "--strip-unneeded", str(place / ONEDNN)])  # 44 MB of 54
+        link = ["-shared", "-fopenmp", "-Wl,-rpath,$ORIGIN", "-o", str(place / LIBRARY)]
+        call([*compiler(), *parts, str(place / ONEDNN), *link])
+
+    def get_outputs(self) -> list[str]:
+        """The files that belong into the wheel."""
+        place = Path(self.build_lib) / FOLDER
+        return [str(place / name) for name in (LIBRARY, ONEDNN, NOT_BUILT) if (place / name).exists()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """None is a copy of a source; an editable install has them in place."""
+        return {}
+
+
+def call(command: list[str]) -> None:
+    """Runs the compiler; raises RuntimeError with its first error."""
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode:
+        print(shlex.join(command), found.stdout, found.stderr, sep="\n", file=sys.stderr)
+        lines = found.stderr.strip().splitlines() or [f"exit status {found.returncode}"]
+        raise RuntimeError(next((line for line in lines if re.search("error", line, re.IGNORECASE)), lines[0]))
+
+
+class Wheel(bdist_wheel):
+    """A wheel for every Python; for one platform if it holds the backend, else for all."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """The tags of Python, ABI and platform."""
+        built = (Path(self.bdist_dir) / FOLDER / LIBRARY).exists()
+        return "py3", "none", super().get_tag()[2] if built else "any"
+
+
+if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+    setup(
+        ext_modules=[Extension("jaxcnn.ops.native.library", [str(source) for source in sorted(FOLDER.glob("*.cc"))])],
+        cmdclass={"build_ext": BuildNative, "bdist_wheel": Wheel},
+        setup_requires=NEEDED if trouble() is None else [],
+    )
+else:
+    setup()
