@@ -24,7 +24,7 @@ def compare(fun: Callable[..., Any], other: Callable[..., Any], *args: Any, tole
     """Holds the values and gradients of `other` against those of `fun`.
 
     In float64 every element must agree; in the types of `args`, `other` must be about as close to the result in float64
-    as `fun` is. The gradient is that of the sum of all outputs, each weighted at random, towards every floating
+    as `fun` is. The gradient is that of the sum of all outputs, each weighted at random, toward every floating
     array. It is what one asks after `fast = jaxcnn.by_hand(loss)`: `print(check.compare(loss, fast, *args))`.
 
     Args:

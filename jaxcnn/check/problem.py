@@ -51,7 +51,7 @@ class Problem:
         return functools.reduce(jnp.add, terms)
 
     def gradient(self, function: Callable[..., Any] | None = None) -> Callable[..., tuple[jax.Array, ...]]:
-        """`(errors, *args) -> gradients` of the loss, towards the floating arguments."""
+        """`(errors, *args) -> gradients` of the loss, toward the floating arguments."""
 
         def gradient(errors: Sequence[Any], *args: Any) -> tuple[jax.Array, ...]:
             def loss(values: tuple[Any, ...]) -> jax.Array:

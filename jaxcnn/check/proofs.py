@@ -97,7 +97,7 @@ def second_order(problem: Problem) -> Finding:
 
 
 def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int) -> np.ndarray:
-    """The Jacobian towards one argument, by `(8 (f(h) - f(-h)) - f(2h) + f(-2h)) / 12h`, a column for each element."""
+    """The Jacobian toward one argument, by `(8 (f(h) - f(-h)) - f(2h) + f(-2h)) / 12h`, a column for each element."""
     value = values[position]
 
     def moved(offset: jax.Array) -> jax.Array:

@@ -11,8 +11,8 @@ class ReceptiveField(NamedTuple):
     """What one output unit sees of the input; one entry per spatial axis, in input cells."""
 
     size: Shape  # cells seen
-    jump: Shape  # distance between the fields of neighbouring units
-    start: tuple[float, ...]  # centre of the first unit's field; cell 0 has its centre at 0
+    jump: Shape  # distance between the fields of neighboring units
+    start: tuple[float, ...]  # center of the first unit's field; cell 0 has its center at 0
 
     def through(self, window: Window) -> "ReceptiveField":
         """The field of a unit that looks at units of this field through a window.

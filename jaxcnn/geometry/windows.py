@@ -82,7 +82,7 @@ STILL = Window((1,), (1,), ((0, 0),), (1,), (1,))  # along one axis: each cell b
 
 
 def dilated_size(size: int, dilation: int) -> int:
-    """The size after `dilation - 1` gaps between neighbours; 0 stays 0."""
+    """The size after `dilation - 1` gaps between neighbors; 0 stays 0."""
     return (size - 1) * dilation + 1 if size else 0
 
 

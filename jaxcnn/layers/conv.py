@@ -31,13 +31,13 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Mask(nnx.Variable):
-    """A kernel's mask, which no optimiser learns."""
+    """A kernel's mask, which no optimizer learns."""
 
 
 class Conv(nnx.Module):
     """A convolution with a learned kernel and bias.
 
-    Parameters, their initialisation and the arguments' names are those of `flax.nnx.Conv`, so that either takes the
+    Parameters, their initialization and the arguments' names are those of `flax.nnx.Conv`, so that either takes the
     other's place; the gradient is the hand-written one of `ops.conv`.
 
     Args:
@@ -58,8 +58,8 @@ class Conv(nnx.Module):
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result and of the sums.
       strict: refuse strides that leave trailing cells unread.
-      kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in).
-      bias_init: initialiser; by default zeros.
+      kernel_init: initializer; by default LeCun's normal (variance 1 / fan-in).
+      bias_init: initializer; by default zeros.
       conv_general_dilated: what convolves instead of `ops.conv`, with the arguments of `lax.conv_general_dilated`.
       promote_dtype: `(arrays, dtype=dtype) -> arrays`, what brings inputs, kernel and bias to one dtype.
       rule: `"hand"` or `"autodiff"`; of `ops.conv`, like `method`.

@@ -1,4 +1,4 @@
-"""Normalisation as Flax NNX modules."""
+"""Normalization as Flax NNX modules."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -21,7 +21,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class BatchNorm(nnx.Module):
-    """Normalises every channel over the batch, and keeps running statistics for evaluation.
+    """Normalizes every channel over the batch, and keeps running statistics for evaluation.
 
     Parameters and statistics are those of `flax.nnx.BatchNorm`; `train()` and `eval()` choose between the batch's own
     statistics and the running ones.
@@ -32,13 +32,13 @@ class BatchNorm(nnx.Module):
       epsilon: added to the variance.
       dtype: dtype of the result; by default that of the input. Statistics are computed in at least float32.
       param_dtype: dtype of scale and bias.
-      use_running_average: whether to normalise by the running statistics; `train()`, `eval()` and a call's own argument
+      use_running_average: whether to normalize by the running statistics; `train()`, `eval()` and a call's own argument
         say otherwise.
       axis: the axis of the channels.
       use_bias: whether to add a bias.
       use_scale: whether to multiply by a scale.
-      bias_init: initialiser of the bias; by default zeros.
-      scale_init: initialiser of the scale; by default ones.
+      bias_init: initializer of the bias; by default zeros.
+      scale_init: initializer of the scale; by default ones.
       axis_name: mapped axes over which the batch is spread, whose statistics are then those of the whole batch, as in
         `ops.batch_norm`. `model.set_attributes(axis_name="data", raise_if_not_found=False)` sets it everywhere.
       rule: `"hand"` or `"autodiff"`.
@@ -92,7 +92,7 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, x: ArrayLike, use_running_average: bool | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
-        """Normalises an array with channels at `axis`, by default `(*batch, C)`.
+        """Normalizes an array with channels at `axis`, by default `(*batch, C)`.
 
         Args:
           x: the array.
@@ -102,13 +102,13 @@ class BatchNorm(nnx.Module):
         Raises:
           ValueError: if neither the call nor the layer says which statistics to take.
         """
-        return self._normalise(ops.batch_norm, x, given=use_running_average, mask=mask)
+        return self._normalize(ops.batch_norm, x, given=use_running_average, mask=mask)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
         """Chooses the statistics, where `nnx.view` asks for it.
 
         Args:
-          use_running_average: whether to normalise by the running ones; None leaves it as it is.
+          use_running_average: whether to normalize by the running ones; None leaves it as it is.
         """
         if use_running_average is not None:
             self.use_running_average = use_running_average
@@ -116,13 +116,13 @@ class BatchNorm(nnx.Module):
     def and_relu(self, inputs: ArrayLike, shortcut: ArrayLike | None = None) -> jax.Array:
         """The same, plus a shortcut, rectified: as one operation, `ops.batch_norm_relu`, if their dtypes agree."""
         if shortcut is None:
-            return self._normalise(ops.batch_norm_relu, inputs)
+            return self._normalize(ops.batch_norm_relu, inputs)
         inputs, shortcut = jnp.asarray(inputs, self.dtype), jnp.asarray(shortcut)
         if shortcut.dtype != inputs.dtype:
             return ops.relu(self(inputs) + shortcut, rule=self.rule)
-        return self._normalise(ops.batch_norm_relu, inputs, shortcut)
+        return self._normalize(ops.batch_norm_relu, inputs, shortcut)
 
-    def _normalise(
+    def _normalize(
         self,
         function: Callable[..., tuple[jax.Array, ...]],
         x: ArrayLike,
@@ -165,20 +165,20 @@ def are_one(norm: nnx.Module | None, activation: nnx.Module | None) -> bool:
     return not norm.use_running_average and (activation.name, activation.rule, norm.rule) == ("relu", "hand", "hand")
 
 
-def normalise_and_activate(inputs: ArrayLike, norm: BatchNorm, activation: Activation) -> jax.Array:
+def normalize_and_activate(inputs: ArrayLike, norm: BatchNorm, activation: Activation) -> jax.Array:
     """One after the other, or as one operation where they `are_one`."""
     return norm.and_relu(inputs) if are_one(norm, activation) else activation(norm(inputs))
 
 
 class LocalResponseNorm(nnx.Module):
-    """Divides each activation by its neighbours' energy; arguments as in `ops.local_response_norm`."""
+    """Divides each activation by its neighbors' energy; arguments as in `ops.local_response_norm`."""
 
     def __init__(self, size: int = 5, *, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, rule: Rule = "hand"):
         self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
         self.rule: Rule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Normalises `(*batch, C)`."""
+        """Normalizes `(*batch, C)`."""
         return ops.local_response_norm(
             inputs, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, rule=self.rule
         )

@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm, are_one, normalise_and_activate
+from jaxcnn.layers.norm import BatchNorm, are_one, normalize_and_activate
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.residual import pad_shortcut
@@ -70,7 +70,7 @@ class ResidualBlock(nnx.Module):
       bottleneck: 1x1, 3x3, 1x1 with 4 W outputs, instead of twice 3x3 with W.
       shortcut: as in `make_shortcut`.
       stride_on: which unit of a bottleneck strides, `"first"` as in the paper, or `"middle"` (3x3) as in torchvision.
-      zero_last: whether the last normalisation's scale starts at 0, so that the block starts as the identity.
+      zero_last: whether the last normalization's scale starts at 0, so that the block starts as the identity.
       **numbers: dtypes, rule, and random streams.
 
     Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"; zeros, Goyal et al. 2017.
@@ -125,7 +125,7 @@ class ResidualBlock(nnx.Module):
 
 
 class PreActivationBlock(nnx.Module):
-    """Pre-activation block: normalise, rectify, convolve; the sum is left as it is.
+    """Pre-activation block: normalize, rectify, convolve; the sum is left as it is.
 
     Arguments as in `ResidualBlock`; where the shape changes, the shortcut starts after the first activation.
 
@@ -146,11 +146,11 @@ class PreActivationBlock(nnx.Module):
     ):
         choice("stride_on", stride_on, ("first", "middle"))
         if zero_last:
-            raise ValueError("`zero_last` needs a block that ends with a normalisation; version 2 ends with a kernel.")
+            raise ValueError("`zero_last` needs a block that ends with a normalization; version 2 ends with a kernel.")
         self.out_features = 4 * features if bottleneck else features
         kind = make_shortcut(shortcut, in_features, self.out_features, strides, **numbers)
         bare = {key: value for key, value in numbers.items()}
-        if isinstance(kind, ConvUnit):  # projections are bare here: what follows normalises
+        if isinstance(kind, ConvUnit):  # projections are bare here: what follows normalizes
             kind = Conv(
                 in_features,
                 self.out_features,
@@ -177,10 +177,10 @@ class PreActivationBlock(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
-        x = first = normalise_and_activate(inputs, self.norms[0], self.activation)
+        x = first = normalize_and_activate(inputs, self.norms[0], self.activation)
         x = self.convs[0](x)
         for norm, conv in zip(list(self.norms)[1:], list(self.convs)[1:], strict=True):
-            x = conv(normalise_and_activate(x, norm, self.activation))
+            x = conv(normalize_and_activate(x, norm, self.activation))
         if not self.has_shortcut:
             return x
         return x + (inputs if self.shortcut is None else self.shortcut(first))

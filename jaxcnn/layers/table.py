@@ -29,7 +29,7 @@ class TableConv(nnx.Module):
       use_bias: whether to add a bias.
       dtype: dtype of the computation; by default that of the input.
       param_dtype: dtype of the parameters.
-      kernel_init: initialiser, for each output map by itself.
+      kernel_init: initializer, for each output map by itself.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams, of which `params` is used.
 

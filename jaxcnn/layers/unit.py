@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation, activation: the unit of which deep networks are made."""
+"""Convolution, batch normalization, activation: the unit of which deep networks are made."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm, normalise_and_activate
+from jaxcnn.layers.norm import BatchNorm, normalize_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.ops.rule import Rule
 
@@ -19,7 +19,7 @@ HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps
 
 
 class ConvUnit(nnx.Module):
-    """A convolution, then batch normalisation and an activation where they are asked for.
+    """A convolution, then batch normalization and an activation where they are asked for.
 
     Args:
       in_features: input channels C.
@@ -27,10 +27,10 @@ class ConvUnit(nnx.Module):
       kernel_size: window; an integer is the side of a square one (`Conv`, as `nnx.Conv`, has one axis then).
       strides: steps of the window.
       padding: as in `ops.conv`; by default half the kernel on each side, alike for every stride.
-      batch_norm: whether to normalise; the convolution then has no bias.
+      batch_norm: whether to normalize; the convolution then has no bias.
       activation: name of the activation, or None.
-      kernel_init: initialiser; by default He's normal (variance 2 / fan-out).
-      scale_init: initialiser of the normalisation's scale.
+      kernel_init: initializer; by default He's normal (variance 2 / fan-out).
+      scale_init: initializer of the normalization's scale.
       norm_options: further arguments of `BatchNorm`.
       dtype: dtype of the computation.
       param_dtype: dtype of the parameters.
@@ -77,7 +77,7 @@ class ConvUnit(nnx.Module):
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
         if self.norm is not None and self.activation is not None:
-            return normalise_and_activate(self.conv(inputs), self.norm, self.activation)
+            return normalize_and_activate(self.conv(inputs), self.norm, self.activation)
         x = self._before_activation(inputs)
         return x if self.activation is None else self.activation(x)
 

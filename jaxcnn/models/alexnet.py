@@ -16,7 +16,7 @@ _POOLED = (1, 2, 5)  # convolutions after which there is a pool
 
 
 class AlexNet(Network):
-    """Five convolutions, overlapping pools, local response normalisation, three dense layers with dropout.
+    """Five convolutions, overlapping pools, local response normalization, three dense layers with dropout.
 
         224x224x3 -> conv1 55x55x96 -> 27x27 -> conv2 27x27x256 -> 13x13 -> conv3 384 -> conv4 384 -> conv5 256
                   -> 6x6x256 -> 4096 -> 4096 -> classes
@@ -26,7 +26,7 @@ class AlexNet(Network):
     a border of 1 and 2 cells, so that 224 is what the paper's arithmetic needs, 227.
 
     `alexnet_torchvision` is the network of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
-    networks", as torchvision has it (61,100,840): one tower, other widths, a border of 2 and 2, no normalisation.
+    networks", as torchvision has it (61,100,840): one tower, other widths, a border of 2 and 2, no normalization.
 
     Args:
       num_classes: number of classes.
@@ -35,7 +35,7 @@ class AlexNet(Network):
       groups: towers, 2 or 1.
       widths: maps of the five convolutions.
       hidden: widths of the two dense layers.
-      local_response: whether conv1 and conv2 are normalised.
+      local_response: whether conv1 and conv2 are normalized.
       border: cells round the image, before and after.
       grid: cells to which the last maps are averaged, so that images may have any size; None leaves them as they are.
       dropout: share of units dropped before each hidden dense layer.

@@ -28,7 +28,7 @@ BLOCKS: dict[str, tuple[int, int, int, int, int, Literal["max", "average"], int,
 
 
 class BNInception(Network):
-    """GoogLeNet with batch normalisation, two 3x3 kernels for each 5x5, and strides inside the blocks.
+    """GoogLeNet with batch normalization, two 3x3 kernels for each 5x5, and strides inside the blocks.
 
     The figure's widths are taken as they stand; where its sums differ from them (4c to 4e: 608, 608, 1056 maps), the
     sums are those of the widths.
@@ -40,7 +40,7 @@ class BNInception(Network):
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
+      rngs: random streams, `params` and `dropout`. The paper does not tell its initialization; kernels start He normal
         by fan-out. Running statistics keep 0.9 in a step, epsilon is 1e-5.
     """
 

@@ -29,7 +29,7 @@ class C3D(Network):
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
+      rngs: random streams, `params` and `dropout`. The paper does not tell its initialization; kernels start He normal
         by fan-out, biases at 0.
     """
 

@@ -57,17 +57,17 @@ class GoogLeNet(Network):
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      variant: `"paper"`, or `"torchvision"`: every convolution normalised, also in the auxiliary heads, with epsilon
+      variant: `"paper"`, or `"torchvision"`: every convolution normalized, also in the auxiliary heads, with epsilon
         1e-3; 3x3 kernels for the 5x5; 2x2 for the last pool (6,624,904 parameters without aids). Its trained weights
         expect images in [-1, 1].
-      batch_norm: whether to normalise every convolution, instead of the local responses of the stem.
+      batch_norm: whether to normalize every convolution, instead of the local responses of the stem.
       auxiliary: whether there are auxiliary heads.
       dropout: share of features dropped before the output.
       auxiliary_dropout: the same in the auxiliary heads.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
+      rngs: random streams, `params` and `dropout`. The paper does not tell its initialization; kernels start He normal
         by fan-out, biases at 0.
 
     The auxiliary heads' pool is 5x5 with stride 3 in the paper, 14x14 to 4x4; here it is adaptive, for any size.
@@ -133,11 +133,11 @@ class GoogLeNet(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
-        normalise = self.norm or (lambda x: x)
+        normalize = self.norm or (lambda x: x)
         conv1, x = self.conv1.and_pool(x, self.pool)
         yield "conv1", conv1
-        yield "pool1", (x := normalise(x))
-        yield "conv2", (x := normalise(self.conv2(self.conv2_reduce(x))))
+        yield "pool1", (x := normalize(x))
+        yield "conv2", (x := normalize(self.conv2(self.conv2_reduce(x))))
         yield "pool2", (x := self.pool(x))
         for name in BLOCKS:
             x = {"4a": self.pool, "5a": self.last_pool}.get(name, lambda x: x)(x)

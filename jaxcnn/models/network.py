@@ -66,7 +66,7 @@ class Network(nnx.Module):
         Args:
           num_classes: number of classes.
           rngs: random streams, of which `params` is used.
-          kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in). Biases start at 0.
+          kernel_init: initializer; by default LeCun's normal (variance 1 / fan-in). Biases start at 0.
 
         Raises:
           ValueError: if the number is not positive, or more than the network can tell apart.

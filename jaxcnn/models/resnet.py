@@ -61,7 +61,7 @@ class _Residual(Network):
             for place, block in enumerate(stage, start=1):
                 yield f"conv{number}_{place}", (x := block(x))
         if self.final_norm is not None:
-            yield "final", (x := layers.normalise_and_activate(x, self.final_norm, self.activation))
+            yield "final", (x := layers.normalize_and_activate(x, self.final_norm, self.activation))
         yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
         yield "head", self.head(x)
 
@@ -112,7 +112,7 @@ class ResNet(_Residual):
         counts, bottleneck = IMAGENET[depth]
         widths = geometry.per_axis(widths, 4, "widths")
         numbers = numbers_of(dtype, param_dtype, rngs)
-        # in version 2 the first block normalises by itself
+        # in version 2 the first block normalizes by itself
         stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
         self.conv1 = layers.ConvUnit(in_features, widths[0], 7, 2, rule=rule, **stem, **numbers)
         choice("padding", padding, ("symmetric", "same"))

@@ -75,7 +75,7 @@ class TDNN(Network):
 
 
 class WideTDNN(Network):
-    """A time-delay network of today: dilated convolutions, batch normalisation, ReLU, mean over time.
+    """A time-delay network of today: dilated convolutions, batch normalization, ReLU, mean over time.
 
     Each layer sees three frames `dilation` apart, as in Peddinti et al. 2015; a unit of the last sees 15 frames.
 
@@ -126,6 +126,6 @@ class WideTDNN(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations."""
         for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
-            yield f"conv{number}", (x := layers.normalise_and_activate(conv(x), norm, self.activation))
+            yield f"conv{number}", (x := layers.normalize_and_activate(conv(x), norm, self.activation))
         yield "mean", (x := x.mean(1))
         yield "head", self.head(self.dropout(x))

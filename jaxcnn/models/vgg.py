@@ -26,7 +26,7 @@ class VGG(Network):
       in_features: channels of the images.
       depth: layers with weights: 11, 13, 16 or 19.
       image_size: height and width of the images, at least 32.
-      batch_norm: whether every convolution is normalised.
+      batch_norm: whether every convolution is normalized.
       widths: maps of the blocks.
       hidden: width of the two dense layers.
       pool: `"max"` or `"average"`.

@@ -63,8 +63,8 @@ def edges(kind: str = "all") -> np.ndarray:
     """One of four edge detectors: each is 0 on constant fields.
 
     Args:
-      kind: `"horizontal"` (answers to horizontal edges), `"vertical"`, `"cross"` (the four neighbours against the
-        middle) or `"all"` (the eight neighbours).
+      kind: `"horizontal"` (answers to horizontal edges), `"vertical"`, `"cross"` (the four neighbors against the
+        middle) or `"all"` (the eight neighbors).
 
     Raises:
       ValueError: if `kind` is unknown.

@@ -70,9 +70,9 @@ def softmax_cross_entropy(
     """Cross-entropy between labels and the softmax of logits, one value per example.
 
     Args:
-      logits: `(*batch, classes)`, unnormalised.
+      logits: `(*batch, classes)`, unnormalized.
       labels: `(*batch)` integers in `[0, classes)`, or `(*batch, classes)` probabilities. An integer outside that
-        range, as -1 for "unlabelled", matches no class and gives loss 0 (without smoothing).
+        range, as -1 for "unlabeled", matches no class and gives loss 0 (without smoothing).
       label_smoothing: the share of every target that is spread evenly over the classes, in `[0, 1]`.
       class_weights: `(classes)`, real floating; each class's part of the loss is multiplied by its own.
       ignore_index: the label of examples that do not count, as -100 in PyTorch; with integer labels.
@@ -293,7 +293,7 @@ def binary_cross_entropy(
     """Cross-entropy between probabilities and the sigmoid of logits, elementwise.
 
     Args:
-      logits: an array of any shape, unnormalised.
+      logits: an array of any shape, unnormalized.
       targets: probabilities in `[0, 1]`, of the same shape and dtype.
       pos_weight: factor of the positive part, `-t log p`, that broadcasts to the logits; of the same dtype.
       rule: `"hand"`; or `"autodiff"` for JAX's own, whose gradient at logit 0 differs for its kinks.

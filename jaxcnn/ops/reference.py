@@ -133,7 +133,7 @@ _im2col_conv.defvjp(_im2col_conv_fwd, _im2col_conv_bwd)
 
 
 def conv_im2col(inputs, kernel, window: Window, groups: int, precision, element_type, rule: str) -> jax.Array:
-    """`ops.conv` as serialisation (im2col) and one matrix product.
+    """`ops.conv` as serialization (im2col) and one matrix product.
 
     Source: Chellapilla, Puri & Simard 2006.
     """

@@ -10,7 +10,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxcnn.ops.native import kept
 
-_LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialisation is many short ones
+_LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialization is many short ones
 
 
 def keep_compiled(where: str | Path | None = None) -> Path | None:

@@ -79,10 +79,10 @@ def _vgg(model: models.VGG) -> Iterator[tuple[str, str]]:
     number = 0
     for stage, block in enumerate(model.blocks):
         for place, unit in enumerate(block):
-            path, normalised = f"blocks/{stage}/{place}", unit.norm is not None
+            path, normalized = f"blocks/{stage}/{place}", unit.norm is not None
             yield f"{path}/conv", f"features.{number}"
             yield f"{path}/norm", f"features.{number + 1}"
-            number += 2 + normalised  # and the activation
+            number += 2 + normalized  # and the activation
         number += 1  # the pool
     yield from {"dense1": "classifier.0", "dense2": "classifier.3", "head": "classifier.6"}.items()
 

@@ -1,4 +1,4 @@
-"""Normalisation over the batch, with the shortcut and ReLU that may follow."""
+"""Normalization over the batch, with the shortcut and ReLU that may follow."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from jaxcnn.ops.sharding import mapped_axes, match_cotangent, varying_like
 Method = Literal["auto", "jax", "native"]
 METHODS = ("auto", "jax", "native")
 
-# Batch normalisation, per channel, of a batch of which each of D devices holds a part. Device d has m elements x_di of
+# Batch normalization, per channel, of a batch of which each of D devices holds a part. Device d has m elements x_di of
 # the channel and copies scale_d and bias_d; M = D m. One device is D = 1.
 #
 #     mean = sum_di x_di / M,                 var = sum_di (x_di - mean)^2 / M,
@@ -29,14 +29,14 @@ METHODS = ("auto", "jax", "native")
 #
 #     dbias_d = sum_i e_di,                   dscale_d = sum_i e_di n_di;
 #
-# where the copies are of one parameter, their sum is its gradient. Towards x, mean and variance move too, on every
+# where the copies are of one parameter, their sum is its gradient. Toward x, mean and variance move too, on every
 # device: dn_ck/dx_dq = r ([c = d][k = q] - 1/M - n_ck n_dq / M). Hence
 #
 #     dx_dq = r (scale_d e_dq - sum_c scale_c dbias_c / M - n_dq sum_c scale_c dscale_c / M),
 #
 # in which both sums are means over devices of a device's mean. That is the whole derivative: `mean` and `variance`, the
 # statistics of this same x, are arguments of the rule only because it keeps them, and get nothing from it. It keeps
-# x, not the normalised copy: n costs one subtraction and one product.
+# x, not the normalized copy: n costs one subtraction and one product.
 #
 # The mean and variance that are returned are means over devices of m_d = sum_i x_di / m and v_d = sum_i (x_di - mean)^2
 # / m. JAX transposes the mean over devices, since how an error of it counts (once, or once on each device) depends on
@@ -121,13 +121,13 @@ def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
     total = jnp.sum(error, axes)
     if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
         mean = arrays.not_before(mean, total)
-    centred, factor = x - along_last(mean, x), along_last(factor, x)
-    moment = jnp.sum(error * centred, axes)
-    return total, moment, lambda b, c: factor * error - along_last(b, x) - along_last(c, x) * centred
+    centered, factor = x - along_last(mean, x), along_last(factor, x)
+    moment = jnp.sum(error * centered, axes)
+    return total, moment, lambda b, c: factor * error - along_last(b, x) - along_last(c, x) * centered
 
 
 def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
-    """The same in C++, from the error before the ReLU; it returns that of the normalised inputs too."""
+    """The same in C++, from the error before the ReLU; it returns that of the normalized inputs too."""
     error, total, moment = compiled.sums(error, x, y, mean, factor, bias, relu=relu)
     relu = relu and y is None  # with a shortcut the error has gone through the ReLU
     return error, total, moment, lambda b, c: compiled.gradient(error, x, mean, factor, bias, b, c, relu=relu)
@@ -149,10 +149,10 @@ def batch_norm(
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises every channel, by the batch's own statistics or by given ones.
+    """Normalizes every channel, by the batch's own statistics or by given ones.
 
     Where each device of `jax.pmap` or `jax.shard_map` holds a part of the batch, `axis_name` makes the statistics those
-    of the whole batch. The gradient towards `x` is then that of the sum of all devices' losses; scale and bias get
+    of the whole batch. The gradient toward `x` is then that of the sum of all devices' losses; scale and bias get
     this device's share of theirs, except where `shard_map` knows them to be the same everywhere and wants the sum.
 
     Args:
@@ -165,14 +165,14 @@ def batch_norm(
       axis_name: mapped axes over which the batch is spread, in equal parts; ignored where mean and variance are given.
         Under `jax.vmap` the gradient must be taken inside; for the gradient of a `vmap` pass `rule="autodiff"`.
       mask: booleans that broadcast to `x`: the cells whose statistics are taken, of all devices; every cell is
-        normalised by them, which are NaN where no cell counts. Ignored where mean and variance are given.
+        normalized by them, which are NaN where no cell counts. Ignored where mean and variance are given.
       rule: `"hand"` or `"autodiff"`.
       method: what computes the hand-written rule in training: `"jax"`; `"native"`, loops in C++ that the backend of
         oneDNN brings (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are built and this
         process has one device.
 
     Returns:
-      `x` normalised, in its dtype; and the mean and variance that were used, in at least float32.
+      `x` normalized, in its dtype; and the mean and variance that were used, in at least float32.
 
     Raises:
       TypeError: if a dtype is not real floating, or `axis_name` is no name, or `mask` not boolean.
@@ -210,7 +210,7 @@ def batch_norm_relu(
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises, adds a shortcut and rectifies, as one operation.
+    """Normalizes, adds a shortcut and rectifies, as one operation.
 
     Equal, in value and gradient, to `relu(batch_norm(...) + shortcut)`. XLA makes that one by itself; in C++ it saves
     several passes over memory.
@@ -291,7 +291,7 @@ def _checked(
     if cells is not None:
         parts = x.astype(wide), cells, *masked.statistics(x.astype(wide), cells, devices)
         used_mean, used_variance = parts[2:4]
-        function = masked.normalise if rule == "hand" else masked.plain_normalise
+        function = masked.normalize if rule == "hand" else masked.plain_normalize
         y = function(*parts, statistics["scale"], statistics["bias"], epsilon, devices)
     elif mean is None:
         x_wide = x.astype(wide)

@@ -1,4 +1,4 @@
-"""Normalisation over neighbouring channels."""
+"""Normalization over neighboring channels."""
 
 import functools
 
@@ -10,7 +10,7 @@ from jaxcnn import geometry
 from jaxcnn.ops import arrays
 from jaxcnn.ops.rule import Rule, custom_vjp, select_rule
 
-# Local response normalisation over channels, with the window W(c) of `size` channels round c:
+# Local response normalization over channels, with the window W(c) of `size` channels round c:
 #
 #     d_c = k + alpha sum_{c' in W(c)} x_c'^2,      y_c = x_c d_c^(-beta).
 #
@@ -52,7 +52,7 @@ def local_response_norm(
     beta: float = 0.75,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Divides every activation by the energy of its neighbours in channel.
+    """Divides every activation by the energy of its neighbors in channel.
 
     Args:
       x: `(*batch, C)`; 16-bit floats are computed in float32.

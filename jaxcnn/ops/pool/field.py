@@ -44,7 +44,7 @@ def _field_max_fwd(inputs: jax.Array, shape: tuple[int, ...]):
 
 
 def _first(cells: jax.Array, largest: jax.Array) -> jax.Array:
-    there = (cells == largest[:, None]) | jnp.isnan(cells)  # XLA's argmax is not vectorised on CPU, these are
+    there = (cells == largest[:, None]) | jnp.isnan(cells)  # XLA's argmax is not vectorized on CPU, these are
     last = cells.shape[1] - 1
     return jnp.min(jnp.where(there, jnp.arange(last + 1)[None, :, None], last), axis=1)
 
@@ -150,7 +150,7 @@ def _mean_matrix(cells: int, outputs: int) -> np.ndarray:
 
 
 def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
-    """Takes means of neighbouring cells so that the result has a fixed size.
+    """Takes means of neighboring cells so that the result has a fixed size.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.
@@ -191,7 +191,7 @@ def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
 
 
 def adaptive_max_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
-    """Takes the largest of neighbouring cells so that the result has a fixed size; else as `adaptive_avg_pool`.
+    """Takes the largest of neighboring cells so that the result has a fixed size; else as `adaptive_avg_pool`.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
 
