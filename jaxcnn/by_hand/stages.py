@@ -30,10 +30,10 @@ class Stage(NamedTuple):
 def stages(jaxpr: Any) -> dict[str, Stage]:
     """Finds the floating values of a jaxpr that have names, in the order in which they are computed.
 
-    A value has one of three kinds of names: that of `checkpoint_name`; the path of its scopes, as `"block/conv"`, if
-    it is the last value that leaves a `jax.named_scope`; or its operation and number, as `"conv_2"`, `"max_pool_0"`,
-    `"sum_pool_0"` and `"relu_1"`. A repeated name gets `:1`, `:2` and so on. A name of the first two kinds replaces
-    one of the third.
+    There are three kinds of names: that of `checkpoint_name`; the path of the scopes, as `"block/conv"`, for the last
+    value that leaves a `jax.named_scope`; and the operation with its number, as `"conv_2"`, `"max_pool_0"`,
+    `"sum_pool_0"` and `"relu_1"`. A repeated name gets `:1`, `:2` and so on. If two kinds give the same name, it stands
+    for the value of the earlier kind in this list.
 
     Args:
       jaxpr: of a function, closed or open. Its loops, branches and custom derivative rules are not entered.
@@ -77,7 +77,7 @@ class _Names:
         """Collects the values that leave each scope: a scope is a sequence of equations, read by later ones."""
         last_read = {v: at for at, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, Literal)}
         last_read |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, Literal)}
-        inside: list[tuple[str, int]] = []  # the scopes round an equation, and where each began
+        inside: list[tuple[str, int]] = []  # the scopes around an equation, and where each began
         for at, scopes in enumerate([*map(_scopes, jaxpr.eqns), ()]):
             shared = 0
             while shared < min(len(inside), len(scopes)) and inside[shared][0] == scopes[shared]:

@@ -11,7 +11,7 @@ Names = dict[str, str]  # from the path of a module of ours to its name in the o
 
 
 def torchvision(model: nnx.Module) -> Names | None:
-    """torchvision's names, which are also timm's for its ResNets; None for a network that it has not."""
+    """Returns the names of torchvision, for ResNets also of timm; None for a network that torchvision does not have."""
     if isinstance(model, models.AlexNet):
         places = {f"convs/{i}": f"features.{place}" for i, place in enumerate((0, 3, 6, 8, 10))}
         return places | {"dense1": "classifier.1", "dense2": "classifier.4", "head": "classifier.6"}

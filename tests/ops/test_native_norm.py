@@ -199,7 +199,7 @@ def test_no_channels_are_refused():
 
 def test_what_they_do_not_have_is_refused():
     x, one = jnp.ones((4, 5)), jnp.ones(5)
-    training = "`method='native'` has the hand-written rule of training alone; got "
+    training = "`method='native'` supports only the hand-written rule in training; got "
     with pytest.raises(ValueError, match=training + "rule='autodiff'."):
         ops.batch_norm(x, one, one, rule="autodiff", method="native")
     with pytest.raises(ValueError, match=training + "given statistics."):

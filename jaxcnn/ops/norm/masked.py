@@ -1,4 +1,4 @@
-"""Batch normalization by the statistics of some cells alone."""
+"""Batch normalization with the statistics of only some cells."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def _over_devices(sums: Any, devices: tuple[str, ...]) -> Any:
 
 
 def statistics(x: jax.Array, mask: jax.Array, devices: tuple[str, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean, variance and number of a channel's cells that count, over all devices."""
+    """Computes mean, variance and number of the cells that count, for each channel, over all devices."""
     seen = jnp.where(mask, x, 0)  # what does not count may be anything, NaN too
     count = _over_devices(_over_cells(mask.astype(x.dtype)), devices)
     mean = _over_devices(_over_cells(seen), devices) / count
@@ -43,7 +43,7 @@ def statistics(x: jax.Array, mask: jax.Array, devices: tuple[str, ...]) -> tuple
 
 
 def plain_normalize(x, mask, mean, variance, count, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
-    """Every cell, by the statistics of those that count."""
+    """Normalizes every cell with the statistics of the cells that count."""
     del mask, count, devices
     factor = along_last(lax.rsqrt(variance + epsilon) * scale, x)
     return (x - along_last(mean, x)) * factor + along_last(bias, x)
@@ -77,7 +77,7 @@ normalize.defvjp(_normalize_fwd, _normalize_bwd)
 
 
 def checked(mask: Any, x: jax.Array) -> jax.Array:
-    """The mask as an array of the shape of `x`.
+    """Checks a mask and broadcasts it to the shape of `x`.
 
     Raises:
       TypeError: if it is not boolean.
