@@ -1,7 +1,7 @@
 """Windows that slide over an array: paddings, output sizes, and the windows of the gradients.
 
 The letters, per spatial axis: input size `n`, window `k`, stride `s`, padding `(lo, hi)`, input dilation `b`,
-window dilation `d`. A dilated size is `(n - 1) b + 1`, and
+window dilation `d`. A dilated size is `(n - 1) b + 1`, and::
 
     output = floor((dilated(n, b) + lo + hi - dilated(k, d)) / s) + 1        (Dumoulin & Visin 2016, relation 15)
 """

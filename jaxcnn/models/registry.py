@@ -1,4 +1,4 @@
-"""The networks by name, and where each comes from."""
+"""The networks by name, and the source of each."""
 
 import difflib
 import inspect
@@ -28,12 +28,19 @@ Constructor = Callable[..., Network]
 
 
 class Card(NamedTuple):
-    """Where a network comes from."""
+    """The source of a network.
+
+    Args:
+      paper: authors and title.
+      year: of publication.
+      input_shape: shape of one standard example.
+      published: the result of the paper, and where the paper states it.
+    """
 
     paper: str
     year: int
-    input_shape: tuple[int, ...]  # of one standard example
-    published: str = ""  # the paper's result, and where it stands
+    input_shape: tuple[int, ...]
+    published: str = ""
 
 
 _COLOR, _TINY = (224, 224, 3), (32, 32, 3)
@@ -48,7 +55,7 @@ def _imagenet(error: float | None, source: str) -> str:
 
 
 def _families() -> Iterator[tuple[str, Constructor, Card]]:
-    """The networks that differ in depth alone."""
+    """The networks that differ only in depth."""
     one_scale = {11: 29.6, 13: 28.7, 16: 27.0, 19: 27.3}
     for depth, error in one_scale.items():
         card = Card(_VGG, 2015, _COLOR)
@@ -116,7 +123,13 @@ CARDS: dict[str, Card] = {name: card for name, (_, card) in _ALL.items()}
 
 
 def options_of(name: str) -> tuple[str, ...]:
-    """The options that `create` takes for a network, besides classes, channels and random streams.
+    """Returns the options that `create` takes for a network, besides classes, channels and random streams.
+
+    Args:
+      name: a key of `MODELS`.
+
+    Returns:
+      The names of the options.
 
     Raises:
       ValueError: if the name is unknown.
@@ -139,7 +152,7 @@ def create(
     Args:
       name: a key of `MODELS`.
       num_classes: number of classes; by default that of the paper.
-      in_features: channels of the input, or words of the vocabulary; by default those of the paper.
+      in_features: channels of the input, or words of the vocabulary; by default as in the paper.
       rngs: random streams; `params` initializes the parameters, `dropout` drops units in training.
       **options: further arguments of the constructor.
 

@@ -1,6 +1,6 @@
 """Two slow implementations of convolution: explicit loops, and im2col with one matrix product.
 
-They are the textbook forms, and the reference for the fast implementations. Both compute
+They are the textbook forms, and the reference for the fast implementations. Both compute::
 
     y[m, j, (g, o)] = sum_{t, i} x^[m, s j + d t - p, (g, i)] w[t, i, (g, o)]
 
