@@ -37,7 +37,7 @@ from jaxcnn.inspect import plots
 
 train, validation, test = (data.load("digits", split) for split in ("train", "validation", "test"))
 print(len(train.labels), "to learn from,", len(validation.labels), "to watch,", len(test.labels), "for the end")
-plots.labelled_images(train.images[:16], [train.classes[label] for label in train.labels[:16]])
+plots.labeled_images(train.images[:16], [train.classes[label] for label in train.labels[:16]])
 
 # %% [markdown]
 # ## The network

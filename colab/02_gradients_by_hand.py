@@ -69,13 +69,13 @@ print(check.check_vjp(ops.relu, x, reference=partial(ops.relu, rule="autodiff"))
 #
 # $$y_j = \sum_t x_{j+t} \, w_t.$$
 #
-# **Towards the input.** Which outputs read $x_q$? Those with $j + t = q$, each through the tap $t = q - j$:
+# **Toward the input.** Which outputs read $x_q$? Those with $j + t = q$, each through the tap $t = q - j$:
 #
 # $$dx_q = \sum_t e_{q-t} \, w_t.$$
 #
 # The index runs the other way: it is the same operation on the errors *with the kernel flipped*, on a border of $k - 1$ zeros.
 #
-# **Towards the kernel.** $w_t$ is read by every output, $dw_t = \sum_j x_{j+t} \, e_j$: the correlation of the input with the errors.
+# **Toward the kernel.** $w_t$ is read by every output, $dw_t = \sum_j x_{j+t} \, e_j$: the correlation of the input with the errors.
 
 # %%
 x, w, e = normal(8), normal(3), normal(6)
@@ -148,7 +148,7 @@ check.assert_vjp(loss, normal(4, 5), labels, reference=partial(loss, rule="autod
 print("proven")
 
 # %% [markdown]
-# ## Batch normalisation
+# ## Batch normalization
 #
 # $\hat x = (x - \mu)/\sigma$ over the batch, $y = \gamma \hat x + \beta$. Moving one $x_i$ also moves $\mu$ and $\sigma$, so every output depends on every input of its channel. With $g = \gamma e$ the terms collect to
 #

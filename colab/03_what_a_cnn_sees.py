@@ -73,7 +73,7 @@ maps = {
 plots.attributions(pictures, maps, [f"said {c}" for c in classes])
 
 # %% [markdown]
-# In a map with a sign, grey is zero, light speaks for the class and dark against it. The promise of integrated gradients can be checked:
+# In a map with a sign, gray is zero, light speaks for the class and dark against it. The promise of integrated gradients can be checked:
 
 # %%
 total, difference = inspect.completeness(model, images, maps["integrated gradients"], baseline=black)
@@ -112,11 +112,11 @@ print("other gradients:", float(abs(back(twin, images) - back(model, images)).ma
 # Guided backprop draws the sharpest maps. Adebayo et al. (2018) asked the right question: if the weights are destroyed, what becomes of the map? A map that explains what the network learned must change. Here the layers are shuffled from the head downwards. As a control, `edges` is a map of the picture alone: it cannot change.
 
 # %%
-found = inspect.randomisation_check(model, run.scaling(test.images[:8]), groups=2 if fast else 6)
-plots.randomisation_curves(found)
+found = inspect.randomization_check(model, run.scaling(test.images[:8]), groups=2 if fast else 6)
+plots.randomization_curves(found)
 
 # %%
-plots.randomisation_maps(found)
+plots.randomization_maps(found)
 
 # %%
 print("still alike after all layers were shuffled:", ", ".join(found.ignoring()))
@@ -128,23 +128,23 @@ print("still alike after all layers were shuffled:", ", ".join(found.ignoring())
 #
 # ## Which digits are alike
 #
-# The layer before the head turns each digit into 84 numbers. Near means alike *to the network*. One row has the nearest neighbours by these features, the other by pixels.
+# The layer before the head turns each digit into 84 numbers. Near means alike *to the network*. One row has the nearest neighbors by these features, the other by pixels.
 
 # %%
 features = inspect.features(model, test.images, "dense2", scaling=run.scaling)
 query = int(inspect.misclassified(training.predict(model, test.images, run.scaling), test.labels)[0])
 others = np.delete(np.arange(len(features)), query)
 near = np.concatenate(
-    [others[inspect.neighbours(space[others], space[[query]], 8).places] for space in (features, test.images)]
+    [others[inspect.neighbors(space[others], space[[query]], 8).places] for space in (features, test.images)]
 )
 name = str(test.labels[query])
-plots.neighbours(
+plots.neighbors(
     test.images[[query] * 2],
     test.images[near],
     [name] * 2,
     test.labels[near].astype(str),
     rows=["features", "pixels"],
-    title=f"the most confident mistake, truly a {name}, and its nearest neighbours; other digits are framed",
+    title=f"the most confident mistake, truly a {name}, and its nearest neighbors; other digits are framed",
 )
 
 # %%
@@ -157,9 +157,9 @@ plots.components(inspect.pca(features), features, test.labels, test.classes)
 
 # %%
 bounds = black, run.scaling(np.full((28, 28, 1), 255, np.uint8))
-made, logits = inspect.maximise(model, range(10), (28, 28, 1), steps=40 if fast else 200, bounds=bounds)
+made, logits = inspect.maximize(model, range(10), (28, 28, 1), steps=40 if fast else 200, bounds=bounds)
 captions = [f"{digit}\nlogit {value:.0f}" for digit, value in enumerate(logits)]
-plots.maximised(255 * (made - bounds[0]) / (bounds[1] - bounds[0]), captions)
+plots.maximized(255 * (made - bounds[0]) / (bounds[1] - bounds[0]), captions)
 
 # %% [markdown]
 # Strokes can be seen, but no digits as you would write them: the network never had to know what a digit *is*, only how ten of them differ. Found, rather than made, are the digits that excite a map of `conv2` most, and the part that it looks at:

@@ -133,7 +133,7 @@ print("the formula is right in", tried, "cases of", tried)
 #
 # ## Channels
 #
-# A colour picture has three values in each cell, and a layer inside a network has dozens of **maps**. A kernel then has its own weights for each input map; it multiplies and adds over these too. $O$ kernels make $O$ output maps:
+# A color picture has three values in each cell, and a layer inside a network has dozens of **maps**. A kernel then has its own weights for each input map; it multiplies and adds over these too. $O$ kernels make $O$ output maps:
 #
 # $$y_{ijo} = b_o + \sum_{u,v} \sum_{c=1}^{C} x_{i+u,\,j+v,\,c} \; w_{uvco}.$$
 #
@@ -183,18 +183,18 @@ models.summary(lenet, (1, 28, 28, 1))
 #
 # ## Filters
 #
-# Before kernels were learned, they were invented. A **blur** takes the mean of neighbours; its weights sum to 1, so that brightness stays. An **edge** filter takes a difference; its weights sum to 0, so that plain areas vanish. **Sharpening** is the picture plus its edges. A network's first layer finds filters like these by itself.
+# Before kernels were learned, they were invented. A **blur** takes the mean of neighbors; its weights sum to 1, so that brightness stays. An **edge** filter takes a difference; its weights sum to 0, so that plain areas vanish. **Sharpening** is the picture plus its edges. A network's first layer finds filters like these by itself.
 
 # %%
 photograph = inspect.sample_picture("china")
 plots.filtered_pictures(inspect.apply_filters(photograph))
 
 # %% [markdown]
-# Colours tell the sign: an edge from dark to light and one from light to dark are not the same thing.
+# Colors tell the sign: an edge from dark to light and one from light to dark are not the same thing.
 #
 # *Question: the filter "Sobel, right" is the product of a column $(1, 2, 1)$ and a row $(-1, 0, 1)$. What does each of the two do? How many multiplications does it save to apply them one after the other?*
 #
-# <details><summary>Answer</summary>The row takes the difference of the neighbours on the right and on the left: an edge. The column adds up three rows, the middle one twice: a small blur, against noise. 3 + 3 instead of 9 in each place; for a k x k filter 2k instead of k². Filters that are such products are called separable.</details>
+# <details><summary>Answer</summary>The row takes the difference of the neighbors on the right and on the left: an edge. The column adds up three rows, the middle one twice: a small blur, against noise. 3 + 3 instead of 9 in each place; for a k x k filter 2k instead of k². Filters that are such products are called separable.</details>
 
 # %%
 column, row = np.array([[1.0], [2.0], [1.0]]), np.array([[-1.0, 0.0, 1.0]])
@@ -229,7 +229,7 @@ print("convolution:", *both_ways(True))
 # %% [markdown]
 # ## The matrix
 #
-# Every output is a weighted sum of inputs, so the whole layer is one matrix: $y = Wx$. Each row is one place of the window. A fully connected layer would have a free number in every cell of $W$; here many are zero (a unit sees its neighbourhood only), and the others repeat (the same kernel in every place). That is the whole difference between the two kinds of layer.
+# Every output is a weighted sum of inputs, so the whole layer is one matrix: $y = Wx$. Each row is one place of the window. A fully connected layer would have a free number in every cell of $W$; here many are zero (a unit sees its neighborhood only), and the others repeat (the same kernel in every place). That is the whole difference between the two kinds of layer.
 #
 # Going back, the errors $g$ of the output are carried to the input by the transpose, $W^\top g$: where the weight went one way, the error goes the other. The last line shows **im2col**, how many libraries compute it: every window is copied into a row, and one product of matrices does the rest.
 

@@ -68,7 +68,7 @@ figure
 # %% [markdown]
 # ## Plain and residual
 #
-# The plain network is a chain: *convolution, batch normalisation, ReLU*, over and over. In pairs of layers, with $F$ for what a pair computes:
+# The plain network is a chain: *convolution, batch normalization, ReLU*, over and over. In pairs of layers, with $F$ for what a pair computes:
 #
 # $$\text{plain:}\quad x_{l+1} = \operatorname{relu}\big(F(x_l)\big) \qquad\qquad \text{residual:}\quad x_{l+1} = \operatorname{relu}\big(x_l + F(x_l)\big).$$
 #
@@ -172,7 +172,7 @@ before = profiles()
 draw(before, "before training")
 
 # %% [markdown]
-# The gradient of the deep plain network *grows* from layer to layer on its way down, here by a factor of some thousand between the last layer and the first. (Batch normalisation keeps the signal from fading on the way up; on the way down it divides by the spread of each layer, which multiplies the errors. Without it, and with sigmoids, the gradient would vanish instead.) No learning rate suits all of these layers. And the right picture is worse: a few layers below the output, the gradients of two nearly equal inputs have nothing to do with each other. They are **shattered**. In the residual network the size stays within a factor of ten, and the likeness above 0.8 down to the first layer: the term 1 of the product carries the error past all pairs.
+# The gradient of the deep plain network *grows* from layer to layer on its way down, here by a factor of some thousand between the last layer and the first. (Batch normalization keeps the signal from fading on the way up; on the way down it divides by the spread of each layer, which multiplies the errors. Without it, and with sigmoids, the gradient would vanish instead.) No learning rate suits all of these layers. And the right picture is worse: a few layers below the output, the gradients of two nearly equal inputs have nothing to do with each other. They are **shattered**. In the residual network the size stays within a factor of ten, and the likeness above 0.8 down to the first layer: the term 1 of the product carries the error past all pairs.
 #
 # ## Training
 #
@@ -218,7 +218,7 @@ figure
 #
 # *Question: the deep plain network is worse on the test signals too. Why is that not overfitting?*
 #
-# <details><summary>Answer</summary>Overfitting means: good on the examples it learned from, bad on others. Here the error on the training signals is higher as well. The network could represent a better solution, the shallow network with copies in between is one, but gradient descent does not find it. It is a problem of optimisation.</details>
+# <details><summary>Answer</summary>Overfitting means: good on the examples it learned from, bad on others. Here the error on the training signals is higher as well. The network could represent a better solution, the shallow network with copies in between is one, but gradient descent does not find it. It is a problem of optimization.</details>
 #
 # ## After training
 #

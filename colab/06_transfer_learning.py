@@ -15,7 +15,7 @@
 #
 # # 6. Transfer learning
 #
-# You have fifty labelled pictures, not fifty thousand. A network that was trained on *other* pictures can still help: its first layers know what strokes and corners look like, and these are the same everywhere. On this page a network learns the digits 0 to 4; then you use what it knows for the digits 5 to 9, which it has never seen, in four ways: frozen, fine-tuned, from scratch for comparison, and as a source of features for classifiers that are no networks at all. About three minutes on a CPU, about two minutes on a T4.
+# You have fifty labeled pictures, not fifty thousand. A network that was trained on *other* pictures can still help: its first layers know what strokes and corners look like, and these are the same everywhere. On this page a network learns the digits 0 to 4; then you use what it knows for the digits 5 to 9, which it has never seen, in four ways: frozen, fine-tuned, from scratch for comparison, and as a source of features for classifiers that are no networks at all. About three minutes on a CPU, about two minutes on a T4.
 
 # %%
 # installs jaxcnn where it is missing; the jax that is here stays as it is
@@ -67,7 +67,7 @@ high, high_test = load(name, 5)
 print(
     f"{name}: {len(low.labels)} digits 0 to 4; {len(high.labels)} digits 5 to 9, {len(high_test.labels)} for the test"
 )
-plots.labelled_images(
+plots.labeled_images(
     np.concatenate([low.images[:8], high.images[:8]]),
     [low.classes[i] for i in low.labels[:8]] + [high.classes[i] for i in high.labels[:8]],
 )
@@ -93,7 +93,7 @@ print(f"digits 0 to 4: {training.evaluate(base, low_test, first.scaling).accurac
 # | **fine-tuned** | $\theta \leftarrow \theta - \tfrac{\eta}{10}\,\partial L/\partial\theta$ | as above |
 # | **from scratch** | starts random, rate $\eta$ | starts random |
 #
-# (This is the idea of it; the optimiser here, AdamW, scales each step further.) The images must be scaled as they were in the first task: the old layers expect it. `scaling=first.scaling` does that.
+# (This is the idea of it; the optimizer here, AdamW, scales each step further.) The images must be scaled as they were in the first task: the old layers expect it. `scaling=first.scaling` does that.
 #
 # *Question: why would a smaller rate in the lower layers be better than the same rate everywhere, and better than none?*
 #
@@ -161,7 +161,7 @@ for way in ("frozen", "fine-tuned"):
 #
 # There is a way without any training of the network. Let it look at each picture, and write down what its second pooling says: 5x5 cells of 16 maps, 400 numbers. These are **features**; any classifier can take them in the place of the 784 pixels.
 #
-# - **Nearest neighbours**: which known examples are closest, by $\lVert f(x) - f(x') \rVert$? The most frequent class among five of them wins.
+# - **Nearest neighbors**: which known examples are closest, by $\lVert f(x) - f(x') \rVert$? The most frequent class among five of them wins.
 # - **Linear SVM**: for each class a plane that separates it from the others with a margin as wide as possible, $\min_w \tfrac{1}{2}\lVert w \rVert^2 + C \sum_i \max(0, 1 - y_i\,w^\top f(x_i))^2$.
 #
 # Neither sees anything but the numbers. If they do better with features than with pixels, the network has put similar digits close together, though no digit from 5 to 9 was among its examples.
@@ -173,7 +173,7 @@ for count in sizes:
     for seed in (0,) if fast else (0, 1, 2):
         few = some(count, seed)
         known = {"features": inspect.features(base, few.images, "pool2", **maps), "pixels": few.images}
-        for kind, spoken in {"knn": "neighbours", "svm": "SVM"}.items():
+        for kind, spoken in {"knn": "neighbors", "svm": "SVM"}.items():
             for where in known:
                 result = inspect.probe(known[where], few.labels, of_test[where], high_test.labels, kind)
                 accuracy.setdefault(f"{spoken} on {where}", {}).setdefault(count, []).append(result.accuracy)
@@ -213,7 +213,7 @@ figure
 plots.components(inspect.pca(of_test["features"]), of_test["features"], high_test.labels, high_test.classes)
 
 # %% [markdown]
-# And some neighbours, by features and by pixels; another digit than asked for is framed.
+# And some neighbors, by features and by pixels; another digit than asked for is framed.
 
 # %%
 queries = np.array([np.flatnonzero(high_test.labels == label)[1] for label in (0, 3, 4)])
@@ -223,9 +223,9 @@ for query in queries:
     for where in known:
         asked.append(high_test.images[query])
         captions.append(high_test.classes[high_test.labels[query]])
-        near.append(inspect.neighbours(known[where], of_test[where][[query]], 8).places[0])
+        near.append(inspect.neighbors(known[where], of_test[where][[query]], 8).places[0])
         rows.append(where)
-plots.neighbours(
+plots.neighbors(
     np.stack(asked),
     high.images[np.stack(near)],
     captions,

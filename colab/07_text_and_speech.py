@@ -15,7 +15,7 @@
 #
 # # 7. Text and speech
 #
-# Convolution was used on speech before it was used on pictures, and it reads sentences too. What it needs is only an axis along which neighbours belong together: rows and columns of a picture, the **words** of a sentence, the **time** of a sound. On this page one network judges sentences and another recognises sounds. About three minutes on a CPU, about two minutes on a T4.
+# Convolution was used on speech before it was used on pictures, and it reads sentences too. What it needs is only an axis along which neighbors belong together: rows and columns of a picture, the **words** of a sentence, the **time** of a sound. On this page one network judges sentences and another recognizes sounds. About three minutes on a CPU, about two minutes on a T4.
 
 # %%
 # installs what is missing; the jax that is here stays as it is

@@ -64,7 +64,7 @@ assert jax.device_count() > 1, "JAX had started before; restart the notebook"
 #
 # *Question: for which layer of a network is this argument wrong, as its output for one example depends on the others?*
 #
-# <details><summary>Answer</summary>Batch normalisation. Mean and variance of a part are not those of the batch; with few examples on each device they are much noisier. Either they are taken over all devices, with one more all-reduce in each layer, or one lives with the difference. jaxcnn takes them over all devices, so that the result depends on how many there are by rounding only.</details>
+# <details><summary>Answer</summary>Batch normalization. Mean and variance of a part are not those of the batch; with few examples on each device they are much noisier. Either they are taken over all devices, with one more all-reduce in each layer, or one lives with the difference. jaxcnn takes them over all devices, so that the result depends on how many there are by rounding only.</details>
 #
 # ## Where an array lies
 #
@@ -146,7 +146,7 @@ assert np.allclose(by_hand[1], together[1], rtol=1e-4, atol=1e-6)
 #
 # `training.fit` takes a `Layout`, which says what each device holds:
 #
-# | `Layout` | batch | weights | state of the optimiser | who communicates |
+# | `Layout` | batch | weights | state of the optimizer | who communicates |
 # | --- | --- | --- | --- | --- |
 # | `"jit"` | cut | whole, on each | whole, on each | the compiler |
 # | `"fsdp"` | cut | large ones cut | large ones cut | the compiler |
@@ -154,12 +154,12 @@ assert np.allclose(by_hand[1], together[1], rtol=1e-4, atol=1e-6)
 #
 # `"fsdp"`, *fully sharded data parallel*, is for networks that do not fit on one device. AdamW keeps two more numbers for each weight; all three are cut, and a layer's weights are gathered for the moment in which they are needed.
 #
-# Here are the same network, the same seed and the same batches on one device and in these three ways. This network has batch normalisation in every layer, the case that is easy to get wrong.
+# Here are the same network, the same seed and the same batches on one device and in these three ways. This network has batch normalization in every layer, the case that is easy to get wrong.
 
 
 # %%
 class Small(nnx.Module):
-    """Three convolutions with batch normalisation, the mean over space, ten outputs."""
+    """Three convolutions with batch normalization, the mean over space, ten outputs."""
 
     def __init__(self, width, rngs):
         widths = (1, width, 2 * width, 4 * width)
@@ -216,7 +216,7 @@ for name, layout in ways.items():
     placed = jax.tree.leaves(layout.place(state))
     held[name] = sum(array.addressable_shards[0].data.nbytes for array in placed) / 2**20
 
-figure = plots.style.canvas(7, 1.9, "weights and optimiser state on each device, MiB")
+figure = plots.style.canvas(7, 1.9, "weights and optimizer state on each device, MiB")
 axes = figure.subplots()
 bars = axes.barh(list(held)[::-1], list(held.values())[::-1], color=plots.style.FAINT)
 axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, color=plots.style.INK)

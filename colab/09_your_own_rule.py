@@ -80,7 +80,7 @@ for (name, (value, slope)), (above, below) in zip(pretended.items(), grid.T, str
     above.plot(x, value, color=plots.style.ACCENT, lw=1.2)
     below.plot(x, slope, color=plots.style.INK, lw=1.2)
     plots.style.heading(above, name)
-    plots.style.plain(above, "", "grey: forward;\ncoloured: pretended" if name == "zero" else "")
+    plots.style.plain(above, "", "gray: forward;\ncolored: pretended" if name == "zero" else "")
     plots.style.plain(below, "x", "factor on the error" if name == "zero" else "")
     above.set_ylim(-1.6, 1.6)
 figure
@@ -192,7 +192,7 @@ print("the clipped rule is the library's")
 
 # %%
 class Binary(nnx.Module):
-    """Two stages of convolution, batch normalisation, activation; the mean over space of the last maps; ten outputs."""
+    """Two stages of convolution, batch normalization, activation; the mean over space of the last maps; ten outputs."""
 
     def __init__(self, activation, rngs):
         self.convs = nnx.List(layers.Conv(i, o, (5, 5), rngs=rngs) for i, o in ((1, 8), (8, 32)))
@@ -259,7 +259,7 @@ figure
 #
 # *Question: with the rule "zero", what exactly can the network still learn? Why is it better than guessing at all?*
 #
-# <details><summary>Answer</summary>The dense layer at the end, which has no sign above it. It learns to classify from the means of 32 random binary maps, as its convolutions stay what they were at the start. (Their decay apart: AdamW shrinks them a little, which batch normalisation undoes.) Random features are far better than guessing. With a last layer that sees every cell of the maps, the difference to the learned ones would nearly vanish on these digits: whoever wants to see whether a rule works must ask a question that random features cannot answer.</details>
+# <details><summary>Answer</summary>The dense layer at the end, which has no sign above it. It learns to classify from the means of 32 random binary maps, as its convolutions stay what they were at the start. (Their decay apart: AdamW shrinks them a little, which batch normalization undoes.) Random features are far better than guessing. With a last layer that sees every cell of the maps, the difference to the learned ones would nearly vanish on these digits: whoever wants to see whether a rule works must ask a question that random features cannot answer.</details>
 #
 # ## What it sees, in one bit
 #

@@ -120,7 +120,7 @@ def calibrated(train: data.Dataset, test: data.Dataset, target: float, epochs: i
 def loaded(options: argparse.Namespace, split: str, most: int | None) -> data.Dataset:
     """A split in memory, or some of its pictures by chance."""
     if options.quick and options.data == "cifar10":
-        return colours(split)
+        return colors(split)
     few = {} if most is None or options.data.startswith("npz:") else {"stream": True}  # decodes no more than these
     found = data.load(options.data, split, options.data_dir, **few)
     if found.images.shape[1:3] != (32, 32):
@@ -138,13 +138,13 @@ def on_device(examples: data.Dataset, multiple: int = 1) -> Pictures:
     return Pictures(jax.device_put(images), jax.device_put(labels))
 
 
-def colours(split: str) -> data.Dataset:
+def colors(split: str) -> data.Dataset:
     """Easy pictures, of four colours and much noise."""
     random = np.random.default_rng(split == "test")
-    centres = np.array([[220, 60, 60], [60, 220, 60], [60, 60, 220], [200, 200, 60]])
-    labels = random.integers(0, len(centres), 640 if split == "train" else 260).astype(np.int32)
-    pictures = np.clip(random.normal(centres[labels][:, None, None], 40, (len(labels), 32, 32, 3)), 0, 255)
-    return data.Dataset(pictures.astype(np.uint8), labels, ("red", "green", "blue", "yellow"), "colours", split)
+    centers = np.array([[220, 60, 60], [60, 220, 60], [60, 60, 220], [200, 200, 60]])
+    labels = random.integers(0, len(centers), 640 if split == "train" else 260).astype(np.int32)
+    pictures = np.clip(random.normal(centers[labels][:, None, None], 40, (len(labels), 32, 32, 3)), 0, 255)
+    return data.Dataset(pictures.astype(np.uint8), labels, ("red", "green", "blue", "yellow"), "colors", split)
 
 
 def claims(document: Document) -> list[Claim]:
@@ -180,7 +180,7 @@ def figure(document: Document) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pictures, and all that a run may differ in."""
-    parser.add_argument("--data", default="cifar10", help="cifar10, folder:PATH, npz:PATH; with --quick, colours")
+    parser.add_argument("--data", default="cifar10", help="cifar10, folder:PATH, npz:PATH; with --quick, colors")
     parser.add_argument("--data-dir", type=Path, help="folder of the data set's files")
     parser.add_argument("--epochs", type=float, default=9.9)
     parser.add_argument("--batch-size", type=int, default=RECIPE.batch_size)

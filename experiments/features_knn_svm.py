@@ -23,17 +23,17 @@ Expected:
 
 Result:
   3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 951e2d6.
-  - Holds: learned features err less than pixels, with each classifier (5 neighbours 4.28 against 9.19 %, linear SVM
-    3.62 against 19.73 %, logistic regression 2.85 against 12.15 %).
-  - Holds: learned features err less than random ones, with each classifier (5 neighbours 4.28 against 7.98 %, linear
-    SVM 3.62 against 8.13 %, logistic regression 2.85 against 5.71 %).
-  - Holds: random features err less than pixels, with each classifier (5 neighbours 7.98 against 9.19 %, linear SVM 8.13
+  - Holds: learned features err less than pixels, with each classifier (5 neighbors 4.28 against 9.19 %, linear SVM 3.62
+    against 19.73 %, logistic regression 2.85 against 12.15 %).
+  - Holds: learned features err less than random ones, with each classifier (5 neighbors 4.28 against 7.98 %, linear SVM
+    3.62 against 8.13 %, logistic regression 2.85 against 5.71 %).
+  - Holds: random features err less than pixels, with each classifier (5 neighbors 7.98 against 9.19 %, linear SVM 8.13
     against 19.73 %, logistic regression 5.71 against 12.15 %).
   - Holds: which classifier it is matters less on learned features than on pixels (best and worst are 1.43 points apart,
     on pixels 10.54).
   - Holds: 40 principal components serve neighbours no worse than all 784 pixels (7.38 against 9.19 %).
 
-  | test error, % | 5 neighbours | linear SVM | logistic regression |
+  | test error, % | 5 neighbors | linear SVM | logistic regression |
   | --- | --- | --- | --- |
   | pixels | 9.187 ± 0.067 | 19.73 ± 0.38 | 12.15 ± 0.18 |
   | principal components | 7.377 ± 0.15 | 11.94 ± 0.48 | 11.72 ± 0.52 |
@@ -57,7 +57,7 @@ from flax import nnx
 from experiments.form import Claim, Document, Experiment, Tables, mean, say
 from jaxcnn import data, inspect, models, training
 
-KINDS = {"knn": "5 neighbours", "svm": "linear SVM", "logistic": "logistic regression"}
+KINDS = {"knn": "5 neighbors", "svm": "linear SVM", "logistic": "logistic regression"}
 FEATURES = "pixels", "principal components", "random features", "learned features"
 PIXELS, COMPONENTS, RANDOM, LEARNED = FEATURES
 TITLE = "test error, %"
@@ -99,7 +99,7 @@ def claims(document: Document) -> list[Claim]:
     learned = [mean(document, TITLE, LEARNED, column) for column in KINDS.values()]
     pixels = [mean(document, TITLE, PIXELS, column) for column in KINDS.values()]
     between = max(pixels) - min(pixels), max(learned) - min(learned)
-    neighbours = [mean(document, TITLE, row, KINDS["knn"]) for row in (COMPONENTS, PIXELS)]
+    neighbors = [mean(document, TITLE, row, KINDS["knn"]) for row in (COMPONENTS, PIXELS)]
     return [
         Claim("learned features err less than pixels, with each classifier", *all_lower(LEARNED, PIXELS)),
         Claim("learned features err less than random ones, with each classifier", *all_lower(LEARNED, RANDOM)),
@@ -111,8 +111,8 @@ def claims(document: Document) -> list[Claim]:
         ),
         Claim(
             "40 principal components serve neighbours no worse than all 784 pixels",
-            neighbours[0] <= neighbours[1],
-            f"{neighbours[0]:.2f} against {neighbours[1]:.2f} %",
+            neighbors[0] <= neighbors[1],
+            f"{neighbors[0]:.2f} against {neighbors[1]:.2f} %",
         ),
     ]
 

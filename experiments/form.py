@@ -128,7 +128,7 @@ class Experiment(NamedTuple):
                     **facts,
                     "seeds": sorted(runs),
                     "seconds": round(spent, 1),
-                    "tables": summarised(runs),
+                    "tables": summarized(runs),
                 }
             if out is not None:  # of no new seeds too: what is drawn may be new
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def by_seed(document: Document) -> dict[int, Tables]:
     }
 
 
-def summarised(runs: Mapping[int, Tables]) -> dict[str, Any]:
+def summarized(runs: Mapping[int, Tables]) -> dict[str, Any]:
     """Values of every seed in order, mean, and standard deviation over n - 1, by title, row and column."""
     seeds = sorted(runs)
 

@@ -74,12 +74,14 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     else:
         parts = {KNOWN: (load("fsdd", "train"), load("fsdd", "test"))}
         parts |= {name: held_out(name, SPEAKERS) for name in SPEAKERS}
-    for row, (learnt, tested) in parts.items():
-        model = models.create("tdnn_wide", num_classes=10, in_features=learnt.features, rngs=nnx.Rngs(seed))
+    for row, (learned, tested) in parts.items():
+        model = models.create("tdnn_wide", num_classes=10, in_features=learned.features, rngs=nnx.Rngs(seed))
         config = training.TrainConfig(epochs=1 if options.quick else 20, seed=seed)
-        run = training.fit(model, learnt, config=config, observer=None)
+        run = training.fit(model, learned, config=config, observer=None)
         found[row] = {RIGHT: 100 * training.evaluate(model, tested, run.scaling).accuracy}
-        say(f"seed {seed}: {row}, {len(learnt.labels)} learnt, {len(tested.labels)} tested: {found[row][RIGHT]:.2f} %")
+        say(
+            f"seed {seed}: {row}, {len(learned.labels)} learned, {len(tested.labels)} tested: {found[row][RIGHT]:.2f} %"
+        )
     new = [cells[RIGHT] for row, cells in found.items() if row != KNOWN]
     return {TITLE: found | {NEW: {RIGHT: float(np.mean(new))}}}
 

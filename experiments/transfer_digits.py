@@ -27,7 +27,7 @@ Result:
     (Keras's example); gap: +0.15).
   - Holds: from few digits, what was learnt before beats a start from scratch (93.0 to 90.7 from 100, 96.2 to 95.5 from
     500).
-  - Holds: features say more than pixels to each simple classifier, at each size (5 neighbours by 0.7474 points or more,
+  - Holds: features say more than pixels to each simple classifier, at each size (5 neighbors by 0.7474 points or more,
     linear SVM by 8.942 points or more, logistic regression by 6.028 points or more).
 
   | test accuracy, % | 100 | 500 | 2000 | all |
@@ -35,8 +35,8 @@ Result:
   | transfer, convolutions frozen | 93.03 ± 0.64 | 96.25 ± 0.39 | 98.06 ± 0.17 | 99.35 ± 0.1 |
   | transfer, all fine-tuned | 92.91 ± 0.8 | 96.24 ± 0.42 | 98.11 ± 0.14 | 99.4 ± 0.097 |
   | network from scratch | 90.73 ± 0.58 | 95.49 ± 0.063 | 97.53 ± 0.23 | 99.24 ± 0.1 |
-  | 5 neighbours on features | 91.67 ± 0.82 | 95.47 ± 0.31 | 97.34 ± 0.21 | 98.77 ± 0.18 |
-  | 5 neighbours on pixels | 83.92 ± 0.2 | 92.66 ± 1 | 95.25 ± 0.16 | 98.03 |
+  | 5 neighbors on features | 91.67 ± 0.82 | 95.47 ± 0.31 | 97.34 ± 0.21 | 98.77 ± 0.18 |
+  | 5 neighbors on pixels | 83.92 ± 0.2 | 92.66 ± 1 | 95.25 ± 0.16 | 98.03 |
   | linear SVM on features | 93.12 ± 0.75 | 96.78 ± 0.22 | 97.63 ± 0.34 |  |
   | linear SVM on pixels | 82.17 ± 1.4 | 86.92 ± 0.58 | 88.69 ± 0.37 |  |
   | logistic regression on features | 93.82 ± 0.84 | 97.23 ± 0.15 | 98.18 ± 0.097 |  |
@@ -62,8 +62,8 @@ from jaxcnn import data, inspect, models, training
 
 SIZES = (100, 500, 2000)
 STAGE = "pool2"
-PROBES = {"knn": "5 neighbours", "svm": "linear SVM", "logistic": "logistic regression"}
-LEARNT = {
+PROBES = {"knn": "5 neighbors", "svm": "linear SVM", "logistic": "logistic regression"}
+LEARNED = {
     "frozen": {"freeze": ("conv*",)},
     "fine-tuned": {"layer_rates": ("conv*=0.1",)},
     "scratch": {},
@@ -98,7 +98,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     asked = {"features": inspect.features(base, high_test.images, STAGE, **maps), "pixels": high_test.images}
     for size in (*map(str, sizes), "all"):
         some = high if size == "all" else high.split_off(int(size) / len(high.labels), seed)[1]
-        for kind, changes in LEARNT.items():
+        for kind, changes in LEARNED.items():
             model = models.create("lenet5", num_classes=5, rngs=nnx.Rngs(seed))
             if kind != "scratch":
                 nnx.update(model, nnx.state(base))
@@ -112,7 +112,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
                 if size == "all" and kind != "knn":  # liblinear takes many minutes for all pixels
                     continue
                 if where == "pixels" and size == "all":
-                    note(f"{kind}, {where}", size, neighbours_of_all_pixels(name))
+                    note(f"{kind}, {where}", size, neighbors_of_all_pixels(name))
                     continue
                 result = inspect.probe(known[where], some.labels, asked[where], high_test.labels, kind)
                 note(f"{kind}, {where}", size, result.accuracy)
@@ -120,7 +120,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
 
 
 @cache
-def neighbours_of_all_pixels(name: str) -> float:
+def neighbors_of_all_pixels(name: str) -> float:
     """In which no seed has a part."""
     train, test = (digits(name, split, 5) for split in ("train", "test"))
     return inspect.probe(train.images, train.labels, test.images, test.labels, "knn").accuracy
@@ -185,14 +185,14 @@ def figure(document: Document) -> Any:
     total = 29_404
     drawn = Figure(figsize=(9, 4), layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True)
-    for row in (*LEARNT, *(f"{kind}, {where}" for kind in PROBES for where in ("features", "pixels"))):
+    for row in (*LEARNED, *(f"{kind}, {where}" for kind in PROBES for where in ("features", "pixels"))):
         cells = rows[NAMES[row]]
-        axes = left if row in LEARNT else right
+        axes = left if row in LEARNED else right
         counts = [total if size == "all" else int(size) for size in cells]
         errors = [100 - cell["mean"] for cell in cells.values()]
         spread = [cell["standard_deviation"] or 0 for cell in cells.values()]
         solid = row != "scratch" and not row.endswith("pixels")
-        marker = dict(zip((*LEARNT, *PROBES), "os^ovD", strict=True))[row.partition(",")[0]]
+        marker = dict(zip((*LEARNED, *PROBES), "os^ovD", strict=True))[row.partition(",")[0]]
         style = {"color": "black" if solid else "0.55", "linestyle": "-" if solid else "--", "marker": marker}
         axes.errorbar(counts, errors, spread, label=NAMES[row], capsize=2, **style)
     for axes, title in ((left, "networks"), (right, "simple classifiers")):

@@ -35,8 +35,8 @@ Result:
   | sigmoid | 7.54e-13 ± 3e-13 | 1.98e-12 ± 5e-13 |
   | tanh | 0.3531 ± 0.19 | 0.2578 ± 0.14 |
   | ReLU | 0.8629 ± 0.18 | 0.6372 ± 0.22 |
-  | ReLU, normalised | 7.292 ± 4.9 | 1.796 ± 1.3 |
-  | ReLU, normalised, shortcuts | 4.598 ± 4.3 | 2.982 ± 0.66 |
+  | ReLU, normalized | 7.292 ± 4.9 | 1.796 ± 1.3 |
+  | ReLU, normalized, shortcuts | 4.598 ± 4.3 | 2.982 ± 0.66 |
 
 Command:
   python -m experiments.vanishing_gradients --seeds 0 1 2
@@ -63,8 +63,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "sigmoid": {"activation": "sigmoid", **GLOROT},
     "tanh": {"activation": "tanh", **GLOROT},
     "ReLU": {"batch_norm": False},
-    "ReLU, normalised": {},
-    "ReLU, normalised, shortcuts": {"residual": True},
+    "ReLU, normalized": {},
+    "ReLU, normalized, shortcuts": {"residual": True},
 }
 CONFIG = training.TrainConfig(
     epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.01, nesterov=False, weight_decay=0, schedule="constant"
@@ -94,7 +94,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
 
 def claims(document: Document) -> list[Claim]:
     """What the course says of vanishing gradients."""
-    sigmoid, tanh, relu, normalised, shortcuts = (
+    sigmoid, tanh, relu, normalized, shortcuts = (
         [cell["mean"] for cell in document["tables"][START][name].values()] for name in NETWORKS
     )
 
@@ -120,14 +120,14 @@ def claims(document: Document) -> list[Claim]:
         ),
         Claim(
             "with batch normalisation it does not vanish but grows towards the input",
-            ratio(normalised) > 1,
-            f"first over last: {number(ratio(normalised))}, {ratio(normalised) ** (1 / layers):.2f} times a layer",
+            ratio(normalized) > 1,
+            f"first over last: {number(ratio(normalized))}, {ratio(normalized) ** (1 / layers):.2f} times a layer",
             "grows exponentially with depth (Yang et al. 2019)",
         ),
         Claim(
             "shortcuts keep it within a factor of 10 over all layers, and closer than without",
-            span(shortcuts) < min(10, span(normalised)),
-            f"largest over smallest {number(span(shortcuts))}, without shortcuts {number(span(normalised))}",
+            span(shortcuts) < min(10, span(normalized)),
+            f"largest over smallest {number(span(shortcuts))}, without shortcuts {number(span(normalized))}",
         ),
     ]
 

@@ -14,7 +14,7 @@ def whole(figure: Figure, dpi: float = 96) -> Figure:
     """Draws a figure as saving would, and asserts that it can be read.
 
     Every text and every panel lies on the canvas, no two texts and no two panels' frames overlap, no panel is without
-    content, and there is more than one colour. Returns the figure.
+    content, and there is more than one color. Returns the figure.
     """
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
@@ -52,7 +52,7 @@ def _texts(figure: Figure) -> list[Text]:
 
 
 def _overlap(one: Bbox, other: Bbox) -> bool:
-    """By more than a pixel each way: neighbours may touch."""
+    """By more than a pixel each way: neighbors may touch."""
     wide = min(one.x1, other.x1) - max(one.x0, other.x0)
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
     return wide > 1 and high > 1

@@ -60,7 +60,7 @@ class AlexNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """torchvision's VGG-11, with or without batch normalisation."""
+    """torchvision's VGG-11, with or without batch normalization."""
 
     def __init__(self, num_classes=1000, hidden=4096, batch_norm=True):
         super().__init__()
@@ -240,7 +240,7 @@ class CifarResNet(_Residual):
         return self._finish(F.relu(self.bn1(self.conv1(x))))
 
 
-def randomised(twin, seed=0):
+def randomized(twin, seed=0):
     """The twin in evaluation mode, with statistics, scales and biases away from where they start."""
     generator = torch.Generator().manual_seed(seed)
     for module in twin.modules():

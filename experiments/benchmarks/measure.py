@@ -72,7 +72,7 @@ def _add_throughput(contestants: dict[str, Any], task: Task) -> None:
         seconds = found["ms"]["median"] / 1e3
         found["images_per_s"] = float(f"{task.batch / seconds:.4g}")
         if peak and counts:
-            found["utilisation"] = float(f"{counts[0] / seconds / peak:.4g}")
+            found["utilization"] = float(f"{counts[0] / seconds / peak:.4g}")
 
 
 def _rounded(values: timing.Spread) -> dict[str, float]:

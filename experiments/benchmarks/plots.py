@@ -77,18 +77,18 @@ def _ratios(document: Document) -> Any:
 
 def _draw_row(axes: Any, place: int, ratios: dict[str, Any]) -> None:
     found = [
-        (label, ratio, grey, hatch)
-        for label, (names, grey, hatch) in _PEERS.items()
+        (label, ratio, gray, hatch)
+        for label, (names, gray, hatch) in _PEERS.items()
         if (ratio := _best(ratios, names)) is not None
     ]
-    for number, (label, ratio, grey, hatch) in enumerate(found):
+    for number, (label, ratio, gray, hatch) in enumerate(found):
         height = 0.8 / len(found)
         axes.barh(
             place - 0.4 + (number + 0.5) * height,
             ratio["median"] - 1,
             height,
             left=1,
-            color=grey,
+            color=gray,
             hatch=hatch,
             edgecolor="black",
             linewidth=0.5,

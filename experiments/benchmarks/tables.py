@@ -103,7 +103,7 @@ def _gpu_line(documents: Sequence[Document]) -> str:
     ours = document["rows"].get("step/resnet50-gpu", {}).get("contestants", {}).get("jaxcnn", {})
     parts = [f"{verdict['what']} (wanted >= {verdict['at_least']:g}): {_cell(verdict)}" for verdict in judge(document)]
     if "images_per_s" in ours:
-        share = f", {ours['utilisation']:.0%} of its peak" if "utilisation" in ours else ""
+        share = f", {ours['utilization']:.0%} of its peak" if "utilization" in ours else ""
         parts.append(f"{ours['images_per_s']:.0f} images/s{share}")
     return f"On {document['about']['device']}, jax {document['about']['versions']['jax']}: {'; '.join(parts)}."
 

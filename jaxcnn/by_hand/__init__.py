@@ -1,4 +1,4 @@
-"""The hand-written rules for any function of arrays: it is traced, rewritten, and run."""
+"""The hand-written rules for any JAX function: the function is traced, rewritten and run."""
 
 from jaxcnn.by_hand.report import Replacement, Report, report
 from jaxcnn.by_hand.transform import by_hand

@@ -1,4 +1,4 @@
-"""Arguments, taken apart into the arrays that are traced and everything else, which stays what it is."""
+"""Splits arguments into the arrays that are traced, and everything else, which stays unchanged."""
 
 import sys
 import types
@@ -10,10 +10,10 @@ import numpy as np
 
 
 class Taken(NamedTuple):
-    """Arguments taken apart.
+    """Arguments, split into arrays and the rest.
 
-    The modules of Flax NNX among them are written into by the functions that they are given to; the arrays that are
-    other ones afterwards leave the trace as results, and are written into the modules of the caller.
+    A function may write into a Flax NNX module among its arguments. The arrays that it replaced leave the trace as
+    results, and are then written into the caller's module.
     """
 
     arrays: list[Any]
@@ -23,11 +23,11 @@ class Taken(NamedTuple):
     modules: Any  # the caller's arguments, if modules are among them
 
     def without_arrays(self) -> "Taken":
-        """All that a trace is put together by; it does not keep the caller's arrays alive."""
+        """Returns what is needed to rebuild the arguments in a trace; it does not keep the caller's arrays alive."""
         return self._replace(arrays=[], modules=None if self.modules is None else True)
 
     def put_together(self, arrays: Sequence[Any]) -> Any:
-        """The arguments with these arrays."""
+        """Rebuilds the arguments with these arrays."""
         leaves = list(self.leaves)
         for place, array in zip(self.places, arrays, strict=True):
             leaves[place] = array
@@ -35,25 +35,25 @@ class Taken(NamedTuple):
         return found if self.modules is None else _nnx().merge(*found)
 
     def changes(self, arrays: Sequence[Any], arguments: Any) -> dict[int, Any]:
-        """The arrays of modules that were replaced since, by their place.
+        """Returns the arrays of modules that were replaced since, by their position.
 
         Raises:
-          ValueError: if a module has got other variables, or other attributes that are no arrays, than it had.
+          ValueError: if a module has other variables than before, or an attribute that is not an array changed.
         """
         if self.modules is None:
             return {}
         leaves, structure = jax.tree.flatten(_nnx().split(arguments))
         if structure != self.structure:
             raise ValueError(
-                "`fun` must leave its modules with the variables and attributes that they have; got one that changes "
-                "some, as `train`, `eval` and `sow` do."
+                "`fun` must not add, remove or change variables and attributes of its modules, as `train`, `eval` and "
+                "`sow` do; got one that does."
             )
         return {
             place: leaves[place] for place, array in zip(self.places, arrays, strict=True) if leaves[place] is not array
         }
 
     def write_back(self, changed: dict[int, Any]) -> None:
-        """Gives the caller's modules the arrays that were replaced."""
+        """Writes the arrays that were replaced into the caller's modules."""
         if changed:
             nnx = _nnx()
             _, state = nnx.split(self.modules)
@@ -67,7 +67,7 @@ class Taken(NamedTuple):
             nnx.update(self.modules, nnx.from_flat_state(replaced))
 
     def key(self) -> Hashable | None:
-        """What a trace can be kept by; None where something among the arguments can change unseen."""
+        """Returns the key of a cached trace; None where an argument can change without changing its hash."""
         if not all(map(_lasts, self.leaves)):
             return None
         # -0.0 equals 0.0, and 1 equals 1.0
@@ -81,7 +81,7 @@ class Taken(NamedTuple):
 
 
 def taken_apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taken:
-    """Takes arguments apart."""
+    """Splits arguments into arrays and the rest."""
     arguments: Any = (args, kwargs)
     modules = arguments if _has_modules(arguments) else None
     leaves, structure = jax.tree.flatten(arguments if modules is None else _nnx().split(modules))
@@ -99,7 +99,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _lasts(leaf: Any) -> bool:
-    """Whether what is no array says by its hash what it is, as numbers, names and functions do."""
+    """Whether the hash of a value identifies it, as for numbers, names and functions."""
     if isinstance(leaf, types.MethodType):
         return _lasts(leaf.__self__)
     if leaf is None or isinstance(leaf, _FUNCTIONS) or hasattr(leaf, "__wrapped__"):
@@ -111,12 +111,12 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
 
 
 def _value(one: Any) -> Any:
-    """That of a variable; an array is its own."""
+    """The value of a variable; an array is its own value."""
     return one.get_value() if hasattr(one, "get_value") else one
 
 
 def is_module(value: Any) -> bool:
-    """Whether it is a module of Flax NNX, or an object made of such."""
+    """Whether a value is a Flax NNX module, or an object that contains some."""
     nnx = _nnx()
     return nnx is not None and isinstance(value, nnx.Pytree)
 
@@ -133,5 +133,5 @@ def _has_modules(arguments: Any) -> bool:
 
 
 def _nnx() -> Any:
-    """Flax NNX, where somebody has loaded it."""
+    """Flax NNX, if it is already imported; else None."""
     return sys.modules.get("flax.nnx")

@@ -1,4 +1,4 @@
-"""What each operation that was found becomes, and why: the reader's rule, ours, or XLA's own."""
+"""Chooses what replaces each operation, and says why: a rule of the user, ours, or XLA's own."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ _PARTS = {"outputs": "forward", "inputs": "input gradient", "kernel": "kernel gr
 
 
 class Choice(NamedTuple):
-    """What an operation becomes."""
+    """What replaces an operation."""
 
     function: Callable[..., jax.Array] | None  # of its operands; None leaves it as it is
     became: str
@@ -30,10 +30,10 @@ class Choice(NamedTuple):
 
 
 def checked_rules(rules: Rules | None, rule: str) -> dict[str, str | Callable[..., Any]]:
-    """A rule for every operation.
+    """Completes the rules: one for every operation.
 
     Raises:
-      TypeError: if `rules` is no mapping.
+      TypeError: if `rules` is not a mapping.
       ValueError: if an operation or a rule is unknown.
     """
     if rule not in ("auto", "hand", "autodiff"):
@@ -49,7 +49,7 @@ def checked_rules(rules: Rules | None, rule: str) -> dict[str, str | Callable[..
 
 
 def choose(found: Found, rule: str | Callable[..., Any]) -> Choice:
-    """What the operation becomes by this rule."""
+    """Chooses what replaces the operation under this rule."""
     if callable(rule):
         name = getattr(rule, "__name__", type(rule).__name__)
         return Choice(lambda *operands: rule(*operands, **found.options), name, "a rule of the caller")
@@ -79,7 +79,7 @@ def _ours(found: Found, rule: Any = "hand") -> Callable[..., jax.Array]:
 
 
 def _refused(found: Found) -> str:
-    """Why our operation cannot compute this; empty if it can."""
+    """The reason why our operation cannot compute this; empty if it can."""
     kinds: list[Any] = [operand.aval for operand in found.operands]
     dtypes = {kind.dtype for kind in kinds}
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
@@ -118,7 +118,7 @@ def _moving(found: Found) -> list[int]:
 
 
 def _faster(found: Found) -> Choice:
-    """Ours where it was measured as faster."""
+    """Our operation where it was measured as faster, else XLA's."""
     if found.op not in ("conv", "max_pool"):
         return Choice(None, "XLA's own", "as fast; a rule can be given")
     if jax.default_backend() != "cpu":
@@ -134,7 +134,7 @@ def _faster(found: Found) -> Choice:
 
 
 def _methods(found: Found) -> dict[Any, str]:
-    """The method that computes a convolution, and those of its gradients."""
+    """The methods that compute a convolution and its gradients."""
     known: dict[Any, str] = {}
     jax.eval_shape(  # they are chosen by arrays, or tracers of them
         lambda lhs, rhs: known.update(methods(lhs, rhs, spec_of(lhs, rhs, **found.options))),

@@ -1,4 +1,4 @@
-"""What an equation is: a convolution, a pool or a ReLU, in whichever way it was written."""
+"""Recognizes convolutions, pools and ReLUs among the equations of a jaxpr, however they were written."""
 
 import os
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ class Found(NamedTuple):
 
     op: str  # of OPS
     operands: tuple[Any, ...]  # variables, or literals
-    options: Mapping[str, Any]  # in the words of lax
-    ours: bool = False  # of this library already, with the rule that it was written with
-    same_gradient: bool = True  # whether ours has the gradient of this one everywhere
+    options: Mapping[str, Any]  # with the names of lax
+    ours: bool = False  # already an operation of this library, which keeps its rule
+    same_gradient: bool = True  # whether our operation has the same gradient everywhere
 
 
 class Definitions:
@@ -36,11 +36,11 @@ class Definitions:
             self._equations[variable] = equation
 
     def of(self, operand: Any) -> JaxprEqn | None:
-        """The equation that computes the operand; None if it is a literal or an argument."""
+        """Returns the equation that computes the operand; None if it is a literal or an argument."""
         return None if isinstance(operand, Literal) else self._equations.get(operand)
 
     def is_zero(self, operand: Any) -> bool:
-        """Whether the operand is zeros, of any shape and dtype, as written in the jaxpr."""
+        """Whether the jaxpr shows that the operand is zero everywhere, in any shape and dtype."""
         value = literal(operand)
         if value is not None:
             return jnp.ndim(value) == 0 and bool(value == 0)
@@ -51,7 +51,7 @@ class Definitions:
 
 
 def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
-    """What the equation is; None if it is nothing that `by_hand` knows."""
+    """Recognizes the operation of an equation; None if `by_hand` does not know it."""
     name, params = equation.primitive.name, equation.params
     if name == "conv_general_dilated":
         return Found("conv", tuple(equation.invars), params)
@@ -68,7 +68,7 @@ def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
 
 
 def _reduced_window(equation: JaxprEqn) -> Found | None:
-    """A window that is reduced by a function, where this is the maximum from -inf."""
+    """A `reduce_window` that computes the maximum, starting from -inf; else None."""
     params = dict(equation.params)
     jaxpr, _ = params.pop("jaxpr"), params.pop("consts", None)
     steps = getattr(jaxpr, "jaxpr", jaxpr)
@@ -92,7 +92,7 @@ def _type(operand: Any) -> tuple[Any, Any]:
 
 
 def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
-    """The operand of a ReLU; None if the equation is none."""
+    """The operand of a ReLU; None if the equation is not a ReLU."""
     name, operands = equation.primitive.name, equation.invars
     if not any(jnp.issubdtype(getattr(result.aval, "dtype", bool), jnp.floating) for result in equation.outvars):
         return None
@@ -111,7 +111,7 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
 
 
 def _is_variance(operand: Any, definitions: Definitions) -> bool:
-    """Whether it is one, E[x^2] - E[x]^2 or `jnp.var`, which normalizations keep from rounding below 0."""
+    """Whether the operand is a variance, `E[x^2] - E[x]^2` or `jnp.var`, which normalizations clip at 0."""
     step = None if operand is None else definitions.of(operand)
     if step is None or step.primitive.name != "sub":
         return step is not None and step.params.get("name") == "_var"

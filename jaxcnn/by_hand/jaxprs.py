@@ -1,4 +1,4 @@
-"""Jaxprs: what is changed in them, and what is asked of them, on every version of jax that is known."""
+"""Reads and changes jaxprs, in the same way on every supported version of jax."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -33,22 +33,22 @@ RULED = ("custom_jvp_call", "custom_vjp_call")  # functions that bring their der
 
 
 def require_known_version() -> None:
-    """Refuses a version of jax whose jaxprs nobody has looked at.
+    """Refuses a version of jax for which this module was not tested.
 
     Raises:
-      NotImplementedError: if it is one.
+      NotImplementedError: if the installed version is such a version.
     """
     if not jax.__version__.startswith(tuple(f"{version}." for version in KNOWN)):
         raise NotImplementedError(f"`by_hand` knows jax {KNOWN[0]} to {KNOWN[-1]}; got jax {jax.__version__}.")
 
 
 def is_jaxpr(value: Any) -> bool:
-    """Whether it is a jaxpr, closed or not."""
+    """Whether a value is a jaxpr, closed or open."""
     return isinstance(value, ClosedJaxpr | Jaxpr)
 
 
 def with_equations(jaxpr: Any, equations: Sequence[JaxprEqn]) -> Any:
-    """The jaxpr, closed or not as it was, with other equations for the same variables."""
+    """Returns the jaxpr, closed or open as before, with other equations for the same variables."""
     inner = getattr(jaxpr, "jaxpr", jaxpr)
     if inner is jaxpr:
         return jaxpr.replace(eqns=list(equations))
@@ -56,12 +56,12 @@ def with_equations(jaxpr: Any, equations: Sequence[JaxprEqn]) -> Any:
 
 
 def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn) -> JaxprEqn:
-    """An equation that calls `function` on operands of these types, and gives what `model` gives.
+    """Makes an equation that calls `function` on operands of these types, and has the results of `model`.
 
-    It calls the jitted function: one equation for one, so that the variables round it stay as they are.
+    The equation calls the jitted function. So one equation replaces one, and the variables around it stay the same.
 
     Raises:
-      ValueError: if the result's type is not that of the model's.
+      ValueError: if the result has another type than the result of `model`.
     """
     wide = any(_is_wide(kind) for kind in (*types, model.outvars[0].aval))
     wide = wide or jax.dtypes.canonicalize_dtype(np.float64) == np.float64
@@ -79,7 +79,7 @@ def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn)
         got = ", ".join(map(short, found)) or "nothing"
         raise ValueError(f"a rule must return {short(wanted)}, as {model.primitive} does; got {got}.")
     if any(isinstance(const, Tracer) for const in inner.consts):
-        raise ValueError("a rule may read traced arrays from its operands alone; got one that closes over another.")
+        raise ValueError("a rule must read traced arrays only from its operands; got one that closes over another.")
     if alone:
         return outer.eqns[0]
     return model.replace(primitive=closed_call_p, params={"call_jaxpr": inner}, effects=inner.effects)
@@ -90,23 +90,23 @@ def _is_wide(kind: Any) -> bool:
 
 
 def in_place_of(equation: JaxprEqn, call: JaxprEqn, operands: Sequence[Any]) -> JaxprEqn:
-    """The call, with these operands, in the place of the equation."""
+    """Puts the call, with these operands, in the place of the equation."""
     place = {"outvars": equation.outvars, "source_info": equation.source_info, "ctx": equation.ctx}
     return call.replace(invars=list(operands), **place)
 
 
 def short(kind: Any) -> str:
-    """A type as it is read in a jaxpr, `float32[8,3]`."""
+    """Formats a type as a jaxpr does, `float32[8,3]`."""
     return kind.str_short() if hasattr(kind, "str_short") else str(kind)
 
 
 def literal(operand: Any) -> Any:
-    """The value of an operand that is written in the jaxpr; None of one that is computed."""
+    """Returns the value of an operand that is a literal or a constant; None if it is computed."""
     return operand.val if isinstance(operand, Literal) else None
 
 
 def written_in(equation: JaxprEqn, place: str) -> str:
-    """The name of the function that the equation calls, if its file is `place` or lies in it; else empty."""
+    """Returns the name of the function that the equation calls, if its file is `place` or in it; else `""`."""
     jaxpr = equation.params["call_jaxpr"]
     name, _, path = (getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or "").partition(" at ")
     return name if place + os.sep in path or path.startswith(f"{place}:") else ""

@@ -1,4 +1,4 @@
-"""What `by_hand` finds in a function, and what becomes of it."""
+"""Reports what `by_hand` finds in a function, and what it replaces."""
 
 import dataclasses
 import inspect
@@ -13,27 +13,41 @@ from jaxcnn.by_hand.transform import ByHand, known_of
 
 @dataclasses.dataclass(frozen=True)
 class Replacement:
-    """One operation of a function."""
+    """One operation of a function, and what replaces it.
 
-    where: str  # the scopes and functions round it, from outside
+    Args:
+      where: the scopes and functions around it, the outermost first.
+      op: name of the operation.
+      operands: types of its operands, as `"float32[8,3]"`.
+      became: what replaces it.
+      why: the reason.
+    """
+
+    where: str
     op: str
-    operands: tuple[str, ...]  # their types
+    operands: tuple[str, ...]
     became: str
     why: str
 
     @property
     def replaced(self) -> bool:
-        """Whether it is no longer what it was."""
+        """Whether another implementation replaces the operation."""
         return self.became not in ("XLA's own", "as it is")
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All operations that were found; prints as a table, equal ones as one line."""
+    """All operations that were found; prints as a table, with equal operations in one line.
+
+    Args:
+      name: name of the function.
+      replacements: the operations, in the order in which they are computed.
+      passed_by: names of functions inside it that `by_hand` does not enter.
+    """
 
     name: str
     replacements: tuple[Replacement, ...]
-    passed_by: tuple[str, ...]  # functions in it that `by_hand` does not enter
+    passed_by: tuple[str, ...]
 
     def __str__(self) -> str:
         ours = sum(one.replaced for one in self.replacements)
@@ -52,15 +66,17 @@ def _without_place(one: Replacement) -> tuple[str, tuple[str, ...], str, str]:
 
 
 def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
-    """Tells what `by_hand(fun)` finds for these arguments, what each operation becomes, and why.
+    """Reports what `by_hand(fun)` finds for these arguments, what replaces each operation, and why.
+
+    The function is traced with the arguments; nothing is computed.
 
     Args:
-      fun: a function, or what `by_hand` returned, whose rules are then followed.
-      *args: its arguments; nothing is computed.
-      **kwargs: those by name.
+      fun: a function; or a function that `by_hand` returned, whose rules then apply.
+      *args: its positional arguments.
+      **kwargs: its keyword arguments.
 
     Returns:
-      A report; `print` it, or look at its `replacements`.
+      A report; `print` it, or read its `replacements`.
     """
     if inspect.ismethod(fun) and known_of(fun.__func__):
         fun, args = fun.__func__, (fun.__self__, *args)

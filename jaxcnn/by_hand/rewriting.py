@@ -1,4 +1,4 @@
-"""Rewrites a jaxpr: every operation that `by_hand` knows becomes what its rule says, at every depth."""
+"""Rewrites a jaxpr: replaces every operation that `by_hand` knows by its rule, at every depth."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ _FOLDERS = os.path.dirname(ops.__file__), os.path.dirname(jax.__file__)
 
 
 class Seen(NamedTuple):
-    """An operation that was met."""
+    """An operation that was found, and the choice made for it."""
 
-    where: tuple[str, ...]  # the scopes and functions round it, from outside
+    where: tuple[str, ...]  # the scopes and functions around it, the outermost first
     found: Found
     choice: Choice
 
@@ -27,7 +27,7 @@ class Rewriter:
     """Rewrites the jaxprs of one trace.
 
     Args:
-      rules: for every operation.
+      rules: a rule for every operation, by its name.
     """
 
     def __init__(self, rules: Mapping[str, str | Callable[..., Any]]):
@@ -40,7 +40,7 @@ class Rewriter:
         self._ruled = False  # inside a function that brings its derivative
 
     def rewrite(self, jaxpr: Any) -> Any:
-        """The jaxpr with other equations; the same object where nothing changes."""
+        """Returns the jaxpr with other equations; the same object if nothing changes."""
         equations, definitions, changed = [], Definitions(), False
         for equation in jaxpr.eqns:
             outside = self._where
@@ -110,7 +110,7 @@ class Rewriter:
         return known[1]
 
     def _in_shard_map(self, equation: JaxprEqn) -> Callable[[Any], Any]:
-        """Rewrites the body where its mesh axes are known, that is in a trace of it."""
+        """Rewrites the body inside a trace of it, where its mesh axes are known."""
         params = equation.params
 
         def enter(body: Any) -> Any:

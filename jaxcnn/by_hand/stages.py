@@ -1,4 +1,4 @@
-"""Values inside a function, found in its jaxpr by name or by position; they are read, or others are put there."""
+"""Finds values inside a function's jaxpr by name or by position, to read or to replace them."""
 
 import os
 from collections import Counter
@@ -21,21 +21,25 @@ _OURS = {"convolution": "conv", "max_and_switches": "max_pool"}  # the functions
 class Stage(NamedTuple):
     """A value inside a jaxpr."""
 
-    path: tuple[int, ...]  # places of the equations that lead to it, from outside; the last one computes it
-    output: int  # which of that equation's results
+    path: tuple[int, ...]  # positions of the equations that lead to it, the outermost first; the last one computes it
+    output: int  # number of the value among the results of that equation
     shape: tuple[int, ...]
     dtype: Any
 
 
 def stages(jaxpr: Any) -> dict[str, Stage]:
-    """The floating values of a jaxpr that have names, in the order in which they are computed.
+    """Finds the floating values of a jaxpr that have names, in the order in which they are computed.
 
-    A value is named by `checkpoint_name`; as what leaves a `jax.named_scope` last, by the scopes from outside,
-    `"block/conv"`; or by its operation and place, `"conv_2"`, `"max_pool_0"`, `"sum_pool_0"`, `"relu_1"`. A name that
-    comes again gets `:1`, `:2`. Those of the function go before places.
+    There are three kinds of names: that of `checkpoint_name`; the path of the scopes, as `"block/conv"`, for the last
+    value that leaves a `jax.named_scope`; and the operation with its number, as `"conv_2"`, `"max_pool_0"`,
+    `"sum_pool_0"` and `"relu_1"`. A repeated name gets `:1`, `:2` and so on. If two kinds give the same name, it stands
+    for the value of the earlier kind in this list.
 
     Args:
-      jaxpr: of a function, closed or not. Its loops, branches and own derivative rules are not entered.
+      jaxpr: of a function, closed or open. Its loops, branches and custom derivative rules are not entered.
+
+    Returns:
+      The stages, by name.
     """
     found = _Names()
     found.look(getattr(jaxpr, "jaxpr", jaxpr), (), ())
@@ -45,7 +49,7 @@ def stages(jaxpr: Any) -> dict[str, Stage]:
 
 
 class _Names:
-    """Values by name, gathered from one jaxpr and those that it calls."""
+    """Values by name, collected from one jaxpr and the jaxprs that it calls."""
 
     def __init__(self) -> None:
         self.names: dict[str, Stage] = {}
@@ -54,7 +58,7 @@ class _Names:
         self._count: Counter[str] = Counter()
 
     def look(self, jaxpr: Any, path: tuple[int, ...], outside: tuple[str, ...]) -> None:
-        """Goes through a jaxpr that is called at `path`, inside the scopes `outside`."""
+        """Collects the values of a jaxpr that is called at `path`, inside the scopes `outside`."""
         definitions = Definitions()
         for at, equation in enumerate(jaxpr.eqns):
             here, name = (*path, at), equation.primitive.name
@@ -70,10 +74,10 @@ class _Names:
         self._look_for_scopes(jaxpr, path, outside)
 
     def _look_for_scopes(self, jaxpr: Any, path: tuple[int, ...], outside: tuple[str, ...]) -> None:
-        """A scope is a run of equations; the values that are read after it leave it."""
+        """Collects the values that leave each scope: a scope is a sequence of equations, read by later ones."""
         last_read = {v: at for at, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, Literal)}
         last_read |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, Literal)}
-        inside: list[tuple[str, int]] = []  # the scopes round an equation, and where each began
+        inside: list[tuple[str, int]] = []  # the scopes around an equation, and where each began
         for at, scopes in enumerate([*map(_scopes, jaxpr.eqns), ()]):
             shared = 0
             while shared < min(len(inside), len(scopes)) and inside[shared][0] == scopes[shared]:
@@ -104,7 +108,7 @@ class _Names:
 
 
 def _operation(equation: JaxprEqn, definitions: Definitions) -> str:
-    """Which operation of `by_hand` the equation is, or stands for; empty if none."""
+    """The operation of `by_hand` that the equation is or calls; empty if there is none."""
     found = find(equation, definitions)
     if found is not None:
         return found.op
@@ -136,13 +140,13 @@ def _operations(jaxpr: Any) -> list[str]:
 
 
 def _called(equation: JaxprEqn) -> Any:
-    """The open jaxpr that the equation calls."""
+    """The open jaxpr that the equation calls, if any."""
     (field,) = ENTERED[equation.primitive.name]
     return getattr(equation.params[field], "jaxpr", equation.params[field])
 
 
 def _scopes(equation: JaxprEqn) -> tuple[str, ...]:
-    """The named scopes round an equation, without the transformations that it went through."""
+    """The named scopes around an equation, without the names of transformations."""
     stack = equation.source_info.name_stack.stack
     return tuple(one.name for one in stack if type(one).__name__ == "Scope")
 
@@ -158,16 +162,16 @@ def _floating(variable: Any) -> bool:
 def run(
     closed: ClosedJaxpr, operands: Sequence[Any], wanted: Sequence[Stage] = (), given: Mapping[Stage, Any] | None = None
 ) -> tuple[list[Any], list[Any]]:
-    """What a jaxpr computes, and values inside of it.
+    """Evaluates a jaxpr and returns values inside it.
 
     Args:
-      closed: of a function.
+      closed: the closed jaxpr of a function.
       operands: its arguments.
-      wanted: stages of it.
-      given: values that stages have instead of those that are computed.
+      wanted: the stages whose values are returned.
+      given: values that replace the computed values of stages.
 
     Returns:
-      Its results, and the values of the stages, those that were given included.
+      The results of the function, and the values of the wanted stages, with replaced values included.
     """
     instead = {(stage.path, stage.output): value for stage, value in (given or {}).items()}
     places = {(stage.path, stage.output) for stage in wanted} | set(instead)

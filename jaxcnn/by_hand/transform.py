@@ -1,4 +1,4 @@
-"""`by_hand`: a function traced, rewritten, and run; its arguments and results stay what they are."""
+"""`by_hand`: traces a function, rewrites it, and runs it with the same arguments and results."""
 
 import functools
 import types
@@ -20,33 +20,33 @@ _MOST_KEPT = 64  # traces of one function, by the structure of its arguments and
 
 
 def by_hand(fun: Any = None, *, rules: Rules | None = None, rule: str = "auto") -> Any:
-    """Computes a function with our convolutions, max-pools and gradients.
+    """Gives any JAX function our convolutions, pools and gradients.
 
     The function is traced. Its convolutions and max-pools are replaced by those of `jaxcnn.ops` where these were
     measured as faster, at every depth: under `jit`, `vmap`, `scan`, `while`, `cond`, `remat`, `shard_map` and `pmap`.
-    The network may be written in Equinox, Flax, Haiku, Keras or plain lax. Arguments, results, shardings, names and
-    effects stay those of the function.
+    The network may be written in Equinox, Flax, Haiku, Keras or plain lax. The function keeps its arguments, results,
+    shardings, names and effects.
 
     Transform the result, not the function: `jax.jit(jax.value_and_grad(by_hand(loss)))`. In `by_hand(jax.grad(loss))`
-    JAX has computed the gradient before `by_hand` sees it. Arrays that the function closes over are read once for all
-    arguments of the same shapes, as by `jax.jit`. Forward mode needs `rule="autodiff"`.
+    JAX has already computed the gradient when `by_hand` traces it. As with `jax.jit`, an array that the function
+    closes over is read once for all arguments of the same shapes. Forward mode needs `rule="autodiff"`.
 
     Args:
-      fun: a function; without it, a decorator is returned. Arrays in its arguments are traced, whatever else they hold
-        (numbers, flags, names, functions) stays as it is. The state of Flax NNX modules among them is updated.
-      rules: what operations become, by name: `"conv"`, `"max_pool"`, `"sum_pool"` (the sums of windows that an average
-        pool divides) and `"relu"`; each is `"auto"`, `"hand"` (ours), `"autodiff"` (XLA's own), for ReLU also
-        `"guided"` or `"deconvnet"`, or a function that takes the same operands, and lax's options by name. The
-        gradient is that of this function, its `jax.custom_vjp` rule where it has one.
-      rule: that of all others. `"auto"` takes what was measured as faster.
+      fun: the function; without it, `by_hand` returns a decorator. Arrays in its arguments are traced; other values
+        (numbers, flags, names, functions) stay as they are. The state of Flax NNX modules in its arguments is updated.
+      rules: the rule of each operation, by name: `"conv"`, `"max_pool"`, `"sum_pool"` (the sums in an average pool)
+        and `"relu"`. A rule is `"auto"`, `"hand"` (ours), `"autodiff"` (XLA's own), for `"relu"` also `"guided"` or
+        `"deconvnet"`; or a function that takes the same operands, and lax's options by name, and is differentiated
+        as it is, by its `jax.custom_vjp` rule if it has one.
+      rule: the rule of the operations that `rules` does not name. `"auto"` chooses what was measured as faster.
 
     Returns:
-      A function of the same arguments, with the same results. `by_hand.report` tells what became what.
+      A function with the same arguments and results. `by_hand.report` lists what was replaced.
 
     Raises:
-      TypeError: if `fun` cannot be called, or `rules` is no mapping.
-      ValueError: if an operation or a rule is unknown, or what a rule computes has another shape or dtype.
-      NotImplementedError: if this version of jax is not known.
+      TypeError: if `fun` cannot be called, or `rules` is not a mapping.
+      ValueError: if an operation or a rule is unknown, or the result of a rule has another shape or dtype.
+      NotImplementedError: if this version of jax is not supported.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -72,26 +72,26 @@ def by_hand(fun: Any = None, *, rules: Rules | None = None, rule: str = "auto") 
 
 
 def known_of(fun: Any) -> "ByHand | None":
-    """What `by_hand` knows of a function that it gave; None of any other, even if that wraps one."""
+    """Returns the `ByHand` of a function that `by_hand` returned; None for any other, even for a wrapper of one."""
     known = getattr(fun, "__by_hand__", None)
     return known if isinstance(known, ByHand) and known.is_of(fun) else None
 
 
 def _like(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """`functools.wraps`, also for objects that are called."""
+    """`functools.wraps` that also accepts callable objects."""
     names = [name for name in functools.WRAPPER_ASSIGNMENTS if hasattr(fun, name)]
     return functools.wraps(fun, assigned=names, updated=())
 
 
 class _Traceable(NamedTuple):
-    """A function of arrays alone; what it gives back, and its rewritten equations, by those of each trace."""
+    """A function of arrays alone, and its rewritten equations, by the identity of each trace's first equation."""
 
     function: Callable[..., Any]
     rewritten: dict[int, tuple[Any, Any]]
 
 
 class ByHand:
-    """A function, and the rules that it gets; what `by_hand` returns has one as `__by_hand__`."""
+    """A function and its rules; a function that `by_hand` returned has one as its attribute `__by_hand__`."""
 
     def __init__(self, fun: Callable[..., Any], rules: Rules | None, rule: str):
         require_known_version()
@@ -101,16 +101,16 @@ class ByHand:
         self._given: Any = lambda: None
 
     def gave(self, transformed: Any) -> None:
-        """Notes the function that `by_hand` returns: others copy its attributes, as `functools.wraps` does."""
+        """Remembers the function that `by_hand` returns, since `functools.wraps` copies its attributes to others."""
         transformed.__by_hand__ = self
         self._given = weakref.ref(transformed)
 
     def is_of(self, fun: Any) -> bool:
-        """Whether it is that function."""
+        """Whether `fun` is the function that `by_hand` returned."""
         return self._given() is fun
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the function returns, computed and differentiated by the rules."""
+        """Calls the function, computed and differentiated by the rules."""
         args, fun = self._with_module(args)
         taken = taken_apart(args, kwargs)
         traceable = self._traceable(fun, taken)
@@ -129,7 +129,7 @@ class ByHand:
         return jax.tree.map(lambda leaf: leaf.given() if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
 
     def examine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rewriter:
-        """What is found in the function, and what it becomes."""
+        """Rewrites the function without running it; the rewriter holds what was found and replaced."""
         args, fun = self._with_module(args)
         taken = taken_apart(args, kwargs)
         rewriter = Rewriter(self.rules)
@@ -137,7 +137,7 @@ class ByHand:
         return rewriter
 
     def _with_module(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
-        """A module of NNX that is called, or one of its methods, is an argument: a call may write into it."""
+        """Makes an NNX module that is called, itself or by a method, an argument, since a call may write into it."""
         module = getattr(self.fun, "__self__", self.fun)
         if not is_module(module):
             return args, self.fun
@@ -168,10 +168,10 @@ class ByHand:
 
 
 class _Kept:
-    """What a function returns that is no traced array: it passes by the trace.
+    """A value that a function returns and that is not an array: it bypasses the trace.
 
     Raises:
-      TypeError: if it holds one.
+      TypeError: if the value contains a traced array.
     """
 
     def __init__(self, value: Any):
@@ -179,13 +179,13 @@ class _Kept:
         held += vars(value).values() if hasattr(value, "__dict__") else []
         if any(isinstance(one, Tracer) for one in held):
             raise TypeError(
-                f"`fun` must return arrays in trees that JAX knows; got {type(value).__name__}, which holds an array: "
-                "register it with `jax.tree_util`."
+                f"`fun` must return arrays in pytrees; got {type(value).__name__}, which contains an array and is not "
+                "registered with `jax.tree_util`."
             )
         self._value = value
 
     def given(self) -> Any:
-        """The value, or its copy if it can be written into."""
+        """Returns the value, or a copy if it is mutable."""
         return self._value.copy() if isinstance(self._value, np.ndarray) else self._value
 
 

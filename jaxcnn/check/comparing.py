@@ -1,4 +1,4 @@
-"""Two functions held against each other: values and gradients, in float64 and in the types that are given."""
+"""Compares two functions: their values and gradients, in float64 and in the dtypes of the arguments."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,21 +21,21 @@ class _Found(NamedTuple):
 
 
 def compare(fun: Callable[..., Any], other: Callable[..., Any], *args: Any, tolerance: float = DOUBLE) -> Report:
-    """Holds the values and gradients of `other` against those of `fun`.
+    """Compares the values and gradients of `other` with those of `fun`.
 
-    In float64 every element must agree; in the types of `args`, `other` must be about as close to the result in float64
-    as `fun` is. The gradient is that of the sum of all outputs, each weighted at random, towards every floating
-    array. It is what one asks after `fast = jaxcnn.by_hand(loss)`: `print(check.compare(loss, fast, *args))`.
+    In float64 every element must agree. In the dtypes of `args`, `other` must be about as close to the float64 result
+    as `fun` is. The gradient is that of a randomly weighted sum of all outputs, with respect to every floating array.
+    After `fast = jaxcnn.by_hand(loss)`, call `print(check.compare(loss, fast, *args))`.
 
     Args:
-      fun: a function of trees of arrays, taken as right.
+      fun: the reference, a function of pytrees of arrays.
       other: a function of the same arguments.
-      *args: where; what is no floating array is a constant.
-      tolerance: the largest relative error in float64; a small element's error is relative to a hundredth of the
-        largest one of its array.
+      *args: the arguments at which both are compared; values that are not floating arrays are constants.
+      tolerance: the largest relative error allowed in float64. An element's error is relative to its size, but at
+        least to a hundredth of the largest element of its array.
 
     Returns:
-      A report, with the place that differs most by the name of its argument; `report.passed` tells whether all agrees.
+      A report that names the argument and the element that differ most; `report.passed` is true if all agree.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -99,7 +99,7 @@ def _cast(tree: Any, dtype: Any) -> Any:
 
 
 def _found(function: Callable[..., Any], args: Sequence[Any]) -> _Found:
-    """The floating outputs, and the gradients."""
+    """The floating outputs, and the gradients, of a function."""
     paths, structure = jax.tree_util.tree_flatten_with_path(tuple(args))
     leaves = [leaf for _, leaf in paths]
     places = [at for at, leaf in enumerate(leaves) if _is_floating(leaf)]

@@ -17,11 +17,14 @@ KINDS = ("sharded jit", "shard_map", "shard_map, unchecked", "explicit mesh", "p
 
 
 def devices(problem: Problem, batched: tuple[int, ...]) -> Iterator[Finding]:
-    """One finding for each way of spreading the batch.
+    """Compares the gradient on several devices with that on one, for each way of spreading the batch.
 
     Args:
-      problem: the function; every output must have the batch as its first axis.
+      problem: the function; the first axis of every output must be the batch.
       batched: positions of the arguments whose first axis is the batch; the others are the same on every device.
+
+    Yields:
+      One finding for each way.
     """
     sizes = {problem.args[i].shape[0] for i in batched} | {e.shape[0] if e.ndim else 0 for e in problem.errors}
     count = next((n for n in (4, 2) if n <= jax.device_count() and all(size and size % n == 0 for size in sizes)), 0)

@@ -1,4 +1,4 @@
-"""A function under test, taken apart: which arguments are differentiated, and one scalar loss of its outputs."""
+"""A function under test: which of its arguments are differentiated, and a scalar loss of its outputs."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A function of arrays, the place at which it is examined, and errors to pull back.
+    """A function of arrays, the arguments at which it is tested, and the cotangents of its outputs.
 
     Only floating arguments are differentiated; the others are constants.
     """
@@ -24,34 +24,34 @@ class Problem:
 
     @property
     def names(self) -> list[str]:
-        """A name for each gradient."""
+        """Returns a name for each gradient."""
         return [f"d/d(argument {position})" for position in self.active]
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """The floating arguments."""
+        """Returns the floating arguments."""
         return tuple(self.args[position] for position in self.active)
 
     def outputs(self, *values: Any) -> tuple[jax.Array, ...]:
-        """The floating outputs, at other floating arguments."""
+        """Computes the floating outputs at other floating arguments."""
         return floating_leaves(self.function(*self.place(values)))
 
     def place(self, values: Sequence[Any]) -> list[Any]:
-        """All arguments, with these floating ones."""
+        """Returns all arguments, with these floating ones."""
         args = list(self.args)
         for position, value in zip(self.active, values, strict=True):
             args[position] = value
         return args
 
     def loss(self, errors: Sequence[Any], args: Sequence[Any], function: Callable[..., Any] | None = None) -> jax.Array:
-        """The scalar whose gradient pulls `errors` back: `sum <error, output>`."""
+        """Computes the scalar `sum <error, output>`, whose gradient is the cotangent that `errors` give."""
         outputs = floating_leaves((function or self.function)(*args))
         wide = jnp.float64 if any(e.dtype == jnp.float64 for e in errors) else jnp.float32
         terms = [jnp.sum(e.astype(wide) * y.astype(wide)) for e, y in zip(errors, outputs, strict=True)]
         return functools.reduce(jnp.add, terms)
 
     def gradient(self, function: Callable[..., Any] | None = None) -> Callable[..., tuple[jax.Array, ...]]:
-        """`(errors, *args) -> gradients` of the loss, towards the floating arguments."""
+        """Returns the function `(errors, *args) -> gradients` of the loss with respect to the floating arguments."""
 
         def gradient(errors: Sequence[Any], *args: Any) -> tuple[jax.Array, ...]:
             def loss(values: tuple[Any, ...]) -> jax.Array:
@@ -66,7 +66,7 @@ class Problem:
 
     @functools.cached_property
     def jacobian(self) -> tuple[list[jax.Array], jax.Array]:
-        """In float64: `(outputs, inputs)` matrices, one for each floating argument; and the outputs."""
+        """Computes in float64 one `(outputs, inputs)` matrix for each floating argument, and the outputs."""
         with jax.enable_x64(True):
             wide = self.cast(jnp.float64)
 
@@ -78,7 +78,7 @@ class Problem:
             return [row.reshape(row.shape[0], -1) for row in rows], found
 
     def cast(self, dtype: Any) -> "Problem":
-        """The same problem in another floating dtype."""
+        """Returns the same problem in another floating dtype."""
         args = [jnp.asarray(a, dtype) if i in self.active else a for i, a in enumerate(self.args)]
         return make_problem(self.function, tuple(args))
 
@@ -89,17 +89,17 @@ def is_floating(leaf: Any) -> bool:
 
 
 def floating_leaves(tree: Any) -> tuple[jax.Array, ...]:
-    """The floating arrays among outputs, in order."""
+    """Returns the floating arrays among outputs, in order."""
     return tuple(leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf))
 
 
 def flat(outputs: Any) -> jax.Array:
-    """All floating outputs in one vector."""
+    """Joins all floating outputs to one vector."""
     return jnp.concatenate([leaf.ravel() for leaf in floating_leaves(outputs)])
 
 
 def make_problem(function: Callable[..., Any], args: tuple[Any, ...]) -> Problem:
-    """Takes a function apart at some arguments; the errors are fixed, and of no pattern.
+    """Makes the problem of a function at some arguments; the cotangents are fixed pseudo-random numbers.
 
     Raises:
       ValueError: if no argument or no output is floating.
@@ -108,7 +108,7 @@ def make_problem(function: Callable[..., Any], args: tuple[Any, ...]) -> Problem
     active = tuple(position for position, a in enumerate(args) if is_floating(a))
     shapes = floating_leaves(jax.eval_shape(function, *args)) if active else ()
     if not active or not shapes:
-        raise ValueError("`fun` must have a floating argument and a floating output; it has not.")
+        raise ValueError("`fun` must have a floating argument and a floating output; it has none.")
     errors = tuple(
         jnp.asarray(np.cos(1.7 * np.arange(shape.size) + number).reshape(shape.shape), shape.dtype)
         for number, shape in enumerate(shapes)

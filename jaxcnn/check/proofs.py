@@ -1,4 +1,4 @@
-"""Proofs at one place: the full Jacobian, the adjoint identity, values, dtypes, second order."""
+"""Proofs at given arguments: the full Jacobian, the adjoint identity, values, dtypes, second order."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ _NOISE = 1e-4  # below this size an element is judged by its absolute error: dif
 
 
 def finite_difference_jacobian(problem: Problem) -> Finding:
-    """The full Jacobian, in float64, against central differences of fourth order, element by element."""
+    """Compares the full Jacobian, in float64, with central differences of fourth order."""
     with jax.enable_x64(True):
         wide = problem.cast(jnp.float64)
         numeric = [_numeric(wide.outputs, wide.values, i) for i in range(len(wide.values))]
@@ -28,7 +28,7 @@ def finite_difference_jacobian(problem: Problem) -> Finding:
 
 
 def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Finding:
-    """The full Jacobian and the value, in float64, against those of `reference` by `jax.jacrev`."""
+    """Compares the full Jacobian and the value, in float64, with those of `reference` by `jax.jacrev`."""
     found, outputs = problem.jacobian
     expected, value = dataclasses.replace(problem, function=reference).jacobian
     names = [*problem.names, "output"]
@@ -36,7 +36,7 @@ def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Findi
 
 
 def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:
-    """For arguments in which the function is linear, `<f(x, w), e> = <x, dx> = <w, dw>`."""
+    """Checks `<f(x, w), e> = <x, dx> = <w, dw>` for arguments in which the function is linear."""
     jacobian, outputs = problem.jacobian
     error = np.concatenate([np.asarray(e, np.float64).ravel() for e in problem.errors])
     products = {
@@ -49,7 +49,7 @@ def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:
 
 
 def same_value(problem: Problem) -> Finding:
-    """The value under differentiation is the plain value, to the bit."""
+    """Checks that the value under differentiation equals the plain value to the bit."""
     plain = jax.jit(problem.outputs)(*problem.values)
     under = jax.jit(lambda *values: jax.vjp(problem.outputs, *values)[0])(*problem.values)
     names = [f"output {i}" for i in range(len(plain))]
@@ -57,7 +57,7 @@ def same_value(problem: Problem) -> Finding:
 
 
 def same_dtypes(problem: Problem) -> Finding:
-    """Cotangents have their primal's dtype, in every precision, and come back for weakly typed arguments too."""
+    """Checks that cotangents have the dtype of their primals, in every precision and for weakly typed arguments."""
     wrong = []
     with jax.enable_x64(True):
         for dtype in (jnp.float64, jnp.float32, jnp.bfloat16, jnp.float16):
@@ -75,7 +75,7 @@ def same_dtypes(problem: Problem) -> Finding:
 
 
 def second_order(problem: Problem) -> Finding:
-    """The gradient of a functional of the gradient against its central differences, in float64."""
+    """Compares the gradient of a scalar function of the gradient with central differences, in float64."""
     with jax.enable_x64(True):
         problem = problem.cast(jnp.float64)
 
@@ -97,7 +97,7 @@ def second_order(problem: Problem) -> Finding:
 
 
 def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int) -> np.ndarray:
-    """The Jacobian towards one argument, by `(8 (f(h) - f(-h)) - f(2h) + f(-2h)) / 12h`, a column for each element."""
+    """The Jacobian for one argument, by `(8 (f(h) - f(-h)) - f(2h) + f(-2h)) / 12h`, one column per element."""
     value = values[position]
 
     def moved(offset: jax.Array) -> jax.Array:
@@ -116,6 +116,6 @@ def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int
 
 
 def _change(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """The difference; none where both are the same infinity, as of a maximum over nothing."""
+    """The difference; 0 where both are the same infinity, as for a maximum over no cells."""
     same = after == before
     return np.where(same, 0.0, np.where(same, 0.0, after) - np.where(same, 0.0, before))

@@ -1,4 +1,4 @@
-"""What the proofs found, and how two arrays are held against each other."""
+"""The findings of proofs, and the comparison of two arrays."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -8,26 +8,40 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """The outcome of one proof."""
+    """The outcome of one proof.
+
+    Args:
+      kind: name of the proof, as `"differences"`.
+      passed: whether it holds.
+      error: the largest relative error.
+      tolerance: the largest relative error allowed.
+      detail: the first elements that differ, or why the proof was skipped.
+      skipped: whether the proof does not apply.
+    """
 
     kind: str
     passed: bool
-    error: float  # the largest relative error
+    error: float
     tolerance: float
-    detail: str = ""  # the first places that differ, or why the proof was skipped
+    detail: str = ""
     skipped: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that was found about one rule; prints as a table."""
+    """All findings about one function; prints as a table.
+
+    Args:
+      name: name of the function.
+      findings: one for each proof.
+    """
 
     name: str
     findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether something was proven, and no proof failed."""
+        """Whether at least one proof was done, and none failed."""
         return all(f.passed for f in self.findings) and not all(f.skipped for f in self.findings)
 
     @property
@@ -51,12 +65,12 @@ class Report:
 
 
 def skipped(kind: str, why: str) -> Finding:
-    """A proof that does not apply, and why."""
+    """Makes the finding of a proof that does not apply, with the reason."""
     return Finding(kind, True, 0.0, 0.0, why, skipped=True)
 
 
 def attempt(kind: str, proof: Callable[[], Finding]) -> Finding:
-    """Does a proof; whatever goes wrong inside a foreign rule is a finding, not an end."""
+    """Runs a proof; an exception inside the tested rule becomes a finding that failed."""
     try:
         return proof()
     except Exception as error:
@@ -64,7 +78,7 @@ def attempt(kind: str, proof: Callable[[], Finding]) -> Finding:
 
 
 def failed(kind: str, error: Exception) -> Finding:
-    """A proof that ended in an exception."""
+    """Makes the finding of a proof that raised an exception."""
     first = (str(error).strip().splitlines() or [""])[0]
     return Finding(kind, False, float("inf"), 0.0, f"{type(error).__name__}: {first}")
 
@@ -72,19 +86,21 @@ def failed(kind: str, error: Exception) -> Finding:
 def compare_arrays(
     kind: str, names: Iterable[str], found: Iterable, expected: Iterable, tolerance: float, noise: float = 1e-30
 ) -> Finding:
-    """Holds arrays against each other, element by element.
+    """Compares arrays element by element.
 
-    The error of an element is relative to its own size, or to a hundredth of its array's largest element where it is
-    smaller than that; so a small element that is wrong cannot hide behind large ones. Infinities must be equal, and NaN
-    stand in the same places.
+    The error of an element is relative to its size, but at least to a hundredth of the largest element of its array.
+    So a wrong small element is found beside large ones. Infinities must be equal, and NaN in the same places.
 
     Args:
-      kind: of proof.
-      names: of the arrays, for the message.
-      found: what the rule gives.
-      expected: what is right.
-      tolerance: largest relative error allowed.
-      noise: what an element's size is taken to be at least.
+      kind: name of the proof.
+      names: names of the arrays, for the message.
+      found: the arrays under test.
+      expected: the correct arrays.
+      tolerance: the largest relative error allowed.
+      noise: the smallest size that an error is divided by.
+
+    Returns:
+      The finding.
     """
     worst, details = 0.0, []
     for name, a, b in zip(names, found, expected, strict=True):

@@ -1,4 +1,4 @@
-"""Proofs that a rule survives JAX's transformations: each must give the plain gradient."""
+"""Proofs that a rule works under JAX's transformations: each must give the plain gradient."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,14 @@ SINGLE = 1e-3  # relative, in float32, of gradients that sum in another order
 
 
 def transformations(problem: Problem) -> Iterator[Finding]:
-    """One finding for each transformation."""
+    """Compares the gradient under each transformation with the plain gradient.
+
+    Args:
+      problem: the function.
+
+    Yields:
+      One finding for each transformation.
+    """
     gradient = problem.gradient()
     try:
         expected = gradient(problem.errors, *problem.args)  # not compiled as one: operation by operation
@@ -54,7 +61,7 @@ def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[
             return jax.jit(gradient)(errors, *args)
 
     def of_vmap() -> Any:
-        """The gradient of a mapped function, as of a network that maps one example; the second copy has no part."""
+        """The gradient of a `vmap`, as of a network of one example; the loss ignores the second copy."""
 
         def first(*args: Any) -> Any:
             axes = [0 if at in problem.active else None for at in range(len(args))]
@@ -83,7 +90,7 @@ def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[
 
 
 def _mapped(problem: Problem, gradient: Callable[..., Any], nested: bool) -> Any:
-    """Gradients under `vmap` over copies of each argument in turn; nested, over that one and the errors."""
+    """Gradients under `vmap` over copies of each argument in turn; if `nested`, also over the cotangents."""
     results = []
     for place, position in enumerate(problem.active):
         axes: list[int | None] = [None] * len(problem.args)

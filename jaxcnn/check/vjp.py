@@ -19,32 +19,42 @@ def check_vjp(
     kinds: tuple[str, ...] | None = None,
     name: str | None = None,
 ) -> Report:
-    """Proves the gradient of a function at one place; made for `jax.custom_vjp` functions, of anyone.
+    """Proves the gradient of a function at given arguments, above all of a `jax.custom_vjp` function.
 
     Args:
-      fun: a function of arrays that gives an array, or a tree of arrays. Floating arguments are differentiated, others
-        are constants; bind what is no array beforehand. `fun` must be differentiable round `args`: keep away from
-        kinks by more than 0.002, or leave out `"differences"` and `"second_order"`.
-      *args: where; a few dozen elements are enough, the Jacobian is computed in full.
-      reference: a function of the same arguments that JAX differentiates by itself.
+      fun: a function of arrays that returns an array, or a pytree of arrays. Floating arguments are differentiated,
+        others are constants; bind arguments that are not arrays beforehand. `fun` must be differentiable around
+        `args`: keep more than 0.002 away from kinks, or leave out `"differences"` and `"second_order"`.
+      *args: the arguments; a few dozen elements are enough, since the full Jacobian is computed.
+      reference: a function of the same arguments without a custom rule, which JAX differentiates.
       multilinear: positions of the arguments in each of which `fun` is linear.
-      batched: positions of the arguments whose first axis is a batch, which `fun` treats example by example; the
-        batch must come first in every output, and its size be a multiple of 2 or 4. Without it, devices are not
-        examined.
-      kinds: which proofs to do, by default all that apply: `"differences"` (full Jacobian in float64 against finite
+      batched: positions of the arguments whose first axis is a batch, if `fun` treats each example separately. The
+        batch must be the first axis of every output, and its size a multiple of 2 or 4. Without this argument the
+        proof on several devices is skipped.
+      kinds: the proofs to do, by default all that apply: `"differences"` (full Jacobian in float64 against finite
         differences), `"reference"`, `"adjoint"`, `"value"` (under differentiation, to the bit), `"dtypes"`,
         `"second_order"`, `"transformations"` (`jit`, `vmap`, nested, `scan`, `cond`, `remat` and its policies,
         donation, NaN and leak checking) and `"devices"` (sharded `jit`, `shard_map` with and without `check_vma`, an
         explicit mesh, `pmap`).
-      name: of the report; by default that of `fun`.
+      name: name of the report; by default that of `fun`.
 
     Returns:
-      A report; `report.passed` tells whether all held, `str(report)` what was found where.
+      A report; `report.passed` is true if all proofs hold, and `str(report)` lists every finding.
 
     Raises:
       ValueError: if no argument or no output is floating, or a kind is unknown.
 
-    Source: the idea of a numeric check, Autograd's `test_util`; of full Jacobians, PyTorch's `gradcheck`.
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxcnn import check
+      >>> @jax.custom_vjp
+      ... def square(x):
+      ...   return x * x
+      >>> square.defvjp(lambda x: (x * x, x), lambda x, error: (2 * x * error,))
+      >>> check.check_vjp(square, jnp.array([1.0, -3.0]), reference=lambda x: x * x).passed
+      True
+
+    Source: the numeric check follows Autograd's `test_util`; the full Jacobian, PyTorch's `gradcheck`.
     """
     asked = KINDS if kinds is None else kinds
     unknown = sorted(set(asked) - set(KINDS))
@@ -73,10 +83,16 @@ def check_vjp(
 
 
 def assert_vjp(fun: Callable[..., Any], *args: Any, **options: Any) -> None:
-    """Proves a gradient, or fails with the report; arguments as in `check_vjp`.
+    """Proves the gradient of a function, and raises if a proof fails; for tests.
+
+    Args:
+      fun: as in `check_vjp`.
+      *args: as in `check_vjp`.
+      **options: as in `check_vjp`.
 
     Raises:
-      AssertionError: with every index, the rule's value and the expected one, if a proof fails.
+      AssertionError: if a proof fails; the message is the report, with the first elements that differ.
+      ValueError: as in `check_vjp`.
     """
     report = check_vjp(fun, *args, **options)
     if not report.passed:

@@ -28,7 +28,7 @@ class Export:
     classes_only: bool = False
     """Give the class alone: argmax in the place of softmax."""
     fold_batch_norm: bool = False
-    """Move batch normalisation into the convolutions."""
+    """Move batch normalization into the convolutions."""
     weights: export.Weights = "float"
     """Keep kernels as they are, or in 8 bits; the accuracy lost on the test split is told."""
     data_dir: Path | None = None
@@ -68,7 +68,7 @@ class Export:
             return f"what rounding costs in accuracy was not measured: {error}"
         shares = [
             training.evaluate(network, dataset, run.scaling, loss=run.loss, augmentation=run.augmentation).accuracy
-            for network in (run.model, export.quantise(run.model))
+            for network in (run.model, export.quantize(run.model))
         ]
         before, after = (100 * share for share in shares)
         change = f"{after:.2f} % with int8 ({after - before:+.2f})"

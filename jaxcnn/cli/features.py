@@ -15,7 +15,7 @@ from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
 from jaxcnn.training.files import naming
 
-_NAMES = {"knn": "nearest neighbours", "svm": "linear SVM", "logistic": "logistic regression"}
+_NAMES = {"knn": "nearest neighbors", "svm": "linear SVM", "logistic": "logistic regression"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Features:
     """What becomes of maps: their mean or maximum over space, or all their cells."""
     pca: int | None = None
     """Project features on so many principal components, those of the training examples."""
-    neighbours: int = 5
+    neighbors: int = 5
     """How many vote."""
     out: Path | None = None
     """File for the features, .npz or .csv."""
@@ -90,13 +90,13 @@ class Features:
         print(f"{'test accuracy':<20}  {self.at:>10}   {'pixels' if train.images.ndim == 4 else 'input':>10}")
         for kind in self.probe:
             found = [
-                inspect.probe(known, train.labels, asked, test.labels, kind, neighbours=self.neighbours)
+                inspect.probe(known, train.labels, asked, test.labels, kind, neighbors=self.neighbors)
                 for known, asked in (tuple(rows.values()), pixels)
             ]
             stopped = stopped or not all(result.converged for result in found)
             print(f"{_NAMES[kind]:<20}  {_told(found[0])}  {_told(found[1])}".rstrip(), flush=True)
         if stopped:
-            print("* the optimiser stopped at its last iteration")
+            print("* the optimizer stopped at its last iteration")
 
 
 def _in_classes(run: Run, splits: dict[str, Dataset]) -> dict[str, Dataset]:

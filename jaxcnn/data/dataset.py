@@ -1,4 +1,4 @@
-"""Labelled examples, and the scaling that networks are fed with."""
+"""Labeled examples, and the scaling that networks are fed with."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ _CHUNK = 256  # examples that are measured at a time
 
 
 class Dataset(NamedTuple):
-    """Labelled examples of one split.
+    """Labeled examples of one split.
 
     Shapes: `images` is `(N, H, W, C)` uint8; or `(N, T, C)` float32, features of sounds; or `(N, L)` int32, words that
     index `vocabulary`, 0 for padding. `labels` is `(N,)` int32 with values that index `classes`. Pictures that do not

@@ -1,4 +1,4 @@
-"""Greys that are no bytes, and the grey or colour that a PNG calls transparent: what the file's numbers stand for."""
+"""Grays that are no bytes, and the gray or color that a PNG calls transparent: what the file's numbers stand for."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _DECODED = {"L;2": lambda value: value * 85, "L;4": lambda value: value * 17, "R
 
 
 def white_of(file) -> int | None:
-    """What an opened file of deep greys writes for white, where its kind of number tells; None where values must."""
+    """What an opened file of deep grays writes for white, where its kind of number tells; None where values must."""
     if file.format == "TIFF" and file.mode.startswith("I;16"):
         bits = file.tag_v2.get(_TIFF_BITS, 16)
         return 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
@@ -20,7 +20,7 @@ def white_of(file) -> int | None:
 
 
 def settle_transparency(file) -> None:
-    """Brings the grey or colour that a PNG calls transparent to the numbers that its pixels are decoded to."""
+    """Brings the gray or color that a PNG calls transparent to the numbers that its pixels are decoded to."""
     key = file.info.get("transparency")
     decoded = _DECODED.get(file.tile[0][3]) if file.format == "PNG" and file.tile else None
     if decoded is None or isinstance(key, bytes) or key is None:
@@ -29,7 +29,7 @@ def settle_transparency(file) -> None:
 
 
 def to_bytes(image, white: int | None, changes: list[str]):
-    """A picture of deep greys as bytes, what is transparent white; notes what that changed.
+    """A picture of deep grays as bytes, what is transparent white; notes what that changed.
 
     Args:
       image: of one of Pillow's modes `I` or `F`.
@@ -60,5 +60,5 @@ def _white_by_values(values: np.ndarray, whole: bool) -> int:
     if not whole and top <= 1 + _NEAR and known:
         return 1
     if not known or (not whole and top < _DIM):
-        raise ValueError(f"its greys must be from 0 to 1, to 255 or to 65,535; they are from {low:g} to {top:g}")
+        raise ValueError(f"its grays must be from 0 to 1, to 255 or to 65,535; they are from {low:g} to {top:g}")
     return 255 if top <= 255.5 else _SHORT

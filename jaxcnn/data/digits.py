@@ -37,7 +37,7 @@ def _upscaled_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _upscale(image) -> np.ndarray:
-    """MNIST's form: the digit in a box of 20x20, centred in a field of 28x28."""
+    """MNIST's form: the digit in a box of 20x20, centered in a field of 28x28."""
     from PIL import Image
 
     box = np.asarray(image.resize((20, 20), Image.Resampling.BICUBIC))

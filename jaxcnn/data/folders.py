@@ -75,7 +75,7 @@ def read_folder(
       allow_empty: take classes that have no picture to learn from.
 
     Returns:
-      The pictures, grey if all of them are, else in colour; its notes tell what was passed over, and how it was split.
+      The pictures, gray if all of them are, else in color; its notes tell what was passed over, and how it was split.
 
     Raises:
       FileNotFoundError: if there is no such folder, or no class or picture in it.

@@ -40,7 +40,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
 
 
 def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> None:
-    """Refuses labels that number no class, -1 for unlabelled examples too: there is nothing to learn from them.
+    """Refuses labels that number no class, -1 for unlabeled examples too: there is nothing to learn from them.
 
     Args:
       labels: `(N,)` integers.
@@ -54,7 +54,7 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
     found = np.asarray(labels)
     outside = found[(found < 0) | (found >= classes)]
     if outside.size:
-        left_out = ", with unlabelled examples left out (`dataset.pick(labels >= 0)`)" if found.min() < 0 else ""
+        left_out = ", with unlabeled examples left out (`dataset.pick(labels >= 0)`)" if found.min() < 0 else ""
         raise ValueError(
             f"`labels` of {title} must be from 0 to {classes - 1}, for the {classes} {what}{left_out}; "
             f"got {outside[0]}, and {outside.size:,} of {found.size:,} outside."

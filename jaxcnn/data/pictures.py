@@ -25,7 +25,7 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
     """Reads a picture file, upright, without alpha, in a network's size and channels.
 
     Args:
-      path: any format that Pillow reads; deeper greys are scaled to bytes by what their kind of number or their
+      path: any format that Pillow reads; deeper grays are scaled to bytes by what their kind of number or their
         values say, transparency lies on white.
       shape: `(H, W, C)` of the network, with 1 or 3 channels.
       invert: exchange light and dark.
@@ -54,14 +54,14 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
             image = ImageOps.exif_transpose(file)
             image.load()
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{path} must be a picture; Pillow recognises no format in it.") from None
+        raise ValueError(f"{path} must be a picture; Pillow recognizes no format in it.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} must be a whole picture; reading it failed: {error}.") from None
     changes = []
     try:
-        image = _flat_colours(image, channels, white, changes)
+        image = _flat_colors(image, channels, white, changes)
     except ValueError as error:
-        raise ValueError(f"{path} must have colours that can be converted; {error}.") from None
+        raise ValueError(f"{path} must have colors that can be converted; {error}.") from None
     shown = whole if image.size == reduced else whole[::-1]
     if shown != (width, height):
         middle = ", the middle" if cut and shown[0] * height != shown[1] * width else ""
@@ -76,7 +76,7 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
 
 
 def decode_picture(source: str | bytes, name: str, image_size: int | None = None) -> np.ndarray:
-    """Decodes a picture upright, without alpha, in colour.
+    """Decodes a picture upright, without alpha, in color.
 
     Args:
       source: the path of a file, or the content of one.
@@ -100,7 +100,7 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
                 file.draft(None, (image_size, image_size))  # JPEG decodes to halves and quarters at less cost
             image = ImageOps.exif_transpose(file)
             plain = image.mode == "RGB" and "transparency" not in image.info
-            image = image if plain else _flat_colours(image, 3, white, [])
+            image = image if plain else _flat_colors(image, 3, white, [])
     except FileNotFoundError:
         raise FileNotFoundError(f"{name} must stay where it is; it is gone.") from None
     except Exception as error:  # Pillow's decoders let many kinds out
@@ -122,8 +122,8 @@ def _middle(image, width: int, height: int):
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-def _flat_colours(image, channels: int, white: int | None, changes: list[str]):
-    """A picture as 8-bit grey or colour without alpha, `white` as `to_bytes` takes it; notes what that changed."""
+def _flat_colors(image, channels: int, white: int | None, changes: list[str]):
+    """A picture as 8-bit gray or color without alpha, `white` as `to_bytes` takes it; notes what that changed."""
     from PIL import Image
 
     wanted = {1: "L", 3: "RGB"}[channels]
@@ -132,11 +132,11 @@ def _flat_colours(image, channels: int, white: int | None, changes: list[str]):
     if image.mode.startswith("I") or image.mode == "F":
         image = to_bytes(image, white, changes)
     palette = image.palette.mode if image.mode == "P" and image.palette else None
-    grey = image.mode in ("1", "L", "LA", "La") or palette == "L"
+    gray = image.mode in ("1", "L", "LA", "La") or palette == "L"
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         changes.append("transparency on white")
-    if grey != (wanted == "L"):
-        changes.append("grey made colour" if grey else "colour made grey")
+    if gray != (wanted == "L"):
+        changes.append("gray made color" if gray else "color made gray")
     return image.convert("RGB").convert(wanted) if image.mode not in ("1", "L", "RGB") else image.convert(wanted)

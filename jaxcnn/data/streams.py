@@ -94,7 +94,7 @@ class PictureFiles(Stream):
 
 
 def fitting(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A decoded picture `(H, W, 3)` in the shape that all have, with one channel where all are grey.
+    """A decoded picture `(H, W, 3)` in the shape that all have, with one channel where all are gray.
 
     Raises:
       ValueError: if its size is another.
@@ -140,7 +140,7 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
     Args:
       count: how many there are.
       decode: gives the picture of a number, `(H, W, 3)`; raises ValueError or OSError if it is damaged.
-      shape: of a picture. Where its last entry is 3 and all are grey, one channel is kept.
+      shape: of a picture. Where its last entry is 3 and all are gray, one channel is kept.
       keep: whether to hold the decoded pictures.
 
     Raises:
@@ -148,7 +148,7 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
     """
     pixels = np.zeros((count, *shape), np.uint8) if keep else None
     sums = np.zeros((count, 2, shape[-1]), np.int64)
-    coloured = np.zeros(count, bool)
+    colored = np.zeros(count, bool)
     damaged: dict[int, str] = {}
 
     def look(start: int) -> None:
@@ -161,7 +161,7 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
                 damaged[place] = str(error)
                 continue
             red, green, blue = (picture[..., channel] for channel in range(3))
-            coloured[place] = bool((red != green).any() or (red != blue).any())
+            colored[place] = bool((red != green).any() or (red != blue).any())
             if pixels is None:
                 sums[place] = channel_sums(picture)
             else:
@@ -174,7 +174,7 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    if not coloured.any():
+    if not colored.any():
         pixels = None if pixels is None else np.ascontiguousarray(pixels[..., :1])
         sums = sums[..., :1]
     return Scan(pixels, sums, dict(sorted(damaged.items())))

@@ -55,7 +55,7 @@ def read_tfds(
     Raises:
       FileNotFoundError: if it is not prepared, and TensorFlow is not installed to prepare it.
       ModuleNotFoundError: if tensorflow-datasets is not installed.
-      ValueError: if there is no such data set, or it is not one of labelled pictures of one size.
+      ValueError: if there is no such data set, or it is not one of labeled pictures of one size.
     """
     builder = _builder(name, _folder(data_dir))
     image_key, label_key = _keys(name, builder.info)
@@ -219,7 +219,7 @@ def _keys(name: str, info: Any) -> tuple[str, str]:
     kinds = [type(features[key]).__name__ if key in features else "" for key in pair]
     if kinds != ["Image", "ClassLabel"] or features[pair[0]].np_dtype != np.uint8:
         held = ", ".join(f"{key} {type(kind).__name__}" for key, kind in features.items())
-        raise ValueError(f"`tfds:{name}` must be of labelled pictures of bytes; it holds {held}.")
+        raise ValueError(f"`tfds:{name}` must be of labeled pictures of bytes; it holds {held}.")
     return pair[0], pair[1]
 
 

@@ -55,8 +55,8 @@ def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Words and punctuation, lower case, by scikit-learn's analyser."""
-    return _analyser()(sentence)
+    """Words and punctuation, lower case, by scikit-learn's analyzer."""
+    return _analyzer()(sentence)
 
 
 def make_vocabulary(sentences: Sequence[str], most: int | None = None) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def encode(sentences: Sequence[str], vocabulary: Sequence[str], length: int) -> 
 
 
 @functools.cache
-def _analyser():
+def _analyzer():
     from sklearn.feature_extraction.text import CountVectorizer
 
     return CountVectorizer(token_pattern=_TOKEN).build_analyzer()

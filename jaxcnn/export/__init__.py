@@ -2,7 +2,7 @@
 
 from jaxcnn.export.fold import fold_batch_norm
 from jaxcnn.export.inference import Final, Weights
-from jaxcnn.export.quantise import quantise
+from jaxcnn.export.quantize import quantize
 from jaxcnn.export.report import Exported
 from jaxcnn.export.to_onnx import onnx
 from jaxcnn.export.to_stablehlo import stablehlo
@@ -13,6 +13,6 @@ __all__ = [
     "Weights",
     "fold_batch_norm",
     "onnx",
-    "quantise",
+    "quantize",
     "stablehlo",
 ]

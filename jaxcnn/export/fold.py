@@ -1,4 +1,4 @@
-"""Batch normalisation inside the convolution that it follows."""
+"""Batch normalization inside the convolution that it follows."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _ANY_SIZE = 64  # where a network takes any size, large enough for all windows
 _MARK = "jaxcnn.export:"
 _KERNELS, _NORMS = (layers.Conv, nnx.Conv, nnx.Linear), (layers.BatchNorm, nnx.BatchNorm)
 
-# In evaluation both are affine in each output channel o: the convolution y = w_o * x + b_o, and the normalisation
+# In evaluation both are affine in each output channel o: the convolution y = w_o * x + b_o, and the normalization
 # z = (y - mean_o) f_o + shift_o with f_o = scale_o / sqrt(var_o + eps). Hence
 #
 #     z = (f_o w_o) * x + (b_o - mean_o) f_o + shift_o,
@@ -27,7 +27,7 @@ _KERNELS, _NORMS = (layers.Conv, nnx.Conv, nnx.Linear), (layers.BatchNorm, nnx.B
 
 
 class Identity(nnx.Module):
-    """What stands where a normalisation was."""
+    """What stands where a normalization was."""
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns its input."""
@@ -35,14 +35,14 @@ class Identity(nnx.Module):
 
 
 def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> Model:
-    """Moves every batch normalisation that follows a convolution or dense layer into its kernel and bias.
+    """Moves every batch normalization that follows a convolution or dense layer into its kernel and bias.
 
     Args:
       model: a trained network; it is left as it was. It must compute channels last.
       input_shape: of one example; by default the network's own `input_shape`.
 
     Returns:
-      A network for inference that computes the same, in evaluation mode. Normalisations that follow no kernel, or
+      A network for inference that computes the same, in evaluation mode. Normalizations that follow no kernel, or
       share it with other readers, as the first of each block in residual networks of version 2, stay; a warning says
       how many.
 
@@ -66,7 +66,7 @@ def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> M
     left = [call.name for call in calls if call.kernel is None]
     if left:
         warnings.warn(
-            f"{len(left)} of {len(calls)} batch normalisations follow no kernel of their own and stay: "
+            f"{len(left)} of {len(calls)} batch normalizations follow no kernel of their own and stay: "
             f"{', '.join(left[:3])}{', ...' if len(left) > 3 else ''}.",
             RuntimeWarning,
             stacklevel=2,
@@ -75,7 +75,7 @@ def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> M
 
 
 class _Call(NamedTuple):
-    """A normalisation, and the layer whose output it alone reads, if there is one."""
+    """A normalization, and the layer whose output it alone reads, if there is one."""
 
     name: str
     norm: Any
@@ -83,10 +83,10 @@ class _Call(NamedTuple):
 
 
 def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
-    """The normalisations in the order of their first calls, found by tracing the network once."""
+    """The normalizations in the order of their first calls, found by tracing the network once."""
     graph, state = nnx.split(model)
     mine = {path: module for path, module in nnx.iter_modules(model)}
-    seen: list[tuple[tuple, int | None]] = []  # path of a normalisation, number of the kernel whose output it read
+    seen: list[tuple[tuple, int | None]] = []  # path of a normalization, number of the kernel whose output it read
     kernels: list[tuple] = []  # paths
 
     def call(state: Any, inputs: jax.Array) -> Any:

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxcnn import layers, ops
 from jaxcnn.data import Augmentation, Scaling
 from jaxcnn.export.fold import example_shape, fold_batch_norm
-from jaxcnn.export.quantise import is_kernel, quantise, quantised
+from jaxcnn.export.quantize import is_kernel, quantize, quantized
 from jaxcnn.ops.arrays import choice
 
 Final = Literal["softmax", "logistic", "none"]
@@ -71,7 +71,7 @@ def inference(
     choice("weights", weights, ("float", "int8"))
     shape = example_shape(model, input_shape)
     inside = fold_batch_norm(model, _seen(shape, augmentation)) if fold else nnx.clone(model)
-    reference = nnx.clone(quantise(inside) if weights == "int8" else model)
+    reference = nnx.clone(quantize(inside) if weights == "int8" else model)
     for network in (inside, reference):
         network.eval()
     # the forms for a CPU and the rules for gradients are of no use elsewhere
@@ -133,7 +133,7 @@ def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
     graph, state = nnx.split(model)
     flat = dict(nnx.to_flat_state(state))
     as_bytes = {
-        path: quantised(variable.get_value())
+        path: quantized(variable.get_value())
         for path, variable in flat.items()
         if weights == "int8" and is_kernel(path, variable)
     }

@@ -52,7 +52,7 @@ def onnx(
       classes: their names.
       final: what the logits go through.
       classes_only: give classes instead of probabilities.
-      fold_batch_norm: move batch normalisation into the convolutions.
+      fold_batch_norm: move batch normalization into the convolutions.
       weights: `"float"` or `"int8"`.
 
     Returns:

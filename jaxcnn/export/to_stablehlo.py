@@ -48,8 +48,8 @@ def stablehlo(
       final: what the logits go through, `"softmax"`, `"logistic"` (every output by itself) or `"none"`.
       classes_only: give classes instead of probabilities, without computing these: softmax becomes argmax, the index
         of a class; the logistic function becomes the unit step, a bit for each output.
-      fold_batch_norm: move batch normalisation into the convolutions, as `export.fold_batch_norm`.
-      weights: `"int8"` keeps kernels in bytes, as `export.quantise` rounds them; they are spread out when the function
+      fold_batch_norm: move batch normalization into the convolutions, as `export.fold_batch_norm`.
+      weights: `"int8"` keeps kernels in bytes, as `export.quantize` rounds them; they are spread out when the function
         runs.
       platforms: the function's, of `"cpu"`, `"cuda"`, `"rocm"`, `"tpu"`; that of this process is always among them.
 

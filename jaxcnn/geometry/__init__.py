@@ -1,6 +1,6 @@
-"""Shapes: sliding windows, receptive fields, and the arrays that they read.
+"""Shapes: sliding windows, receptive fields, and checks of the shapes of arrays.
 
-Every shape error of the library is raised here, in one sentence that states the rule and the value.
+The errors about shapes are raised here. Each is one sentence that states the rule and the value.
 """
 
 from jaxcnn.geometry.arrays import (

@@ -6,20 +6,26 @@ from jaxcnn.geometry.windows import Padding, Window, integer, per_axis, resolve_
 
 
 def check_rank(shape: Sequence[int]) -> None:
-    """Checks that `(N, *spatial, C)` has 1 to 3 spatial axes.
+    """Checks that an array `(N, *spatial, C)` has 1 to 3 spatial axes.
+
+    Args:
+      shape: shape of the array, with the batch and channel axes.
 
     Raises:
-      ValueError: if it has not.
+      ValueError: if the number of axes is not 3, 4 or 5.
     """
     if len(shape) not in (3, 4, 5):
         raise ValueError(f"`inputs` must be (N, *spatial, C) with 1 to 3 spatial axes; got shape {tuple(shape)}.")
 
 
 def check_field(shape: Sequence[int]) -> None:
-    """Checks that `(N, *spatial, C)` has 1 to 3 spatial axes and that none is empty.
+    """Checks that an array has 1 to 3 spatial axes, none of them empty.
+
+    Args:
+      shape: shape of the array, `(N, *spatial, C)`.
 
     Raises:
-      ValueError: if it is otherwise.
+      ValueError: if the number of axes is not 3, 4 or 5, or a spatial axis has size 0.
     """
     check_rank(shape)
     if 0 in shape[1:-1]:
@@ -27,10 +33,14 @@ def check_field(shape: Sequence[int]) -> None:
 
 
 def check_kernel(inputs_shape: Sequence[int], kernel_shape: Sequence[int]) -> None:
-    """Checks that a kernel `(*window, I, O)` has the rank of `inputs`.
+    """Checks that a kernel has as many axes as its inputs.
+
+    Args:
+      inputs_shape: shape of the inputs, `(N, *spatial, C)`.
+      kernel_shape: shape of the kernel, `(*window, I, O)`.
 
     Raises:
-      ValueError: if it has not.
+      ValueError: if the numbers of axes differ, or `inputs` does not have 1 to 3 spatial axes.
     """
     check_rank(inputs_shape)
     if len(kernel_shape) != len(inputs_shape):
@@ -41,10 +51,17 @@ def check_kernel(inputs_shape: Sequence[int], kernel_shape: Sequence[int]) -> No
 
 
 def check_groups(channels: int, kernel_inputs: int, kernel_outputs: int, groups: int) -> None:
-    """Checks that `groups` divides the channels and that the kernel has `channels / groups` inputs.
+    """Checks that the number of groups fits channels and kernel.
+
+    Args:
+      channels: channels of the inputs.
+      kernel_inputs: inputs per group of the kernel, the axis `I` of `(*window, I, O)`.
+      kernel_outputs: outputs of the kernel, the axis `O`.
+      groups: number of groups.
 
     Raises:
-      ValueError: if it does not.
+      ValueError: if `groups` does not divide the channels and the outputs, or `kernel_inputs` is not
+        `channels / groups`.
     """
     integer(groups, "feature_group_count")
     if channels % groups or kernel_outputs % groups:
@@ -69,7 +86,20 @@ def conv_window(
     feature_group_count: int,
     strict: bool = False,
 ) -> Window:
-    """Checks the shapes of a convolution, `(N, *spatial, C)` with `(*window, I, O)`.
+    """Checks the shapes of a convolution and returns its window.
+
+    Args:
+      inputs_shape: shape of the inputs, `(N, *spatial, C)`.
+      kernel_shape: shape of the kernel, `(*window, C / feature_group_count, O)`.
+      strides: steps of the window, in cells.
+      padding: as in `resolve_padding`.
+      input_dilation: spacing of the input's cells.
+      kernel_dilation: spacing of the kernel's taps.
+      feature_group_count: number of groups.
+      strict: refuse strides that leave trailing cells unread.
+
+    Returns:
+      The window, resolved to integers.
 
     Raises:
       ValueError: if ranks, channels or groups disagree, or the window is refused by `resolve_window`.
@@ -97,7 +127,18 @@ def local_window(
     kernel_dilation: int | Sequence[int],
     strict: bool = False,
 ) -> Window:
-    """Checks the shapes of a locally connected layer, `(N, *spatial, C)` with `(*output, *window, C, O)`.
+    """Checks the shapes of a locally connected layer and returns its window.
+
+    Args:
+      inputs_shape: shape of the inputs, `(N, *spatial, C)`.
+      kernel_shape: shape of the kernel, `(*output, *window, C, O)`.
+      strides: steps of the window, in cells.
+      padding: as in `resolve_padding`.
+      kernel_dilation: spacing of the kernel's taps.
+      strict: refuse strides that leave trailing cells unread.
+
+    Returns:
+      The window, resolved to integers.
 
     Raises:
       ValueError: if ranks, channels or output sizes disagree, or the window is refused by `resolve_window`.
@@ -130,7 +171,19 @@ def pool_window(
     ceil_mode: bool = False,
     strict: bool = False,
 ) -> Window:
-    """Checks the shapes of a pooling of `(N, *spatial, C)`; `strides=None` means the window's shape.
+    """Checks the shapes of a pooling and returns its window.
+
+    Args:
+      inputs_shape: shape of the inputs, `(N, *spatial, C)`.
+      window_shape: sizes of the window, one for all axes or one per axis.
+      strides: steps of the window, in cells; None means the window's shape.
+      padding: as in `resolve_padding`.
+      window_dilation: spacing of the window's taps.
+      ceil_mode: as in `resolve_window`.
+      strict: refuse strides that leave trailing cells unread.
+
+    Returns:
+      The window, resolved to integers.
 
     Raises:
       ValueError: if the rank is wrong or the window is refused by `resolve_window`.
@@ -150,7 +203,12 @@ def pool_window(
 
 
 def expect_images(shape: Sequence[int], expected: Sequence[int | None], network: str) -> None:
-    """Checks a batch `(N, *expected)` before a network reads it; `None` stands for any size.
+    """Checks the shape of a batch before a network reads it.
+
+    Args:
+      shape: shape of the batch, `(N, *spatial, C)`.
+      expected: the sizes that the network expects after `N`; None allows any size.
+      network: name of the network, for the message.
 
     Raises:
       ValueError: if rank, size or channels differ from what the network expects.

@@ -1,4 +1,4 @@
-"""What one unit of a network sees of its input."""
+"""Receptive fields: the part of the input on which one unit of a network depends."""
 
 import functools
 from collections.abc import Iterable
@@ -8,14 +8,26 @@ from jaxcnn.geometry.windows import Shape, Window
 
 
 class ReceptiveField(NamedTuple):
-    """What one output unit sees of the input; one entry per spatial axis, in input cells."""
+    """The part of the input on which one unit depends; one entry per spatial axis, in input cells.
 
-    size: Shape  # cells seen
-    jump: Shape  # distance between the fields of neighbouring units
-    start: tuple[float, ...]  # centre of the first unit's field; cell 0 has its centre at 0
+    Args:
+      size: number of cells in the field.
+      jump: distance between the fields of neighboring units.
+      start: center of the first unit's field; the center of cell 0 is 0.
+    """
+
+    size: Shape
+    jump: Shape
+    start: tuple[float, ...]
 
     def through(self, window: Window) -> "ReceptiveField":
-        """The field of a unit that looks at units of this field through a window.
+        """Returns the field of a unit that reads units of this field through a window.
+
+        Args:
+          window: the window that the unit reads.
+
+        Returns:
+          The larger field, in cells of the same input.
 
         Raises:
           ValueError: if the window dilates its input, or has another rank.
@@ -35,7 +47,14 @@ class ReceptiveField(NamedTuple):
         )
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":
-        """The smallest field that covers both, as of a sum of two units."""
+        """Returns the smallest field that covers this one and another, as for a sum of two units.
+
+        Args:
+          other: the other field, of the same rank.
+
+        Returns:
+          The field that covers both.
+        """
         sizes, starts = [], []
         for n, m, c, d in zip(self.size, other.size, self.start, other.start, strict=True):
             low = min(c - (n - 1) / 2, d - (m - 1) / 2)
@@ -46,11 +65,15 @@ class ReceptiveField(NamedTuple):
 
 
 def receptive_field(windows: Iterable[Window], rank: int = 2) -> ReceptiveField:
-    """What one unit after a chain of windows sees of the input.
+    """Computes the receptive field of one unit after a chain of windows.
 
     Args:
-      windows: the chain, input first; input dilation is not supported, it has no single jump.
-      rank: number of spatial axes, needed where the chain is empty.
+      windows: the windows, in the order in which they read the input. None may dilate its input, because then units
+        have no constant distance.
+      rank: number of spatial axes.
+
+    Returns:
+      The field, in cells of the input.
 
     Raises:
       ValueError: if a window dilates its input or has another rank.

@@ -14,14 +14,26 @@ def transposed_output_shape(
     window_dilation: int | Sequence[int] = 1,
     remainder: int | Sequence[int] = 0,
 ) -> Shape:
-    """The spatial shape of a transposed convolution, `s (i - 1) + a + k - lo - hi`.
+    """Computes the spatial shape of a transposed convolution, `s (i - 1) + a + k - lo - hi`.
 
-    `remainder` is `a = (n + lo + hi - k) mod s` of the convolution that is transposed: with it, the result is
-    exactly that convolution's input shape `n` (Dumoulin & Visin 2016, relation 14). As in PyTorch it may also go up to
-    below the dilation.
+    The remainder is `a = (n + lo + hi - k) mod s` of the convolution that is transposed. With it, the result is
+    exactly that convolution's input shape `n`.
+
+    Args:
+      input_shape: spatial sizes `i` of the input.
+      window_shape: sizes `k` of the window.
+      strides: steps `s` of the convolution that is transposed.
+      padding: padding `(lo, hi)` of the convolution that is transposed, in integers.
+      window_dilation: spacing of the window's taps.
+      remainder: cells `a` added at the end. Each must be below the stride or below the dilation, as in PyTorch.
+
+    Returns:
+      The spatial sizes of the output.
 
     Raises:
-      ValueError: if an argument is malformed, or a remainder is not below its stride or its dilation.
+      ValueError: if an argument is malformed, or a remainder is below neither its stride nor its dilation.
+
+    Source: Dumoulin & Visin 2016, relation 14.
     """
     sizes = tuple(input_shape)
     rank = len(sizes)
@@ -35,10 +47,17 @@ def transposed_output_shape(
 
 
 def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
-    """The window that carries errors from output cells back to the input cells that they read.
+    """Returns the window of the input gradient: from output cells back to the input cells that they read.
 
-    Strides and input dilation change places, and `lo' = k - 1 - lo`; the high padding makes the output exactly
-    `input_shape`, remainder included.
+    Strides and input dilation change places, and `lo' = k - 1 - lo`. The high padding is chosen so that the output
+    shape is exactly `input_shape`.
+
+    Args:
+      window: the window of the forward operation.
+      input_shape: spatial sizes of its input.
+
+    Returns:
+      The window of the input gradient.
     """
     errors = map(dilated_size, window.output_shape(tuple(input_shape)), window.strides)
     sizes = map(dilated_size, input_shape, window.input_dilation)
@@ -50,9 +69,17 @@ def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
 
 
 def tap_window(window: Window, input_shape: Sequence[int]) -> Window:
-    """The window that holds errors against the input, one output cell for each tap of the first window.
+    """Returns the window of the kernel gradient: a correlation of input and errors, one output cell per tap.
 
-    Strides and window dilation change places; the high padding makes the output exactly `window.shape`.
+    Strides and window dilation change places. The high padding is chosen so that the output shape is exactly
+    `window.shape`.
+
+    Args:
+      window: the window of the forward operation.
+      input_shape: spatial sizes of its input.
+
+    Returns:
+      The window of the kernel gradient.
     """
     output = window.output_shape(tuple(input_shape))
     errors = map(dilated_size, output, window.strides)
@@ -70,10 +97,21 @@ def transposed_padding(
     remainder: int | Sequence[int],
     window_dilation: int | Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """The padding, round the spread input, of a transposed convolution; names as `lax.conv_transpose` reads them.
+    """Computes the padding around the dilated input of a transposed convolution.
+
+    Args:
+      input_shape: spatial sizes of the input.
+      window_shape: spatial sizes of the window.
+      strides: steps of the convolution that is transposed.
+      padding: its padding in integers, or `"SAME"` or `"VALID"` with the meaning of `lax.conv_transpose`.
+      remainder: cells added at the end; must be 0 where `padding` is a name.
+      window_dilation: spacing of the window's taps.
+
+    Returns:
+      One `(low, high)` pair per axis.
 
     Raises:
-      ValueError: if an argument is malformed, or the output would be empty where the input is not.
+      ValueError: if an argument is malformed, or a remainder is below neither its stride nor its dilation.
     """
     rank = len(window_shape)
     steps = per_axis(strides, rank, "strides")

@@ -1,7 +1,7 @@
 """Windows that slide over an array: paddings, output sizes, and the windows of the gradients.
 
 The letters, per spatial axis: input size `n`, window `k`, stride `s`, padding `(lo, hi)`, input dilation `b`,
-window dilation `d`. A dilated size is `(n - 1) b + 1`, and
+window dilation `d`. A dilated size is `(n - 1) b + 1`, and::
 
     output = floor((dilated(n, b) + lo + hi - dilated(k, d)) / s) + 1        (Dumoulin & Visin 2016, relation 15)
 """
@@ -20,7 +20,15 @@ _MOST, _MOST_CELLS = 2**31, 2**40  # beyond these XLA counts wrongly, or ends th
 
 
 class Window(NamedTuple):
-    """A sliding window, resolved to integers; one entry per spatial axis."""
+    """A sliding window, resolved to integers; one entry per spatial axis.
+
+    Args:
+      shape: number of taps.
+      strides: steps, in cells.
+      padding: `(low, high)` cells added before and after the input; negative amounts crop.
+      input_dilation: spacing of the input's cells.
+      dilation: spacing of the window's taps.
+    """
 
     shape: Shape
     strides: Shape
@@ -34,24 +42,53 @@ class Window(NamedTuple):
         return tuple([(k - 1) * d + 1 if k else 0 for k, d in zip(self.shape, self.dilation, strict=True)])
 
     def along(self, first: int, last: int | None = None) -> "Window":
-        """The window of some axes: those from `first` to before `last`, or `first` alone."""
+        """Selects some axes of the window.
+
+        Args:
+          first: the first axis.
+          last: the axis after the last one; None selects `first` alone.
+
+        Returns:
+          The window of these axes.
+        """
         fields: list[Any] = [field[first : first + 1 if last is None else last] for field in self]
         return Window(*fields)
 
     def only_along(self, axis: int) -> "Window":
-        """The window that slides along this axis, of one cell along the others."""
+        """Returns the window that slides along one axis and has one cell along the others.
+
+        Args:
+          axis: the axis.
+
+        Returns:
+          A window of the same rank.
+        """
         fields: list[Any] = []
         for own, still in zip(self, STILL, strict=True):
             fields.append((*still * axis, own[axis], *still * (len(own) - axis - 1)))
         return Window(*fields)
 
     def padded_shape(self, input_shape: Shape) -> Shape:
-        """The input's spatial shape after input dilation and padding."""
+        """Computes the input's spatial shape after input dilation and padding.
+
+        Args:
+          input_shape: spatial sizes of the input.
+
+        Returns:
+          The spatial sizes.
+        """
         axes = zip(input_shape, self.input_dilation, self.padding, strict=True)
         return tuple([((n - 1) * b + 1 if n else 0) + low + high for n, b, (low, high) in axes])
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """The output's spatial shape; an axis into which the window does not fit has size 0, as in lax."""
+        """Computes the output's spatial shape.
+
+        Args:
+          input_shape: spatial sizes of the input.
+
+        Returns:
+          The spatial sizes; 0 along an axis into which the window does not fit, as in lax.
+        """
         sizes = []  # the other properties written out: every trace of an op asks for this
         for n, (low, high), b, k, d, s in zip(
             input_shape, self.padding, self.input_dilation, self.shape, self.dilation, self.strides, strict=True
@@ -61,7 +98,11 @@ class Window(NamedTuple):
         return tuple(sizes)
 
     def lax_options(self) -> dict:
-        """The window in the words of `lax.reduce_window`, for `(N, *spatial, C)`."""
+        """Returns the window as arguments of `lax.reduce_window`, for an array `(N, *spatial, C)`.
+
+        Returns:
+          The arguments, by name.
+        """
         return {
             "window_dimensions": (1, *self.shape, 1),
             "window_strides": (1, *self.strides, 1),
@@ -71,7 +112,14 @@ class Window(NamedTuple):
         }
 
     def remainder(self, input_shape: Shape) -> Shape:
-        """The trailing cells that no window reaches, `(n + lo + hi - k) mod s` per axis."""
+        """Counts the trailing cells that no window reaches, `(n + lo + hi - k) mod s` per axis.
+
+        Args:
+          input_shape: spatial sizes of the input.
+
+        Returns:
+          The number of cells per axis.
+        """
         return tuple(
             (size - extent) % stride
             for size, extent, stride in zip(self.padded_shape(input_shape), self.extent, self.strides, strict=True)
@@ -82,15 +130,31 @@ STILL = Window((1,), (1,), ((0, 0),), (1,), (1,))  # along one axis: each cell b
 
 
 def dilated_size(size: int, dilation: int) -> int:
-    """The size after `dilation - 1` gaps between neighbours; 0 stays 0."""
+    """Computes the size after dilation, with `dilation - 1` gaps between neighbors.
+
+    Args:
+      size: number of cells.
+      dilation: spacing of the cells.
+
+    Returns:
+      `(size - 1) * dilation + 1`, or 0 where `size` is 0.
+    """
     return (size - 1) * dilation + 1 if size else 0
 
 
 def integer(value: int, name: str, *, minimum: int = 1) -> int:
-    """Checks a number that counts something.
+    """Checks an integer and its lower bound.
+
+    Args:
+      value: the number.
+      name: name of the argument, for the message.
+      minimum: the smallest number allowed.
+
+    Returns:
+      The number as an `int`.
 
     Raises:
-      ValueError: if `value` is no integer, or below `minimum`.
+      ValueError: if `value` is not an integer, or below `minimum`.
     """
     try:
         number = operator.index(value)
@@ -108,10 +172,20 @@ def _bound(minimum: int) -> str:
 def per_axis(
     value: int | Iterable[int], rank: int, name: str, *, minimum: int = 1, axis: str = "spatial axis"
 ) -> Shape:
-    """Spreads an integer over `rank` axes, or checks a sequence of that length.
+    """Repeats an integer for each axis, or checks a sequence with one integer per axis.
+
+    Args:
+      value: an integer, or one integer per axis.
+      rank: number of axes.
+      name: name of the argument, for the message.
+      minimum: the smallest integer allowed.
+      axis: what an axis is called in the message.
+
+    Returns:
+      One integer per axis.
 
     Raises:
-      ValueError: if `value` has another length, or an entry that is no integer, below `minimum`, or 2**31 or more.
+      ValueError: if `value` has another length, or an entry is not an integer, below `minimum`, or at least 2**31.
     """
     try:
         entries = tuple(map(operator.index, value)) if isinstance(value, Iterable) else (operator.index(value),) * rank
@@ -129,8 +203,15 @@ def per_axis(
 def sizes(value: Iterable[int], name: str) -> Shape:
     """Checks a sequence of positive integers, of any length.
 
+    Args:
+      value: the sequence.
+      name: name of the argument, for the message.
+
+    Returns:
+      The integers as a tuple.
+
     Raises:
-      ValueError: if it is not one.
+      ValueError: if `value` is not a sequence of positive integers below 2**31.
     """
     if not isinstance(value, Iterable) or isinstance(value, str):
         raise ValueError(f"`{name}` must be a sequence of positive integers; got {value!r}.")
@@ -147,20 +228,23 @@ def resolve_padding(
     input_dilation: int | Sequence[int] = 1,
     window_dilation: int | Sequence[int] = 1,
 ) -> tuple[tuple[int, int], ...]:
-    """Turns any spelling of padding into one `(low, high)` pair per axis.
+    """Turns any form of padding into one `(low, high)` pair per axis.
 
     Args:
-      padding: `"SAME"` (output `ceil(n / s)`, extra cell at the end), `"VALID"` (none), `"LECTURE"` (`k - 1` in all,
-        the extra cell of an odd total at the start), an integer for every side, or per axis an integer or a
-        `(low, high)` pair. Negative amounts crop.
+      padding: `"SAME"` (output `ceil(n / s)`, the extra cell of an odd total at the end), `"VALID"` (none),
+        `"LECTURE"` (`k - 1` cells in total, the extra cell of an odd total at the start), an integer for every side,
+        or per axis an integer or a `(low, high)` pair. Negative amounts crop.
       input_shape: spatial sizes of the input.
       window_shape: spatial sizes of the window.
       strides: steps of the window.
       input_dilation: spacing of the input's cells.
       window_dilation: spacing of the window's taps.
 
+    Returns:
+      One `(low, high)` pair per axis.
+
     Raises:
-      ValueError: if `padding` is none of these, or an amount is 2**31 or more.
+      ValueError: if `padding` has none of these forms, or an amount is 2**31 or more.
     """
     rank = len(window_shape)
     strides = per_axis(strides, rank, "strides")
@@ -191,10 +275,14 @@ def resolve_padding(
 
 
 def check_extent(window: Window, input_shape: Shape) -> None:
-    """Checks that the padded input is no larger than anything could hold.
+    """Checks that the padded input has fewer than 2**40 cells, beyond which XLA may end the process.
+
+    Args:
+      window: the window.
+      input_shape: spatial sizes of the input.
 
     Raises:
-      ValueError: if it has 2**40 cells or more.
+      ValueError: if the padded input has 2**40 cells or more.
     """
     padded = window.padded_shape(input_shape)
     known = [max(0, size) for size in padded if isinstance(size, int)]  # a size may be left open, for export
@@ -222,9 +310,13 @@ def resolve_window(
       padding: as in `resolve_padding`.
       input_dilation: spacing of the input's cells.
       window_dilation: spacing of the window's taps.
-      strict: refuse a stride that leaves trailing cells unread; by default they are left, as in every framework.
-      ceil_mode: read them by one window more, with as much high padding as it takes, if that window begins in the
-        input or before it (PyTorch's rule).
+      strict: refuse a stride that leaves trailing cells unread; by default these cells are ignored, as in every
+        framework.
+      ceil_mode: add high padding for one more window that reads these cells, if that window begins inside the input
+        or in the low padding (PyTorch's rule).
+
+    Returns:
+      The window, resolved to integers.
 
     Raises:
       ValueError: if an argument is malformed, the window does not fit, the padded input has 2**40 cells or more, or
@@ -248,7 +340,7 @@ def resolve_window(
 
 
 def _rounded_up(window: Window, input_shape: Shape) -> Window:
-    """The same with high padding for one output more per axis where cells are left and it begins among the others."""
+    """Adds high padding for one more output per axis, where cells are left and that window begins before the end."""
     padding = []
     axes = zip(
         input_shape, window.padded_shape(input_shape), window.extent, window.strides, window.padding, strict=True
@@ -261,6 +353,18 @@ def _rounded_up(window: Window, input_shape: Shape) -> Window:
 
 
 def output_shape(input_shape: Sequence[int], window_shape: int | Sequence[int], **options) -> Shape:
-    """The spatial shape that a window gives; arguments and errors as in `resolve_window`."""
+    """Computes the spatial shape of the output of a window.
+
+    Args:
+      input_shape: spatial sizes of the input.
+      window_shape: spatial sizes of the window.
+      **options: as in `resolve_window`.
+
+    Returns:
+      The spatial sizes of the output.
+
+    Raises:
+      ValueError: as in `resolve_window`.
+    """
     sizes = tuple(input_shape)
     return resolve_window(sizes, window_shape, **options).output_shape(sizes)

@@ -4,7 +4,7 @@ from importlib import import_module as _import_module
 
 from jaxcnn.inspect.class_maps import class_activation_map, grad_cam
 from jaxcnn.inspect.counts import Cost, Shared, costs, shared_counts
-from jaxcnn.inspect.exciting import Exciting, maximise, most_exciting
+from jaxcnn.inspect.exciting import Exciting, maximize, most_exciting
 from jaxcnn.inspect.extracting import Pool, features, stages_of
 from jaxcnn.inspect.filtering import Filtered, apply_filters, classic_filters, sample_picture
 from jaxcnn.inspect.gradients import (
@@ -20,8 +20,8 @@ from jaxcnn.inspect.gradients import (
 from jaxcnn.inspect.image_page import write_image_page
 from jaxcnn.inspect.matrices import convolution_matrix, im2col, pool_matrix
 from jaxcnn.inspect.occluding import occlusion, spread_windows
-from jaxcnn.inspect.probes import PCA, Neighbours, Probe, neighbours, pca, probe
-from jaxcnn.inspect.randomising import Randomisation, randomisation_check
+from jaxcnn.inspect.probes import PCA, Neighbors, Probe, neighbors, pca, probe
+from jaxcnn.inspect.randomizing import Randomization, randomization_check
 from jaxcnn.inspect.report import write_report
 from jaxcnn.inspect.rules import with_rules
 from jaxcnn.inspect.shifting import ShiftCurve, shift_consistency, shift_curve, shifted
@@ -35,11 +35,11 @@ __all__ = [
     "EffectiveField",
     "Exciting",
     "Filtered",
-    "Neighbours",
+    "Neighbors",
     "PCA",
     "Pool",
     "Probe",
-    "Randomisation",
+    "Randomization",
     "Shared",
     "ShiftCurve",
     "Slide",
@@ -61,15 +61,15 @@ __all__ = [
     "guided_backprop",
     "im2col",
     "integrated_gradients",
-    "maximise",
+    "maximize",
     "misclassified",
     "most_exciting",
-    "neighbours",
+    "neighbors",
     "occlusion",
     "pca",
     "pool_matrix",
     "probe",
-    "randomisation_check",
+    "randomization_check",
     "receptive_fields",
     "saliency",
     "sample_picture",

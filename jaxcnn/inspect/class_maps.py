@@ -1,4 +1,4 @@
-"""Where a class is seen: Grad-CAM, and the class activation maps that it generalises."""
+"""Where a class is seen: Grad-CAM, and the class activation maps that it generalizes."""
 
 from typing import Any
 

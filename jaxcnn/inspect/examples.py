@@ -8,7 +8,7 @@ from jaxcnn.data import Dataset
 
 
 class Examples(NamedTuple):
-    """Labelled pictures in memory."""
+    """Labeled pictures in memory."""
 
     images: np.ndarray  # (N, H, W, C) uint8
     labels: np.ndarray  # (N,)

@@ -111,7 +111,7 @@ def _place_gradient(graph: Any, state: nnx.State, images: Any, at: str, unit: Ar
     return jax.grad(total)(images)
 
 
-def maximise(
+def maximize(
     model: nnx.Module,
     units: ArrayLike,
     shape: tuple[int, ...],
@@ -127,7 +127,7 @@ def maximise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Makes an image for each unit that excites it, by gradient ascent from noise.
 
-    In each step the image is moved at random by a few cells, goes along its gradient, is faded towards 0 and smoothed:
+    In each step the image is moved at random by a few cells, goes along its gradient, is faded toward 0 and smoothed:
     what excites the unit only as a pattern of single cells does not last.
 
     Args:

@@ -20,7 +20,7 @@ class Filtered(NamedTuple):
 
 
 def sample_picture(name: str = "camera") -> np.ndarray:
-    """A photograph to try filters on, in grey.
+    """A photograph to try filters on, in gray.
 
     Args:
       name: of a picture of scikit-image (`"camera"`, `"coins"`, `"text"`, ...) or scikit-learn (`"china"`, `"flower"`);
@@ -40,10 +40,10 @@ def sample_picture(name: str = "camera") -> np.ndarray:
         else:
             if name.startswith("_") or name not in pictures.__all__:
                 raise ValueError(f"`name` must be that of a picture in skimage.data; got {name!r}.")
-            return grey(getattr(pictures, name)())
+            return gray(getattr(pictures, name)())
     from sklearn.datasets import load_sample_image
 
-    return grey(load_sample_image(f"{name}.jpg"))
+    return gray(load_sample_image(f"{name}.jpg"))
 
 
 def classic_filters() -> dict[str, np.ndarray]:
@@ -92,8 +92,8 @@ def apply_filters(
     return [Filtered(name, np.asarray(kernels[name]), results[..., number]) for number, name in enumerate(kernels)]
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
-    """A picture of bytes, or of floats from 0 to 1, `(H, W)` or `(H, W, C)`, in grey from 0 to 1."""
+def gray(picture: np.ndarray) -> np.ndarray:
+    """A picture of bytes, or of floats from 0 to 1, `(H, W)` or `(H, W, C)`, in gray from 0 to 1."""
     picture = np.asarray(picture, np.float32) / white_of(picture)
     if picture.ndim == 3:
         picture = picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.shape[-1] == 3 else picture[..., 0]

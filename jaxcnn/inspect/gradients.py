@@ -191,7 +191,7 @@ def completeness(
 def guided_backprop(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """The gradient under the guided rule; arguments as in `gradient`.
 
-    It draws sharp edges and largely ignores the weights (`randomisation_check`): a picture of the image more than of
+    It draws sharp edges and largely ignores the weights (`randomization_check`): a picture of the image more than of
     the decision.
 
     Raises:

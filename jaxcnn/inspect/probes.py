@@ -17,7 +17,7 @@ class Probe:
     kind: Kind
     accuracy: float  # share of the test examples classified correctly
     predictions: np.ndarray  # `(N,)` labels
-    converged: bool = True  # whether its optimiser came to an end
+    converged: bool = True  # whether its optimizer came to an end
 
 
 def probe(
@@ -27,7 +27,7 @@ def probe(
     test_labels: np.ndarray,
     kind: Kind = "knn",
     *,
-    neighbours: int = 5,
+    neighbors: int = 5,
     strength: float = 1.0,
     max_iterations: int = 1000,
     seed: int = 0,
@@ -40,17 +40,17 @@ def probe(
       test_features: `(M, D)`.
       test_labels: `(M,)`.
       kind: `"knn"`, the most frequent label among the nearest by L2 distance; `"svm"`, linear, one against the rest,
-        squared hinge loss; `"logistic"`, multinomial regression. The last two see standardised features.
-      neighbours: how many of them vote.
+        squared hinge loss; `"logistic"`, multinomial regression. The last two see standardized features.
+      neighbors: how many of them vote.
       strength: the weight C of the examples against the L2 penalty, for the last two.
-      max_iterations: of their optimisers.
+      max_iterations: of their optimizers.
       seed: of the SVM's.
 
     Returns:
       The accuracy and what was predicted.
 
     Raises:
-      ValueError: if `kind` is unknown, arrays do not fit together, or there are fewer examples than `neighbours`.
+      ValueError: if `kind` is unknown, arrays do not fit together, or there are fewer examples than `neighbors`.
     """
     train, test = as_rows(train_features, "train_features"), as_rows(test_features, "test_features")
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
@@ -63,11 +63,11 @@ def probe(
             raise ValueError(f"`{name}` must be one for each of the {len(rows)} rows; got shape {labels.shape}.")
         if not len(rows):
             raise ValueError(f"`{name}` must hold examples; got none.")
-    if kind == "knn" and not 1 <= neighbours <= len(train):
-        raise ValueError(f"`neighbours` must be between 1 and the {len(train)} examples; got {neighbours}.")
+    if kind == "knn" and not 1 <= neighbors <= len(train):
+        raise ValueError(f"`neighbors` must be between 1 and the {len(train)} examples; got {neighbors}.")
     if kind != "knn" and len(np.unique(train_labels)) < 2:
         raise ValueError(f"`train_labels` must be of two classes or more; all are {train_labels[0]}.")
-    classifier = _classifier(kind, neighbours, strength, max_iterations, seed)
+    classifier = _classifier(kind, neighbors, strength, max_iterations, seed)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         predictions = classifier.fit(train, train_labels).predict(test)
@@ -75,7 +75,7 @@ def probe(
     return Probe(kind, float(np.mean(predictions == test_labels)), predictions, converged)
 
 
-def _classifier(kind: Kind, neighbours: int, strength: float, max_iterations: int, seed: int) -> Any:
+def _classifier(kind: Kind, neighbors: int, strength: float, max_iterations: int, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -83,7 +83,7 @@ def _classifier(kind: Kind, neighbours: int, strength: float, max_iterations: in
     from sklearn.svm import LinearSVC
 
     if kind == "knn":
-        return KNeighborsClassifier(neighbours)
+        return KNeighborsClassifier(neighbors)
     if kind == "svm":
         linear = LinearSVC(C=strength, dual="auto", max_iter=max_iterations, random_state=seed)
     else:
@@ -91,14 +91,14 @@ def _classifier(kind: Kind, neighbours: int, strength: float, max_iterations: in
     return make_pipeline(StandardScaler(), linear)
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """The nearest rows of a set for every query, nearest first."""
 
     places: np.ndarray  # `(M, count)` numbers of the rows
     distances: np.ndarray  # `(M, count)`
 
 
-def neighbours(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Neighbours:
+def neighbors(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Neighbors:
     """The rows that are nearest to each query by L2 distance.
 
     Args:
@@ -117,7 +117,7 @@ def neighbours(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Nei
     if rows.shape[1] != asked.shape[1]:
         raise ValueError(f"`queries` must have {rows.shape[1]} columns, as the features; got {asked.shape[1]}.")
     distances, places = NearestNeighbors(n_neighbors=count).fit(rows).kneighbors(asked)
-    return Neighbours(places, distances)
+    return Neighbors(places, distances)
 
 
 class PCA(NamedTuple):

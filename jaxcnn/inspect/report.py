@@ -118,7 +118,7 @@ def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
     return [
         "<h2>Worst mistakes</h2>",
         note,
-        page.image(plots.labelled_images(_pictures(test, worst), captions), "Mistakes"),
+        page.image(plots.labeled_images(_pictures(test, worst), captions), "Mistakes"),
     ]
 
 
@@ -148,7 +148,7 @@ def _filters(model: nnx.Module, shape: tuple[int, ...]) -> list[str]:
     kernel = stages.first_kernel(model, shape)
     if kernel is None:
         return []
-    note = "Weights as colours, zero grey." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
+    note = "Weights as colors, zero gray." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
     return page.section("First-layer filters", note, (plots.filters(kernel), "Filters"))
 
 
@@ -187,7 +187,7 @@ def _feature_maps(
         return []
     label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]
     caption = f"{label}, {100 * share:.1f} %"
-    figure = plots.labelled_images(_pictures(test, slice(1)), [caption])
+    figure = plots.labeled_images(_pictures(test, slice(1)), [caption])
     note = f'<p class="note">The first {page.text(test.split)} image, and the probability of its true class.</p>'
     images = [page.image(plots.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
     return ["<h2>Feature maps of one example</h2>", note, page.image(figure, "The example"), *images]

@@ -50,7 +50,7 @@ def first_filters(subject: Subject) -> list[str]:
     kernel = stages.first_kernel(subject.model, subject.picture.shape)
     if kernel is None:
         return []
-    note = "Weights as colours, zero grey." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
+    note = "Weights as colors, zero gray." if kernel.shape[2] == 3 else f"Weights {plots.style.SIGNED_SAYS}."
     return section("First-layer filters", note, (plots.filters(kernel), "First-layer filters"))
 
 
@@ -84,11 +84,11 @@ def convolution(subject: Subject) -> list[str]:
     """What a convolution does, shown on this image."""
     from jaxcnn.inspect import plots
 
-    grey = filtering.grey(subject.picture)
-    small = np.rint(9 * _shrunk(grey, 5))
+    gray = filtering.gray(subject.picture)
+    small = np.rint(9 * _shrunk(gray, 5))
     kernel = filters.sobel(1)
     steps = plots.sliding_animation(slide(small, kernel, strides=1, padding="VALID"))
-    tiny, edge = np.rint(9 * _shrunk(grey, 4)), np.array([[-1, 1], [-1, 1]])
+    tiny, edge = np.rint(9 * _shrunk(gray, 4)), np.array([[-1, 1], [-1, 1]])
     return [
         *section(
             "The sliding window",
@@ -108,14 +108,14 @@ def convolution(subject: Subject) -> list[str]:
         *section(
             "Classic filters",
             "The image under filters of image processing, such as a first layer often learns.",
-            (plots.filtered_pictures(filtering.apply_filters(grey)), "The image under ten filters"),
-            (plots.correlation_and_convolution(grey, kernel), "Correlation beside convolution"),
+            (plots.filtered_pictures(filtering.apply_filters(gray)), "The image under ten filters"),
+            (plots.correlation_and_convolution(gray, kernel), "Correlation beside convolution"),
         ),
     ]
 
 
-def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:
+def _shrunk(gray: np.ndarray, side: int) -> np.ndarray:
     """The means of `side` by `side` blocks, stretched to reach from 0 to 1."""
-    rows = np.array_split(grey, min(side, len(grey)))
+    rows = np.array_split(gray, min(side, len(gray)))
     small = np.array([[block.mean() for block in np.array_split(row, min(side, row.shape[1]), 1)] for row in rows])
     return (small - small.min()) / (np.ptp(small) or 1.0)

@@ -25,11 +25,11 @@ def alike(subject: Subject) -> list[str]:
     some = some._replace(images=some.images[other], labels=some.labels[other])
     features = compared.stages[at][other].reshape(len(some.labels), -1)
     query = subject.activations[at].reshape(1, -1)
-    by_feature = probes.neighbours(features, query, min(8, len(features)))
-    by_pixel = probes.neighbours(some.images, subject.picture[None], min(8, len(features)))
+    by_feature = probes.neighbors(features, query, min(8, len(features)))
+    by_pixel = probes.neighbors(some.images, subject.picture[None], min(8, len(features)))
     indices = np.concatenate([by_feature.places, by_pixel.places])
     own = subject.classes[subject.predicted]
-    pictures = plots.neighbours(
+    pictures = plots.neighbors(
         np.stack([subject.picture] * 2),
         some.images[indices],
         [own] * 2,
@@ -62,11 +62,11 @@ def excites(subject: Subject) -> list[str]:
     classes = np.argsort(-subject.probabilities, kind="stable")[:4]
     shape = subject.picture.shape
     bounds = subject.scaling(np.zeros(shape, np.uint8)), subject.scaling(np.full(shape, 255, np.uint8))
-    made, logits = exciting.maximise(subject.model, classes, shape, steps=48, bounds=bounds)
+    made, logits = exciting.maximize(subject.model, classes, shape, steps=48, bounds=bounds)
     low, high = bounds
     pictures = 255 * (made - low) / (high - low)
     captions = [f"{subject.classes[c]}\n{value:.1f}" for c, value in zip(classes, logits, strict=True)]
-    figure = plots.maximised(pictures, captions, title="images made to excite each class most, and its logit for them")
+    figure = plots.maximized(pictures, captions, title="images made to excite each class most, and its logit for them")
     parts = section(
         "What a class looks like to the network",
         "Gradient ascent on the logit from noise, moved at random in each step. It is what the network answers to, "
@@ -102,7 +102,7 @@ def trust(subject: Subject) -> list[str]:
             f"{some.classes[some.labels[i]]} as {some.classes[predictions[i]]}\n{100 * probabilities[i].max():.0f} %"
             for i in wrong
         ]
-        figures.append((plots.labelled_images(some.images[wrong], captions), "Mistakes"))
+        figures.append((plots.labeled_images(some.images[wrong], captions), "Mistakes"))
     found = trusting.calibration(probabilities, some.labels)
     figures.append((plots.calibration(found), "Accuracy by confidence"))
     note += " Mistakes: true class, predicted class, its probability. Calibration: is it right as often as it is sure?"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.inspect import class_maps, gradients, occluding, randomising, shifting
+from jaxcnn.inspect import class_maps, gradients, occluding, randomizing, shifting
 from jaxcnn.inspect.page import section
 from jaxcnn.inspect.scores import in_batches, logits_of, probabilities_of, taken_apart
 from jaxcnn.inspect.subject import Subject
@@ -26,7 +26,7 @@ _METHODS = {
     "Grad-CAM": class_maps.grad_cam,
     "CAM": class_maps.class_activation_map,
 }
-_CHECKED = {name: method for name, method in randomising.METHODS.items() if name != "SmoothGrad"}
+_CHECKED = {name: method for name, method in randomizing.METHODS.items() if name != "SmoothGrad"}
 
 
 def why(subject: Subject) -> list[str]:
@@ -44,7 +44,7 @@ def why(subject: Subject) -> list[str]:
     rows = [subject.classes[target] for target in likeliest]
     figure = plots.attributions(np.stack([subject.picture] * len(rows)), shown, rows)
     note = (
-        "What speaks for each of the likeliest classes, one in each row. A map with a sign has grey for zero, light "
+        "What speaks for each of the likeliest classes, one in each row. A map with a sign has gray for zero, light "
         "for the class and dark against it; one without has black for zero. The gradient is of the class's logit by "
         "each pixel; SmoothGrad its mean over noisy copies; integrated gradients share out the logit's difference "
         "from the mean picture; guided backprop and deconvnet swap the rule of the ReLU; Grad-CAM and CAM weigh the "
@@ -77,7 +77,7 @@ def sanity(subject: Subject) -> list[str]:
     own, others = subject.picture[None], () if some is None else (some.images,)
     images = np.resize(np.concatenate([own, *others]), (_CLASSES, *subject.picture.shape))
     inputs = subject.scaling(images)
-    found = randomising.randomisation_check(subject.model, inputs, methods=_applying(subject, inputs), groups=4)
+    found = randomizing.randomization_check(subject.model, inputs, methods=_applying(subject, inputs), groups=4)
     ignoring = [name for name in found.ignoring() if name != "edges"]
     verdict = f"Here {' and '.join(ignoring)} stayed alike to the end." if ignoring else "Here none stayed alike."
     note = (
@@ -87,12 +87,12 @@ def sanity(subject: Subject) -> list[str]:
     return section(
         "Which maps ignore the weights",
         note,
-        (plots.randomisation_curves(found), "Likeness of maps under shuffled weights, as curves"),
-        (plots.randomisation_maps(found), "Maps under shuffled weights"),
+        (plots.randomization_curves(found), "Likeness of maps under shuffled weights, as curves"),
+        (plots.randomization_maps(found), "Maps under shuffled weights"),
     )
 
 
-def _applying(subject: Subject, inputs: np.ndarray) -> dict[str, randomising.Method]:
+def _applying(subject: Subject, inputs: np.ndarray) -> dict[str, randomizing.Method]:
     targets = np.zeros(len(inputs), int)
     return {name: _CHECKED[name] for name in _maps(_CHECKED, subject, inputs, targets)}
 

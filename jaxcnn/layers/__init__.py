@@ -4,7 +4,7 @@ from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.fusion import apart
 from jaxcnn.layers.inception import Inception
-from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalise_and_activate
+from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalize_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
 from jaxcnn.layers.table import TableConv
@@ -25,5 +25,5 @@ __all__ = [
     "TableConv",
     "activate_and_pool",
     "apart",
-    "normalise_and_activate",
+    "normalize_and_activate",
 ]

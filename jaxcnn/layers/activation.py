@@ -1,4 +1,4 @@
-"""Activations as modules, so that a network's rules can be seen, and swapped, in one place."""
+"""Activations as modules, so that the rules of a network can be seen and replaced in one place."""
 
 from typing import get_args
 
@@ -22,10 +22,10 @@ ACTIVATIONS = {
 
 
 class Activation(nnx.Module):
-    """An activation by its name.
+    """An activation, chosen by its name.
 
     Args:
-      name: `"relu"`, `"leaky_relu"`, `"sigmoid"`, `"tanh"`, `"scaled_tanh"`.
+      name: `"relu"`, `"leaky_relu"`, `"sigmoid"`, `"tanh"` or `"scaled_tanh"`.
       rule: `"hand"` or `"autodiff"`; for ReLU also the other rules of `ops.relu`.
 
     Raises:
@@ -39,7 +39,14 @@ class Activation(nnx.Module):
         self.rule: ReluRule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Activates an array of any shape."""
+        """Applies the activation.
+
+        Args:
+          inputs: an array of any shape.
+
+        Returns:
+          An array of the same shape and dtype.
+        """
         return ACTIVATIONS[self.name](inputs, rule=self.rule)
 
 
@@ -48,7 +55,7 @@ class PReLU(nnx.Module):
 
     Args:
       num_features: channels C.
-      slope: where the slopes start.
+      slope: initial value of the slopes.
       dtype: dtype of the computation; by default that of the input.
       param_dtype: dtype of the slopes.
       rule: `"hand"` or `"autodiff"`.
@@ -70,6 +77,13 @@ class PReLU(nnx.Module):
         self.rule: Rule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Rectifies `(*batch, C)`."""
+        """Rectifies.
+
+        Args:
+          inputs: `(*batch, C)`.
+
+        Returns:
+          An array of the same shape.
+        """
         x = jnp.asarray(inputs, self.dtype)
         return ops.prelu(x, self.slope[...].astype(x.dtype), rule=self.rule)

@@ -31,46 +31,54 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Mask(nnx.Variable):
-    """A kernel's mask, which no optimiser learns."""
+    """The mask of a kernel, which is not trained."""
 
 
 class Conv(nnx.Module):
     """A convolution with a learned kernel and bias.
 
-    Parameters, their initialisation and the arguments' names are those of `flax.nnx.Conv`, so that either takes the
-    other's place; the gradient is the hand-written one of `ops.conv`.
+    Parameters, their initialization and the names of the arguments are those of `flax.nnx.Conv`, so that each can
+    replace the other. The gradient is the hand-written one of `ops.conv`.
 
     Args:
       in_features: input channels C.
       out_features: output channels O.
-      kernel_size: window, one entry per spatial axis; an integer means one axis.
-      strides: steps of the window; None, here and in the dilations, means 1.
-      padding: as in `ops.conv`; also `"CIRCULAR"` and `"REFLECT"` (borders filled from the input, output as large as
-        the input) and, in one axis, `"CAUSAL"`.
+      kernel_size: sizes of the window, one per spatial axis; an integer means one spatial axis.
+      strides: steps of the window; None means 1, also for the dilations.
+      padding: as in `ops.conv`; also `"CIRCULAR"` and `"REFLECT"`, which fill the borders from the input and, with
+        strides of 1, keep its size; and `"CAUSAL"`, for one spatial axis.
       input_dilation: spacing of the input's cells.
       kernel_dilation: spacing of the kernel's taps.
       feature_group_count: number of groups.
       use_bias: whether to add a bias.
-      mask: of the kernel's shape, what the kernel is multiplied by; 0 or False takes a weight away.
-      flip_kernel: true convolution instead of cross-correlation.
+      mask: factors of the weights, in the kernel's shape; 0 or False removes a weight.
+      flip_kernel: whether to compute a true convolution instead of cross-correlation.
       dtype: dtype of the computation; by default that of inputs and parameters.
       param_dtype: dtype of the parameters.
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result and of the sums.
       strict: refuse strides that leave trailing cells unread.
-      kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in).
-      bias_init: initialiser; by default zeros.
-      conv_general_dilated: what convolves instead of `ops.conv`, with the arguments of `lax.conv_general_dilated`.
-      promote_dtype: `(arrays, dtype=dtype) -> arrays`, what brings inputs, kernel and bias to one dtype.
-      rule: `"hand"` or `"autodiff"`; of `ops.conv`, like `method`.
+      kernel_init: initializer of the kernel; by default LeCun's normal (variance 1 / fan-in).
+      bias_init: initializer of the bias; by default zeros.
+      conv_general_dilated: a function with the arguments of `lax.conv_general_dilated` that replaces `ops.conv`.
+      promote_dtype: a function `(arrays, dtype=dtype) -> arrays` that gives inputs, kernel and bias one dtype.
+      rule: `"hand"` or `"autodiff"`, as in `ops.conv`.
       method: as in `ops.conv`.
-      rngs: random streams, of which `params` is used.
+      rngs: random streams; `params` is used.
       kernel_metadata: further arguments of the kernel's `nnx.Param`.
       bias_metadata: further arguments of the bias's `nnx.Param`.
 
     Raises:
-      ValueError: if the channels do not divide into the groups, the mask has not the kernel's shape, an option is
-        unknown, or `"CAUSAL"` is asked for with several axes.
+      ValueError: if the number of groups does not divide the channels, the mask does not have the kernel's shape, an
+        option is unknown, or the padding is `"CAUSAL"` with several spatial axes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from jaxcnn import layers
+      >>> conv = layers.Conv(3, 16, (3, 3), rngs=nnx.Rngs(0))
+      >>> conv(jnp.ones((8, 32, 32, 3))).shape
+      (8, 32, 32, 16)
     """
 
     def __init__(
@@ -137,11 +145,14 @@ class Conv(nnx.Module):
         self.method: Method = method
 
     def __call__(self, inputs: ArrayLike, out_sharding: Any = None) -> jax.Array:
-        """Convolves `(*batch, *spatial, C)` to `(*batch, *output, O)`; several batch axes, or none, are allowed.
+        """Convolves.
 
         Args:
-          inputs: the images.
-          out_sharding: on an explicit mesh, how the outputs lie before several batch axes are restored.
+          inputs: `(*batch, *spatial, C)`; several batch axes, or none, are allowed.
+          out_sharding: sharding of the outputs on an explicit mesh, before several batch axes are restored.
+
+        Returns:
+          `(*batch, *output, O)`.
         """
         bias = None if self.bias is None else self.bias[...]
         arguments = (jnp.asarray(inputs), self.kernel[...], bias)
@@ -189,7 +200,14 @@ class Conv(nnx.Module):
         )
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
-        """The window that slides over an input of these spatial sizes."""
+        """Returns the window that slides over an input of these spatial sizes.
+
+        Args:
+          input_shape: spatial sizes of the input.
+
+        Returns:
+          The window, resolved to integers.
+        """
         padding = self.padding
         if isinstance(padding, str) and padding in _FILLED_BORDERS:
             extents = map(geometry.dilated_size, self.kernel_size, self.kernel_dilation)

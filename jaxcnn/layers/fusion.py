@@ -1,4 +1,4 @@
-"""Whether operations that could be one are kept apart."""
+"""Switches off the fusion of operations, so that the values between them exist."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,10 +9,13 @@ _APART = ContextVar("apart", default=False)
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Keeps operations apart while a network is traced, so that what is between them can be asked about.
+    """Keeps operations separate while a network is traced, instead of fusing them.
 
-    What is computed is the same; but only so does it depend on the activations that a stage shows, and only so is every
-    module called.
+    The results are the same. But only inside this context is every module called, and does the output depend on the
+    activations that a stage shows.
+
+    Returns:
+      A context manager.
     """
     token = _APART.set(True)
     try:
@@ -22,5 +25,5 @@ def apart() -> Iterator[None]:
 
 
 def is_apart() -> bool:
-    """Whether this is inside `apart`."""
+    """Whether the caller is inside `apart`."""
     return _APART.get()

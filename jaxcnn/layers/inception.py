@@ -1,4 +1,4 @@
-"""Inception: several kernels look at the same input, and their maps are stacked."""
+"""Inception blocks: several kernels read the same input, and their maps are concatenated."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,14 +12,14 @@ from jaxcnn.layers.unit import ConvUnit
 
 
 class Inception(nnx.Module):
-    """Branches of convolutions, and one of pooling, concatenated over channels.
+    """Branches of convolutions, and one of pooling, whose maps are concatenated.
 
     Args:
       in_features: input channels.
-      branches: one chain of `(kernel_size, out_features)` per branch.
-      pool: kind of the last branch's 3x3 pooling.
-      projection: outputs of the 1x1 convolution after the pooling; 0 passes the pooled maps on.
-      strides: of the last convolution of each branch, and of the pooling.
+      branches: for each branch, a chain of `(kernel_size, out_features)`.
+      pool: kind of the 3x3 pooling of the last branch.
+      projection: outputs of the 1x1 convolution after the pooling; 0 leaves this convolution out.
+      strides: steps of the last convolution of each branch, and of the pooling.
       **numbers: further arguments of `ConvUnit`.
 
     Source: Szegedy et al. 2015, figure 2(b); with strides, Ioffe & Szegedy 2015, figure 5.
@@ -54,7 +54,14 @@ class Inception(nnx.Module):
         self.out_features = sum(branch[-1][1] for branch in branches) + (projection or in_features)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `(N, H, W, C)` to `(N, H', W', out_features)`."""
+        """Computes all branches and concatenates their maps.
+
+        Args:
+          inputs: `(N, H, W, C)`.
+
+        Returns:
+          `(N, H', W', out_features)`.
+        """
         maps = []
         for branch in self.branches:
             x = inputs

@@ -1,4 +1,4 @@
-"""Normalisation as Flax NNX modules."""
+"""Normalization as Flax NNX modules."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -21,31 +21,34 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class BatchNorm(nnx.Module):
-    """Normalises every channel over the batch, and keeps running statistics for evaluation.
+    """Normalizes every channel over the batch, and keeps running statistics for evaluation.
 
-    Parameters and statistics are those of `flax.nnx.BatchNorm`; `train()` and `eval()` choose between the batch's own
-    statistics and the running ones.
+    Parameters and statistics are those of `flax.nnx.BatchNorm`. After `train()` the layer normalizes with the
+    statistics of the batch, after `eval()` with the running ones.
 
     Args:
       num_features: channels C.
-      momentum: share of the running statistics that stays in a step; PyTorch's `momentum` is 1 minus this.
+      momentum: share of the running statistics that a step keeps; PyTorch's `momentum` is 1 minus this.
       epsilon: added to the variance.
       dtype: dtype of the result; by default that of the input. Statistics are computed in at least float32.
       param_dtype: dtype of scale and bias.
-      use_running_average: whether to normalise by the running statistics; `train()`, `eval()` and a call's own argument
-        say otherwise.
+      use_running_average: whether to normalize with the running statistics. `train()` and `eval()` change this, and
+        the argument of a call has priority.
       axis: the axis of the channels.
       use_bias: whether to add a bias.
       use_scale: whether to multiply by a scale.
-      bias_init: initialiser of the bias; by default zeros.
-      scale_init: initialiser of the scale; by default ones.
-      axis_name: mapped axes over which the batch is spread, whose statistics are then those of the whole batch, as in
-        `ops.batch_norm`. `model.set_attributes(axis_name="data", raise_if_not_found=False)` sets it everywhere.
+      bias_init: initializer of the bias; by default zeros.
+      scale_init: initializer of the scale; by default ones.
+      axis_name: mapped axes over which the batch is spread; the statistics are then those of the whole batch, as in
+        `ops.batch_norm`. `model.set_attributes(axis_name="data", raise_if_not_found=False)` sets it in all layers.
       rule: `"hand"` or `"autodiff"`.
       method: as in `ops.batch_norm`, in training.
-      rngs: random streams, of which `params` is used.
+      rngs: random streams; `params` is used.
       bias_metadata: further arguments of the bias's `nnx.Param`.
       scale_metadata: further arguments of the scale's `nnx.Param`.
+
+    Raises:
+      ValueError: if `momentum` is not in `[0, 1)`, or an option is unknown.
 
     Source: Ioffe & Szegedy 2015.
     """
@@ -92,37 +95,49 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, x: ArrayLike, use_running_average: bool | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
-        """Normalises an array with channels at `axis`, by default `(*batch, C)`.
+        """Normalizes.
 
         Args:
-          x: the array.
-          use_running_average: whether by the running statistics; None leaves it to the layer.
-          mask: booleans that broadcast to `x`, the cells whose statistics are taken, as in `ops.batch_norm`.
+          x: an array with channels at `axis`, by default `(*batch, C)`.
+          use_running_average: whether to use the running statistics; None means the setting of the layer.
+          mask: booleans that broadcast to `x`; the statistics are those of the cells where it is True, as in
+            `ops.batch_norm`.
+
+        Returns:
+          An array of the same shape.
 
         Raises:
-          ValueError: if neither the call nor the layer says which statistics to take.
+          ValueError: if `use_running_average` is None in both the call and the layer.
         """
-        return self._normalise(ops.batch_norm, x, given=use_running_average, mask=mask)
+        return self._normalize(ops.batch_norm, x, given=use_running_average, mask=mask)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
-        """Chooses the statistics, where `nnx.view` asks for it.
+        """Chooses the statistics; `nnx.view` calls this.
 
         Args:
-          use_running_average: whether to normalise by the running ones; None leaves it as it is.
+          use_running_average: whether to normalize with the running statistics; None keeps the setting.
         """
         if use_running_average is not None:
             self.use_running_average = use_running_average
 
     def and_relu(self, inputs: ArrayLike, shortcut: ArrayLike | None = None) -> jax.Array:
-        """The same, plus a shortcut, rectified: as one operation, `ops.batch_norm_relu`, if their dtypes agree."""
+        """Normalizes, adds a shortcut and rectifies; as one operation, `ops.batch_norm_relu`, if the dtypes agree.
+
+        Args:
+          inputs: `(*batch, C)`.
+          shortcut: an array of the same shape; None adds nothing.
+
+        Returns:
+          An array of the same shape.
+        """
         if shortcut is None:
-            return self._normalise(ops.batch_norm_relu, inputs)
+            return self._normalize(ops.batch_norm_relu, inputs)
         inputs, shortcut = jnp.asarray(inputs, self.dtype), jnp.asarray(shortcut)
         if shortcut.dtype != inputs.dtype:
             return ops.relu(self(inputs) + shortcut, rule=self.rule)
-        return self._normalise(ops.batch_norm_relu, inputs, shortcut)
+        return self._normalize(ops.batch_norm_relu, inputs, shortcut)
 
-    def _normalise(
+    def _normalize(
         self,
         function: Callable[..., tuple[jax.Array, ...]],
         x: ArrayLike,
@@ -159,26 +174,52 @@ class BatchNorm(nnx.Module):
 
 
 def are_one(norm: nnx.Module | None, activation: nnx.Module | None) -> bool:
-    """Whether these two are one operation: in training, by hand-written rules, outside of `apart`."""
+    """Whether these two are fused: in training, with hand-written rules, outside `apart`."""
     if not isinstance(norm, BatchNorm) or not isinstance(activation, Activation) or is_apart():
         return False
     return not norm.use_running_average and (activation.name, activation.rule, norm.rule) == ("relu", "hand", "hand")
 
 
-def normalise_and_activate(inputs: ArrayLike, norm: BatchNorm, activation: Activation) -> jax.Array:
-    """One after the other, or as one operation where they `are_one`."""
+def normalize_and_activate(inputs: ArrayLike, norm: BatchNorm, activation: Activation) -> jax.Array:
+    """Normalizes and activates, as one operation where the two can be fused.
+
+    Args:
+      inputs: `(*batch, C)`.
+      norm: the normalization.
+      activation: the activation.
+
+    Returns:
+      An array of the same shape.
+    """
     return norm.and_relu(inputs) if are_one(norm, activation) else activation(norm(inputs))
 
 
 class LocalResponseNorm(nnx.Module):
-    """Divides each activation by its neighbours' energy; arguments as in `ops.local_response_norm`."""
+    """Divides each activation by the energy of the neighboring channels.
+
+    Args:
+      size: channels in a window.
+      k: added to the energy.
+      alpha: weight of the sum of squares, as in `ops.local_response_norm`.
+      beta: exponent.
+      rule: `"hand"` or `"autodiff"`.
+
+    Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
+    """
 
     def __init__(self, size: int = 5, *, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, rule: Rule = "hand"):
         self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
         self.rule: Rule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Normalises `(*batch, C)`."""
+        """Normalizes.
+
+        Args:
+          inputs: `(*batch, C)`.
+
+        Returns:
+          An array of the same shape.
+        """
         return ops.local_response_norm(
             inputs, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, rule=self.rule
         )

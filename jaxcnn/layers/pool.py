@@ -1,4 +1,4 @@
-"""Pooling as Flax NNX modules, without parameters; and after an activation, as one operation where there is one."""
+"""Pooling as Flax NNX modules, without parameters; and activation and pooling as one operation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,17 +26,35 @@ class _Pool(nnx.Module):
 
     @property
     def sliding(self) -> dict[str, Any]:
-        """The arguments of the op that say how the window slides."""
+        """Returns the arguments of the op that describe the window."""
         names = ("window_shape", "strides", "padding", "window_dilation", "ceil_mode", "strict")
         return {name: getattr(self, name) for name in names}
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
-        """The window that slides over an input of these spatial sizes."""
+        """Returns the window that slides over an input of these spatial sizes.
+
+        Args:
+          input_shape: spatial sizes of the input.
+
+        Returns:
+          The window, resolved to integers.
+        """
         return geometry.pool_window((1, *input_shape, 1), **self.sliding)
 
 
 class MaxPool(_Pool):
-    """The largest value of every window; arguments as in `ops.max_pool`."""
+    """Takes the largest value of every window.
+
+    Args:
+      window_shape: size of the window, one for all axes or one per axis.
+      strides: steps of the window; None means the window's shape.
+      padding: as in `ops.conv`; cells of the padding never win.
+      window_dilation: spacing of the window's taps.
+      ceil_mode: as in `ops.max_pool`.
+      strict: refuse strides that leave trailing cells unread.
+      rule: `"hand"` or `"autodiff"`.
+      method: as in `ops.max_pool`.
+    """
 
     def __init__(
         self,
@@ -57,12 +75,31 @@ class MaxPool(_Pool):
         self.method: Method = method
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
+        """Pools.
+
+        Args:
+          inputs: `(N, *spatial, C)`.
+
+        Returns:
+          `(N, *output, C)`.
+        """
         return ops.max_pool(inputs, **self.sliding, rule=self.rule, method=self.method)
 
 
 class AvgPool(_Pool):
-    """The mean of every window; arguments as in `ops.avg_pool`."""
+    """Takes the mean of every window.
+
+    Args:
+      window_shape: size of the window, one for all axes or one per axis.
+      strides: steps of the window; None means the window's shape.
+      padding: as in `ops.conv`.
+      window_dilation: spacing of the window's taps.
+      ceil_mode: as in `ops.avg_pool`.
+      strict: refuse strides that leave trailing cells unread.
+      count_include_pad: divide by the size of the window; if False, by its number of cells outside the padding.
+      divisor: a divisor that replaces this count, not 0.
+      rule: `"hand"` or `"autodiff"`.
+    """
 
     def __init__(
         self,
@@ -84,7 +121,14 @@ class AvgPool(_Pool):
         self.rule: Rule = rule
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Pools `(N, *spatial, C)` to `(N, *output, C)`."""
+        """Pools.
+
+        Args:
+          inputs: `(N, *spatial, C)`.
+
+        Returns:
+          `(N, *output, C)`.
+        """
         means = {"count_include_pad": self.count_include_pad, "divisor": self.divisor}
         return ops.avg_pool(inputs, **self.sliding, **means, rule=self.rule)
 
@@ -92,10 +136,18 @@ class AvgPool(_Pool):
 def activate_and_pool(
     inputs: ArrayLike, activation: Activation | None, pool: MaxPool | AvgPool
 ) -> tuple[jax.Array, jax.Array]:
-    """The activations, and the same pooled.
+    """Activates, then pools, as one operation where the two can be fused.
 
-    ReLU and max-pool are one operation, which keeps pooled arrays alone for the gradient; the activations then cost
-    nothing where nobody asks for them. Inside `apart` they are two.
+    ReLU and max-pool are one operation, which keeps only pooled arrays for the gradient. The activations are then not
+    computed unless they are used. Inside `apart` there are two operations.
+
+    Args:
+      inputs: `(N, *spatial, C)`.
+      activation: the activation; None for none.
+      pool: the pool.
+
+    Returns:
+      The activations, `(N, *spatial, C)`, and the pooled activations, `(N, *output, C)`.
     """
     activations = jnp.asarray(inputs) if activation is None else activation(inputs)
     if activation is None or not isinstance(pool, MaxPool) or is_apart():

@@ -1,4 +1,4 @@
-"""Residual blocks: what a few layers add to their input."""
+"""Residual blocks: a few layers whose output is added to their input."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm, are_one, normalise_and_activate
+from jaxcnn.layers.norm import BatchNorm, are_one, normalize_and_activate
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.residual import pad_shortcut
@@ -19,7 +19,7 @@ SHORTCUTS = ("A", "B", "C", "none")
 
 
 class PadShortcut(nnx.Module):
-    """Shortcut A: the input decimated, with channels of zeros on both sides; no parameters."""
+    """Shortcut A: the input decimated, with channels of zeros added on both sides; no parameters."""
 
     def __init__(self, in_features: int, out_features: int, strides: int, *, rule: Rule = "hand"):
         self.extra = out_features - in_features
@@ -27,28 +27,28 @@ class PadShortcut(nnx.Module):
         self.rule: Rule = rule
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
+        """Decimates and adds channels of zeros: `(N, *spatial, C)` to `(N, *output, O)`."""
         return pad_shortcut(inputs, inputs.shape[-1] + self.extra, self.strides, rule=self.rule)
 
 
 def make_shortcut(
     kind: Shortcut, in_features: int, out_features: int, strides: int, **numbers: Any
 ) -> Callable[[jax.Array], jax.Array] | None:
-    """The way past a block, after He et al. 2016, section 4.1.
+    """Makes the shortcut of a block, as in He et al. 2016, section 4.1.
 
     Args:
       kind: `"A"` (identity, zeros for new channels), `"B"` (projection where the shape changes), `"C"` (projection
-        everywhere), `"none"` (no way past: a plain network).
+        everywhere), `"none"` (no shortcut: a plain network).
       in_features: channels before the block.
-      out_features: channels after it.
-      strides: of the block.
+      out_features: channels after the block.
+      strides: steps of the block.
       **numbers: further arguments of `ConvUnit`.
 
     Returns:
       A module, or None for the identity and for `"none"`.
 
     Raises:
-      ValueError: if the kind is unknown, or `"A"` should take channels away.
+      ValueError: if the kind is unknown, or `"A"` has fewer channels after the block than before it.
     """
     choice("shortcut", kind, SHORTCUTS)
     if kind == "A" and out_features < in_features:
@@ -66,14 +66,19 @@ class ResidualBlock(nnx.Module):
     Args:
       in_features: input channels.
       features: width W of the block.
-      strides: of the block.
-      bottleneck: 1x1, 3x3, 1x1 with 4 W outputs, instead of twice 3x3 with W.
-      shortcut: as in `make_shortcut`.
-      stride_on: which unit of a bottleneck strides, `"first"` as in the paper, or `"middle"` (3x3) as in torchvision.
-      zero_last: whether the last normalisation's scale starts at 0, so that the block starts as the identity.
-      **numbers: dtypes, rule, and random streams.
+      strides: steps of the block.
+      bottleneck: whether the units are 1x1, 3x3 and 1x1 with 4 W outputs, instead of two of 3x3 with W outputs.
+      shortcut: `"A"` (identity, zeros for new channels), `"B"` (projection where the shape changes), `"C"` (projection
+        everywhere) or `"none"` (a plain network).
+      stride_on: the unit of a bottleneck that has the strides: `"first"` as in the paper, or `"middle"` (3x3) as in
+        torchvision.
+      zero_last: whether the scale of the last normalization starts at 0, so that the block starts as the identity.
+      **numbers: `dtype`, `param_dtype`, `rule` and `rngs`, as in `ConvUnit`.
 
-    Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"; zeros, Goyal et al. 2017.
+    Raises:
+      ValueError: if an option is unknown.
+
+    Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"; `zero_last`, Goyal et al. 2017.
     """
 
     def __init__(
@@ -108,7 +113,14 @@ class ResidualBlock(nnx.Module):
         self.activation = Activation("relu", rule=numbers.get("rule", "hand"))
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
+        """Computes the block.
+
+        Args:
+          inputs: `(N, H, W, C)`.
+
+        Returns:
+          `(N, H', W', O)`.
+        """
         x = inputs
         *before, last = self.units
         for unit in before:
@@ -125,9 +137,22 @@ class ResidualBlock(nnx.Module):
 
 
 class PreActivationBlock(nnx.Module):
-    """Pre-activation block: normalise, rectify, convolve; the sum is left as it is.
+    """Pre-activation block: normalize, rectify, convolve; the sum is not rectified.
 
-    Arguments as in `ResidualBlock`; where the shape changes, the shortcut starts after the first activation.
+    Where the shape changes, the shortcut starts after the first activation.
+
+    Args:
+      in_features: input channels.
+      features: width W of the block.
+      strides: steps of the block.
+      bottleneck: as in `ResidualBlock`.
+      shortcut: as in `ResidualBlock`.
+      stride_on: as in `ResidualBlock`.
+      zero_last: must be False, since the block ends with a convolution; an argument as in `ResidualBlock`.
+      **numbers: as in `ResidualBlock`.
+
+    Raises:
+      ValueError: if `zero_last` is True, or an option is unknown.
 
     Source: He, Zhang, Ren & Sun 2016, "Identity mappings in deep residual networks".
     """
@@ -146,11 +171,11 @@ class PreActivationBlock(nnx.Module):
     ):
         choice("stride_on", stride_on, ("first", "middle"))
         if zero_last:
-            raise ValueError("`zero_last` needs a block that ends with a normalisation; version 2 ends with a kernel.")
+            raise ValueError("`zero_last` must be False in version 2, which ends with a convolution; got True.")
         self.out_features = 4 * features if bottleneck else features
         kind = make_shortcut(shortcut, in_features, self.out_features, strides, **numbers)
         bare = {key: value for key, value in numbers.items()}
-        if isinstance(kind, ConvUnit):  # projections are bare here: what follows normalises
+        if isinstance(kind, ConvUnit):  # projections are bare here: what follows normalizes
             kind = Conv(
                 in_features,
                 self.out_features,
@@ -176,11 +201,18 @@ class PreActivationBlock(nnx.Module):
         self.activation = Activation("relu", rule=numbers.get("rule", "hand"))
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `(N, H, W, C)` to `(N, H', W', O)`."""
-        x = first = normalise_and_activate(inputs, self.norms[0], self.activation)
+        """Computes the block.
+
+        Args:
+          inputs: `(N, H, W, C)`.
+
+        Returns:
+          `(N, H', W', O)`.
+        """
+        x = first = normalize_and_activate(inputs, self.norms[0], self.activation)
         x = self.convs[0](x)
         for norm, conv in zip(list(self.norms)[1:], list(self.convs)[1:], strict=True):
-            x = conv(normalise_and_activate(x, norm, self.activation))
+            x = conv(normalize_and_activate(x, norm, self.activation))
         if not self.has_shortcut:
             return x
         return x + (inputs if self.shortcut is None else self.shortcut(first))

@@ -1,4 +1,4 @@
-"""Convolution in which every output map sees its own choice of input maps."""
+"""Convolution in which every output map reads its own selection of input maps."""
 
 from collections.abc import Sequence
 
@@ -16,25 +16,25 @@ from jaxcnn.ops.rule import Rule
 
 
 class TableConv(nnx.Module):
-    """A convolution after a connection table; it has parameters only where the table connects.
+    """A convolution with a connection table; it has parameters only for the connections.
 
-    The kernel `(kh, kw, connections)` is spread into a whole one with zeros, which XLA convolves faster than groups.
+    The kernel `(kh, kw, connections)` is expanded with zeros to a full kernel, which XLA convolves faster than groups.
 
     Args:
       in_features: input channels.
-      table: for every output map, the input maps that it sees.
-      kernel_size: window.
+      table: for every output map, the numbers of the input maps that it reads.
+      kernel_size: height and width of the window.
       strides: steps of the window.
       padding: as in `ops.conv`.
       use_bias: whether to add a bias.
       dtype: dtype of the computation; by default that of the input.
       param_dtype: dtype of the parameters.
-      kernel_init: initialiser, for each output map by itself.
+      kernel_init: initializer, called for each output map separately.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used.
+      rngs: random streams; `params` is used.
 
     Raises:
-      ValueError: if a row is empty or names a map that is not there.
+      ValueError: if a row of the table is empty, or contains a number that is not an input map.
 
     Source: LeCun et al. 1989, figure 3; LeCun et al. 1998, table I.
     """
@@ -66,12 +66,26 @@ class TableConv(nnx.Module):
         self.rule: Rule = rule
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
-        """The window that slides over an input of these spatial sizes."""
+        """Returns the window that slides over an input of these spatial sizes.
+
+        Args:
+          input_shape: spatial sizes of the input.
+
+        Returns:
+          The window, resolved to integers.
+        """
         size = self.kernel.shape[:2]
         return geometry.resolve_window(tuple(input_shape), size, strides=self.strides, padding=self.padding)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `(N, H, W, C)` to `(N, H', W', rows of the table)`."""
+        """Convolves.
+
+        Args:
+          inputs: `(N, H, W, C)`.
+
+        Returns:
+          `(N, H', W', O)`, with one map for each row of the table.
+        """
         x = jnp.asarray(inputs, self.dtype)
         sources = np.concatenate([np.array(row) for row in self.table])
         targets = np.repeat(np.arange(self.out_features), [len(row) for row in self.table])

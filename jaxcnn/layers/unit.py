@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation, activation: the unit of which deep networks are made."""
+"""Convolution, batch normalization and activation: the unit from which deep networks are built."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm, normalise_and_activate
+from jaxcnn.layers.norm import BatchNorm, normalize_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.ops.rule import Rule
 
@@ -19,23 +19,24 @@ HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps
 
 
 class ConvUnit(nnx.Module):
-    """A convolution, then batch normalisation and an activation where they are asked for.
+    """A convolution, then optional batch normalization and an optional activation.
 
     Args:
       in_features: input channels C.
       out_features: output channels O.
-      kernel_size: window; an integer is the side of a square one (`Conv`, as `nnx.Conv`, has one axis then).
+      kernel_size: sizes of the window; an integer is the side of a square (in `Conv` and `nnx.Conv`, an integer means
+        one spatial axis).
       strides: steps of the window.
-      padding: as in `ops.conv`; by default half the kernel on each side, alike for every stride.
-      batch_norm: whether to normalise; the convolution then has no bias.
+      padding: as in `ops.conv`; by default half the kernel on each side, the same for every stride.
+      batch_norm: whether to normalize; the convolution then has no bias.
       activation: name of the activation, or None.
-      kernel_init: initialiser; by default He's normal (variance 2 / fan-out).
-      scale_init: initialiser of the normalisation's scale.
+      kernel_init: initializer of the kernel; by default He's normal (variance 2 / fan-out).
+      scale_init: initializer of the scale of the normalization.
       norm_options: further arguments of `BatchNorm`.
       dtype: dtype of the computation.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used.
+      rngs: random streams; `params` is used.
     """
 
     def __init__(
@@ -75,14 +76,29 @@ class ConvUnit(nnx.Module):
         self.out_features = out_features
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
-        """Maps `(N, *spatial, C)` to `(N, *output, O)`."""
+        """Convolves, normalizes and activates.
+
+        Args:
+          inputs: `(N, *spatial, C)`.
+
+        Returns:
+          `(N, *output, O)`.
+        """
         if self.norm is not None and self.activation is not None:
-            return normalise_and_activate(self.conv(inputs), self.norm, self.activation)
+            return normalize_and_activate(self.conv(inputs), self.norm, self.activation)
         x = self._before_activation(inputs)
         return x if self.activation is None else self.activation(x)
 
     def and_pool(self, inputs: ArrayLike, pool: MaxPool | AvgPool) -> tuple[jax.Array, jax.Array]:
-        """The same, and the same pooled; leaner than one after the other, see `activate_and_pool`."""
+        """Convolves, normalizes, activates and pools; uses less memory than separate calls, see `activate_and_pool`.
+
+        Args:
+          inputs: `(N, *spatial, C)`.
+          pool: the pool.
+
+        Returns:
+          The outputs of the unit, `(N, *output, O)`, and the pooled outputs.
+        """
         return activate_and_pool(self._before_activation(inputs), self.activation, pool)
 
     def _before_activation(self, inputs: ArrayLike) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The networks, one paper a file, and their registry."""
+"""The networks, one paper per file, and their registry."""
 
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN

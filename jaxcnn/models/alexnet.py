@@ -16,37 +16,41 @@ _POOLED = (1, 2, 5)  # convolutions after which there is a pool
 
 
 class AlexNet(Network):
-    """Five convolutions, overlapping pools, local response normalisation, three dense layers with dropout.
+    """Five convolutions, overlapping pools, local response normalization, three dense layers with dropout.
+
+    ::
 
         224x224x3 -> conv1 55x55x96 -> 27x27 -> conv2 27x27x256 -> 13x13 -> conv3 384 -> conv4 384 -> conv5 256
                   -> 6x6x256 -> 4096 -> 4096 -> classes
 
-    With `groups=2` the two towers of the paper, one on each of its two graphics cards: conv2, conv4 and conv5 see only
-    the maps of their own tower (60,965,224 parameters). With `groups=1` every map sees all (62,378,344). The image gets
-    a border of 1 and 2 cells, so that 224 is what the paper's arithmetic needs, 227.
+    With `groups=2` the network has the two towers of the paper, which computed each on its own GPU: conv2, conv4 and
+    conv5 read only the maps of their own tower (60,965,224 parameters). With `groups=1` they read all maps
+    (62,378,344 parameters). The image gets a border of 1 cell before and 2 cells after, because the arithmetic of the
+    paper needs 227 cells, not 224.
 
     `alexnet_torchvision` is the network of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
-    networks", as torchvision has it (61,100,840): one tower, other widths, a border of 2 and 2, no normalisation.
+    networks", as in torchvision (61,100,840 parameters): one tower, other widths, a border of 2 cells on each side, no
+    normalization.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
       image_size: height and width of the images, at least 64.
-      groups: towers, 2 or 1.
+      groups: number of towers, 2 or 1.
       widths: maps of the five convolutions.
       hidden: widths of the two dense layers.
-      local_response: whether conv1 and conv2 are normalised.
-      border: cells round the image, before and after.
-      grid: cells to which the last maps are averaged, so that images may have any size; None leaves them as they are.
+      local_response: whether local response normalization follows conv1 and conv2.
+      border: cells added around the image, before and after.
+      grid: size to which the last maps are averaged, so that images may have any size; None keeps their size.
       dropout: share of units dropped before each hidden dense layer.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. Kernels start normal with deviation 0.01; biases of conv2, conv4,
-        conv5 and of the hidden dense layers at 1, others at 0, as in the paper's section 5.
+      rngs: random streams, `params` and `dropout`. Kernels start normal with standard deviation 0.01; biases of conv2,
+        conv4, conv5 and of the hidden dense layers start at 1, others at 0, as in section 5 of the paper.
 
     Raises:
-      ValueError: if the groups do not divide the maps, or the image is too small for a window.
+      ValueError: if `groups` does not divide the maps, or the image is too small for a window.
     """
 
     def __init__(
@@ -111,7 +115,14 @@ class AlexNet(Network):
         self.rule: Rule = rule
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         for number, conv in enumerate(self.convs, start=1):
             norm = self.norm if number <= 2 else None
             if number in _POOLED and norm is None:

@@ -18,32 +18,32 @@ KERNELS = {"A": (5,), "B": (5, 1), "C": (3, 3)}
 
 
 class AllCNN(Network):
-    """A network of convolutions alone, and the networks with pooling that it is held against.
+    """A network of only convolutions, and the networks with pooling to which the paper compares it.
 
-    Two stages of kernels, each ended by a reduction to half, then 3x3, 1x1, 1x1 and the mean over space. Table 2 of
-    the paper has the reductions:
+    Two stages of convolutions each end with a reduction to half the size. Convolutions of 3x3, 1x1 and 1x1 and the mean
+    over space follow. The reductions are those of table 2 of the paper:
 
     - `"base"`: a 3x3 max-pool of stride 2;
-    - `"strided"`: none, the stage's last convolution has stride 2;
-    - `"convpool"`: the max-pool, after one more 3x3 convolution;
-    - `"all"`: a 3x3 convolution of stride 2 in the max-pool's place.
+    - `"strided"`: no pool; the last convolution of the stage has stride 2;
+    - `"convpool"`: one more 3x3 convolution, then the max-pool;
+    - `"all"`: a 3x3 convolution of stride 2 that replaces the max-pool.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      base: kernels of a stage: `"A"` 5x5, `"B"` 5x5 and 1x1, `"C"` twice 3x3.
-      variant: of the reduction.
+      base: convolutions of a stage: `"A"`, 5x5; `"B"`, 5x5 and 1x1; `"C"`, two of 3x3.
+      variant: the reduction.
       widths: maps of the two stages.
-      input_dropout: share of the image's values dropped.
+      input_dropout: share of the values of the image dropped.
       dropout: share of values dropped after each reduction.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
-        by fan-out, biases at 0. The first 3x3 kernel after the stages is not padded: 8x8 becomes 6x6.
+      rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
+        normal by fan-out, biases at 0. The first 3x3 convolution after the stages is not padded: 8x8 becomes 6x6.
 
     Raises:
-      ValueError: if base or variant is unknown.
+      ValueError: if `base` or `variant` is unknown.
     """
 
     def __init__(
@@ -88,11 +88,18 @@ class AllCNN(Network):
         self.input_shape = (None, None, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:
-        """The convolution whose maps are the classes."""
+        """Returns the convolution whose maps are the classes."""
         return (self.conv5.conv,)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         x = self.input_dropout(x)
         for number, block in enumerate(self.blocks, start=1):
             for place, unit in enumerate(block, start=1):

@@ -28,20 +28,20 @@ BLOCKS: dict[str, tuple[int, int, int, int, int, Literal["max", "average"], int,
 
 
 class BNInception(Network):
-    """GoogLeNet with batch normalisation, two 3x3 kernels for each 5x5, and strides inside the blocks.
+    """GoogLeNet with batch normalization, two 3x3 convolutions for each 5x5, and strides inside the blocks.
 
-    The figure's widths are taken as they stand; where its sums differ from them (4c to 4e: 608, 608, 1056 maps), the
-    sums are those of the widths.
+    The widths are those of figure 5 of the paper. In the blocks 4c to 4e the figure's output sizes are not the sums of
+    its widths; here the blocks have the sums, 608, 608 and 1056 maps.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      dropout: share of features dropped before the output; the paper needs none.
+      dropout: share of features dropped before the output; 0 in the paper.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
-        by fan-out. Running statistics keep 0.9 in a step, epsilon is 1e-5.
+      rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
+        normal by fan-out. The momentum of the running statistics is 0.9, epsilon 1e-5.
     """
 
     def __init__(
@@ -76,7 +76,14 @@ class BNInception(Network):
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         conv1, x = self.conv1.and_pool(x, self.pool)
         yield "conv1", conv1
         yield "pool1", x

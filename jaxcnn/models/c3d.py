@@ -1,4 +1,4 @@
-"""A network for clips: Tran et al. 2015, "Learning spatiotemporal features with 3D convolutional networks"."""
+"""C3D, for video: Tran et al. 2015, "Learning spatiotemporal features with 3D convolutional networks"."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,8 @@ COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
 class C3D(Network):
     """Eight 3x3x3 convolutions over time, height and width, five pools, three dense layers.
 
-    The first pool leaves time alone. A clip of 16x112x112 ends as 1x4x4; odd sizes are rounded up.
+    The first pool does not reduce time. The last maps of a clip of 16x112x112 have 1x4x4 cells; odd sizes are rounded
+    up.
 
     Args:
       num_classes: number of classes.
@@ -25,12 +26,12 @@ class C3D(Network):
       clip_shape: frames, height and width.
       widths: maps of the five stages.
       hidden: width of the two dense layers.
-      dropout: share of units dropped after each of them.
+      dropout: share of units dropped after each dense layer.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
-        by fan-out, biases at 0.
+      rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
+        normal by fan-out, biases at 0.
     """
 
     def __init__(
@@ -71,7 +72,14 @@ class C3D(Network):
         self.activation = layers.Activation("relu", rule=rule)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         for number, (block, pool) in enumerate(zip(self.blocks, self.pools, strict=True), start=1):
             *units, last = block
             for place, unit in enumerate(units, start=1):

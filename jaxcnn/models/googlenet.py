@@ -29,7 +29,7 @@ AUXILIARY_AFTER = {"4a": "aux1", "4d": "aux2"}
 
 
 class AuxiliaryHead(nnx.Module):
-    """A classifier in the middle: mean over a grid of 4x4, 1x1 convolution, two dense layers with dropout."""
+    """An auxiliary classifier: mean over a grid of 4x4, 1x1 convolution, two dense layers with dropout."""
 
     def __init__(
         self, in_features: int, num_classes: int, *, dropout: float, rule: Rule, norm: dict[str, Any], **numbers: Any
@@ -42,35 +42,39 @@ class AuxiliaryHead(nnx.Module):
         self.rule: Rule = rule
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `(N, H, W, C)` to logits."""
+        """Classifies maps `(N, H, W, C)`; returns logits."""
         x = self.conv(ops.adaptive_avg_pool(x, (4, 4), rule=self.rule))
         x = self.activation(self.dense(flattened(x)))
         return self.head(self.dropout(x))
 
 
 class GoogLeNet(Network):
-    """Nine Inception blocks on a stem, mean over space, one dense layer; 6,998,552 parameters without its aids.
+    """A stem, nine Inception blocks, the mean over space and one dense layer.
 
-    In training, two auxiliary heads classify from the middle, as stages `aux1` and `aux2`; their losses are added with
-    the weights of `auxiliaries`. In evaluation they are not computed.
+    The network has 6,998,552 parameters without its auxiliary heads. In training, two auxiliary heads classify from the
+    middle of the network, as stages `aux1` and `aux2`; their losses are added with the weights of `auxiliaries`. In
+    evaluation they are not computed. The pool of these heads is 5x5 with stride 3 in the paper, from 14x14 to 4x4; here
+    it is adaptive, for any size.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      variant: `"paper"`, or `"torchvision"`: every convolution normalised, also in the auxiliary heads, with epsilon
-        1e-3; 3x3 kernels for the 5x5; 2x2 for the last pool (6,624,904 parameters without aids). Its trained weights
-        expect images in [-1, 1].
-      batch_norm: whether to normalise every convolution, instead of the local responses of the stem.
+      variant: `"paper"` or `"torchvision"`. In the second, every convolution is normalized, also in the auxiliary
+        heads, with epsilon 1e-3; 3x3 convolutions replace those of 5x5; the last pool is 2x2 (6,624,904 parameters
+        without auxiliary heads). Its trained weights expect images in [-1, 1].
+      batch_norm: whether batch normalization follows every convolution, instead of local response normalization in the
+        stem.
       auxiliary: whether there are auxiliary heads.
       dropout: share of features dropped before the output.
-      auxiliary_dropout: the same in the auxiliary heads.
+      auxiliary_dropout: share of features dropped in the auxiliary heads.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, `params` and `dropout`. The paper does not tell its initialisation; kernels start He normal
-        by fan-out, biases at 0.
+      rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
+        normal by fan-out, biases at 0.
 
-    The auxiliary heads' pool is 5x5 with stride 3 in the paper, 14x14 to 4x4; here it is adaptive, for any size.
+    Raises:
+      ValueError: if `variant` is unknown.
     """
 
     def __init__(
@@ -124,20 +128,27 @@ class GoogLeNet(Network):
 
     @property
     def auxiliaries(self) -> Mapping[str, float]:
-        """Those of the auxiliary heads."""
+        """The weights of the losses of the auxiliary heads."""
         return dict.fromkeys(self.auxiliary_heads, 0.3)
 
     def head_layers(self) -> tuple[Any, ...]:
-        """The last layer, and those of the auxiliary heads."""
+        """Returns the last layer, and the last layers of the auxiliary heads."""
         return (self.head, *(aid.head for aid in self.auxiliary_heads.values()))
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
-        normalise = self.norm or (lambda x: x)
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
+        normalize = self.norm or (lambda x: x)
         conv1, x = self.conv1.and_pool(x, self.pool)
         yield "conv1", conv1
-        yield "pool1", (x := normalise(x))
-        yield "conv2", (x := normalise(self.conv2(self.conv2_reduce(x))))
+        yield "pool1", (x := normalize(x))
+        yield "conv2", (x := normalize(self.conv2(self.conv2_reduce(x))))
         yield "pool2", (x := self.pool(x))
         for name in BLOCKS:
             x = {"4a": self.pool, "5a": self.last_pool}.get(name, lambda x: x)(x)

@@ -19,35 +19,37 @@ CONNECTIONS = tuple(row for row in ((*range(8),), (*range(4, 12),), (*range(4), 
 
 
 def fan_in_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding=None):
-    """Uniform in +-2.4 / sqrt(fan-in); the paper divides by the fan-in itself, its reproduction by the root."""
+    """Draws from +-2.4 / sqrt(fan-in), uniformly; the paper divides by the fan-in, its reproduction by the root."""
     del out_sharding
     reach = 2.4 / np.sqrt(np.prod(shape[:-1]))
     return jax.random.uniform(key, shape, dtype, -reach, reach)
 
 
 class LeCun1989(Network):
-    """The first convolutional network trained end to end, 9,760 parameters.
+    """The zip-code network of 1989, trained end to end, with 9,760 parameters.
+
+    ::
 
         16x16x1 -> h1 8x8x12 -> h2 4x4x12 -> h3 30 -> 10,          5x5 kernels, stride 2, no pooling
 
-    Weights are shared within a map, biases are not: each unit has its own. The border round images and maps is -1, the
-    background. All units, the outputs too, are scaled hyperbolic tangents; targets are +-1 and the loss is the mean
-    squared error (`loss="mean_squared_error"` in training).
+    The units of a map share weights, but each has its own bias. The border around images and maps is -1, the value of
+    the background. All units, also the outputs, have the scaled hyperbolic tangent. Targets are +-1 and the loss is the
+    mean squared error (`loss="mean_squared_error"` in training).
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
       activation: any name of `layers.Activation`.
-      output: `"activated"` as in 1989, or `"linear"` for training with the cross-entropy.
+      output: `"activated"`, as in 1989; or `"linear"`, to train with the cross-entropy.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
+      rngs: random streams; `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
 
     Raises:
       ValueError: if an option is unknown.
 
-    Source: the paper, and where it leaves questions https://github.com/karpathy/lecun1989-repro.
+    Source: the paper, and for details that it omits https://github.com/karpathy/lecun1989-repro.
     """
 
     def __init__(
@@ -76,7 +78,14 @@ class LeCun1989(Network):
         self.input_shape = (16, 16, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         x = self.h1(_bordered(x))
         yield "h1", (x := self.activation(x + along_last(self.h1_bias[...].astype(x.dtype), x)))
         x = self.h2(_bordered(x))

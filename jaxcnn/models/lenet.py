@@ -17,29 +17,30 @@ POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
 
 
 class LeNet5(Network):
-    """LeNet-5 in the 61,706-parameter form that courses teach.
+    """LeNet-5 in the form that courses teach, with 61,706 parameters.
 
-    Two stages of 5x5 convolution, activation and 2x2 pooling, then three dense layers:
+    Two stages of 5x5 convolution, activation and 2x2 pooling, then three dense layers::
 
         28x28x1 -> conv1 28x28x6 -> pool1 14x14x6 -> conv2 10x10x16 -> pool2 5x5x16 -> 120 -> 84 -> classes
 
-    Against 1998 (`lenet5_1998`), every map of conv2 sees all six maps, pooling has no parameters, and the output is a
-    softmax's logits instead of radial basis functions. The 28x28 digits get the border of 2 that the paper's 32x32
-    field had; without it, pictures are 32x32 themselves, as in PyTorch's tutorials, and parameters are the same.
+    Unlike in 1998 (`lenet5_1998`), every map of conv2 reads all six maps, pooling has no parameters, and the outputs
+    are logits of a softmax instead of radial basis functions. The 28x28 digits get a border of 2 cells, for the 32x32
+    cells of the paper. Without the border, images must have 32x32 cells, as in PyTorch's tutorials; the parameters are
+    the same.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
       pool: `"max"`, or `"average"` as in 1998.
-      activation: `"relu"`, or `"tanh"` as in 1998; any name of `layers.Activation`.
-      border: cells round the image, which has the rest of the field of 32x32.
+      activation: any name of `layers.Activation`; `"tanh"` is closest to 1998.
+      border: cells added around the image; the image has the rest of the 32x32 cells.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` for the hand-written gradients, `"autodiff"` for JAX's own.
-      rngs: random streams, of which `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+      rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
 
     Raises:
-      ValueError: if `pool` or `activation` is unknown, or `border` leaves nothing of the field.
+      ValueError: if `pool` or `activation` is unknown, or `border` leaves no cells for the image.
     """
 
     def __init__(
@@ -70,7 +71,14 @@ class LeNet5(Network):
         self.input_shape = (32 - 2 * border, 32 - 2 * border, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         conv1, x = layers.activate_and_pool(self.conv1(x), self.activation, self.pool1)
         yield "conv1", conv1
         yield "pool1", x

@@ -42,18 +42,18 @@ _GLYPHS = """
 
 
 def glyphs() -> np.ndarray:
-    """The ten bitmaps: `(10, 84)`, ink +1 and ground -1."""
+    """Returns the ten bitmaps, `(10, 84)`: ink is +1, the background -1."""
     rows = np.array([[list(digit) for digit in line.split()] for line in _GLYPHS.split("\n") if line])
     return np.where(rows == "#", 1.0, -1.0).transpose(1, 0, 2).reshape(10, 84)
 
 
 def _check_classes(num_classes: int) -> None:
     if num_classes > 10:
-        raise ValueError(f"`num_classes` must be at most 10, for which there are bitmaps; got {num_classes}.")
+        raise ValueError(f"`num_classes` must be at most 10, the number of bitmaps; got {num_classes}.")
 
 
 class TrainableSubsample(nnx.Module):
-    """Sums 2x2 cells, times a trained coefficient, plus a trained bias, one of each per map."""
+    """Sums 2x2 cells, multiplies by a trained coefficient and adds a trained bias, one of each per map."""
 
     def __init__(self, num_features: int, *, param_dtype: DTypeLike = jnp.float32, rule: Rule = "hand"):
         self.coefficient = nnx.Param(jnp.full(num_features, 0.25, param_dtype))
@@ -61,28 +61,30 @@ class TrainableSubsample(nnx.Module):
         self.rule: Rule = rule
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `(N, H, W, C)` to `(N, H / 2, W / 2, C)`."""
+        """Subsamples `(N, H, W, C)` to `(N, H / 2, W / 2, C)`."""
         x = 4 * ops.avg_pool(inputs, 2, rule=self.rule)
         coefficient, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.coefficient, self.bias))
         return x * coefficient + bias
 
 
 class LeNet5Of1998(Network):
-    """LeNet-5 with all that the paper says: 60,000 trained parameters.
+    """LeNet-5 with all details of the paper: 60,000 trained parameters.
 
-        28x28x1 in a field of 32x32 -> c1 28x28x6 -> s2 14x14x6 -> c3 10x10x16 -> s4 5x5x16 -> c5 120 -> f6 84 -> 10
+    ::
 
-    Every layer up to f6 is squashed by the scaled hyperbolic tangent. The outputs are radial basis functions, squared
-    distances of f6 to ten fixed bitmaps of 7x12; the logits are their negatives, so that the cross-entropy is the
-    paper's discriminative criterion (equation 9) without its constant term.
+        28x28x1 with a border, 32x32 -> c1 28x28x6 -> s2 14x14x6 -> c3 10x10x16 -> s4 5x5x16 -> c5 120 -> f6 84 -> 10
+
+    The scaled hyperbolic tangent follows every layer up to f6. The outputs are radial basis functions, the squared
+    distances of f6 to ten fixed bitmaps of 7x12. The logits are the negative distances, so that the cross-entropy is
+    the paper's discriminative criterion (equation 9) without its constant term.
 
     Args:
-      num_classes: number of classes, at most the ten that have a bitmap.
+      num_classes: number of classes, at most 10, since there are ten bitmaps.
       in_features: channels of the images.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
+      rngs: random streams; `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
 
     Raises:
       ValueError: if there are more than ten classes.
@@ -112,17 +114,30 @@ class LeNet5Of1998(Network):
         self.input_shape = (28, 28, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:
-        """None: what the outputs are compared with is fixed."""
+        """Returns no layer, because the bitmaps are fixed."""
         return ()
 
     def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
-        """Takes the first bitmaps for the classes; nothing else changes."""
+        """Uses the first `num_classes` bitmaps for the classes; no parameter changes.
+
+        Args:
+          num_classes: number of classes, at most 10.
+          rngs: not used.
+          kernel_init: not used.
+        """
         _check_classes(num_classes)
         super().replace_head(num_classes, rngs=rngs, kernel_init=kernel_init)
         self.num_classes = num_classes
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         for name in ("c1", "s2", "c3", "s4"):
             yield name, (x := self.activation(getattr(self, name)(x)))
         x = flattened(x)

@@ -19,12 +19,12 @@ class MLP(Network):
       num_classes: number of classes.
       in_features: channels of the images.
       image_size: height and width of the images.
-      hidden: widths of the hidden layers; none makes it logistic regression.
+      hidden: widths of the hidden layers; without hidden layers this is logistic regression.
       activation: any name of `layers.Activation`.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`, for the activation's gradient.
-      rngs: random streams, of which `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+      rule: `"hand"` or `"autodiff"`, for the gradient of the activation.
+      rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
 
     Raises:
       ValueError: if a size is not positive, or an option is unknown.
@@ -52,7 +52,14 @@ class MLP(Network):
         self.activation = layers.Activation(activation, rule=rule)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         x = flattened(x)
         for number, layer in enumerate(self.dense, start=1):
             yield f"dense{number}", (x := self.activation(layer(x)))

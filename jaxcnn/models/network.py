@@ -1,4 +1,4 @@
-"""What all networks share: the check of their input, and the capture of their stages."""
+"""The base class of all networks: it checks the input and captures the stages."""
 
 import contextlib
 import math
@@ -15,9 +15,9 @@ from jaxcnn.layers.conv import KERNEL_INIT
 
 
 class Network(nnx.Module):
-    """A classifier that is spelled as a chain of named stages.
+    """A classifier that is written as a chain of named stages.
 
-    A subclass sets `input_shape`, the shape of one example with `None` for any size, and writes `stages`.
+    A subclass sets `input_shape`, the shape of one example, where None allows any size; and it defines `stages`.
     """
 
     input_shape: tuple[int | None, ...]
@@ -26,16 +26,23 @@ class Network(nnx.Module):
 
     @property
     def auxiliaries(self) -> Mapping[str, float]:
-        """Stages that are logits too, in training, and the weights of their losses."""
+        """The stages that are also logits, in training, with the weights of their losses."""
         return {}
 
     @property
     def max_norms(self) -> Mapping[str, float]:
-        """Bounds on the L2 norm of parameters' columns, kept in training."""
+        """Bounds on the L2 norms of the columns of parameters, which training keeps, by path."""
         return {}
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations, the logits last, as `head`."""
+        """Yields every stage's name and activations, the logits last, as `head`.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         raise NotImplementedError
 
     def __call__(self, images: ArrayLike, *, capture: bool = False) -> Any:
@@ -43,10 +50,11 @@ class Network(nnx.Module):
 
         Args:
           images: `(N, *input_shape)`.
-          capture: also return what every stage computed.
+          capture: also return the activations of every stage.
 
         Returns:
-          Logits `(N, num_classes)`; with `capture`, the pair of these and the activations by stage name.
+          Logits `(N, num_classes)`; with `capture`, the pair of the logits and a dictionary of the activations by
+          stage name.
 
         Raises:
           ValueError: if the images have another shape than the network expects.
@@ -57,19 +65,19 @@ class Network(nnx.Module):
         return (captured["head"], captured) if capture else captured["head"]
 
     def head_layers(self) -> tuple[Any, ...]:
-        """The layers whose outputs are the classes: the last one, and those of auxiliary classifiers."""
+        """Returns the layers whose outputs are the classes: the last one, and those of auxiliary classifiers."""
         return (self.head,)
 
     def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
-        """Gives the network fresh outputs for other classes; all below stays.
+        """Replaces the last layer by a new one for other classes; the other layers stay.
 
         Args:
           num_classes: number of classes.
-          rngs: random streams, of which `params` is used.
-          kernel_init: initialiser; by default LeCun's normal (variance 1 / fan-in). Biases start at 0.
+          rngs: random streams; `params` is used.
+          kernel_init: initializer of the kernel; by default LeCun's normal (variance 1 / fan-in). Biases start at 0.
 
         Raises:
-          ValueError: if the number is not positive, or more than the network can tell apart.
+          ValueError: if the number is not positive, or more than the network supports.
         """
         if num_classes < 1:
             raise ValueError(f"`num_classes` must be positive; got {num_classes}.")
@@ -82,10 +90,10 @@ class Network(nnx.Module):
 
 
 def flattened(maps: jax.Array) -> jax.Array:
-    """Each example's values in one axis, `(N, *shape)` to `(N, D)`; also of no examples, where a size of -1 is none."""
+    """Flattens each example, `(N, *shape)` to `(N, D)`; also with N = 0, where `reshape` cannot infer D from -1."""
     return maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))
 
 
 def numbers_of(dtype: DTypeLike | None, param_dtype: DTypeLike, rngs: nnx.Rngs, **more: Any) -> dict[str, Any]:
-    """The arguments that a network hands to all its layers; computation is in the parameters' dtype unless asked."""
+    """Returns the arguments that a network passes to all its layers; `dtype` is by default that of the parameters."""
     return {"dtype": param_dtype if dtype is None else dtype, "param_dtype": param_dtype, "rngs": rngs, **more}

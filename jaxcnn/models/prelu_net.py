@@ -18,6 +18,8 @@ _HE_FAN_IN = nnx.initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "nor
 class PReLUNet(Network):
     """Nineteen layers with learned rectifiers, and a spatial pyramid before the dense layers.
 
+    ::
+
         224x224x3 -> 7x7/2, 96 -> pool -> 5 times 3x3, 256 -> pool -> 5 times 3x3, 512 -> pool -> 5 times 3x3, 512
                   -> pyramid of 7x7, 3x3, 2x2, 1x1 maxima -> 4096 -> 4096 -> classes
 
@@ -26,12 +28,12 @@ class PReLUNet(Network):
       in_features: channels of the images.
       widths: maps of the four stages.
       hidden: width of the two dense layers.
-      dropout: share of units dropped after each of them.
+      dropout: share of units dropped after each dense layer.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Kernels start normal with the paper's variance, `2 / (1 + a^2)`
-        over the fan-in; slopes at a = 0.25; biases at 0.
+        divided by the fan-in; slopes start at a = 0.25, biases at 0.
 
     Source: table 3, model A; the pyramid, He et al. 2014, "Spatial pyramid pooling".
     """
@@ -72,7 +74,14 @@ class PReLUNet(Network):
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         yield "conv1", (x := self.slope1(self.conv1(x)))
         for number, (convs, rectifiers) in enumerate(zip(self.convs, self.rectifiers, strict=True), start=2):
             yield f"pool{number - 1}", (x := self.pool(x))

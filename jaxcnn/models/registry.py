@@ -1,4 +1,4 @@
-"""The networks by name, and where each comes from."""
+"""The networks by name, and the source of each."""
 
 import difflib
 import inspect
@@ -28,15 +28,22 @@ Constructor = Callable[..., Network]
 
 
 class Card(NamedTuple):
-    """Where a network comes from."""
+    """The source of a network.
+
+    Args:
+      paper: authors and title.
+      year: of publication.
+      input_shape: shape of one standard example.
+      published: the result of the paper, and where the paper states it.
+    """
 
     paper: str
     year: int
-    input_shape: tuple[int, ...]  # of one standard example
-    published: str = ""  # the paper's result, and where it stands
+    input_shape: tuple[int, ...]
+    published: str = ""
 
 
-_COLOUR, _TINY = (224, 224, 3), (32, 32, 3)
+_COLOR, _TINY = (224, 224, 3), (32, 32, 3)
 _LECUN98 = "LeCun et al., Gradient-based learning applied to document recognition"
 _HE16 = "He et al., Deep residual learning for image recognition"
 _VGG = "Simonyan & Zisserman, Very deep convolutional networks"
@@ -48,18 +55,18 @@ def _imagenet(error: float | None, source: str) -> str:
 
 
 def _families() -> Iterator[tuple[str, Constructor, Card]]:
-    """The networks that differ in depth alone."""
+    """The networks that differ only in depth."""
     one_scale = {11: 29.6, 13: 28.7, 16: 27.0, 19: 27.3}
     for depth, error in one_scale.items():
-        card = Card(_VGG, 2015, _COLOUR)
+        card = Card(_VGG, 2015, _COLOR)
         known = card._replace(published=_imagenet(error, "one scale, table 3"))
         yield f"vgg{depth}", partial(VGG, depth=depth), known
         yield f"vgg{depth}_bn", partial(VGG, depth=depth, batch_norm=True), card
     residual = {18: (27.88, "table 2"), 34: (25.03, "table 2"), 50: (20.74, "table 4"), 101: (19.87, "table 4")}
     for depth, (error, source) in (residual | {152: (19.38, "table 4")}).items():
-        yield f"resnet{depth}", partial(ResNet, depth=depth), Card(_HE16, 2016, _COLOUR, _imagenet(error, source))
+        yield f"resnet{depth}", partial(ResNet, depth=depth), Card(_HE16, 2016, _COLOR, _imagenet(error, source))
     for depth, error in {18: 27.94, 34: 28.54}.items():
-        card = Card(_HE16, 2016, _COLOUR, _imagenet(error, "table 2"))
+        card = Card(_HE16, 2016, _COLOR, _imagenet(error, "table 2"))
         yield f"plain{depth}", partial(ResNet, depth=depth, shortcut="none"), card
     cifar = {20: (8.75, 10.08), 32: (7.51, 11.15), 44: (7.17, 14.12), 56: (6.97, 15.39), 110: (6.43, None)}
     for depth, errors in cifar.items():
@@ -80,27 +87,27 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
     "lenet5_1998": (LeNet5Of1998, Card(_LECUN98, 1998, (28, 28, 1), "MNIST error 0.95 %, figure 9")),
     "tdnn": (TDNN, Card("Waibel et al., Phoneme recognition using TDNNs", 1989, (15, 16), "B, D, G: 98.5 % right")),
     "tdnn_wide": (WideTDNN, Card("Peddinti et al., A TDNN for long temporal contexts", 2015, (100, 40))),
-    "alexnet": (AlexNet, Card(_KRIZHEVSKY, 2012, _COLOUR, _imagenet(40.7, "table 2"))),
-    "alexnet_single": (partial(AlexNet, groups=1), Card(_KRIZHEVSKY, 2012, _COLOUR)),
+    "alexnet": (AlexNet, Card(_KRIZHEVSKY, 2012, _COLOR, _imagenet(40.7, "table 2"))),
+    "alexnet_single": (partial(AlexNet, groups=1), Card(_KRIZHEVSKY, 2012, _COLOR)),
     "alexnet_torchvision": (
         partial(AlexNet, groups=1, local_response=False, border=(2, 2), grid=(6, 6), widths=(64, 192, 384, 256, 256)),
-        Card("Krizhevsky, One weird trick for parallelizing convolutional neural networks", 2014, _COLOUR),
+        Card("Krizhevsky, One weird trick for parallelizing convolutional neural networks", 2014, _COLOR),
     ),
     "googlenet": (
         GoogLeNet,
-        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOUR, "ImageNet top-5 error 7.89 %, table 3"),
+        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOR, "ImageNet top-5 error 7.89 %, table 3"),
     ),
     "googlenet_torchvision": (
         partial(GoogLeNet, variant="torchvision"),
-        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOUR),
+        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOR),
     ),
     "bn_inception": (
         BNInception,
-        Card("Ioffe & Szegedy, Batch normalization", 2015, _COLOUR, _imagenet(21.99, "He et al. 2016, table 4")),
+        Card("Ioffe & Szegedy, Batch normalization", 2015, _COLOR, _imagenet(21.99, "He et al. 2016, table 4")),
     ),
     "prelu_net": (
         PReLUNet,
-        Card("He et al., Delving deep into rectifiers", 2015, _COLOUR, _imagenet(21.59, "He et al. 2016, table 4")),
+        Card("He et al., Delving deep into rectifiers", 2015, _COLOR, _imagenet(21.59, "He et al. 2016, table 4")),
     ),
     "allcnn": (
         AllCNN,
@@ -116,7 +123,13 @@ CARDS: dict[str, Card] = {name: card for name, (_, card) in _ALL.items()}
 
 
 def options_of(name: str) -> tuple[str, ...]:
-    """The options that `create` takes for a network, besides classes, channels and random streams.
+    """Returns the options that `create` takes for a network, besides classes, channels and random streams.
+
+    Args:
+      name: a key of `MODELS`.
+
+    Returns:
+      The names of the options.
 
     Raises:
       ValueError: if the name is unknown.
@@ -139,8 +152,8 @@ def create(
     Args:
       name: a key of `MODELS`.
       num_classes: number of classes; by default that of the paper.
-      in_features: channels of the input, or words of the vocabulary; by default those of the paper.
-      rngs: random streams; `params` initialises the parameters, `dropout` drops units in training.
+      in_features: channels of the input, or words of the vocabulary; by default as in the paper.
+      rngs: random streams; `params` initializes the parameters, `dropout` drops units in training.
       **options: further arguments of the constructor.
 
     Returns:

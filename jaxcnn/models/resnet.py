@@ -25,7 +25,7 @@ IMAGENET = {
 
 
 class _Residual(Network):
-    """Stages of blocks on a stem, the mean over space, one dense layer."""
+    """A stem, stages of blocks, the mean over space and one dense layer."""
 
     def _build(
         self,
@@ -61,30 +61,31 @@ class _Residual(Network):
             for place, block in enumerate(stage, start=1):
                 yield f"conv{number}_{place}", (x := block(x))
         if self.final_norm is not None:
-            yield "final", (x := layers.normalise_and_activate(x, self.final_norm, self.activation))
+            yield "final", (x := layers.normalize_and_activate(x, self.final_norm, self.activation))
         yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
         yield "head", self.head(x)
 
 
 class ResNet(_Residual):
-    """The networks for ImageNet, of 18, 34, 50, 101 and 152 layers, and their plain twins.
+    """The networks for ImageNet, with 18, 34, 50, 101 and 152 layers, and their plain counterparts.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      depth: layers with weights.
-      shortcut: `"A"`, `"B"`, `"C"`, or `"none"` for the plain twin; as in the paper's section 4.1.
+      depth: number of layers with weights.
+      shortcut: `"A"`, `"B"` or `"C"`, as in section 4.1 of the paper; or `"none"` for the plain network.
       version: 1, or 2 for pre-activation (He et al. 2016, "Identity mappings").
-      stride_on: where a bottleneck strides: `"first"` (1x1, the paper) or `"middle"` (3x3, torchvision's, 0.5 % better
-        for 5 % more work).
-      zero_last: whether a block's last scale starts at 0 (Goyal et al. 2017).
-      padding: of what strides: `"symmetric"`, or `"same"` as in Flax's example, which pads an even size only behind.
-      widths: of the four stages.
+      stride_on: the convolution of a bottleneck that has the strides: `"first"` (1x1, as in the paper) or `"middle"`
+        (3x3, as in torchvision, 0.5 % better for 5 % more operations).
+      zero_last: whether the last scale of a block starts at 0 (Goyal et al. 2017).
+      padding: padding of windows with strides: `"symmetric"`; or `"same"` as in Flax's example, which pads an even size
+        only at the end.
+      widths: widths of the four stages.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used. Kernels start He normal by fan-out, as in torchvision; running
-        statistics keep 0.9 in a step, epsilon is 1e-5.
+      rngs: random streams; `params` is used. Kernels start He normal by fan-out, as in torchvision. The momentum of the
+        running statistics is 0.9, epsilon 1e-5.
 
     Raises:
       ValueError: if an option is unknown.
@@ -112,7 +113,7 @@ class ResNet(_Residual):
         counts, bottleneck = IMAGENET[depth]
         widths = geometry.per_axis(widths, 4, "widths")
         numbers = numbers_of(dtype, param_dtype, rngs)
-        # in version 2 the first block normalises by itself
+        # in version 2 the first block normalizes by itself
         stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
         self.conv1 = layers.ConvUnit(in_features, widths[0], 7, 2, rule=rule, **stem, **numbers)
         choice("padding", padding, ("symmetric", "same"))
@@ -138,7 +139,14 @@ class ResNet(_Residual):
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         conv1, x = self.conv1.and_pool(x, self.pool1)
         yield "conv1", conv1
         yield "pool1", x
@@ -146,23 +154,25 @@ class ResNet(_Residual):
 
 
 class CifarResNet(_Residual):
-    """The networks for CIFAR, of 6 n + 2 layers: 20, 32, 44, 56, 110, and their plain twins.
+    """The networks for CIFAR, with 6 n + 2 layers, as 20, 32, 44, 56 and 110, and their plain counterparts.
+
+    ::
 
         32x32x3 -> 3x3, 16 -> n blocks of 16 -> n of 32, 16x16 -> n of 64, 8x8 -> mean -> classes
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      depth: layers with weights, 6 n + 2.
-      shortcut: `"A"` as in the paper's section 4.2, `"B"`, `"C"`, or `"none"` for the plain twin.
+      depth: number of layers with weights, 6 n + 2.
+      shortcut: `"A"` as in section 4.2 of the paper, `"B"`, `"C"`, or `"none"` for the plain network.
       version: 1, or 2 for pre-activation.
-      zero_last: whether a block's last scale starts at 0.
-      widths: of the three stages.
+      zero_last: whether the last scale of a block starts at 0.
+      widths: widths of the three stages.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used. Kernels start He normal by fan-out; running statistics keep 0.9
-        in a step, epsilon is 1e-5.
+      rngs: random streams; `params` is used. Kernels start He normal by fan-out. The momentum of the running statistics
+        is 0.9, epsilon 1e-5.
 
     Raises:
       ValueError: if the depth is not 6 n + 2, or an option is unknown.
@@ -202,6 +212,13 @@ class CifarResNet(_Residual):
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         yield "conv1", (x := self.conv1(x))
         yield from self._after_stem(x)

@@ -18,20 +18,37 @@ _MARK = "jaxcnn layer "  # and its number, on a layer's output
 
 
 class LayerRow(NamedTuple):
-    """One layer, as it was called."""
+    """One call of a layer.
+
+    Args:
+      name: path of the layer.
+      kind: name of its class.
+      output_shape: shape of its output.
+      parameters: number of its parameters; 0 in its second call.
+      multiply_adds: number for the whole batch.
+      receptive_field: input cells that one unit reads, per spatial axis; None if it reads all.
+      input_shape: shape of its first argument.
+      field: the receptive field with its position.
+    """
 
     name: str
     kind: str
     output_shape: tuple[int, ...]
     parameters: int
-    multiply_adds: int  # for the whole batch
-    receptive_field: tuple[int, ...] | None = None  # input cells that one unit sees, per spatial axis; None: all
-    input_shape: tuple[int, ...] | None = None  # of the layer's first argument
-    field: geometry.ReceptiveField | None = None  # the receptive field with its place
+    multiply_adds: int
+    receptive_field: tuple[int, ...] | None = None
+    input_shape: tuple[int, ...] | None = None
+    field: geometry.ReceptiveField | None = None
 
 
 class Summary(NamedTuple):
-    """The layers in the order of their calls; prints as a table, and as one in a notebook."""
+    """The layers in the order of their calls; prints as a table, also in a notebook.
+
+    Args:
+      rows: one for each call of a layer.
+      parameters: number of parameters of the network.
+      multiply_adds: number for the whole batch.
+    """
 
     rows: tuple[LayerRow, ...]
     parameters: int
@@ -72,16 +89,16 @@ class Summary(NamedTuple):
 
 
 def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
-    """Follows one call through a network, without computing anything.
+    """Traces one call of a network, without computing anything.
 
     Args:
       model: any NNX module that takes one array.
-      input_shape: shape of that array, batch included.
+      input_shape: shape of that array, with the batch.
 
     Returns:
-      A row for every layer that calls no other layer, activations left out. Multiply-adds are those of kernels, at
-      one output cell each `kernel.size / groups`; a layer called twice has two rows and its parameters once. `sees` is
-      the receptive field, `all` once space is gone.
+      A row for every layer that calls no other layer, without activations. Multiply-adds are those of kernels. A layer
+      that is called twice has two rows, and its parameters are counted once. In the printed table, the column `sees`
+      is the receptive field; it is `all` after spatial axes are removed.
 
     Raises:
       ValueError: if the network refuses the shape.
@@ -126,10 +143,10 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
 
 
 def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list[geometry.ReceptiveField | None]:
-    """What a unit of each marked layer sees of the input, the jaxpr's last argument.
+    """The receptive field of a unit of each marked layer in the input, the last argument of the jaxpr.
 
-    Equations outside the layers are taken to work cell by cell, as sums, activations and concatenations do; so are
-    those inside, until the layer's mark adds its window.
+    Equations outside the layers are assumed to work cell by cell, as sums, activations and concatenations do. So are
+    the equations inside a layer, until the layer's mark adds its window.
     """
     found: list[geometry.ReceptiveField | None] = [None] * len(windows)
     rank = next((len(window.shape) for window in windows if window), 0)
@@ -157,7 +174,7 @@ def _parameter_count(module: nnx.Module) -> int:
 
 @contextlib.contextmanager
 def calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any, Any], Any]) -> Iterator[None]:
-    """While open, every call of a module of these kinds returns `record(module, input, output)` instead, once."""
+    """While open, replaces the result of every call of such a module by `record(module, input, output)`, once."""
     lineages = [[c for c in kind.__mro__ if "__call__" in c.__dict__] for kind in kinds]
     owners = {lineage[0] for lineage in lineages if lineage}
     originals = {owner: owner.__dict__["__call__"] for owner in owners}

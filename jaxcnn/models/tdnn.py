@@ -18,19 +18,21 @@ from jaxcnn.ops.rule import Rule
 class TDNN(Network):
     """The phoneme network of Waibel et al. 1989.
 
+    ::
+
         15 frames x 16 -> hidden1 13 x 8 (3 frames) -> hidden2 9 x classes (5 frames) -> sum over time -> classes
 
-    A class's score is the sum of its unit's activations over time, times one trained weight, plus one bias.
+    The score of a class is the sum of its unit's activations over time, times one trained weight, plus one bias.
 
     Args:
       num_classes: number of classes, three (B, D, G) in the paper.
       in_features: coefficients of a frame, 16 in the paper.
-      units: of the first hidden layer.
+      units: units of the first hidden layer.
       activation: any name of `layers.Activation`; the sigmoid in the paper.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
-      rngs: random streams, of which `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+      rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
 
     Source: "Phoneme recognition using time-delay neural networks", IEEE Trans. ASSP 37, figure 3.
     """
@@ -56,17 +58,33 @@ class TDNN(Network):
         self.input_shape = (None, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:
-        """The layer with a unit for every class."""
+        """Returns the layer with one unit for each class."""
         return (self.hidden2,)
 
     def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
-        """Gives the network fresh units, weights and biases for other classes; the first hidden layer stays."""
+        """Replaces units, weights and biases by new ones for other classes; the first hidden layer stays.
+
+        Args:
+          num_classes: number of classes.
+          rngs: random streams; `params` is used.
+          kernel_init: initializer of the kernel; by default LeCun's normal (variance 1 / fan-in).
+
+        Raises:
+          ValueError: if the number is not positive.
+        """
         super().replace_head(num_classes, rngs=rngs, kernel_init=kernel_init)
         self.weight = nnx.Param(jnp.ones(num_classes, self.weight.dtype))
         self.bias = nnx.Param(jnp.zeros(num_classes, self.bias.dtype))
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         yield "hidden1", (x := self.activation(self.hidden1(x)))
         yield "hidden2", (x := self.activation(self.hidden2(x)))
         x = x.sum(1)
@@ -75,9 +93,10 @@ class TDNN(Network):
 
 
 class WideTDNN(Network):
-    """A time-delay network of today: dilated convolutions, batch normalisation, ReLU, mean over time.
+    """A modern time-delay network: dilated convolutions, batch normalization, ReLU, mean over time.
 
-    Each layer sees three frames `dilation` apart, as in Peddinti et al. 2015; a unit of the last sees 15 frames.
+    Each layer reads three frames at the distance of its dilation, as in Peddinti et al. 2015. A unit of the last layer
+    depends on 15 frames.
 
     Args:
       num_classes: number of classes.
@@ -91,7 +110,7 @@ class WideTDNN(Network):
       rngs: random streams, `params` and `dropout`. Kernels start He normal, biases at 0.
 
     Raises:
-      ValueError: if widths and dilations differ in number, or are not positive.
+      ValueError: if the numbers of widths and dilations differ, or one is not positive.
 
     Source: "A time delay neural network architecture for efficient modeling of long temporal contexts".
     """
@@ -111,7 +130,7 @@ class WideTDNN(Network):
     ):
         widths, dilations = geometry.sizes(widths, "widths"), geometry.sizes(dilations, "dilations")
         if len(widths) != len(dilations):
-            raise ValueError(f"`dilations` must be as many as `widths`, {len(widths)}; got {dilations}.")
+            raise ValueError(f"`dilations` must have one entry per width, here {len(widths)}; got {dilations}.")
         numbers = numbers_of(dtype, param_dtype, rngs)
         self.convs = nnx.List(
             layers.Conv(i, o, 3, kernel_dilation=d, use_bias=False, rule=rule, **numbers)
@@ -124,8 +143,15 @@ class WideTDNN(Network):
         self.input_shape = (None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
-            yield f"conv{number}", (x := layers.normalise_and_activate(conv(x), norm, self.activation))
+            yield f"conv{number}", (x := layers.normalize_and_activate(conv(x), norm, self.activation))
         yield "mean", (x := x.mean(1))
         yield "head", self.head(self.dropout(x))

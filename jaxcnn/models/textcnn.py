@@ -1,4 +1,4 @@
-"""Kim's sentence classifier: Kim 2014, "Convolutional neural networks for sentence classification"."""
+"""A sentence classifier: Kim 2014, "Convolutional neural networks for sentence classification"."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -18,33 +18,34 @@ VARIANTS = ("rand", "static", "nonstatic", "multichannel")
 
 
 class FixedVectors(nnx.Variable):
-    """Word vectors that training leaves as they are."""
+    """Word vectors that are not trained."""
 
 
 class TextCNN(Network):
-    """Convolutions over words, of several widths, the largest answer of each over time, one dense layer.
+    """Convolutions of several widths over words, the maximum of each over time, one dense layer.
 
     Args:
       num_classes: number of classes.
-      in_features: words V of the vocabulary; token 0 is padding, whose vector stays zero.
-      variant: `"rand"` (vectors start random), `"static"` (given vectors, fixed), `"nonstatic"` (given and trained),
-        `"multichannel"` (both; every filter is applied to each and the answers are added).
-      vectors: `(V, embedding)` for all variants but `"rand"`.
-      embedding: length of a word's vector.
-      windows: words that a filter sees, for each group of filters.
-      features: filters in each group.
+      in_features: number V of words in the vocabulary; token 0 is padding, whose vector stays zero.
+      variant: `"rand"` (random vectors, trained), `"static"` (given vectors, fixed), `"nonstatic"` (given vectors,
+        trained), `"multichannel"` (a fixed and a trained copy of the given vectors; the outputs of a filter on both are
+        added).
+      vectors: word vectors `(V, embedding)`, for all variants except `"rand"`.
+      embedding: length of a word vector.
+      windows: number of words that a filter reads, for each group of filters.
+      features: number of filters in each group.
       dropout: share of features dropped before the output.
-      max_norm: bound on the L2 norm of the weights of each class, kept after every training step.
+      max_norm: bound on the L2 norm of the weights of each class, enforced after every training step.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Vectors start uniform in +-0.25, filters uniform in +-0.01 and
-        the dense layer at 0 with biases at 0, as in the author's program.
+        the dense layer and biases at 0, as in the author's program.
 
     Raises:
-      ValueError: if an option is unknown, or vectors are missing, not wanted or of another shape.
+      ValueError: if an option is unknown, or `vectors` is missing, not allowed or of another shape.
 
-    Source: the paper, and https://github.com/yoonkim/CNN_sentence for what it leaves open.
+    Source: the paper, and for details that it omits https://github.com/yoonkim/CNN_sentence.
     """
 
     input_dtype = jnp.int32
@@ -70,7 +71,7 @@ class TextCNN(Network):
         windows = geometry.sizes(windows, "windows")
         if (vectors is None) != (variant == "rand"):
             given = "none" if vectors is None else f"an array of shape {np.shape(vectors)}"
-            raise ValueError(f"`vectors` must be given for every `variant` but 'rand'; got {given} for {variant!r}.")
+            raise ValueError(f"`vectors` must be given unless `variant` is 'rand'; got {given} for {variant!r}.")
         if vectors is not None:
             if np.ndim(vectors) != 2 or np.shape(vectors)[0] != in_features:
                 shape = np.shape(vectors)
@@ -102,11 +103,18 @@ class TextCNN(Network):
 
     @property
     def max_norms(self) -> Mapping[str, float]:
-        """That of each class's weights."""
+        """The bound on the norm of each class's weights."""
         return {"head/kernel": self.max_norm}
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         real = (x != 0)[..., None]
         tables = [table for table in (self.trained, self.fixed) if table is not None]
         channels = [jnp.where(real, table[...].astype(self.dtype)[x], 0) for table in tables]

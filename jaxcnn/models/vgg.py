@@ -19,28 +19,29 @@ POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
 
 
 class VGG(Network):
-    """Five blocks of 3x3 convolutions, each ended by a 2x2 pool, then three dense layers.
+    """Five blocks of 3x3 convolutions, each with a 2x2 pool at its end, then three dense layers.
 
     Args:
       num_classes: number of classes.
       in_features: channels of the images.
-      depth: layers with weights: 11, 13, 16 or 19.
+      depth: number of layers with weights: 11, 13, 16 or 19.
       image_size: height and width of the images, at least 32.
-      batch_norm: whether every convolution is normalised.
+      batch_norm: whether batch normalization follows every convolution.
       widths: maps of the blocks.
       hidden: width of the two dense layers.
       pool: `"max"` or `"average"`.
-      grid: cells to which the last maps are averaged, so that images may have any size; torchvision's is 7x7. None
-        leaves them as they are.
+      grid: size to which the last maps are averaged, so that images may have any size; 7x7 in torchvision. None keeps
+        their size.
       dropout: share of units dropped after each hidden dense layer.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Kernels of convolutions start He normal by fan-out, those of dense
-        layers normal with deviation 0.01, biases at 0, as in torchvision; the paper grew its deep networks from A.
+        layers normal with standard deviation 0.01, biases at 0, as in torchvision. The paper instead started its deep
+        networks from the trained network A.
 
     Raises:
-      ValueError: if the depth is unknown, or the image too small for five pools.
+      ValueError: if the depth is unknown, or the image is too small for five pools.
     """
 
     def __init__(
@@ -87,7 +88,14 @@ class VGG(Network):
         self.input_shape = (*((height, width) if self.grid is None else (None, None)), in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
-        """Yields every stage's name and activations."""
+        """Yields every stage's name and activations.
+
+        Args:
+          x: `(N, *input_shape)`.
+
+        Yields:
+          The name of a stage, and its activations.
+        """
         for number, block in enumerate(self.blocks, start=1):
             *units, last = block
             for place, unit in enumerate(units, start=1):

@@ -24,7 +24,7 @@ ReluRule = Literal["standard", "guided", "deconvnet", "hand", "autodiff"]
 
 
 def _by_output(function: Callable[[jax.Array], jax.Array], pull: Callable[[jax.Array, jax.Array], jax.Array]):
-    """`function` with the rule `dx = pull(y, e)`; keeps the output alone."""
+    """`function` with the rule `dx = pull(y, e)`, which keeps only the output."""
     wrapped = custom_vjp()(function)
     wrapped.defvjp(lambda x: (wrapped(x),) * 2, lambda y, error: (pull(y, error),))
     return wrapped
@@ -73,7 +73,8 @@ def relu(x: ArrayLike, *, rule: ReluRule = "standard") -> jax.Array:
     Args:
       x: an array of any shape.
       rule: `"standard"` (or `"hand"`) for the hand-written gradient; `"autodiff"` for JAX's own, `jax.nn.relu`;
-        `"guided"` lets pass only positive errors to positive inputs; `"deconvnet"` positive errors to any input.
+        `"guided"` passes only positive errors, and only to positive inputs; `"deconvnet"` passes positive errors to
+        any input.
 
     Returns:
       An array of the same shape and dtype.
@@ -98,7 +99,7 @@ def relu(x: ArrayLike, *, rule: ReluRule = "standard") -> jax.Array:
 
 
 def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Squashes into (-1, 1) by the hyperbolic tangent.
+    """Computes the hyperbolic tangent, with values in (-1, 1).
 
     Args:
       x: an array of any shape.
@@ -126,7 +127,18 @@ def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Squashes by `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1; else as `tanh`.
+    """Computes `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1.
+
+    Args:
+      x: an array of any shape.
+      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rule` is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -143,7 +155,18 @@ def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Squashes into (0, 1) by the logistic function; else as `tanh`.
+    """Computes the logistic function `1 / (1 + exp(-x))`, with values in (0, 1).
+
+    Args:
+      x: an array of any shape.
+      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rule` is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -160,7 +183,18 @@ def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def softmax(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Turns the last axis into probabilities, `exp(x) / sum(exp(x))`; else as `tanh`.
+    """Turns the last axis into probabilities, `exp(x) / sum(exp(x))`.
+
+    Args:
+      x: `(*batch, classes)`.
+      rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rule` is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -239,7 +273,7 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01, *, rule: Rule = "hand") -> jax
 
     Args:
       x: an array of any shape.
-      slope: the slope, no parameter.
+      slope: the slope, a constant that is not learned.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
@@ -284,11 +318,12 @@ _SIGNUM = _step(jnp.sign)
 
 
 def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
-    """Heaviside's step: 1 where `x >= 0`, else 0; NaN stays.
+    """Computes Heaviside's step: 1 where `x >= 0`, else 0; NaN stays NaN.
 
     Args:
       x: an array of any shape.
-      rule: `"hand"`, gradient 0; `"straight_through"`, the error passes where `|x| <= 1`; `"autodiff"`, JAX's own 0.
+      rule: `"hand"`, with gradient 0; `"straight_through"`, which passes the error where `|x| <= 1`; `"autodiff"`,
+        JAX's own, which is 0.
 
     Returns:
       An array of the same shape and dtype.
@@ -313,7 +348,18 @@ def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodi
 
 
 def signum(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
-    """The sign of `x`: -1, 0 or 1; else as `unit_step`.
+    """Computes the sign of `x`: -1, 0 or 1; NaN stays NaN.
+
+    Args:
+      x: an array of any shape.
+      rule: as in `unit_step`.
+
+    Returns:
+      An array of the same shape and dtype.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if `rule` is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp

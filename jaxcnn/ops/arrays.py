@@ -1,4 +1,4 @@
-"""What every op asks of its arrays: dtypes, ranks, options."""
+"""Checks and helpers that every op applies to its arrays: dtypes, ranks, options."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def floating(**arrays: ArrayLike) -> tuple[jax.Array, ...]:
     """Returns the named arrays, if they share one real floating dtype.
 
     Raises:
-      TypeError: if a dtype is not real floating, or two differ: neither rounding nor promotion happens unasked.
+      TypeError: if a dtype is not real floating, or two differ; ops never round or promote implicitly.
     """
     converted = {name: jnp.asarray(array) for name, array in arrays.items()}
     dtypes = {name: array.dtype for name, array in converted.items()}
@@ -38,7 +38,7 @@ def choice(name: str, value: str, options: tuple[str, ...]) -> str:
 
 
 def wider(*dtypes: DTypeLike) -> jnp.dtype:
-    """The dtype that holds all of these floating ones; JAX's own promotion may be set to refuse."""
+    """Returns the widest of floating dtypes; `jnp.promote_types` may be configured to refuse."""
     candidates = {jnp.dtype(dtype) for dtype in dtypes}
     widest = max(jnp.finfo(dtype).bits for dtype in candidates)
     found = [dtype for dtype in candidates if jnp.finfo(dtype).bits == widest]
@@ -46,14 +46,14 @@ def wider(*dtypes: DTypeLike) -> jnp.dtype:
 
 
 def along_last(numbers: jax.Array, array: jax.Array) -> jax.Array:
-    """Numbers of an array's last axes, in its rank; JAX's own rank promotion may be set to refuse."""
+    """Adds leading axes to numbers of an array's last axes; JAX may be configured to refuse rank promotion."""
     return lax.expand_dims(numbers, range(array.ndim - numbers.ndim))
 
 
 def not_before(array: jax.Array, event: jax.Array) -> jax.Array:
-    """The same array, to XLA something that it cannot compute before the event, an array of floats, is there.
+    """Returns the same array, so that XLA cannot compute it before `event`, an array of floats, is computed.
 
-    XLA on CPU drops `lax.optimization_barrier` in places. That the condition always holds, only LLVM finds.
+    XLA on CPU sometimes drops `lax.optimization_barrier`. Only LLVM finds out that the condition always holds.
     """
     if explicit_sharding(array, event) is not None:
         return array
@@ -73,7 +73,7 @@ def move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.
 
 
 def reshape(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Reshapes behind the batch axis; on an explicit mesh the batch axis stays sharded as it is."""
+    """Reshapes the axes after the batch axis; on an explicit mesh the batch axis keeps its sharding."""
     sharding = explicit_sharding(array)
     if sharding is None:
         return array.reshape(shape)

@@ -25,7 +25,7 @@ _dropout.defvjp(_dropout_fwd, lambda rate, key, error: (_keep(error, key, rate),
 
 
 def dropout(x: ArrayLike, key: jax.Array, rate: float, *, rule: Rule = "hand") -> jax.Array:
-    """Sets a random share of the elements to 0 and scales the others up, so that the mean stays.
+    """Sets a random share of the elements to 0 and scales the others up, which keeps the mean.
 
     Args:
       x: an array of any shape.

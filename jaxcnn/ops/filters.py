@@ -1,7 +1,7 @@
 """The classic filters of image processing, as kernels for `conv`.
 
-Each function returns a NumPy array `(h, w)`, to be seen and printed; `as_kernel` brings it into the form of `conv`.
-They are written as they meet the picture in cross-correlation, what `conv` computes by default.
+Each function returns a NumPy array `(h, w)`; `as_kernel` converts it to a kernel of `conv`. The filters are for
+cross-correlation, which `conv` computes by default.
 """
 
 import math
@@ -15,7 +15,7 @@ from jaxcnn import geometry
 
 
 def as_kernel(filters: ArrayLike, channels: int = 1, dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Makes filters into a kernel that treats every channel alike.
+    """Converts filters to a kernel that applies them to every channel.
 
     Args:
       filters: `(h, w)`, or a bank `(F, h, w)`.
@@ -46,7 +46,16 @@ def as_kernel(filters: ArrayLike, channels: int = 1, dtype: DTypeLike = jnp.floa
 
 
 def identity(size: int = 3) -> np.ndarray:
-    """Leaves the picture as it is: 1 in the middle of zeros.
+    """The filter that changes nothing: 1 in the middle of zeros.
+
+    Args:
+      size: taps along each axis, odd.
+
+    Returns:
+      `(size, size)`.
+
+    Raises:
+      ValueError: if `size` is not positive and odd.
 
     Example:
       >>> from jaxcnn.ops import filters
@@ -60,11 +69,14 @@ def identity(size: int = 3) -> np.ndarray:
 
 
 def edges(kind: str = "all") -> np.ndarray:
-    """One of four edge detectors: each is 0 on constant fields.
+    """One of four edge detectors, whose output on a constant image is 0.
 
     Args:
-      kind: `"horizontal"` (answers to horizontal edges), `"vertical"`, `"cross"` (the four neighbours against the
-        middle) or `"all"` (the eight neighbours).
+      kind: `"horizontal"` (detects horizontal edges), `"vertical"`, `"cross"` (the middle minus its four neighbors) or
+        `"all"` (the middle minus its eight neighbors).
+
+    Returns:
+      `(3, 3)`.
 
     Raises:
       ValueError: if `kind` is unknown.
@@ -86,7 +98,10 @@ def edges(kind: str = "all") -> np.ndarray:
 
 
 def sharpen() -> np.ndarray:
-    """Adds the picture's Laplacian edges to it.
+    """The filter that sharpens an image: it adds the Laplacian edges.
+
+    Returns:
+      `(3, 3)`.
 
     Example:
       >>> from jaxcnn.ops import filters
@@ -97,7 +112,13 @@ def sharpen() -> np.ndarray:
 
 
 def box(size: int = 3) -> np.ndarray:
-    """The mean of `size` by `size` cells.
+    """The filter that computes the mean of `size` by `size` cells.
+
+    Args:
+      size: taps along each axis.
+
+    Returns:
+      `(size, size)`.
 
     Raises:
       ValueError: if `size` is not positive.
@@ -112,11 +133,14 @@ def box(size: int = 3) -> np.ndarray:
 
 
 def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
-    """A blur by the normal density, made to sum to 1.
+    """A Gaussian blur, whose weights sum to 1.
 
     Args:
       size: taps along each axis.
-      sigma: standard deviation in cells; by default `size / 6`, so that three of them fit to either side.
+      sigma: standard deviation in cells; by default `size / 6`, so that three standard deviations fit on each side.
+
+    Returns:
+      `(size, size)`.
 
     Raises:
       ValueError: if `size` or `sigma` is not positive.
@@ -139,7 +163,10 @@ def sobel(axis: int) -> np.ndarray:
     """The derivative along an axis, smoothed across it.
 
     Args:
-      axis: 0 for the derivative downwards, 1 for the one to the right.
+      axis: 0 for the derivative downwards, 1 for the derivative to the right.
+
+    Returns:
+      `(3, 3)`.
 
     Raises:
       ValueError: if `axis` is neither.
@@ -166,15 +193,17 @@ def gabor_bank(
     aspect: float = 0.5,
     phase: float = 0.0,
 ) -> np.ndarray:
-    """Plane waves under a Gaussian window, turned evenly through half a circle; each has mean 0 and norm 1.
+    """Gabor filters: plane waves in a Gaussian window, each with mean 0 and norm 1.
 
     Args:
       size: taps along each axis, odd.
-      orientations: number F of filters; filter f answers to waves that run at the angle `pi f / F` from the right.
-      wavelength: of the wave, in cells.
-      sigma: of the window along the wave, in cells; by default `0.56 wavelength`, a bandwidth of one octave.
-      aspect: of the window, its width along the wave over its width across.
-      phase: of the wave in the middle, in radians.
+      orientations: number F of filters, evenly over half a circle; filter f detects waves in the direction `pi f / F`,
+        where 0 is to the right.
+      wavelength: length of the wave, in cells.
+      sigma: standard deviation of the window along the wave, in cells; by default `0.56 wavelength`, for a bandwidth
+        of one octave.
+      aspect: width of the window along the wave, divided by its width across.
+      phase: phase of the wave in the middle, in radians.
 
     Returns:
       `(F, size, size)`.
@@ -213,4 +242,4 @@ def gabor_bank(
 
 def _check_odd(size: int) -> None:
     if geometry.integer(size, "size") % 2 == 0:
-        raise ValueError(f"`size` must be positive and odd, to have a middle; got {size}.")
+        raise ValueError(f"`size` must be positive and odd; got {size}.")

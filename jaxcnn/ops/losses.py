@@ -31,7 +31,7 @@ def _weigh(log_p: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _counted(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """The values without those that are not finite and have the weight 0."""
+    """Replaces the values that are not finite and have weight 0."""
     return jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
 
 
@@ -70,21 +70,23 @@ def softmax_cross_entropy(
     """Cross-entropy between labels and the softmax of logits, one value per example.
 
     Args:
-      logits: `(*batch, classes)`, unnormalised.
+      logits: `(*batch, classes)`, unnormalized.
       labels: `(*batch)` integers in `[0, classes)`, or `(*batch, classes)` probabilities. An integer outside that
-        range, as -1 for "unlabelled", matches no class and gives loss 0 (without smoothing).
+        range, as -1 for "unlabeled", matches no class; its loss is 0 (without smoothing).
       label_smoothing: the share of every target that is spread evenly over the classes, in `[0, 1]`.
-      class_weights: `(classes)`, real floating; each class's part of the loss is multiplied by its own.
-      ignore_index: the label of examples that do not count, as -100 in PyTorch; with integer labels.
-      reduction: `"none"`; `"sum"`; or `"mean"`, PyTorch's: with integer labels the sum over that of their weights (of
-        ones, without `class_weights`), NaN where no label counts; with probabilities the mean over examples.
+      class_weights: `(classes)`, real floating; the factor of each class's part of the loss.
+      ignore_index: the label of examples that do not count, as -100 in PyTorch; only with integer labels.
+      reduction: `"none"`; `"sum"`; or `"mean"`, as in PyTorch. With integer labels, the mean is the sum of the losses
+        divided by the sum of the labels' class weights (1 each without `class_weights`), and NaN where no label
+        counts. With probabilities it is the mean over the examples.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
 
     Returns:
-      `(*batch)` losses in nats, or one, in the dtype of `logits`, 16-bit floats computed in float32.
+      `(*batch)` losses in nats, or a scalar with `"sum"` or `"mean"`, in the dtype of `logits`. 16-bit floats are
+      computed in float32.
 
     Raises:
-      TypeError: if `logits` or `class_weights` is not real floating, or `labels` neither that nor integer.
+      TypeError: if `logits` or `class_weights` is not real floating, or `labels` is neither integer nor real floating.
       ValueError: if the shapes disagree, or an option is out of range.
 
     Example:
@@ -136,7 +138,7 @@ def _targets(
     weights: jax.Array | None,
     ignore_index: int | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The weighted targets, `(*batch, classes)`, and how much each example counts in a mean, `(*batch)`."""
+    """The weighted targets, `(*batch, classes)`, and the weight of each example in a mean, `(*batch)`."""
     hard = jnp.issubdtype(labels.dtype, jnp.integer)
     if ignore_index is not None and not hard:
         raise ValueError(f"`ignore_index` needs integer labels; got {ignore_index} with labels of {labels.dtype}.")
@@ -179,11 +181,11 @@ def mean_squared_error(
 
     Args:
       predictions: `(*batch, K)`, with K at least 1.
-      targets: of the same shape and dtype.
+      targets: an array of the same shape and dtype.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
-      `(*batch)` losses in the dtype of `predictions`, 16-bit floats computed in float32.
+      `(*batch)` losses in the dtype of `predictions`; 16-bit floats are computed in float32.
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
@@ -290,16 +292,16 @@ def binary_cross_entropy(
     pos_weight: ArrayLike | None = None,
     rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
-    """Cross-entropy between probabilities and the sigmoid of logits, elementwise.
+    """Cross-entropy between probabilities and the sigmoid of logits, one value per element.
 
     Args:
-      logits: an array of any shape, unnormalised.
+      logits: an array of any shape, unnormalized.
       targets: probabilities in `[0, 1]`, of the same shape and dtype.
       pos_weight: factor of the positive part, `-t log p`, that broadcasts to the logits; of the same dtype.
-      rule: `"hand"`; or `"autodiff"` for JAX's own, whose gradient at logit 0 differs for its kinks.
+      rule: `"hand"`; or `"autodiff"` for JAX's own, which differs at logit 0 because its formula has a kink there.
 
     Returns:
-      Losses in nats, of the same shape and dtype, 16-bit floats computed in float32.
+      Losses in nats, of the same shape and dtype; 16-bit floats are computed in float32.
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.

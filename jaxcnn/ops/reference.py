@@ -1,6 +1,6 @@
-"""The two slow spellings of convolution: explicit loops, and im2col with one matrix product.
+"""Two slow implementations of convolution: explicit loops, and im2col with one matrix product.
 
-They say in code what the course says on paper, and hold the fast one to account. Both compute
+They are the textbook forms, and the reference for the fast implementations. Both compute::
 
     y[m, j, (g, o)] = sum_{t, i} x^[m, s j + d t - p, (g, i)] w[t, i, (g, o)]
 
@@ -22,7 +22,7 @@ from jaxcnn.ops.sharding import match_cotangent, varying_like
 
 
 def _pad(inputs: jax.Array, window: Window) -> jax.Array:
-    """x^: the input with its gaps and borders filled with zeros."""
+    """The padded, dilated input x^: gaps and borders are filled with zeros."""
     spatial = [(low, high, b - 1) for (low, high), b in zip(window.padding, window.input_dilation, strict=True)]
     return lax.pad(inputs, jnp.zeros((), inputs.dtype), [(0, 0, 0), *spatial, (0, 0, 0)])
 
@@ -44,7 +44,7 @@ def _unpad(padded: jax.Array, window: Window) -> jax.Array:
 
 
 def _taps(window: Window, output: tuple[int, ...]):
-    """For every tap in row-major order, the slice of x^ that meets it: starts, limits, strides."""
+    """For every tap in row-major order, the slice of x^ that it reads: starts, limits, strides."""
     for tap in itertools.product(*map(range, window.shape)):
         starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
         limits = [a + (n - 1) * s + 1 for a, n, s in zip(starts, output, window.strides, strict=True)]
@@ -52,7 +52,7 @@ def _taps(window: Window, output: tuple[int, ...]):
 
 
 def plain_im2col(inputs: jax.Array, window: Window) -> jax.Array:
-    """Lays every window out as a row: `(N, *spatial, C)` to `(N, *output, taps, C)`."""
+    """Writes every window as a row: `(N, *spatial, C)` to `(N, *output, taps, C)`."""
     output, padded = window.output_shape(inputs.shape[1:-1]), _pad(inputs, window)
     batch, channels = inputs.shape[0], inputs.shape[-1]
     if 0 in output:
@@ -68,7 +68,7 @@ im2col = custom_vjp(1)(plain_im2col)
 
 
 def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Array:
-    """The adjoint of `im2col`: adds every copy back to its cell, giving an array of this shape."""
+    """The adjoint of `im2col`: adds every copy to its cell; returns an array of this shape."""
     output, size = window.output_shape(shape[1:-1]), window.padded_shape(shape[1:-1])
     total = jnp.zeros((shape[0], *size, shape[-1]), columns.dtype)
     if 0 not in output:
@@ -133,7 +133,7 @@ _im2col_conv.defvjp(_im2col_conv_fwd, _im2col_conv_bwd)
 
 
 def conv_im2col(inputs, kernel, window: Window, groups: int, precision, element_type, rule: str) -> jax.Array:
-    """`ops.conv` as serialisation (im2col) and one matrix product.
+    """Computes `ops.conv` by serialization (im2col) and one matrix product.
 
     Source: Chellapilla, Puri & Simard 2006.
     """
@@ -149,7 +149,7 @@ def conv_im2col(inputs, kernel, window: Window, groups: int, precision, element_
 
 
 def _loop_position(index, shape, window: Window, kernel: jax.Array, groups: int):
-    """Where output `index`, counted in row-major order over `shape`, reads: window start, channel start, output."""
+    """The window start, channel start and output channel of output number `index`, in row-major order of `shape`."""
     image, *position, output = jnp.unravel_index(index, shape)
     starts = [j * s for j, s in zip(position, window.strides, strict=True)]
     group = output // (kernel.shape[-1] // groups)
@@ -214,6 +214,6 @@ _loop_conv.defvjp(_loop_conv_fwd, _loop_conv_bwd)
 
 
 def conv_loops(inputs, kernel, window: Window, groups: int, precision, element_type, rule: str) -> jax.Array:
-    """`ops.conv` as explicit loops; `precision` has no meaning here, sums are in float32 or wider."""
+    """Computes `ops.conv` by explicit loops; `precision` is ignored, since sums are in float32 or wider."""
     del precision
     return (_loop_conv if rule == "hand" else _loop)(inputs, kernel, window, groups, element_type)

@@ -1,4 +1,4 @@
-"""Residual blocks as pure functions of arrays: units of convolution and normalization, and the way past them."""
+"""Residual blocks as pure functions of arrays: units of convolution and normalization, and the shortcut."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -51,19 +51,20 @@ def residual_block(
     activate: bool = True,
     rule: Rule = "hand",
 ) -> tuple[jax.Array, list[Statistics]]:
-    """Adds to its input what a few units make of it, then rectifies the sum.
+    """Adds the output of a few units to the input, then rectifies the sum.
 
     Args:
       inputs: `(N, *spatial, C)`.
-      units: for each `(kernel, scale, bias)`; with `scale` None nothing is normalized, and the bias is added, if there
-        is one. Each is followed by a ReLU, the last by the sum. Kernels are padded by half on each side.
-      projection: the unit of shortcut B (and C, which is B where the shape does not change).
-      shortcut: `"identity"`; `"A"`, the input decimated, with channels of zeros on both sides; `"B"`, the projection;
-        `"none"`, for a plain network.
-      strides: of the block.
-      stride_on: the number of the unit that strides.
-      statistics: the mean and variance of each unit's normalization, then of the projection's, for inference; without
-        them the batch's are taken.
+      units: a tuple `(kernel, scale, bias)` for each unit. With `scale` None the unit is not normalized, and only adds
+        its bias, if there is one. A ReLU follows each unit; after the last unit it follows the sum. Kernels are padded
+        by half their size on each side.
+      projection: the unit of shortcut B. For shortcut C, pass it also where the shape does not change.
+      shortcut: `"identity"`; `"A"`, the input decimated, with channels of zeros added on both sides; `"B"`, the
+        projection; `"none"`, for a plain network.
+      strides: steps of the block.
+      stride_on: the number of the unit that has the strides.
+      statistics: for inference, the mean and variance of each unit's normalization, then of the projection's; by
+        default those of the batch.
       epsilon: as in `batch_norm`.
       axis_name: as in `batch_norm`.
       activate: whether to rectify the sum.
@@ -77,7 +78,7 @@ def residual_block(
       ValueError: if shapes disagree, there is no unit, or an option is unknown.
 
     Example:
-      Without weights a block is the identity on what is not negative, and so is its gradient:
+      With zero weights a block is the identity on inputs that are not negative, and so is its gradient:
 
       >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
@@ -95,7 +96,7 @@ def residual_block(
     if not units:
         raise ValueError("`units` must have at least one entry; got none.")
     if (projection is not None) != (shortcut == "B"):
-        raise ValueError(f"`projection` must be given with shortcut 'B', and with no other; got {shortcut!r}.")
+        raise ValueError(f"`projection` must be given with shortcut 'B', and with no other shortcut; got {shortcut!r}.")
     branch = [Unit(*unit) for unit in units]
     every = [*branch, Unit(*projection)] if projection is not None else branch
     known = [None] * len(every) if statistics is None else list(statistics)
@@ -130,7 +131,7 @@ def bottleneck_block(
 
     Raises:
       TypeError: as `residual_block`.
-      ValueError: as `residual_block`, or if the units are not three of such windows.
+      ValueError: as `residual_block`, or if there are not three units with such windows.
 
     Example:
       >>> import jax.numpy as jnp
@@ -149,10 +150,10 @@ def bottleneck_block(
 
 
 def pad_shortcut(inputs: jax.Array, outputs: int, strides: int, *, rule: Rule = "hand") -> jax.Array:
-    """Shortcut A: the input decimated, with channels of zeros on both sides, `outputs` in all.
+    """Computes shortcut A: the input decimated, with channels of zeros on both sides, `outputs` in total.
 
     Raises:
-      ValueError: if it should take channels away.
+      ValueError: if `outputs` is less than the number of channels.
     """
     extra = outputs - inputs.shape[-1]
     if extra < 0:
@@ -173,7 +174,7 @@ def _apply(
     axis_name: str | tuple[str, ...] | None,
     rule: Rule,
 ) -> tuple[jax.Array, Statistics]:
-    """Convolves, normalizes, adds what went past, rectifies; and the statistics that were used."""
+    """Convolves, normalizes, adds the shortcut and rectifies; returns also the statistics that were used."""
     window = jnp.shape(unit.kernel)[:-2]
     x = conv(x, unit.kernel, strides=strides, padding=[((k - 1) // 2, k // 2) for k in window], rule=rule)
     if past is not None and past.shape != x.shape:

@@ -1,4 +1,4 @@
-"""The one way to give an op its hand-written rule, and to say so where only JAX's own will do."""
+"""Gives an op its hand-written rule, and a clear error where only JAX's own rule works."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn
@@ -31,9 +31,9 @@ def select_rule(rule: str, *, hand: Callable[..., Any], autodiff: Callable[..., 
 
 
 def custom_vjp(*static: int) -> Callable[[Callable[..., Any]], Any]:
-    """`jax.custom_vjp` as a decorator; `static` are the positions of arguments that are configuration, no arrays.
+    """`jax.custom_vjp` as a decorator; `static` are the positions of arguments that are configuration, not arrays.
 
-    A function under it that is differentiated forward says which argument to pass instead.
+    Under forward-mode differentiation the function raises an error that names the argument to pass instead.
     """
     return lambda function: _Ruled(jax.custom_vjp(function, nondiff_argnums=static), static)
 
@@ -50,13 +50,14 @@ class _Ruled:
 
 
 def def_sparing_vjp(function: Any, gradients: Callable[..., Any], *static: int) -> None:
-    """Gives a function that `custom_vjp` has made its rule, left out where no error comes back.
+    """Defines the rule of a function that `custom_vjp` returned; the rule is skipped where there is no cotangent.
 
-    Otherwise the rule gets zeros, and XLA computes with them.
+    Without this, JAX passes zeros to the rule, and XLA computes with them.
 
     Args:
-      function: what `custom_vjp` returns.
-      gradients: of the static arguments, the others as a tuple, and the errors; what it returns are theirs.
+      function: a function that `custom_vjp` returned.
+      gradients: a function of the static arguments, the tuple of the other arguments, and the cotangents; it returns
+        the gradients of the other arguments.
       *static: the positions of the static arguments.
     """
 
@@ -120,7 +121,7 @@ _same.defjvp(_same_jvp, symbolic_zeros=True)
 
 
 def backward_only(tree: Any) -> Any:
-    """The same tree; its floating arrays refuse forward mode, in one sentence."""
+    """Returns the same pytree, whose floating arrays raise an error under forward-mode differentiation."""
     leaves, structure = jax.tree.flatten(tree)
     places = [at for at, leaf in enumerate(leaves) if isinstance(leaf, Tracer) and _is_floating(leaf)]
     if places:  # what is no tracer is not differentiated

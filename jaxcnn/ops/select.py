@@ -25,7 +25,7 @@ KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "na
 
 
 def kind(window: Window, channels: int, groups: int) -> str:
-    """The kind of a convolution of `channels` input channels."""
+    """Returns the kind of a convolution of `channels` input channels, a key of the table."""
     if groups > 1:
         return "depthwise" if groups == channels else "grouped"
     if math.prod(window.shape) == 1:
@@ -38,18 +38,18 @@ def kind(window: Window, channels: int, groups: int) -> str:
 
 
 def pool_kind(channels: int) -> str:
-    """The kind of a max-pool."""
+    """Returns the kind of a max-pool, a key of the table."""
     return POOL_KINDS[channels < 16]
 
 
 @functools.cache
 def table() -> dict[str, Any]:
-    """Speed against XLA's own convolution, by version of jax, kind, part and method."""
+    """Reads the table: speed relative to XLA's convolution, by version of jax, kind, part and method."""
     return json.loads(TABLE.read_text())
 
 
 def ratios(kind: str, part: str) -> dict[str, float]:
-    """The table's entry for this version of jax, or the nearest one; empty where nothing was measured."""
+    """Returns the table's entry for this version of jax, or the nearest one; empty if nothing was measured."""
     found = [version for version, kinds in table().items() if part in kinds.get(kind, {})]
     if not found:
         return {}
@@ -60,7 +60,7 @@ def ratios(kind: str, part: str) -> dict[str, float]:
 
 @functools.cache
 def fastest(kind: str, part: str, with_native: bool) -> str:
-    """`"native"` (C++), `"jax"` (the forms in `ops.conv.lowerings`) or `"lax"` (XLA's own)."""
+    """Returns the fastest method: `"native"` (C++), `"jax"` (`ops.conv.lowerings`) or `"lax"` (XLA's own)."""
     known = {"lax": 1 - _NOISE, "jax": 1.0, **ratios(kind, part)}
     if not with_native:
         known.pop("native", None)

@@ -1,4 +1,4 @@
-"""What every op and rule owes to devices: the sharding, and the mesh axes, of its arrays."""
+"""Sharding and mesh axes of arrays and cotangents, for every op and rule."""
 
 import jax
 from jax import lax
@@ -6,10 +6,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
-    """Gives a cotangent its primal's dtype, and its primal's type under `shard_map`.
+    """Gives a cotangent the dtype of its primal, and the type of its primal under `shard_map`.
 
-    A primal that is the same on every device of a mesh axis was read by all of them, so its cotangent is the sum of
-    theirs: what JAX's own transposition of the implicit broadcast does, and a hand-written rule must do itself.
+    A primal that is the same on every device of a mesh axis was read by all of them. So its cotangent is the sum of
+    their cotangents. JAX does this when it transposes the implicit broadcast; a hand-written rule must do it itself.
     """
     varying = jax.typeof(cotangent).manual_axis_type.varying - jax.typeof(primal).manual_axis_type.varying
     if varying:
@@ -18,9 +18,9 @@ def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
 
 
 def explicit_sharding(array: jax.Array, *others: jax.Array) -> NamedSharding | None:
-    """The sharding in an array's type where it, or one of `others`, is on a mesh with explicit axes.
+    """Returns the sharding in an array's type if it, or one of `others`, is on a mesh with explicit axes.
 
-    An array that is on no mesh is whole on every device. None leaves the choice to the compiler.
+    An array that is on no mesh is replicated on every device. None leaves the choice to the compiler.
     """
     for other in (array, *others):
         sharding = jax.typeof(other).sharding
@@ -37,7 +37,12 @@ def varying_like(array: jax.Array, *others: jax.Array) -> jax.Array:
 
 
 def mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """The names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them."""
+    """Returns the names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them.
+
+    Raises:
+      TypeError: if `axis_name` is neither a name nor a tuple of names.
+      ValueError: if an axis is not mapped.
+    """
     names = () if axis_name is None else tuple(axis_name) if isinstance(axis_name, tuple | list) else (axis_name,)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"`axis_name` must be a name or a tuple of names; got {axis_name!r}.")

@@ -127,7 +127,7 @@ def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
 def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`images`", *, whole: bool = True) -> None:
     """Refuses pictures from 0 to 1 for a network that is fed bytes, and bytes for one that is fed those.
 
-    Either way it would see hardly anything but one grey.
+    Either way it would see hardly anything but one gray.
 
     Args:
       images: the pictures.

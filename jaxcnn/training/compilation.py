@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-_LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialisation is many short ones
+_LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initialization is many short ones
 
 
 def keep_compiled(where: str | Path | None = None) -> Path | None:

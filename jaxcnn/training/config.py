@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and the optimiser that it describes."""
+"""What a training run is asked to do, and the optimizer that it describes."""
 
 import dataclasses
 import math
@@ -58,7 +58,7 @@ class TrainConfig:
     augment: tuple[str, ...] = ()
     """Random changes of the training pictures, in order, as in: pad_crop=4 flip cutout=8."""
     freeze: tuple[str, ...] = ()
-    """Patterns of parameters' paths that do not train, as in: conv1 'stage?/*/norm*'; batch normalisation that is
+    """Patterns of parameters' paths that do not train, as in: conv1 'stage?/*/norm*'; batch normalization that is
     frozen computes as in evaluation."""
     layer_rates: tuple[str, ...] = ()
     """Patterns as of `freeze`, and factors on the learning rate of these parameters, as in: 'conv*=0.1'; of several
@@ -73,7 +73,7 @@ class TrainConfig:
     restore_best: bool = False
     """End with the best epoch's parameters in any case."""
     seed: int = 0
-    """Seed of initialisation, of the order of examples and of their random changes."""
+    """Seed of initialization, of the order of examples and of their random changes."""
     log_every: int = 50
     """Steps between rows of the log."""
     checkpoint_every: int = 500
@@ -153,7 +153,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str] = ()) -> optax.GradientTransformation:
-    """The optimiser that the configuration describes, its schedule inside; `frozen` are paths that it leaves alone."""
+    """The optimizer that the configuration describes, its schedule inside; `frozen` are paths that it leaves alone."""
     optimizer = _unclipped(config, make_schedule(config, total_steps))
     if config.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
@@ -225,7 +225,7 @@ def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
 
 
 def _scaled(config: TrainConfig) -> optax.GradientTransformation:
-    """Takes the factors times the updates: every optimiser's are linear in the learning rate."""
+    """Takes the factors times the updates: every optimizer's are linear in the learning rate."""
 
     def init(params):
         rates_by_path(config, params)  # refuses patterns that name nothing, before anything is trained

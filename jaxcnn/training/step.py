@@ -256,7 +256,7 @@ def _apart(rest: nnx.State, axis: str | None) -> nnx.State:
 
 
 def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
-    """Moves averages towards values: the first steps count more, so that the beginning is soon forgotten."""
+    """Moves averages toward values: the first steps count more, so that the beginning is soon forgotten."""
     done = step.astype(jnp.float32)
     share = 1 - jnp.minimum(decay, (1 + done) / (10 + done))
     return jax.tree.map(lambda old, new: old + share.astype(old.dtype) * (new - old), average, values)

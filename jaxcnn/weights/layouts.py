@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     path: str  # in our network, as in `freeze`
     name: str  # in the file
     layout: Layout
-    less: str | None = None  # their bias of the convolution before a normalisation: its running mean holds it, ours not
+    less: str | None = None  # their bias of the convolution before a normalization: its running mean holds it, ours not
 
 
 SAME = Layout(lambda x: x, lambda x: x, lambda shape: shape)

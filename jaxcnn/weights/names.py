@@ -11,7 +11,7 @@ Names = dict[str, str]  # from the path of a module of ours to its name in the o
 
 
 def torchvision(model: nnx.Module) -> Names | None:
-    """torchvision's names, which are also timm's for its ResNets; None for a network that it has not."""
+    """Returns the names of torchvision, for ResNets also of timm; None for a network that torchvision does not have."""
     if isinstance(model, models.AlexNet):
         places = {f"convs/{i}": f"features.{place}" for i, place in enumerate((0, 3, 6, 8, 10))}
         return places | {"dense1": "classifier.1", "dense2": "classifier.4", "head": "classifier.6"}
@@ -79,10 +79,10 @@ def _vgg(model: models.VGG) -> Iterator[tuple[str, str]]:
     number = 0
     for stage, block in enumerate(model.blocks):
         for place, unit in enumerate(block):
-            path, normalised = f"blocks/{stage}/{place}", unit.norm is not None
+            path, normalized = f"blocks/{stage}/{place}", unit.norm is not None
             yield f"{path}/conv", f"features.{number}"
             yield f"{path}/norm", f"features.{number + 1}"
-            number += 2 + normalised  # and the activation
+            number += 2 + normalized  # and the activation
         number += 1  # the pool
     yield from {"dense1": "classifier.0", "dense2": "classifier.3", "head": "classifier.6"}.items()
 

@@ -59,7 +59,7 @@ def open_stored(
     """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
     asked, config = part, config or stored.config
     if config is None:
-        part, config = _recognised(stored, part)
+        part, config = _recognized(stored, part)
     try:
         model = abstract(config)
     except Exception as error:  # whatever a constructor makes of values that nobody checked
@@ -72,16 +72,16 @@ def open_stored(
     return model, config, report
 
 
-def recognise(stored: Stored) -> dict[str, Any]:
+def recognize(stored: Stored) -> dict[str, Any]:
     """The configuration of the network whose names and shapes a file has.
 
     Raises:
       ValueError: if it is none that is known.
     """
-    return _recognised(stored, None)[1]
+    return _recognized(stored, None)[1]
 
 
-def _recognised(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
+def _recognized(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
     """Where in a file a known network's weights are, and its configuration."""
     for label in holders(stored.arrays, lambda name: name in _MARKS or re.fullmatch(_FLAX_MARK, name) is not None):
         if not under(label, part):
@@ -127,9 +127,9 @@ def _plain(shapes: Shapes) -> dict[str, Any] | None:
     if shapes["features.0.weight"][-1] == 11:
         hidden = shapes["classifier.1.weight"][0], shapes["classifier.4.weight"][0]
         return _config("alexnet_torchvision", *common, hidden=hidden)
-    normalised = "_bn" if any(name.endswith("running_mean") for name in shapes) else ""
+    normalized = "_bn" if any(name.endswith("running_mean") for name in shapes) else ""
     hidden = shapes["classifier.0.weight"][0]
-    return _config(f"vgg{convs + 3}{normalised}", *common, grid=(7, 7), hidden=hidden)
+    return _config(f"vgg{convs + 3}{normalized}", *common, grid=(7, 7), hidden=hidden)
 
 
 def _residual(shapes: Shapes) -> dict[str, Any] | None:

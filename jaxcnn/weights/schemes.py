@@ -65,7 +65,7 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
         else:
             theirs, layout = kind[leaf]
             layout = layouts.flattened(flat[owner]) if owner in flat and leaf == "kernel" else layout
-            # torchvision's VGG keeps the biases that its normalisations undo
+            # torchvision's VGG keeps the biases that its normalizations undo
             biased = isinstance(model, models.VGG) and leaf == "mean" and scheme != "pytorch"
             less = f"{names[owner.removesuffix('norm') + 'conv']}.bias" if biased else None
             found.append(Entry(path, f"{name}.{theirs}", layout, less))

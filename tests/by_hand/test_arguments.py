@@ -266,7 +266,7 @@ def test_a_module_that_gets_other_variables_is_refused():
             return x * self.w
 
     with pytest.raises(
-        ValueError, match="`fun` must leave its modules with the variables and attributes that they have"
+        ValueError, match="`fun` must not add, remove or change variables and attributes of its modules"
     ):
         by_hand(lambda network, x: network(x))(Network(), jnp.ones(2))
 
@@ -330,7 +330,7 @@ def test_a_result_that_hides_an_array_is_refused():
             self.loss = loss
 
     for hide in (Out, lambda loss: lambda: loss):
-        with pytest.raises(TypeError, match="`fun` must return arrays in trees that JAX knows; got (Out|function)"):
+        with pytest.raises(TypeError, match="`fun` must return arrays in pytrees; got (Out|function)"):
             by_hand(lambda x, hide=hide: hide(x.sum()))(IMAGE)
 
 

@@ -12,17 +12,17 @@ from PIL import Image
 
 from jaxcnn import data, inspect, models, training, weights
 
-COLOURS = {"blue": (0, 0, 200), "red": (200, 0, 0), "green": (0, 200, 0)}
+COLORS = {"blue": (0, 0, 200), "red": (200, 0, 0), "green": (0, 200, 0)}
 NETWORK = ["mlp", "--model-options", "hidden=(8,)", "--batch-size", "4"]
 
 
 def folder(root, **classes):
-    """Ten pictures for every class, of one of the colours each, and splits of their own."""
-    for name, colour in classes.items():
+    """Ten pictures for every class, of one of the colors each, and splits of their own."""
+    for name, color in classes.items():
         for split in ("train", "test"):
             (root / split / name).mkdir(parents=True)
             for number in range(5):
-                levels = np.clip(np.array(COLOURS[colour]) + 10 * number, 0, 255)
+                levels = np.clip(np.array(COLORS[color]) + 10 * number, 0, 255)
                 Image.new("RGB", (8, 8), tuple(levels.tolist())).save(root / split / name / f"{number}.png")
     return root
 

@@ -24,11 +24,11 @@ def digit():
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """Test digits as files: grey, coloured, large, and one that is none; some in a folder below, some hidden."""
+    """Test digits as files: gray, colored, large, and one that is none; some in a folder below, some hidden."""
     folder = tmp_path_factory.mktemp("pictures")
     images = data.load("digits", "test").images[..., 0]
-    Image.fromarray(images[0]).save(folder / "grey.png")
-    Image.fromarray(images[1]).convert("RGB").save(folder / "colour.png")
+    Image.fromarray(images[0]).save(folder / "gray.png")
+    Image.fromarray(images[1]).convert("RGB").save(folder / "color.png")
     Image.fromarray(255 - images[2]).resize((56, 56)).save(folder / "large dark.png")
     (folder / "text.png").write_text("no picture\n")
     for name in ("below/deep.PNG", ".hidden/no.png", "below/.no.png", "below/notes.txt"):
@@ -46,15 +46,15 @@ def answers(trained):
 
 
 def test_a_table_names_the_classes_that_the_network_gives(jaxcnn, trained, pictures, answers):
-    outcome = jaxcnn("predict", trained[0], pictures / "grey.png")
+    outcome = jaxcnn("predict", trained[0], pictures / "gray.png")
     assert (outcome.status, outcome.err) == (0, "")
     ranking = "  ".join(f"{digit} {100 * answers[0][digit]:5.1f} %" for digit in np.argsort(-answers[0])[:3])
-    path = str(pictures / "grey.png")
+    path = str(pictures / "gray.png")
     assert outcome.out == f"{'picture':<{len(path)}}  1          2          3\n{path}  {ranking}\n"
 
 
 def test_json_and_csv_say_the_same(jaxcnn, trained, pictures, answers):
-    files = [pictures / "grey.png", pictures / "colour.png"]
+    files = [pictures / "gray.png", pictures / "color.png"]
     found = json.loads(jaxcnn("predict", trained[0], *files, "--format", "json", "--top", "2").out)
     rows = list(csv.DictReader(io.StringIO(jaxcnn("predict", trained[0], *files, "--format", "csv", "--top", "2").out)))
     for number, (told, row, file) in enumerate(zip(found, rows, files, strict=True)):
@@ -64,13 +64,13 @@ def test_json_and_csv_say_the_same(jaxcnn, trained, pictures, answers):
         probabilities = [entry["probability"] for entry in told["top"]]
         assert probabilities == [float(row["probability_1"]), float(row["probability_2"])]
         np.testing.assert_allclose(probabilities, answers[number][best], atol=1e-5)
-    assert (found[0]["changes"], found[1]["changes"]) == ([], ["colour made grey"])
-    assert rows[1]["changes"] == "colour made grey"
+    assert (found[0]["changes"], found[1]["changes"]) == ([], ["color made gray"])
+    assert rows[1]["changes"] == "color made gray"
 
 
 @pytest.mark.parametrize("name", ["answers.json", "answers.csv", "answers.txt"])
 def test_a_file_gets_the_answers_in_the_form_of_its_ending(jaxcnn, trained, pictures, tmp_path, name):
-    outcome = jaxcnn("predict", trained[0], pictures / "grey.png", "--out", tmp_path / name)
+    outcome = jaxcnn("predict", trained[0], pictures / "gray.png", "--out", tmp_path / name)
     assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     text = (tmp_path / name).read_text()
@@ -83,9 +83,9 @@ def test_folders_and_patterns_mean_the_pictures_in_them(jaxcnn, trained, picture
         outcome = jaxcnn("predict", trained[0], *arguments, "--format", "csv")
         return [row["picture"].removeprefix(f"{pictures}/") for row in csv.DictReader(io.StringIO(outcome.out))]
 
-    assert named(pictures) == ["colour.png", "grey.png", "large dark.png", "below/deep.PNG"]
-    assert named(f"{pictures}/*e*.png") == ["grey.png", "large dark.png"]
-    assert named(f"{pictures}/**/*.PNG", pictures / "grey.png") == ["below/deep.PNG", "grey.png"]
+    assert named(pictures) == ["color.png", "gray.png", "large dark.png", "below/deep.PNG"]
+    assert named(f"{pictures}/*e*.png") == ["gray.png", "large dark.png"]
+    assert named(f"{pictures}/**/*.PNG", pictures / "gray.png") == ["below/deep.PNG", "gray.png"]
 
 
 def test_more_pictures_than_a_batch_come_in_their_order(jaxcnn, trained, tmp_path, answers):
@@ -100,26 +100,26 @@ def test_more_pictures_than_a_batch_come_in_their_order(jaxcnn, trained, tmp_pat
 
 
 def test_it_tells_how_it_changed_a_picture(jaxcnn, trained, pictures):
-    outcome = jaxcnn("predict", trained[0], pictures / "colour.png", pictures / "large dark.png", "--invert")
+    outcome = jaxcnn("predict", trained[0], pictures / "color.png", pictures / "large dark.png", "--invert")
     first, second = (LINE.fullmatch(line) for line in outcome.out.splitlines()[1:])
-    assert first["changes"] == "colour made grey; inverted"
+    assert first["changes"] == "color made gray; inverted"
     assert second["changes"] == "56x56 resized to 28x28; inverted"
 
 
 @pytest.mark.parametrize(("top", "named"), [(1, 1), (10, 10), (99, 10)])
 def test_it_names_as_many_classes_as_asked(jaxcnn, trained, pictures, top, named):
-    outcome = jaxcnn("predict", trained[0], pictures / "grey.png", "--top", str(top))
+    outcome = jaxcnn("predict", trained[0], pictures / "gray.png", "--top", str(top))
     assert outcome.out.count("%") == named
 
 
 def test_one_bad_file_does_not_stop_the_others(jaxcnn, trained, pictures):
-    files = [pictures / name for name in ("missing.png", "grey.png", "text.png", "colour.png")]
+    files = [pictures / name for name in ("missing.png", "gray.png", "text.png", "color.png")]
     outcome = jaxcnn("predict", trained[0], *files)
     assert outcome.status == 2
     assert [LINE.fullmatch(line)["path"] for line in outcome.out.splitlines()[1:]] == [str(files[1]), str(files[3])]
     missing, text = outcome.err.splitlines()
     assert missing == f"jaxcnn: {files[0]} does not exist."
-    assert text == f"jaxcnn: {files[2]} must be a picture; Pillow recognises no format in it."
+    assert text == f"jaxcnn: {files[2]} must be a picture; Pillow recognizes no format in it."
 
 
 def test_no_readable_file_at_all_is_status_2(jaxcnn, trained, pictures, tmp_path):
@@ -169,12 +169,12 @@ def variants(folder, digit):
     Image.fromarray(np.dstack([rgb, alpha])).save(folder / "opaque.png")
     clear = np.dstack([np.zeros_like(rgb), 255 - digit])  # black ink, thick where the digit is dark, on white
     Image.fromarray(clear).save(folder / "clear.png")
-    Image.fromarray(digit).save(folder / "grey.tiff")
-    Image.fromarray(rgb).save(folder / "colour.bmp")
+    Image.fromarray(digit).save(folder / "gray.tiff")
+    Image.fromarray(rgb).save(folder / "color.bmp")
     Image.fromarray(wide).save(folder / "wide.tiff")
-    png(folder / "wide grey.png", wide, 0)
-    png(folder / "wide colour.png", np.stack([wide] * 3, -1), 2)
-    png(folder / "wide grey alpha.png", np.stack([wide, np.full_like(wide, 65535)], -1), 4)
+    png(folder / "wide gray.png", wide, 0)
+    png(folder / "wide color.png", np.stack([wide] * 3, -1), 2)
+    png(folder / "wide gray alpha.png", np.stack([wide, np.full_like(wide, 65535)], -1), 4)
 
 
 def test_the_same_picture_in_any_form_gets_the_same_answer(jaxcnn, trained, tmp_path, digit, answers):
@@ -192,7 +192,7 @@ def test_a_file_of_weights_classifies_as_its_run_does(jaxcnn, trained, pictures,
     model, config = weights.open_model(trained[0])
     weights.save(model, tmp_path / "lenet.safetensors", config=config)
     by_run, by_file = (
-        jaxcnn("predict", source, pictures / "grey.png") for source in (trained[0], tmp_path / "lenet.safetensors")
+        jaxcnn("predict", source, pictures / "gray.png") for source in (trained[0], tmp_path / "lenet.safetensors")
     )
     assert by_file == by_run
     found = jaxcnn("eval", tmp_path / "lenet.safetensors", "--data", "digits")

@@ -39,7 +39,7 @@ REFUSED = {
     "negative seed": (["train", "--seed", "-1"], "`seed` must not be negative; got -1."),
     "rate of nan": (["train", "--learning-rate", "nan"], "`learning_rate` must be positive; got nan."),
     "smoothing of one": (["train", "--label-smoothing", "1"], "`label_smoothing` must be in [0, 1); got 1"),
-    "no such optimiser": (["train", "--optimizer", "lion"], "adamw"),
+    "no such optimizer": (["train", "--optimizer", "lion"], "adamw"),
     "long warm-up": (["train", "--warmup-steps", "9999"], "`warmup_steps` must be below the 440 steps in all"),
     "large batch": (["train", "--batch-size", "2000"], "between 1 and the 1438 training examples; got 2000."),
     "nothing to resume": (["train", "--resume"], "`resume` needs the folder of a run"),

@@ -12,7 +12,7 @@ from jaxcnn import data, models, training
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, jaxcnn, few):
-    """The folder of a tiny network for digits 0 to 2, and the archive that it learnt from."""
+    """The folder of a tiny network for digits 0 to 2, and the archive that it learned from."""
     folder = tmp_path_factory.mktemp("begun")
     few(folder / "three.npz", 3)
     arguments = ["--model-options", "hidden=(8,)", "--epochs", "2", "--batch-size", "16", "--out", folder / "run"]
@@ -43,13 +43,13 @@ def network(folder, classes, hidden):
 
 
 def test_features_prints_the_probes_and_keeps_the_features(jaxcnn, begun, tmp_path):
-    options = ["--at", "dense1", "--probe", "knn", "logistic", "--neighbours", "3"]
+    options = ["--at", "dense1", "--probe", "knn", "logistic", "--neighbors", "3"]
     outcome = jaxcnn("features", begun / "run", *options, "--out", tmp_path / "features.npz")
     assert (outcome.status, outcome.err) == (0, "")
     about, head, knn, logistic, kept = outcome.out.splitlines()
     assert about.startswith("dense1: 8 features of 60 train, ")
     assert head.split() == ["test", "accuracy", "dense1", "pixels"]
-    assert knn.startswith("nearest neighbours ") and logistic.startswith("logistic regression ")
+    assert knn.startswith("nearest neighbors ") and logistic.startswith("logistic regression ")
     assert knn.count("%") == logistic.count("%") == 2
     assert kept == f"features {tmp_path / 'features.npz'}"
     model, scaling = network(begun / "run", 3, 8)

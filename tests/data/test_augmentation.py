@@ -105,7 +105,7 @@ def test_a_batch_spread_over_devices_gives_the_same(name):
 
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 1), (np.float32, 3)])
 @pytest.mark.parametrize("specs", SPECS.values(), ids=SPECS)
-def test_grey_and_colour_bytes_and_floats_keep_to_the_interface(specs, dtype, channels):
+def test_gray_and_color_bytes_and_floats_keep_to_the_interface(specs, dtype, channels):
     augmentation = Augmentation(specs, (1.0,))
     images, targets = jax.eval_shape(
         jax.jit(augmentation.__call__),
@@ -335,7 +335,7 @@ def test_jitter_stays_in_its_bounds():
     specs = SPECS["color_jitter, hue"]  # 0.4 and 0.1
     found, _ = augmented(specs, np.full((8, *SHAPE), 100, np.uint8))
     levels = found[:, 0, 0, 0]
-    assert np.ptp(found.reshape(8, -1), 1).max() < 1e-3, "contrast, saturation and hue leave a grey field"
+    assert np.ptp(found.reshape(8, -1), 1).max() < 1e-3, "contrast, saturation and hue leave a gray field"
     assert 60 <= levels.min() < 90 < 110 < levels.max() <= 140
     red, _ = augmented(specs, np.full((8, *SHAPE), (120, 60, 60), np.uint8))
     hues = np.array([(colorsys.rgb_to_hsv(*(image[0, 0] / 255))[0] + 0.5) % 1 - 0.5 for image in red])

@@ -1,4 +1,4 @@
-"""Batches are a pure function of seed and step; evaluation sees every example once; scaling standardises."""
+"""Batches are a pure function of seed and step; evaluation sees every example once; scaling standardizes."""
 
 import jax
 import jax.numpy as jnp

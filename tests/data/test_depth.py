@@ -1,4 +1,4 @@
-"""Greys that are no bytes keep their levels, and what a PNG calls transparent lies on white."""
+"""Grays that are no bytes keep their levels, and what a PNG calls transparent lies on white."""
 
 import struct
 import zlib
@@ -11,13 +11,13 @@ from PIL import Image
 from jaxcnn.data import read_picture
 from jaxcnn.data.pictures import decode_picture
 
-GREY = (2, 3, 1)
+GRAY = (2, 3, 1)
 LEVELS = np.array([[0, 63, 126], [189, 252, 255]])
 
 
 def both(path: Path) -> np.ndarray:
-    """The grey levels of a file, which single pictures and folders must read alike."""
-    alone, in_folder = read_picture(path, GREY).pixels[..., 0], decode_picture(str(path), "it")[..., 0]
+    """The gray levels of a file, which single pictures and folders must read alike."""
+    alone, in_folder = read_picture(path, GRAY).pixels[..., 0], decode_picture(str(path), "it")[..., 0]
     np.testing.assert_array_equal(alone, in_folder)
     return alone
 
@@ -40,7 +40,7 @@ def test_the_values_of_32_bits_say_what_white_is(tmp_path, values, expected, cha
     path = tmp_path / "deep.tiff"
     Image.fromarray(values).save(path)
     np.testing.assert_array_equal(both(path), expected)
-    assert read_picture(path, GREY).changes == (change,)
+    assert read_picture(path, GRAY).changes == (change,)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_the_values_of_32_bits_say_what_white_is(tmp_path, values, expected, cha
 def test_values_on_no_known_scale_are_refused_with_their_range(tmp_path, values, bounds, one_sentence):
     path = tmp_path / "deep.tiff"
     Image.fromarray(values).save(path)
-    for read in (lambda: read_picture(path, GREY), lambda: decode_picture(str(path), str(path))):
+    for read in (lambda: read_picture(path, GRAY), lambda: decode_picture(str(path), str(path))):
         with pytest.raises(
-            ValueError, match=f"greys must be from 0 to 1, to 255 or to 65,535; they are {bounds}"
+            ValueError, match=f"grays must be from 0 to 1, to 255 or to 65,535; they are {bounds}"
         ) as it:
             read()
         one_sentence(it.value, path)
@@ -90,7 +90,7 @@ def test_twelve_bits_of_a_tiff_reach_white(tmp_path):
 
 
 def png(path: Path, depth: int, kind: int, rows: list[bytes], key: tuple[int, ...]) -> Path:
-    """A PNG with a transparent grey or colour, 2 pixels wide."""
+    """A PNG with a transparent gray or color, 2 pixels wide."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -113,7 +113,7 @@ def png(path: Path, depth: int, kind: int, rows: list[bytes], key: tuple[int, ..
         (16, 2, struct.pack(">6H", 300, 300, 300, *[257 * 80] * 3), (300, 300, 300), [255, 80]),
         (8, 2, bytes([3, 3, 3, 80, 80, 80]), (3, 3, 3), [255, 80]),
     ],
-    ids=["16-bit grey", "8-bit grey", "4-bit grey", "2-bit grey", "1-bit grey", "16-bit colour", "8-bit colour"],
+    ids=["16-bit gray", "8-bit gray", "4-bit gray", "2-bit gray", "1-bit gray", "16-bit color", "8-bit color"],
 )
 def test_what_a_png_calls_transparent_is_white_at_every_depth(tmp_path, depth, kind, row, key, expected):
     path = png(tmp_path / "key.png", depth, kind, [row, row], key)

@@ -22,9 +22,9 @@ def digits() -> dict[str, data.Dataset]:
 
 
 def bicubic(size: int, larger: int) -> np.ndarray:
-    """Resamples `size` cells to `larger`: Keys's cubic with a = -1/2, cut and renormalised at borders."""
-    centres = (np.arange(larger)[:, None] + 0.5) * size / larger
-    x = np.abs(np.arange(size) + 0.5 - centres)
+    """Resamples `size` cells to `larger`: Keys's cubic with a = -1/2, cut and renormalized at borders."""
+    centers = (np.arange(larger)[:, None] + 0.5) * size / larger
+    x = np.abs(np.arange(size) + 0.5 - centers)
     weights = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * (x**3 - 5 * x**2 + 8 * x - 4), 0))
     return weights / weights.sum(1, keepdims=True)
 

@@ -12,9 +12,9 @@ from PIL import Image
 from jaxcnn import data
 
 
-def picture(path: Path, colour: int = 0) -> None:
+def picture(path: Path, color: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (6, 4), colour).save(path)
+    Image.new("L", (6, 4), color).save(path)
 
 
 @pytest.fixture

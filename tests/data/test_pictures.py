@@ -14,7 +14,7 @@ from PIL import Image
 from jaxcnn.data import read_picture
 from jaxcnn.data.pictures import decode_picture
 
-GREY, COLOUR = (4, 6, 1), (4, 6, 3)
+GRAY, COLOR = (4, 6, 1), (4, 6, 3)
 
 
 def saved(tmp_path, image: Image.Image, name: str = "picture.png", **options) -> Path:
@@ -31,9 +31,9 @@ def filled(mode: str, value) -> Image.Image:
     [
         ("L", 77, 77, ()),
         ("1", 1, 255, ()),
-        ("RGB", (255, 0, 0), 76, ("colour made grey",)),
-        ("RGBA", (10, 10, 10, 0), 255, ("transparency on white", "colour made grey")),
-        ("RGBA", (40, 40, 40, 255), 40, ("transparency on white", "colour made grey")),
+        ("RGB", (255, 0, 0), 76, ("color made gray",)),
+        ("RGBA", (10, 10, 10, 0), 255, ("transparency on white", "color made gray")),
+        ("RGBA", (40, 40, 40, 255), 40, ("transparency on white", "color made gray")),
         ("LA", (40, 0), 255, ("transparency on white",)),
         ("LA", (40, 255), 40, ("transparency on white",)),
         ("I;16", 65535, 255, ("16-bit scaled to 8",)),
@@ -42,9 +42,9 @@ def filled(mode: str, value) -> Image.Image:
     ],
     ids=str,
 )
-def test_every_mode_becomes_grey(tmp_path, mode, value, expected, changes):
-    found = read_picture(saved(tmp_path, filled(mode, value)), GREY)
-    np.testing.assert_array_equal(found.pixels, np.full(GREY, expected, np.uint8), strict=True)
+def test_every_mode_becomes_gray(tmp_path, mode, value, expected, changes):
+    found = read_picture(saved(tmp_path, filled(mode, value)), GRAY)
+    np.testing.assert_array_equal(found.pixels, np.full(GRAY, expected, np.uint8), strict=True)
     assert found.changes == changes
 
 
@@ -52,17 +52,17 @@ def test_every_mode_becomes_grey(tmp_path, mode, value, expected, changes):
     ("mode", "value", "expected", "changes"),
     [
         ("RGB", (1, 2, 3), (1, 2, 3), ()),
-        ("L", 77, (77, 77, 77), ("grey made colour",)),
-        ("1", 0, (0, 0, 0), ("grey made colour",)),
+        ("L", 77, (77, 77, 77), ("gray made color",)),
+        ("1", 0, (0, 0, 0), ("gray made color",)),
         ("RGBA", (9, 9, 9, 0), (255, 255, 255), ("transparency on white",)),
         ("RGBA", (0, 100, 200, 255), (0, 100, 200), ("transparency on white",)),
-        ("I;16", 257 * 100, (100, 100, 100), ("16-bit scaled to 8", "grey made colour")),
+        ("I;16", 257 * 100, (100, 100, 100), ("16-bit scaled to 8", "gray made color")),
     ],
     ids=str,
 )
-def test_every_mode_becomes_colour(tmp_path, mode, value, expected, changes):
-    found = read_picture(saved(tmp_path, filled(mode, value)), COLOUR)
-    np.testing.assert_array_equal(found.pixels, np.broadcast_to(np.array(expected, np.uint8), COLOUR), strict=True)
+def test_every_mode_becomes_color(tmp_path, mode, value, expected, changes):
+    found = read_picture(saved(tmp_path, filled(mode, value)), COLOR)
+    np.testing.assert_array_equal(found.pixels, np.broadcast_to(np.array(expected, np.uint8), COLOR), strict=True)
     assert found.changes == changes
 
 
@@ -73,25 +73,25 @@ def palette_picture() -> Image.Image:
 
 
 def test_a_palette_is_looked_up(tmp_path):
-    found = read_picture(saved(tmp_path, palette_picture()), COLOUR)
+    found = read_picture(saved(tmp_path, palette_picture()), COLOR)
     np.testing.assert_array_equal(found.pixels[0, 0], (250, 20, 30))
     assert found.changes == ()
 
 
 def test_a_transparent_palette_entry_lies_on_white(tmp_path):
-    found = read_picture(saved(tmp_path, palette_picture(), transparency=1), COLOUR)
-    np.testing.assert_array_equal(found.pixels, np.full(COLOUR, 255))
+    found = read_picture(saved(tmp_path, palette_picture(), transparency=1), COLOR)
+    np.testing.assert_array_equal(found.pixels, np.full(COLOR, 255))
     assert found.changes == ("transparency on white",)
 
 
 def test_half_transparency_mixes_with_white(tmp_path):
-    found = read_picture(saved(tmp_path, filled("RGBA", (0, 0, 0, 51))), GREY)
+    found = read_picture(saved(tmp_path, filled("RGBA", (0, 0, 0, 51))), GRAY)
     np.testing.assert_allclose(found.pixels, 0.8 * 255, atol=1)
 
 
 def test_sixteen_bits_keep_their_order(tmp_path):
     values = (np.arange(24).reshape(4, 6) * 2849).astype(np.uint16)
-    found = read_picture(saved(tmp_path, Image.fromarray(values)), GREY)
+    found = read_picture(saved(tmp_path, Image.fromarray(values)), GRAY)
     np.testing.assert_array_equal(found.pixels[..., 0], np.rint(values / 257))
 
 
@@ -119,8 +119,8 @@ def test_a_turned_photograph_is_read_upright(tmp_path, orientation):
 
 def test_another_size_is_resized_and_told(tmp_path):
     ramp = np.repeat(np.linspace(0, 255, 60).astype(np.uint8)[None], 40, 0)
-    found = read_picture(saved(tmp_path, Image.fromarray(ramp)), GREY)
-    assert found.pixels.shape == GREY
+    found = read_picture(saved(tmp_path, Image.fromarray(ramp)), GRAY)
+    assert found.pixels.shape == GRAY
     assert found.changes == ("60x40 resized to 6x4",)
     blocks = ramp.reshape(4, 10, 6, 10).mean((1, 3))
     np.testing.assert_allclose(found.pixels[..., 0], blocks, atol=8)
@@ -128,31 +128,31 @@ def test_another_size_is_resized_and_told(tmp_path):
 
 def test_inverting_exchanges_light_and_dark(tmp_path):
     file = saved(tmp_path, Image.fromarray(ASYMMETRIC))
-    plain, turned = read_picture(file, GREY), read_picture(file, GREY, invert=True)
+    plain, turned = read_picture(file, GRAY), read_picture(file, GRAY, invert=True)
     np.testing.assert_array_equal(turned.pixels, 255 - plain.pixels)
     assert turned.changes == (*plain.changes, "inverted")
 
 
 def test_a_path_may_be_a_string_and_the_shape_a_list(tmp_path):
     file = saved(tmp_path, Image.fromarray(ASYMMETRIC))
-    np.testing.assert_array_equal(read_picture(str(file), list(GREY)).pixels[..., 0], ASYMMETRIC)
+    np.testing.assert_array_equal(read_picture(str(file), list(GRAY)).pixels[..., 0], ASYMMETRIC)
 
 
 @pytest.mark.parametrize("name", ["picture.jpg", "picture.bmp", "picture.gif", "picture.tiff", "picture.webp"])
 def test_every_common_format_is_read(tmp_path, name):
-    found = read_picture(saved(tmp_path, filled("RGB", (200, 200, 200)), name), GREY)
+    found = read_picture(saved(tmp_path, filled("RGB", (200, 200, 200)), name), GRAY)
     np.testing.assert_allclose(found.pixels, 200, atol=2)
 
 
 def test_a_missing_file_is_not_found(tmp_path, one_sentence):
     with pytest.raises(FileNotFoundError) as caught:
-        read_picture(tmp_path / "missing.png", GREY)
+        read_picture(tmp_path / "missing.png", GRAY)
     one_sentence(caught.value, tmp_path / "missing.png")
 
 
 def test_a_folder_is_no_picture(tmp_path, one_sentence):
     with pytest.raises(ValueError) as caught:
-        read_picture(tmp_path, GREY)
+        read_picture(tmp_path, GRAY)
     one_sentence(caught.value, tmp_path)
 
 
@@ -180,14 +180,14 @@ def test_what_is_no_whole_picture_is_refused_in_one_sentence(tmp_path, content, 
     file = tmp_path / "picture.png"
     file.write_bytes(content)
     with pytest.raises(ValueError) as caught:
-        read_picture(file, GREY)
+        read_picture(file, GRAY)
     one_sentence(caught.value, file)
 
 
-def test_colours_that_cannot_be_converted_are_refused_in_one_sentence(tmp_path, one_sentence):
+def test_colors_that_cannot_be_converted_are_refused_in_one_sentence(tmp_path, one_sentence):
     file = saved(tmp_path, filled("LAB", (100, 100, 100)), "picture.tiff")
     with pytest.raises(ValueError) as caught:
-        read_picture(file, GREY)
+        read_picture(file, GRAY)
     one_sentence(caught.value, file)
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_picture_is_read_or_refused_by_name(position, change):
         file = Path(folder) / "picture.png"
         file.write_bytes(bytes(damaged))
         try:
-            assert read_picture(file, GREY).pixels.shape == GREY
+            assert read_picture(file, GRAY).pixels.shape == GRAY
         except ValueError as error:
             assert str(file) in str(error)
 

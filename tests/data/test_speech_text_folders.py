@@ -169,17 +169,17 @@ def test_missing_and_short_reviews(reviews):
         data.load("rt-polarity", "test", reviews)
 
 
-def picture(path: Path, colour, size=(6, 4)):
+def picture(path: Path, color, size=(6, 4)):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB" if isinstance(colour, tuple) else "L", size, colour).save(path)
+    Image.new("RGB" if isinstance(color, tuple) else "L", size, color).save(path)
 
 
 @pytest.fixture
 def pictures(tmp_path):
     for split, count in (("train", 4), ("test", 2)):
-        for name, colour in (("blue", (0, 0, 200)), ("red", (200, 0, 0))):
+        for name, color in (("blue", (0, 0, 200)), ("red", (200, 0, 0))):
             for number in range(count):
-                picture(tmp_path / split / name / f"{number}.png", colour)
+                picture(tmp_path / split / name / f"{number}.png", color)
     return tmp_path
 
 
@@ -200,7 +200,7 @@ def test_without_folders_for_splits_each_class_is_split_once_and_for_all(tmp_pat
     assert {k: len(v.labels) for k, v in parts.items()} == {"train": 32, "validation": 4, "test": 4}
     values = np.concatenate([part.images[:, 0, 0, 0] for part in parts.values()])
     assert len(set(values.tolist())) == 40, "no picture twice"
-    assert parts["train"].images.shape == (32, 4, 6, 1), "grey pictures have one channel"
+    assert parts["train"].images.shape == (32, 4, 6, 1), "gray pictures have one channel"
     again = data.load(f"folder:{tmp_path}", "test")
     np.testing.assert_array_equal(again.images, parts["test"].images)
 

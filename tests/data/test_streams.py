@@ -10,7 +10,7 @@ from jaxcnn import data
 
 
 def write_folder(root, counts=None, size=(6, 4), suffix=".png"):
-    """Noise in colour, a folder per class in `train` and `test`."""
+    """Noise in color, a folder per class in `train` and `test`."""
     random = np.random.default_rng(0)
     for split, count in (counts or {"train": 7, "test": 3}).items():
         for name in ("cat", "dog"):
@@ -63,7 +63,7 @@ def test_a_stream_is_taken_where_memory_would_not_do(folder, monkeypatch):
     assert isinstance(data.load(folder, "train", stream=False).images, np.ndarray)
 
 
-def test_grey_pictures_have_one_channel_in_a_stream_too(tmp_path):
+def test_gray_pictures_have_one_channel_in_a_stream_too(tmp_path):
     for name, value in (("a", 10), ("b", 200)):
         (tmp_path / "train" / name).mkdir(parents=True)
         Image.new("L", (5, 5), value).save(tmp_path / "train" / name / "0.png")

@@ -123,12 +123,12 @@ def test_a_streamed_data_set_trains_as_one_in_memory(tmp_path, pixels):
 
 
 @tfds_installed
-def test_grey_and_resized_pictures(tmp_path, pixels):
-    write_prepared(tmp_path, pixels[..., :1], LABELS, "grey", (4, 6, 1))
+def test_gray_and_resized_pictures(tmp_path, pixels):
+    write_prepared(tmp_path, pixels[..., :1], LABELS, "gray", (4, 6, 1))
     write_prepared(tmp_path, [pixels[0, :, :5], *pixels[1:]], LABELS, "odd", (None, None, 3))
     for stream in (False, True):
-        grey = data.load("tfds:grey", "train", tmp_path, stream=stream)
-        np.testing.assert_array_equal(np.asarray(grey.images), pixels[..., :1])
+        gray = data.load("tfds:gray", "train", tmp_path, stream=stream)
+        np.testing.assert_array_equal(np.asarray(gray.images), pixels[..., :1])
         with pytest.raises(ValueError, match="picture 1 of tfds:odd train must be as large as the first.*image_size"):
             data.load("tfds:odd", "train", tmp_path, stream=stream)
         square = data.load("tfds:odd", "train", tmp_path, stream=stream, image_size=4)

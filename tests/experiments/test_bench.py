@@ -194,7 +194,7 @@ def test_the_readme_s_table_says_where_a_bar_is_missed():
     assert "| step of LeNet-5, batch 128 | >= 1.7 | **1.5 (1.35 to 1.65), missed** | not run |" in text
     assert "| step of AlexNet, batch 32 | >= 2 | 2.5 (2.25 to 2.75) | not run |" in text
     gpu = {"about": {**ABOUT, "device": "NVIDIA H200"}, "rows": {"step/resnet50-gpu": row(flax=1.5)}}
-    gpu["rows"]["step/resnet50-gpu"]["contestants"]["jaxcnn"] |= {"images_per_s": 3000.0, "utilisation": 0.41}
+    gpu["rows"]["step/resnet50-gpu"]["contestants"]["jaxcnn"] |= {"images_per_s": 3000.0, "utilization": 0.41}
     assert "On a GPU (ResNet-50, batch 256, bfloat16): not run" in text
     last = tables.readme_section([document, gpu])
     assert "Flax 1.5 (1.35 to 1.65)" in last and "3000 images/s, 41% of its peak" in last

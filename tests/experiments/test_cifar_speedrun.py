@@ -39,7 +39,7 @@ def test_pictures_of_another_size_are_refused(tmp_path, capsys):
     assert "`data` must have pictures of 32x32; " in capsys.readouterr().err
 
 
-def test_a_quick_run_learns_to_tell_colours(tmp_path, capsys):
+def test_a_quick_run_learns_to_tell_colors(tmp_path, capsys):
     out = tmp_path / "found" / "run.json"
     options = ["--quick", "--target", "0.8", "--seeds", "0", "--out", str(out)]
     assert cifar_speedrun.EXPERIMENT.main(options) == 0
@@ -57,6 +57,6 @@ def test_a_peer_moves_the_target(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.benchmarks.peers_flax.network", lambda *_: None)
     monkeypatch.setattr(cifar_speedrun.training, "fit", lambda *_, **__: argparse.Namespace(scaling=None))
     monkeypatch.setattr(cifar_speedrun.training, "evaluate", lambda *_: argparse.Namespace(accuracy=0.89))
-    train = cifar_speedrun.colours("train")
+    train = cifar_speedrun.colors("train")
     found = cifar_speedrun.calibrated(train, train, 0.94, None)
     assert found == {"ResNet-20, Flax": 0.89, "to reach": pytest.approx(1 - 0.06 * 0.11 / 0.0875)}

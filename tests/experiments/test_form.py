@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments import index
-from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarised, wrap
+from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarized, wrap
 from experiments.marked import README
 
 ALL = list(index.experiments())
@@ -45,14 +45,14 @@ def options(**changes):
 
 def test_values_of_every_seed_become_means_and_spreads():
     runs = {seed: {"error, %": {"a": {"x": 90.0 + seed, "y": 99.1}}} for seed in (2, 0, 1)}
-    found = summarised(runs)["error, %"]["a"]
+    found = summarized(runs)["error, %"]["a"]
     assert found["x"] == {"values": [90.0, 91.0, 92.0], "mean": 91.0, "standard_deviation": 1.0}
     assert spread(found["x"]) == "91 ± 1" and spread(found["y"]) == "99.1"
 
 
 def test_counts_keep_all_digits():
     runs = {seed: {"parameters": {"a": {"x": 60_965_224, "y": 1_234_567.8}}} for seed in (0, 1)}
-    cells = summarised(runs)["parameters"]["a"]
+    cells = summarized(runs)["parameters"]["a"]
     assert cells["x"]["mean"] == 60_965_224 and spread(cells["x"]) == "60,965,224"
     assert spread(cells["y"]) == "1,234,570"
 

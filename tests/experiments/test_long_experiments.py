@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from experiments import allcnn, resnet_cifar, textcnn_mr
-from experiments.form import summarised
+from experiments.form import summarized
 
 
 def document(tables, **options):
-    return {"tables": summarised({0: tables}), "seeds": [0], "options": {"data": "cifar10"} | options}
+    return {"tables": summarized({0: tables}), "seeds": [0], "options": {"data": "cifar10"} | options}
 
 
 def residual(changes=None):

@@ -199,7 +199,7 @@ def test_all_pool_alike(case):
     assert_all_equal(lambda peer: ops.max_pool(case, peer), EVERYONE)
 
 
-def test_all_normalise_alike():
+def test_all_normalize_alike():
     assert_all_equal(lambda peer: ops.norm_relu((4, 5, 5, 3), peer), EVERYONE)
 
 

@@ -63,7 +63,7 @@ def settled() -> Callable[[nnx.Module], nnx.Module]:
 
 
 def settle(model: nnx.Module) -> nnx.Module:
-    """Gives normalisations statistics, scales and biases, as training would; in evaluation mode."""
+    """Gives normalizations statistics, scales and biases, as training would; in evaluation mode."""
     draw = np.random.default_rng(1)
     for _, module in nnx.iter_modules(model):
         if isinstance(getattr(module, "var", None), nnx.BatchStat):
@@ -78,7 +78,7 @@ def settle(model: nnx.Module) -> nnx.Module:
 
 @pytest.fixture(scope="session")
 def pictures() -> Known:
-    """A thin ResNet-20 and made pictures, noise in many colours, of which it finds several classes."""
+    """A thin ResNet-20 and made pictures, noise in many colors, of which it finds several classes."""
     model = settle(models.create("resnet20", rngs=nnx.Rngs(0), widths=(4, 8, 16)))
     draw = np.random.default_rng(2)
     images = draw.uniform(0, 256, (200, 1, 1, 3)) * draw.uniform(0, 1, (200, 16, 16, 1))

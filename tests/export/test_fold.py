@@ -1,4 +1,4 @@
-"""Batch normalisation in the convolution: the same logits without it."""
+"""Batch normalization in the convolution: the same logits without it."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ from flax import nnx
 from jaxcnn import export, layers, models
 
 _THIN = (4, 8, 8, 8)
-# the network, its images, its options, and how many of its normalisations stay
+# the network, its images, its options, and how many of its normalizations stay
 NETWORKS = {
     "vgg11_bn": ((32, 32, 3), {"image_size": (32, 32), "widths": (*_THIN, 8), "hidden": 16}, 0),
     "resnet18": ((32, 32, 3), {"widths": _THIN, "shortcut": "C"}, 0),
@@ -36,7 +36,7 @@ def test_folding_changes_no_logit(name, settled, random):
     rngs = nnx.Rngs(params=0, dropout=1)
     model = settled(models.create(kind, num_classes=5, in_features=shape[-1], rngs=rngs, **options))
     before = len(norms(model))
-    message = f"{stay} of {before} batch normalisations follow no kernel of their own and stay: "
+    message = f"{stay} of {before} batch normalizations follow no kernel of their own and stay: "
     with pytest.warns(RuntimeWarning, match=message) if stay else contextlib.nullcontext():
         folded = export.fold_batch_norm(model)
     assert len(norms(folded)) == stay and len(norms(model)) == before
@@ -81,7 +81,7 @@ def test_layers_of_flax_are_folded_and_shared_outputs_are_not(random):
 
 
 class OtherAxes(nnx.Module):
-    """Normalisations that follow a convolution, but not its outputs, and one after a masked kernel."""
+    """Normalizations that follow a convolution, but not its outputs, and one after a masked kernel."""
 
     def __init__(self, *, rngs):
         mask = np.arange(3 * 3 * 3 * 4).reshape(3, 3, 3, 4) % 2 == 0
@@ -94,7 +94,7 @@ class OtherAxes(nnx.Module):
         return self.norm(self.masked(x)).mean((1, 2))
 
 
-def test_only_a_normalisation_of_the_outputs_is_folded(random):
+def test_only_a_normalization_of_the_outputs_is_folded(random):
     model = OtherAxes(rngs=nnx.Rngs(0))
     for norm in norms(model):
         size = norm.mean[...].shape
@@ -112,7 +112,7 @@ def test_a_network_that_does_not_tell_its_input_is_asked_for_it():
         export.fold_batch_norm(Flax(rngs=nnx.Rngs(0)))
 
 
-def test_a_network_without_normalisation_stays_as_it_is(digits):
+def test_a_network_without_normalization_stays_as_it_is(digits):
     folded = export.fold_batch_norm(digits.model)
     inputs = jnp.asarray(digits.scaling(digits.images[:2]))
     np.testing.assert_array_equal(folded(inputs), digits.model(inputs))

@@ -66,7 +66,7 @@ def test_bytes_make_the_file_small_and_are_the_rounded_network(digits, tmp_path)
         for weights in ("float", "int8")
     }
     assert files["int8"].size < 0.35 * files["float"].size
-    rounded = digits._replace(model=export.quantise(digits.model))
+    rounded = digits._replace(model=export.quantize(digits.model))
     np.testing.assert_allclose(call(files["int8"], digits.images[:50]), rounded.probabilities()[:50], atol=1e-5)
 
 

@@ -53,7 +53,7 @@ def test_another_process_gives_the_same_classes_in_onnx(digits, pictures, elsewh
         (tmp_path / "pictures", pictures.images),
     )
     own = digits.probabilities()
-    in_bytes = digits._replace(model=export.quantise(digits.model)).probabilities()
+    in_bytes = digits._replace(model=export.quantize(digits.model)).probabilities()
     for answers, expected in zip(found, (own, own[:1], in_bytes), strict=False):
         np.testing.assert_allclose(answers, expected, atol=1e-5)
         np.testing.assert_array_equal(answers.argmax(-1), expected.argmax(-1))

@@ -300,9 +300,9 @@ REFUSED = {
         "`channel_axis` must be from 1 to 3, or from -3 to -1; got 4",
     ),
     "no head": (lambda x: inspect.class_activation_map(flat, x), TypeError, "a Flax NNX module, .*; got flat"),
-    "no layers": (lambda x: inspect.randomisation_check(flat, x), TypeError, "a Flax NNX module, .*; got flat"),
+    "no layers": (lambda x: inspect.randomization_check(flat, x), TypeError, "a Flax NNX module, .*; got flat"),
     "no module": (
-        lambda x: inspect.maximise(lambda x: flat(jax.nn.relu(x)), 0, (8, 8, 1), at="relu_0"),
+        lambda x: inspect.maximize(lambda x: flat(jax.nn.relu(x)), 0, (8, 8, 1), at="relu_0"),
         TypeError,
         "a Flax NNX module; got <lambda>",
     ),

@@ -71,7 +71,7 @@ def test_integrated_gradients_sum_to_the_difference_of_scores(random, small, end
     total, difference = inspect.completeness(model, pictures, maps, 2, baseline=baseline)
     scores = np.asarray(model(pictures) - model(np.full_like(pictures, baseline)))[:, 2]
     np.testing.assert_allclose(difference, scores, atol=1e-6)
-    large = np.abs(scores) > 0.25 * np.abs(scores).max()  # of a difference of nothing there is no one per cent
+    large = np.abs(scores) > 0.25 * np.abs(scores).max()  # of a difference of nothing there is no one percent
     assert large.sum() > 4
     np.testing.assert_allclose(total[large], scores[large], rtol=0.01)
 

@@ -154,7 +154,7 @@ def test_a_single_one_comes_out_as_the_kernel_from_a_convolution():
     np.testing.assert_allclose(correlated[middle, middle], kernel[::-1, ::-1], atol=1e-6)
 
 
-def test_sample_pictures_are_grey_from_0_to_1(monkeypatch):
+def test_sample_pictures_are_gray_from_0_to_1(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)  # the one that scikit-learn brings
     picture = inspect.sample_picture()
     assert picture.ndim == 2 and picture.min() >= 0 and 0.9 < picture.max() <= 1
@@ -272,7 +272,7 @@ def test_long_titles_and_captions_stay_on_the_canvas(random):
     assert all(axes.get_title().endswith("…") for axes in figure.axes)
 
 
-def test_the_signed_map_grows_lighter_with_a_grey_zero():
+def test_the_signed_map_grows_lighter_with_a_gray_zero():
     ramp = style.SIGNED(np.linspace(0, 1, 101))[:, :3]
     light = ramp @ [0.299, 0.587, 0.114]
     assert (np.diff(light) > 0).all(), "in print, more is lighter"

@@ -31,22 +31,22 @@ def test_zero_is_the_middle_of_a_map_with_a_sign_and_the_start_of_one_without():
 
 
 @pytest.mark.parametrize("order", ["cascading", "independent"])
-def test_randomisation_has_a_line_and_a_row_for_each_method(random, order):
+def test_randomization_has_a_line_and_a_row_for_each_method(random, order):
     names = ("none", "head", "blocks.2.1.units.0.conv", "conv1")
     rows = {f"method {i}": np.linspace(1, i / 7, 4) for i in range(7)}
     maps = {name: random.uniform(size=(4, 8, 8)) for name in rows}
-    found = inspect.Randomisation(names, order, rows, rows, maps)
-    for axes in whole(plots.randomisation_curves(found)).axes:
+    found = inspect.Randomization(names, order, rows, rows, maps)
+    for axes in whole(plots.randomization_curves(found)).axes:
         shown = {line.get_label(): line.get_ydata() for line in axes.lines if line.get_label() in rows}
         assert shown.keys() == rows.keys()
         np.testing.assert_array_equal(shown["method 3"], rows["method 3"])
-    figure = whole(plots.randomisation_maps(found))
+    figure = whole(plots.randomization_maps(found))
     assert len(figure.axes) == 28
     np.testing.assert_array_equal(figure.axes[5].images[0].get_array(), maps["method 1"][1])
 
 
-def test_neighbours_of_another_class_are_framed(pictures):
-    figure = whole(plots.neighbours(pictures[:1], pictures[None, 1:4], ["dog"], [["dog", "cat", "dog"]]))
+def test_neighbors_of_another_class_are_framed(pictures):
+    figure = whole(plots.neighbors(pictures[:1], pictures[None, 1:4], ["dog"], [["dog", "cat", "dog"]]))
     assert [axes.get_title() for axes in figure.axes] == ["dog", "dog", "cat", "dog"]
     widths = [axes.spines["left"].get_linewidth() for axes in figure.axes]
     assert widths[2] > widths[0] > widths[1] == widths[3]
@@ -70,7 +70,7 @@ def test_exciting_examples_have_the_box_that_the_unit_sees(pictures):
     np.testing.assert_allclose(figure.axes[1].images[0].get_array(), pictures[2] / 255)
     box = figure.axes[0].patches[-1]
     assert (*box.get_xy(), box.get_width(), box.get_height()) == (-0.5, 0.5, 5, 3)
-    whole(plots.maximised(pictures, [f"class {i}\n{i:.1f}" for i in range(6)], title="made"))
+    whole(plots.maximized(pictures, [f"class {i}\n{i:.1f}" for i in range(6)], title="made"))
 
 
 def test_the_reliability_diagram_shows_accuracy_and_counts(random):

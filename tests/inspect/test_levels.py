@@ -9,7 +9,7 @@ from jaxcnn.inspect import exciting, filtering, page, plots
 from jaxcnn.inspect.report import _augmented, _pictures
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)).astype(np.uint8)
-GREYS = PICTURES[..., :1]
+GRAYS = PICTURES[..., :1]
 
 
 def drawn(figure) -> np.ndarray:
@@ -23,25 +23,25 @@ def found(index: int) -> exciting.Exciting:
 
 
 FIGURES = {
-    "labelled_images": lambda p: plots.labelled_images(p, ["a", "b"]),
+    "labeled_images": lambda p: plots.labeled_images(p, ["a", "b"]),
     "augmented": lambda p: plots.augmented(p, p, ["a", "b"]),
     "prediction": lambda p: plots.prediction(p[0], np.array([0.3, 0.7]), ["a", "b"]),
     "attributions": lambda p: plots.attributions(p, {"gradient": np.ones((2, 6, 6))}),
-    "neighbours": lambda p: plots.neighbours(p, np.stack([p, p]), ["a", "b"], [["a", "b"]] * 2),
-    "maximised": lambda p: plots.maximised(p, ["a", "b"]),
+    "neighbors": lambda p: plots.neighbors(p, np.stack([p, p]), ["a", "b"], [["a", "b"]] * 2),
+    "maximized": lambda p: plots.maximized(p, ["a", "b"]),
     "most_exciting": lambda p: plots.most_exciting(p, [found(0), found(1)], ["u", "v"]),
     "shifted_pictures": lambda p: plots.shifted_pictures(p, ["a", "b"]),
 }
 
 
-@pytest.mark.parametrize("pictures", [PICTURES, GREYS], ids=["colour", "grey"])
+@pytest.mark.parametrize("pictures", [PICTURES, GRAYS], ids=["color", "gray"])
 @pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
 def test_every_figure_shows_floats_as_bytes(figure, pictures):
     np.testing.assert_array_equal(drawn(figure((pictures / 255).astype(np.float32))), drawn(figure(pictures)))
 
 
 def test_filters_take_floats_as_bytes():
-    np.testing.assert_allclose(filtering.grey(PICTURES[0] / 255), filtering.grey(PICTURES[0]), atol=1e-6)
+    np.testing.assert_allclose(filtering.gray(PICTURES[0] / 255), filtering.gray(PICTURES[0]), atol=1e-6)
 
 
 def test_a_report_shows_floats_on_one_scale(monkeypatch):

@@ -37,7 +37,7 @@ def test_windows_over_no_images(network):
     assert curve.predictions.shape == (0, 5)
 
 
-@pytest.mark.parametrize("check", [inspect.shift_consistency, inspect.randomisation_check])
+@pytest.mark.parametrize("check", [inspect.shift_consistency, inspect.randomization_check])
 def test_there_is_no_mean_of_no_images(network, check):
     with pytest.raises(ValueError, match=r"^`images` must hold at least one; got shape \(0, 28, 28, 1\)\.$"):
         check(network, NONE)
@@ -49,7 +49,7 @@ COUNTS = {
     "pairs": inspect.shift_consistency,
     "reach": inspect.shift_curve,
     "batch_size": inspect.occlusion,
-    "groups": inspect.randomisation_check,
+    "groups": inspect.randomization_check,
     "seed": inspect.smooth_grad,
 }
 

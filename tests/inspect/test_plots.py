@@ -97,7 +97,7 @@ def test_dead_maps_are_whole():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_have_their_captions(random, channels):
     pictures = random.integers(0, 256, (3, 6, 5, channels)).astype(np.uint8)
-    figure = whole(plots.labelled_images(pictures, ["a", "b", "c"]))
+    figure = whole(plots.labeled_images(pictures, ["a", "b", "c"]))
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c"]
     for tile, picture in zip(images(figure), pictures, strict=True):
         np.testing.assert_array_equal(tile.get_array(), picture[..., 0] if channels == 1 else picture)

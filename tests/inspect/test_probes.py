@@ -9,9 +9,9 @@ from jaxcnn import inspect
 @pytest.fixture
 def clusters(random):
     """Three clusters in the plane, told apart by a line or by their middle, one cell apart."""
-    centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    centers = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
     labels = np.arange(90) % 3
-    rows = centres[labels] + random.normal(size=(90, 2))
+    rows = centers[labels] + random.normal(size=(90, 2))
     return rows[:60].astype(np.float32), labels[:60], rows[60:].astype(np.float32), labels[60:]
 
 
@@ -29,18 +29,18 @@ def test_features_that_say_nothing_give_chance(clusters, random, kind):
     assert found.accuracy < 0.7
 
 
-def test_neighbours_vote_as_numpy_counts_them(clusters):
+def test_neighbors_vote_as_numpy_counts_them(clusters):
     train, labels, test, _ = clusters
     distances = np.sqrt(np.square(test[:, None] - train).sum(-1))
     order = np.argsort(distances, 1, kind="stable")[:, :7]
     votes = np.array([np.bincount(labels[row], minlength=3).argmax() for row in order])
-    np.testing.assert_array_equal(inspect.probe(*clusters, "knn", neighbours=7).predictions, votes)
-    found = inspect.neighbours(train, test, 7)
+    np.testing.assert_array_equal(inspect.probe(*clusters, "knn", neighbors=7).predictions, votes)
+    found = inspect.neighbors(train, test, 7)
     np.testing.assert_array_equal(found.places, order)
     np.testing.assert_allclose(found.distances, np.take_along_axis(distances, order, 1), rtol=1e-5)
 
 
-def test_linear_classifiers_see_standardised_features(clusters):
+def test_linear_classifiers_see_standardized_features(clusters):
     train, labels, test, asked = clusters
     stretch = np.array([1e4, 1e-3], np.float32)
     for kind in ("svm", "logistic"):
@@ -49,15 +49,15 @@ def test_linear_classifiers_see_standardised_features(clusters):
         np.testing.assert_array_equal(plain.predictions, stretched.predictions)
 
 
-def test_an_optimiser_that_was_stopped_says_so(clusters):
+def test_an_optimizer_that_was_stopped_says_so(clusters):
     assert not inspect.probe(*clusters, "logistic", max_iterations=1).converged
 
 
 def test_images_of_bytes_are_rows(random):
     images = random.integers(0, 256, (6, 4, 4, 1)).astype(np.uint8)
-    found = inspect.neighbours(images, images, 1)
+    found = inspect.neighbors(images, images, 1)
     np.testing.assert_array_equal(found.places[:, 0], np.arange(6))
-    assert inspect.probe(images, np.arange(6), images, np.arange(6), "knn", neighbours=1).accuracy == 1
+    assert inspect.probe(images, np.arange(6), images, np.arange(6), "knn", neighbors=1).accuracy == 1
 
 
 def test_principal_components_are_those_of_the_covariance(random):
@@ -85,16 +85,16 @@ def test_principal_components_are_those_of_the_covariance(random):
         ),
         (lambda a, b, c, d: inspect.probe(a, b, c[:0], d[:0]), "`test_labels` must hold examples; got none."),
         (
-            lambda a, b, c, d: inspect.probe(a, b, c, d, neighbours=61),
-            "`neighbours` must be between 1 and the 60 examples; got 61.",
+            lambda a, b, c, d: inspect.probe(a, b, c, d, neighbors=61),
+            "`neighbors` must be between 1 and the 60 examples; got 61.",
         ),
         (
             lambda a, b, c, d: inspect.probe(a, 0 * b, c, d, "svm"),
             "`train_labels` must be of two classes or more; all are 0.",
         ),
         (lambda a, b, c, d: inspect.probe(b, b, c, d), "`train_features` must be rows, (N, D); got shape (60,)."),
-        (lambda a, b, c, d: inspect.neighbours(a, c, 0), "`count` must be between 1 and the 60 rows; got 0."),
-        (lambda a, b, c, d: inspect.neighbours(a, c[:, :1]), "`queries` must have 2 columns, as the features; got 1."),
+        (lambda a, b, c, d: inspect.neighbors(a, c, 0), "`count` must be between 1 and the 60 rows; got 0."),
+        (lambda a, b, c, d: inspect.neighbors(a, c[:, :1]), "`queries` must have 2 columns, as the features; got 1."),
         (lambda a, b, c, d: inspect.pca(a, 3), "`components` must be between 1 and 2, as features are; got 3."),
     ],
     ids=range(10),

@@ -208,12 +208,12 @@ def test_class_names_are_text_not_formulas(tmp_path, some_digits, name):
     assert headings(report(write_run(tmp_path), small_mlp(), test))
 
 
-def test_colour_pictures_and_filters_are_shown(tmp_path, some_digits):
-    coloured = some_digits.take(6)
-    coloured = coloured._replace(images=np.repeat(coloured.images, 3, -1))
+def test_color_pictures_and_filters_are_shown(tmp_path, some_digits):
+    colored = some_digits.take(6)
+    colored = colored._replace(images=np.repeat(colored.images, 3, -1))
     model = models.create("lenet5", in_features=3, rngs=nnx.Rngs(0))
-    page = report(write_run(tmp_path), model, coloured, data.Scaling((0.2,) * 3, (0.3,) * 3))
-    assert "Weights as colours, zero grey." in page
+    page = report(write_run(tmp_path), model, colored, data.Scaling((0.2,) * 3, (0.3,) * 3))
+    assert "Weights as colors, zero gray." in page
 
 
 class Own(nnx.Module):

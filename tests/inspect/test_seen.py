@@ -1,4 +1,4 @@
-"""What a network sees: neighbours, components, exciting images, mistakes and trust, by their definitions."""
+"""What a network sees: neighbors, components, exciting images, mistakes and trust, by their definitions."""
 
 import numpy as np
 import pytest
@@ -43,26 +43,26 @@ def test_a_dead_unit_is_said_to_see_everything(small):
 
 def test_made_images_excite_more_than_any_example_within_their_bounds(random, small):
     model, pictures = small(), random.uniform(-1, 1, size=(64, 8, 8, 1)).astype(np.float32)
-    made, values = inspect.maximise(model, [0, 3], (8, 8, 1), steps=40, bounds=(-1, 1))
+    made, values = inspect.maximize(model, [0, 3], (8, 8, 1), steps=40, bounds=(-1, 1))
     assert made.shape == (2, 8, 8, 1) and np.abs(made).max() <= 1
     np.testing.assert_allclose(values, np.asarray(model(made))[[0, 1], [0, 3]], atol=1e-6)
     assert (values > np.asarray(model(pictures))[:, [0, 3]].max(0)).all()
-    again, _ = inspect.maximise(model, [0, 3], (8, 8, 1), steps=40, bounds=(-1, 1))
+    again, _ = inspect.maximize(model, [0, 3], (8, 8, 1), steps=40, bounds=(-1, 1))
     np.testing.assert_array_equal(made, again)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (8, 8, 1)])
 def test_bounds_broadcast_against_the_image(shape, small):
     bounds = np.full(shape, -0.5, np.float32), np.full(shape, 0.25, np.float32)
-    made, _ = inspect.maximise(small(), 2, (8, 8, 1), steps=3, bounds=bounds)
-    expected, _ = inspect.maximise(small(), 2, (8, 8, 1), steps=3, bounds=(-0.5, 0.25))
+    made, _ = inspect.maximize(small(), 2, (8, 8, 1), steps=3, bounds=bounds)
+    expected, _ = inspect.maximize(small(), 2, (8, 8, 1), steps=3, bounds=(-0.5, 0.25))
     np.testing.assert_array_equal(made, expected, strict=True)
     assert made.min() >= -0.5 and made.max() <= 0.25
 
 
 def test_a_map_counts_by_its_mean(small):
     model = small()
-    made, values = inspect.maximise(model, 2, (8, 8, 1), at="conv1", steps=3)
+    made, values = inspect.maximize(model, 2, (8, 8, 1), at="conv1", steps=3)
     expected = np.asarray(model(made, capture=True)[1]["conv1"])[0, ..., 2].mean()
     assert values[0] == pytest.approx(expected, abs=1e-6)
 
@@ -72,9 +72,9 @@ def test_units_and_stages_that_are_not_there_are_refused(small):
     with pytest.raises(ValueError, match="`units` must be from 0 to 2; got 3"):
         inspect.most_exciting(small(), pictures, "conv1", 3, 1)
     with pytest.raises(ValueError, match="`units` must be from 0 to 4; got 5"):
-        inspect.maximise(small(), [0, 5], (8, 8, 1))
+        inspect.maximize(small(), [0, 5], (8, 8, 1))
     with pytest.raises(ValueError, match="`at` must be one of conv1, .*; got 'conv7'"):
-        inspect.maximise(small(), 0, (8, 8, 1), at="conv7")
+        inspect.maximize(small(), 0, (8, 8, 1), at="conv7")
     with pytest.raises(ValueError, match="`count` must be from 1 to 2"):
         inspect.most_exciting(small(), pictures, "conv1", 0, 3)
 

@@ -175,7 +175,7 @@ def test_the_same_streams_give_flax_s_parameters(kernel, use_bias):
         np.testing.assert_array_equal(ours[name], flax[name], strict=True)
 
 
-def test_initialisers_are_used():
+def test_initializers_are_used():
     options = {"kernel_init": nnx.initializers.constant(2.0), "bias_init": nnx.initializers.constant(3.0)}
     layer = layers.Conv(2, 3, (1, 1), rngs=nnx.Rngs(0), **options)
     np.testing.assert_array_equal(layer(jnp.ones((1, 2, 2, 2))), np.full((1, 2, 2, 3), 7.0))

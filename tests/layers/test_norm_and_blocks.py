@@ -1,4 +1,4 @@
-"""Normalisation, activations, table convolution and blocks: equal to Flax's layers and to their definitions."""
+"""Normalization, activations, table convolution and blocks: equal to Flax's layers and to their definitions."""
 
 import jax
 import jax.numpy as jnp

@@ -107,9 +107,9 @@ def test_it_computes_learns_and_compiles_once(name, random):
     evaluated = evaluate(params, rest, inputs)
     np.testing.assert_array_equal(evaluate(params, rest, inputs), evaluated)
     drops = any(isinstance(m, nnx.Dropout) and m.rate for _, m in nnx.iter_modules(model))
-    normalises = bool(jax.tree.leaves(statistics))
+    normalizes = bool(jax.tree.leaves(statistics))
     same = np.allclose(evaluated, logits, rtol=1e-4, atol=1e-5)
-    assert same == (not drops and not normalises), "train() and eval() differ where there is dropout or a batch norm"
+    assert same == (not drops and not normalizes), "train() and eval() differ where there is dropout or a batch norm"
     before = jax.tree.map(np.asarray, nnx.state(nnx.merge(graph, params, rest, copy=True), nnx.BatchStat))
     moved = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before, statistics)), strict=True)]
     assert all(moved), "running statistics move in training"
@@ -160,7 +160,7 @@ def test_the_size_of_the_batch_may_be_left_open(name):
 
 
 def _pushed_forward(model, train, dtype):
-    """Value and tangent of all stages, towards parameters and, if they are floating, inputs."""
+    """Value and tangent of all stages, toward parameters and, if they are floating, inputs."""
     model.train() if train else model.eval()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 

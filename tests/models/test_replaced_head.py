@@ -80,7 +80,7 @@ def test_the_outputs_of_1998_are_as_many_of_its_bitmaps():
     np.testing.assert_array_equal(model(digits), before[:, :4])
     with pytest.raises(ValueError) as caught:
         model.replace_head(11, rngs=nnx.Rngs(0))
-    assert str(caught.value) == "`num_classes` must be at most 10, for which there are bitmaps; got 11."
+    assert str(caught.value) == "`num_classes` must be at most 10, the number of bitmaps; got 11."
 
 
 def test_the_draw_and_its_dtype_are_those_asked_for():

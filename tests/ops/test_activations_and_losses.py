@@ -105,19 +105,19 @@ def test_cross_entropy_of_a_class_ruled_out_by_an_infinite_logit():
     np.testing.assert_allclose(back(jnp.ones(1))[0], [[-0.5, 0, 0.5]], rtol=1e-6)
 
 
-def test_cross_entropy_of_unlabelled_examples_is_zero():
+def test_cross_entropy_of_unlabeled_examples_is_zero():
     loss, back = jax.vjp(lambda z: ops.softmax_cross_entropy(z, np.array([-1, 1])), jnp.ones((2, 3)))
     assert loss[0] == 0 and not np.any(back(jnp.ones(2))[0][0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_an_unlabelled_example_has_no_part_whatever_its_logits_are(bad):
+def test_an_unlabeled_example_has_no_part_whatever_its_logits_are(bad):
     logits = jnp.array([[1.0, bad, 2.0], [1.0, bad, 2.0], [0.0, 1.0, 2.0]])
     loss, back = jax.vjp(lambda z: ops.softmax_cross_entropy(z, np.array([-1, 0, 1])), logits)
     assert loss[0] == 0 and np.isnan(loss[1]) and np.isfinite(loss[2])
     (gradient,) = back(jnp.ones(3))
     assert not np.any(gradient[0]) and np.isfinite(gradient[2]).all()
-    assert np.isnan(gradient[1]).any(), "what is labelled tells that it is no number"
+    assert np.isnan(gradient[1]).any(), "what is labeled tells that it is no number"
 
 
 @pytest.mark.parametrize(

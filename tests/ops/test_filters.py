@@ -111,7 +111,7 @@ def test_a_bank_as_kernel_filters_every_channel(random, channels):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: filters.identity(4), "`size` must be positive and odd, to have a middle; got 4."),
+        (lambda: filters.identity(4), "`size` must be positive and odd; got 4."),
         (lambda: filters.edges("slanted"), "`kind` must be one of 'horizontal', .*; got 'slanted'."),
         (lambda: filters.box(0), "`size` must be positive; got 0."),
         (lambda: filters.gaussian(3, -1.0), "`sigma` must be positive; got -1.0."),

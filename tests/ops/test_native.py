@@ -237,7 +237,7 @@ def test_mapped_over_nothing(built):
     [
         (ValueError, {"input_dilation": 2, "strides": 2}, r"needs `input_dilation` 1, or `strides` 1 and a padding"),
         (ValueError, {"padding": ((-1, 0), (0, 0))}, r"needs a padding of 0 or more; got \(\(-1, 0\), \(0, 0\)\)\."),
-        (ValueError, {"rule": "autodiff"}, r"has the hand-written rule alone; got rule='autodiff'\."),
+        (ValueError, {"rule": "autodiff"}, r"supports only the hand-written rule; got rule='autodiff'\."),
     ],
 )
 def test_what_it_does_not_know_is_refused(random, error, options, message):

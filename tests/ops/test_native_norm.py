@@ -1,4 +1,4 @@
-"""Batch normalisation, shortcut and ReLU by the loops that oneDNN's backend brings: as by the rule in JAX."""
+"""Batch normalization, shortcut and ReLU by the loops that oneDNN's backend brings: as by the rule in JAX."""
 
 import functools
 
@@ -30,7 +30,7 @@ def arguments(random, shape, dtype=jnp.float32):
     return images(), numbers(), numbers(), images() - 3, images()
 
 
-def normalised(case, method, x, scale, bias, shortcut, **options):
+def normalized(case, method, x, scale, bias, shortcut, **options):
     """The outputs with the statistics."""
     if case == "alone":
         return ops.batch_norm(x, scale, bias, method=method, **options)
@@ -42,7 +42,7 @@ def normalised(case, method, x, scale, bias, shortcut, **options):
 def values_and_gradients(case, method, *args):
     """Everything that comes forth, where all three outputs count."""
     *operands, error = args
-    found, back = jax.vjp(functools.partial(normalised, case, method), *operands)
+    found, back = jax.vjp(functools.partial(normalized, case, method), *operands)
     ramp = jnp.arange(1, found[1].size + 1, dtype=jnp.float32)
     return found, back((error, ramp, 1 / ramp))
 
@@ -105,7 +105,7 @@ def test_second_derivatives(random, case):
 
     def curvature(method):
         def loss(*operands):
-            y, mean, variance = normalised(case, method, *operands)
+            y, mean, variance = normalized(case, method, *operands)
             return jnp.sum(error * jnp.tanh(y)) + jnp.sum(mean * variance)
 
         slope = jax.grad(loss, (0, 1, 2, 3))
@@ -131,7 +131,7 @@ def test_the_batch_of_all_devices(random, case):
 
     def gradient(method, axis_name, x, scale, bias, shortcut, error):
         def loss(*operands):
-            y, mean, variance = normalised(case, method, *operands, axis_name=axis_name)
+            y, mean, variance = normalized(case, method, *operands, axis_name=axis_name)
             share = 1 if axis_name is None else 1 / 4
             return jnp.sum(error * jnp.tanh(y)) + share * jnp.sum(mean + variance**2)
 
@@ -160,7 +160,7 @@ def test_on_a_mesh_that_the_compiler_divides(random):
 
 
 def test_a_block_chooses_them(random, monkeypatch):
-    """A residual block gets one operation for normalisation, shortcut and ReLU; in evaluation none."""
+    """A residual block gets one operation for normalization, shortcut and ReLU; in evaluation none."""
     from flax import nnx
 
     block = layers.ResidualBlock(8, 8, rngs=nnx.Rngs(0))
@@ -199,7 +199,7 @@ def test_no_channels_are_refused():
 
 def test_what_they_do_not_have_is_refused():
     x, one = jnp.ones((4, 5)), jnp.ones(5)
-    training = "`method='native'` has the hand-written rule of training alone; got "
+    training = "`method='native'` supports only the hand-written rule in training; got "
     with pytest.raises(ValueError, match=training + "rule='autodiff'."):
         ops.batch_norm(x, one, one, rule="autodiff", method="native")
     with pytest.raises(ValueError, match=training + "given statistics."):

@@ -178,10 +178,10 @@ def test_a_stage_and_its_rule(built, random, monkeypatch):
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
-        (np.ones((1, 4, 4, 1), np.float32), {"rule": "autodiff"}, "hand-written rule alone; got rule='autodiff'"),
+        (np.ones((1, 4, 4, 1), np.float32), {"rule": "autodiff"}, "only the hand-written rule; got rule='autodiff'"),
         (np.ones((1, 4, 4, 1), np.float16), {}, r"needs float32 or bfloat16, .*; got f(loat)?16\[1,4,4,1\] and Window"),
         (np.ones((1, 20, 20, 1), np.float32), {"window_shape": 16}, "up to 253 taps"),
-        (np.ones((0, 4, 4, 1), np.float32), {}, "something to pool"),
+        (np.ones((0, 4, 4, 1), np.float32), {}, "inputs and outputs that are not empty"),
     ],
     ids=["rule", "dtype", "taps", "empty"],
 )

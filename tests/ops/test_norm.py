@@ -1,4 +1,4 @@
-"""The digits of normalisation where the mean is far from zero, and the gradients of given statistics."""
+"""The digits of normalization where the mean is far from zero, and the gradients of given statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ KINDS = pytest.mark.parametrize("dtype", ROUNDING)
 
 
 def far(random, mean, dtype):
-    """Unit noise round a mean; and the mean, the variance and the normalised values of what is left of it, exactly."""
+    """Unit noise round a mean; and the mean, the variance and the normalized values of what is left of it, exactly."""
     x = jnp.asarray(mean + random.standard_normal((64, 16, 16, 4)), dtype)
     exact = np.asarray(x.astype(jnp.float32)).astype(np.float64)
     means, variances = exact.mean((0, 1, 2)), exact.var((0, 1, 2))

@@ -40,7 +40,7 @@ class Convolutional(nnx.Module):
 
 
 def noise(count: int, split: str = "train") -> Dataset:
-    """Random images with random labels: nothing to generalise, much to memorise."""
+    """Random images with random labels: nothing to generalize, much to memorize."""
     random = np.random.default_rng([count, len(split)])
     images = random.integers(0, 256, (count, 6, 6, 1)).astype(np.uint8)
     return Dataset(images, random.integers(0, 3, count).astype(np.int32), CLASSES, "noise", split)

@@ -43,7 +43,7 @@ WRONG = {
     "-1": (
         [0, 1, 2, 0, 1, -1, 1, 2],
         np.int32,
-        r"for the 3 outputs of the network, with unlabelled examples left out \(`dataset.pick\(labels >= 0\)`\); "
+        r"for the 3 outputs of the network, with unlabeled examples left out \(`dataset.pick\(labels >= 0\)`\); "
         "got -1, and 1 of 8 outside.",
     ),
     "bools": ([True, False] * 4, bool, "integers .* as `labels.astype\\('int32'\\)` makes of these; got bool."),

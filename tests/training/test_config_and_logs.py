@@ -1,4 +1,4 @@
-"""Optimisers resume to the bit, kills in any epoch are mended, and what diverges leaves a finite checkpoint."""
+"""Optimizers resume to the bit, kills in any epoch are mended, and what diverges leaves a finite checkpoint."""
 
 import json
 import os

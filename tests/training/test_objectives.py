@@ -176,7 +176,7 @@ def test_fixed_vectors_stay_and_trained_ones_move(variant):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "static"}, "`vectors` must be given for every `variant` but 'rand'; got none for 'static'."),
+        ({"variant": "static"}, "`vectors` must be given unless `variant` is 'rand'; got none for 'static'."),
         ({"vectors": np.ones((12, 6))}, "got an array of shape (12, 6) for 'rand'."),
         ({"variant": "static", "vectors": np.ones((11, 6))}, "with V = 12 words; got (11, 6)."),
         ({"variant": "dynamic"}, "got 'dynamic'."),

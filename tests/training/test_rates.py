@@ -19,20 +19,20 @@ def params(small):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "lars", "muon", "adadelta"])
-def test_a_factor_on_the_rate_is_that_rate_in_every_optimiser(small, optimizer):
+def test_a_factor_on_the_rate_is_that_rate_in_every_optimizer(small, optimizer):
     """Two steps, so that moments are there: a tenth of the rate by factor, and by the learning rate itself."""
     config = dataclasses.replace(CONFIG, optimizer=optimizer, weight_decay=0.1)
     before = params(small)
 
     def updates(config):
-        optimiser = make_optimizer(config, 5)
+        optimizer = make_optimizer(config, 5)
 
         @jax.jit
         def two_steps(params):
-            state = optimiser.init(params)
+            state = optimizer.init(params)
             gradient = jax.tree.map(lambda leaf: leaf + 1, params)
-            _, state = optimiser.update(gradient, state, params)
-            return optimiser.update(gradient, state, params)[0]
+            _, state = optimizer.update(gradient, state, params)
+            return optimizer.update(gradient, state, params)[0]
 
         with jax.numpy_dtype_promotion("standard"):
             return small.everything_of(two_steps(before))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import weights
-from jaxcnn.weights.opening import recognise
+from jaxcnn.weights.opening import recognize
 from jaxcnn.weights.runs import read_any
 
 torch = pytest.importorskip("torch")
@@ -132,7 +132,7 @@ KEPT = {
 
 @pytest.fixture(scope="module")
 def state():
-    return twins.randomised(twins.CifarResNet(CLASSES)).state_dict()
+    return twins.randomized(twins.CifarResNet(CLASSES)).state_dict()
 
 
 def assert_holds(model, state):
@@ -204,10 +204,10 @@ def test_a_part_that_is_not_there_is_refused_by_name(state, tmp_path, drawn):
 
 
 def test_of_two_networks_in_one_file_each_finds_its_own(tmp_path):
-    large, small = (twins.randomised(twins.ResNet(depth, CLASSES)).state_dict() for depth in (50, 18))
+    large, small = (twins.randomized(twins.ResNet(depth, CLASSES)).state_dict() for depth in (50, 18))
     torch.save({"teacher": large, "student": small}, tmp_path / "w.pth")
     stored = read_any(tmp_path / "w.pth")
-    assert recognise(stored)["name"] == "resnet18", "one that taught comes last"
+    assert recognize(stored)["name"] == "resnet18", "one that taught comes last"
     model, config = weights.open_model(tmp_path / "w.pth", part="teacher")
     assert config["name"] == "resnet50"
     report = weights.load(model, tmp_path / "w.pth")
@@ -215,7 +215,7 @@ def test_of_two_networks_in_one_file_each_finds_its_own(tmp_path):
 
 
 def test_of_two_parts_with_the_same_names_the_shapes_decide(state, tmp_path):
-    other_head = twins.randomised(twins.CifarResNet(CLASSES + 1)).state_dict()
+    other_head = twins.randomized(twins.CifarResNet(CLASSES + 1)).state_dict()
     torch.save({"net": state}, tmp_path / "alone.pth")
     torch.save({"model": other_head, "net": state}, tmp_path / "w.pth")
     model, _ = weights.open_model(tmp_path / "alone.pth")

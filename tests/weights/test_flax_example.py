@@ -91,7 +91,7 @@ def test_its_checkpoint_comes_in_with_its_logits(name, tmp_path, random, drawn):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(jnp.abs(expected).max()))
 
 
-def test_dots_between_the_names_and_an_optimiser_s_state_are_no_obstacle(tmp_path, drawn):
+def test_dots_between_the_names_and_an_optimizer_s_state_are_no_obstacle(tmp_path, drawn):
     options = {"widths": [4, 4, 4, 4], "padding": "same"}
     model = drawn("resnet18", num_classes=7, options=options)
     dotted = {key.replace("/", "."): array for key, array in weights.to_torch(model, "flax").items()}

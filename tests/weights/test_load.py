@@ -198,7 +198,7 @@ def test_random_streams_are_those_asked_for(drawn, tmp_path):
     assert one == again != other
 
 
-def test_a_vgg_s_biases_before_normalisation_go_into_its_means(drawn, tmp_path, random):
+def test_a_vgg_s_biases_before_normalization_go_into_its_means(drawn, tmp_path, random):
     config = {"num_classes": 3, "options": {"image_size": [32, 32], "widths": [2] * 5, "hidden": 2}}
     model = drawn("vgg11_bn", **config)
     arrays = weights.to_torch(model)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxcnn import weights
 from jaxcnn.weights.files import Stored
-from jaxcnn.weights.opening import open_stored, recognise
+from jaxcnn.weights.opening import open_stored, recognize
 from jaxcnn.weights.runs import empty, read_any
 
 torch = pytest.importorskip("torch")
@@ -20,7 +20,7 @@ F = torch.nn.functional
 
 CLASSES, HIDDEN = 7, 24
 
-# the twin, the size of its pictures, the name and the options that are recognised
+# the twin, the size of its pictures, the name and the options that are recognized
 TWINS = {
     "alexnet": (lambda: twins.AlexNet(CLASSES, HIDDEN), 80, "alexnet_torchvision"),
     "vgg11": (lambda: twins.VGG(CLASSES, HIDDEN, batch_norm=False), 40, "vgg11"),
@@ -54,15 +54,15 @@ def assert_close(found, expected, atol):
 
 @pytest.mark.parametrize("name", HEAVY)
 def test_a_pytorch_twin_comes_in_with_its_logits_and_goes_back(name, tmp_path, random):
-    make, size, recognised = TWINS[name]
-    twin = twins.randomised(make())
+    make, size, recognized = TWINS[name]
+    twin = twins.randomized(make())
     images = random.normal(size=(2, 3, size, size)).astype(np.float32)
     expected = theirs(twin, images)
     torch.save(twin.state_dict(), tmp_path / "twin.pth")
     save_file(twin.state_dict(), tmp_path / "twin.safetensors")
 
     model, config = weights.open_model(tmp_path / "twin.pth")
-    assert (config["name"], config["num_classes"]) == (recognised, CLASSES)
+    assert (config["name"], config["num_classes"]) == (recognized, CLASSES)
     assert_close(logits(model, images), expected, 1e-4)
 
     before = weights.to_torch(model, "jaxcnn")
@@ -82,11 +82,11 @@ def test_a_pytorch_twin_comes_in_with_its_logits_and_goes_back(name, tmp_path, r
 @pytest.mark.parametrize("name", SLOW)
 def test_pytorch_names_and_shapes_are_those_of_the_twin(name):
     """Those whose logits are held in the slow tests."""
-    make, _, recognised = TWINS[name]
+    make, _, recognized = TWINS[name]
     with torch.device("meta"):
         expected = {key: tuple(tensor.shape) for key, tensor in make().state_dict().items()}
     grid = {"hidden": HIDDEN, "grid": (7, 7)} if "vgg" in name else {}
-    model = empty({"name": recognised, "num_classes": CLASSES, "options": grid}, nnx.Rngs(0))
+    model = empty({"name": recognized, "num_classes": CLASSES, "options": grid}, nnx.Rngs(0))
     found = {key: array.shape for key, array in weights.to_torch(model).items()}
     assert found == expected
 
@@ -100,7 +100,7 @@ def test_networks_are_fed_as_they_were_trained(name):
     with torch.device("meta"):
         shapes = {key: tuple(tensor.shape) for key, tensor in TWINS[name][0]().state_dict().items()}
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-    found = recognise(Stored(Path("w.pth"), arrays, None)).get("scaling")
+    found = recognize(Stored(Path("w.pth"), arrays, None)).get("scaling")
     expected = {"resnet20": None, "googlenet": ([0.5] * 3, [0.5] * 3, 255.0)}.get(name, IMAGENET)
     assert found == (None if expected is None else dict(zip(("mean", "std", "unit"), expected, strict=True)))
 
@@ -117,11 +117,11 @@ def test_networks_are_fed_as_they_were_trained(name):
 )
 def test_resnets_for_cifar_from_pytorch_are_known_by_any_of_their_names(head, shortcut, option, scheme, tmp_path):
     """With what `DataParallel` and training programs put round them."""
-    twin = twins.randomised(twins.CifarResNet(CLASSES, head=head, name=shortcut, option=option))
+    twin = twins.randomized(twins.CifarResNet(CLASSES, head=head, name=shortcut, option=option))
     parallel = {f"module.{key}": tensor for key, tensor in twin.state_dict().items()}
     torch.save({"state_dict": parallel, "epoch": 3, "best_prec1": 91.2}, tmp_path / "resnet20.th")
     stored = read_any(tmp_path / "resnet20.th")
-    assert recognise(stored)["options"] == {"shortcut": option}
+    assert recognize(stored)["options"] == {"shortcut": option}
     model, _, report = open_stored(stored)
     assert report.scheme == scheme
     back = weights.to_torch(model, scheme)
@@ -132,7 +132,7 @@ def test_resnets_for_cifar_from_pytorch_are_known_by_any_of_their_names(head, sh
 
 @pytest.mark.slow
 def test_torchvision_s_auxiliary_heads_compute_the_same_as_pytorch_s(tmp_path):
-    twin = twins.randomised(twins.GoogLeNet(CLASSES))
+    twin = twins.randomized(twins.GoogLeNet(CLASSES))
     torch.save(twin.state_dict(), tmp_path / "googlenet.pt")
     model, _ = weights.open_model(tmp_path / "googlenet.pt")
     for name, features in (("aux1", 512), ("aux2", 528)):
@@ -175,7 +175,7 @@ def test_groups_and_flattening_are_pytorch_s(name, options, shape, second, conv,
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_lenet_of_pytorch_s_tutorials_comes_in_with_its_logits_and_goes_back(channels, tmp_path, random):
-    twin = twins.randomised(twins.LeNet(CLASSES, channels))
+    twin = twins.randomized(twins.LeNet(CLASSES, channels))
     images = random.normal(size=(3, channels, 32, 32)).astype(np.float32)
     torch.save({"model_state_dict": twin.state_dict(), "epoch": 2}, tmp_path / "lenet.pth")
     model, config = weights.open_model(tmp_path / "lenet.pth")
@@ -192,7 +192,7 @@ def test_the_lenet_of_pytorch_s_tutorials_comes_in_with_its_logits_and_goes_back
 
 
 def test_a_lenet_with_a_border_has_the_same_names(tmp_path, random, drawn):
-    twin = twins.randomised(twins.LeNet(CLASSES, 1, padding=2))
+    twin = twins.randomized(twins.LeNet(CLASSES, 1, padding=2))
     images = random.normal(size=(3, 1, 28, 28)).astype(np.float32)
     torch.save(twin.state_dict(), tmp_path / "lenet.pth")
     model = drawn("lenet5", num_classes=CLASSES)
@@ -216,7 +216,7 @@ def test_a_lenet_in_sequentials_comes_in_with_its_logits_and_goes_back(scheme, t
     first = [nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)]
     second = [nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, CLASSES)]
     parts = {name: nn.Sequential(*layers) for name, layers in IN_PARTS[scheme](first, second).items()}
-    twin = twins.randomised(nn.ModuleDict(parts))
+    twin = twins.randomized(nn.ModuleDict(parts))
     images = random.normal(size=(2, 1, 32, 32)).astype(np.float32)
     torch.save(twin.state_dict(), tmp_path / "lenet.pth")
     options = {"border": 0, "pool": "average", "activation": "tanh"}

@@ -51,7 +51,7 @@ class Augmentation:
     def __call__(
         self, key: jax.Array, epoch: ArrayLike, ids: ArrayLike, images: ArrayLike, targets: ArrayLike
     ) -> tuple[jax.Array, jax.Array]:
-        """Changes a batch; what happens to an example depends on `key`, `epoch`, its number and its neighbour alone.
+        """Changes a batch; what happens to an example depends on `key`, `epoch`, its number and its neighbor alone.
 
         Args:
           key: the typed key of the step.

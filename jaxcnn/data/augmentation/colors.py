@@ -1,4 +1,4 @@
-"""Changes of colour, with the meaning that Pillow and torchvision gave to their names.
+"""Changes of color, with the meaning that Pillow and torchvision gave to their names.
 
 All take pictures `(B, H, W, C)` float32 from 0 to 255, with 1 or 3 channels; `factor` is `(B,)`, and 1 changes nothing.
 """
@@ -19,13 +19,13 @@ def brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """0 is the mean grey of the picture."""
-    return _blend(images, jnp.mean(_grey(images), (1, 2, 3), keepdims=True), factor)
+    """0 is the mean gray of the picture."""
+    return _blend(images, jnp.mean(_gray(images), (1, 2, 3), keepdims=True), factor)
 
 
 def saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """0 is the picture in grey."""
-    return _blend(images, _grey(images), factor)
+    """0 is the picture in gray."""
+    return _blend(images, _gray(images), factor)
 
 
 def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
@@ -39,7 +39,7 @@ def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
-    """Turns the hue of HSV by a share of the whole circle; greys have none."""
+    """Turns the hue of HSV by a share of the whole circle; grays have none."""
     if images.shape[-1] == 1:
         return images
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
@@ -123,7 +123,7 @@ def _blend(images: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
     return jnp.clip(other + column(factor) * (images - other), 0, 255)
 
 
-def _grey(images: jax.Array) -> jax.Array:
+def _gray(images: jax.Array) -> jax.Array:
     if images.shape[-1] == 1:
         return images
     return jnp.einsum("bhwc,c->bhw", images, _LUMA, precision=lax.Precision.HIGHEST)[..., None]

@@ -1,4 +1,4 @@
-"""Mixtures of neighbours in the batch, pictures and targets alike.
+"""Mixtures of neighbors in the batch, pictures and targets alike.
 
 Example `i` is mixed with `i ^ 1`, so that pairs stay on one device; each of the two draws its own share and place. An
 odd last example stays alone.
@@ -11,7 +11,7 @@ from jaxcnn.data.augmentation.examples import Examples, boxes, column
 
 
 def mixup(examples: Examples, alpha: float) -> Examples:
-    """Adds the neighbour, with shares from Beta(alpha, alpha) (Zhang et al. 2018)."""
+    """Adds the neighbor, with shares from Beta(alpha, alpha) (Zhang et al. 2018)."""
     share = _shares(examples.keys, alpha)
     images, targets = _partners(examples.images), _partners(examples.targets)
     return examples._replace(
@@ -21,7 +21,7 @@ def mixup(examples: Examples, alpha: float) -> Examples:
 
 
 def cutmix(examples: Examples, alpha: float) -> Examples:
-    """Pastes a box of the neighbour, whose area is from Beta(alpha, alpha) (Yun et al. 2019).
+    """Pastes a box of the neighbor, whose area is from Beta(alpha, alpha) (Yun et al. 2019).
 
     The box is as long and wide for the picture, and lies anywhere; targets follow the area that is inside.
     """
@@ -46,7 +46,7 @@ def _shares(keys: jax.Array, alpha: float) -> jax.Array:
 
 
 def _partners(values: jax.Array) -> jax.Array:
-    """Neighbours exchanged."""
+    """Neighbors exchanged."""
     even = len(values) // 2 * 2
     pairs = values[:even].reshape(even // 2, 2, *values.shape[1:])
     return jnp.concatenate([pairs[:, ::-1].reshape(even, *values.shape[1:]), values[even:]])

@@ -46,7 +46,7 @@ class _Name(NamedTuple):
     values: tuple[_Number | _Word, ...] = ()
     mixes: bool = False  # several examples, and their targets
     spare: int | None = None  # how much smaller than the picture the first value must be
-    colors: bool = False  # needs grey or red, green and blue
+    colors: bool = False  # needs gray or red, green and blue
 
 
 def _pixels(default: int) -> _Number:
@@ -80,12 +80,12 @@ _NAMES = {
         spare=0,
     ),
     "cutmix": _Name(
-        "a box of the neighbour pasted in, its share from Beta(1, 1)",
+        "a box of the neighbor pasted in, its share from Beta(1, 1)",
         mixing.cutmix,
         (_Number("alpha", 1, 0.001, 1000),),
         mixes=True,
     ),
-    "cutout": _Name("a square of 8 pixels in the fill's colour", moves.cutout, (_pixels(8),), spare=0),
+    "cutout": _Name("a square of 8 pixels in the fill's color", moves.cutout, (_pixels(8),), spare=0),
     "elastic": _Name(
         "an elastic deformation of strength 34 and smoothness 4 pixels, as for digits",
         warps.elastic,
@@ -93,7 +93,7 @@ _NAMES = {
     ),
     "flip": _Name("left and right exchanged, for every other picture by chance", moves.flip),
     "mixup": _Name(
-        "the neighbour added, with a share from Beta(0.2, 0.2)",
+        "the neighbor added, with a share from Beta(0.2, 0.2)",
         mixing.mixup,
         (_Number("alpha", 0.2, 0.001, 1000),),
         mixes=True,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
-from jaxcnn.inspect.randomising import Randomisation
+from jaxcnn.inspect.randomizing import Randomization
 
 
 def attributions(
@@ -18,7 +18,7 @@ def attributions(
     """Pictures, and beside each its maps.
 
     Each map is on a scale of its own, which ends at the largest magnitude but for one cell in two hundred. Methods with
-    negative values have zero in the middle grey; others start with zero black.
+    negative values have zero in the middle gray; others start with zero black.
 
     Args:
       pictures: `(N, H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
@@ -43,27 +43,27 @@ def _summed(maps: np.ndarray, rank: int) -> np.ndarray:
 
 
 def tinted(values: ArrayLike, *, signed: bool | None = None) -> np.ndarray:
-    """A map `(h, w)` or `(h, w, C)` as colours `(h, w, 3)`, on its own scale; with a sign if it has negative values."""
+    """A map `(h, w)` or `(h, w, C)` as colors `(h, w, 3)`, on its own scale; with a sign if it has negative values."""
     found = np.asarray(values, np.float64)
     found = _summed(found, 3)
     top = np.quantile(np.abs(found), 0.995) or np.abs(found).max() or 1.0
     scaled = np.clip(found / top, -1, 1)
     if (found < 0).any() if signed is None else signed:
         return style.SIGNED((scaled + 1) / 2)[..., :3]
-    return colormaps[style.GREY](scaled)[..., :3]
+    return colormaps[style.GRAY](scaled)[..., :3]
 
 
 def colored(picture: ArrayLike) -> np.ndarray:
-    """A picture `(H, W, C)` of bytes, grey or in colour, as colours from 0 to 1."""
+    """A picture `(H, W, C)` of bytes, gray or in color, as colors from 0 to 1."""
     found = np.clip(np.asarray(picture, np.float64) / 255, 0, 1)
     return np.repeat(found, 3, -1) if found.shape[-1] == 1 else found
 
 
-def randomisation_curves(found: Randomisation) -> Figure:
-    """How like the network's maps those of its randomised twins are, layer by layer.
+def randomization_curves(found: Randomization) -> Figure:
+    """How like the network's maps those of its randomized twins are, layer by layer.
 
     Args:
-      found: of `inspect.randomisation_check`.
+      found: of `inspect.randomization_check`.
     """
     how = "from the head down to each" if found.order == "cascading" else "each alone"
     figure = style.canvas(8.4, 3.6, f"likeness of the maps to those of the trained network, layers shuffled {how}")
@@ -87,11 +87,11 @@ def _line(number: int) -> dict:
     return {"color": style.SERIES[number % len(style.SERIES)], "ls": style.DASHES[number % len(style.DASHES)]}
 
 
-def randomisation_maps(found: Randomisation) -> Figure:
+def randomization_maps(found: Randomization) -> Figure:
     """The maps of one image as layer after layer is shuffled.
 
     Args:
-      found: of `inspect.randomisation_check`.
+      found: of `inspect.randomization_check`.
     """
     images = [each for maps in found.maps.values() for each in maps]
     names = [("trained" if layer == "none" else layer).replace(".units", "\nunits") for layer in found.layers]

@@ -83,7 +83,7 @@ def draw(
       title: of the panel.
       real: `(H, W)` bool; the other cells are hatched, as padding.
       marked: cells `(n, 2)` to outline.
-      marks: the outlines' colours, taken in turn.
+      marks: the outlines' colors, taken in turn.
     """
     values = np.asarray(values, float)
     height, width = values.shape

@@ -12,7 +12,7 @@ from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.attributions import colored
 
 
-def maximised(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") -> Figure:
+def maximized(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") -> Figure:
     """Images that were made to excite units.
 
     Args:

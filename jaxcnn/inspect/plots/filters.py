@@ -7,10 +7,10 @@ from jaxcnn.inspect.plots import style
 
 
 def filters(kernel: np.ndarray, *, columns: int | None = None, title: str = "") -> Figure:
-    """The filters of a first layer, one tile each; signed values with zero in the middle, colours as they are.
+    """The filters of a first layer, one tile each; signed values with zero in the middle, colors as they are.
 
     Args:
-      kernel: `(kh, kw, C, O)`; C = 3 is shown as colour, zero grey, each filter reaching as far as it can; anything
+      kernel: `(kh, kw, C, O)`; C = 3 is shown as color, zero gray, each filter reaching as far as it can; anything
         else as one signed tile for each input channel, all on one scale.
       columns: tiles in a row; by default 8, or 16 for more than 64.
       title: what is seen.

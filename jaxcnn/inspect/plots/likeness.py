@@ -14,7 +14,7 @@ from jaxcnn.inspect.probes import PCA
 _MARKERS = "os^DvPX<>*"
 
 
-def neighbours(
+def neighbors(
     queries: ArrayLike,
     found: ArrayLike,
     query_classes: Sequence[str],
@@ -23,13 +23,13 @@ def neighbours(
     rows: Sequence[str] = (),
     title: str = "each query, and the examples whose features are nearest; other classes than its own are framed",
 ) -> Figure:
-    """Each query in a row with its neighbours, the nearest first.
+    """Each query in a row with its neighbors, the nearest first.
 
     Args:
       queries: `(Q, H, W, C)` uint8.
-      found: `(Q, count, H, W, C)` uint8, the neighbours.
+      found: `(Q, count, H, W, C)` uint8, the neighbors.
       query_classes: a class for each query, its true or its predicted one.
-      classes: for each query, the classes of its neighbours; those that differ are framed.
+      classes: for each query, the classes of its neighbors; those that differ are framed.
       rows: what each row is of; by default queries.
       title: what is seen.
     """

@@ -9,7 +9,7 @@ from jaxcnn.inspect.levels import in_bytes
 from jaxcnn.inspect.plots import style
 
 
-def labelled_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
+def labeled_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """Images in a grid, a caption above each.
 
     Args:

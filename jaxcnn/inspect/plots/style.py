@@ -1,4 +1,4 @@
-"""The one style of all figures: sizes, inks, colour maps, tiles, and how they are saved.
+"""The one style of all figures: sizes, inks, color maps, tiles, and how they are saved.
 
 Figures are matplotlib's own objects, made without pyplot: nothing opens, nothing stays open, no display is needed.
 """
@@ -21,15 +21,15 @@ from jaxcnn.training import write_atomically
 
 INK, FAINT, PAPER = "#30343b", "#a6abb3", "#ffffff"
 ACCENT = "#b3541e"  # a red-brown that stays apart from the ink in print
-SERIES = ("#30343b", "#b3541e", "#7d8fa9", "#d9a441", "#4f7a5b", "#8c6bb1")  # with DASHES, told apart in grey
+SERIES = ("#30343b", "#b3541e", "#7d8fa9", "#d9a441", "#4f7a5b", "#8c6bb1")  # with DASHES, told apart in gray
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-GREY = "gray"  # of pictures: 0 is black
+GRAY = "gray"  # of pictures: 0 is black
 SEQUENTIAL = "Greys"  # of counts and shares: 0 is the paper
 
-# zero is a middle grey, and the lightness grows all the way: in print, dark is negative and light positive
+# zero is a middle gray, and the lightness grows all the way: in print, dark is negative and light positive
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#07265c", "#4a6fa5", "#898989", "#dfa458", "#ffe9b5"])
 PALE = LinearSegmentedColormap.from_list("pale", ["#9db3d6", "#ffffff", "#f0c48a"])  # under numbers
-SIGNED_SAYS = "below zero dark blue, zero grey, above zero light orange"
+SIGNED_SAYS = "below zero dark blue, zero gray, above zero light orange"
 
 TEXT: dict[str, Any] = {"fontsize": 8, "color": INK, "parse_math": False}  # a dollar in a name is a dollar
 SMALL: dict[str, Any] = TEXT | {"fontsize": 7}
@@ -127,7 +127,7 @@ def show(
 
     Args:
       axes: where to.
-      image: `(H, W)`, `(H, W, 1)`, or colours `(H, W, 3)`.
+      image: `(H, W)`, `(H, W, 1)`, or colors `(H, W, 3)`.
       signed: use the signed map, with zero in its middle.
       levels: values of the map's ends; by default those of the array, and for `signed` its reach on both sides.
       cmap: another map.
@@ -138,7 +138,7 @@ def show(
         levels = (-reach([image]), reach([image]))
     low, high = levels or (None, None)
     framed(axes)
-    cmap = cmap or (SIGNED if signed else GREY)
+    cmap = cmap or (SIGNED if signed else GRAY)
     return axes.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest", interpolation_stage="data")
 
 
@@ -167,7 +167,7 @@ def written(value: float, most: int = 6) -> str:
 
 
 def ink_on(color: Any) -> str:
-    """White or the ink, whichever stands out from a colour."""
+    """White or the ink, whichever stands out from a color."""
     red, green, blue = to_rgb(color[:3] if not isinstance(color, str) else color)
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else PAPER
 
@@ -258,7 +258,7 @@ def mosaic(
         left, bottom = 0.1 + column * across, (rows - row - 1) * down + 0.06
         axes.imshow(
             image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image,
-            cmap=SIGNED if signed else GREY,
+            cmap=SIGNED if signed else GRAY,
             vmin=low,
             vmax=high,
             interpolation="nearest",

@@ -1,6 +1,6 @@
-"""The table of cases of every op: its configurations, and inputs that suit them.
+"""The table of cases of every op: its configurations, and inputs for them.
 
-`jaxcnn check` proves them, and the tests go through them; an op without a case fails a test.
+`jaxcnn check` and the tests prove the rules on these cases. A test fails if an op has no case.
 """
 
 import functools
@@ -19,7 +19,15 @@ from jaxcnn.ops.cases.whole import whole_cases
 
 @functools.cache
 def cases(full: bool = False, op: str | None = None) -> list[Case]:
-    """Every case; with `full` the whole product of configurations; with `op` those of one op."""
+    """Returns the cases.
+
+    Args:
+      full: whether to return the full product of configurations, instead of a sample of it.
+      op: name of an op, to return only its cases.
+
+    Returns:
+      The cases, in the order of the table.
+    """
     on_cpu = jax.default_backend() == "cpu"
     every = itertools.chain(
         whole_cases(),

@@ -1,4 +1,4 @@
-"""One place at which an op is proven, and inputs that suit it."""
+"""One case at which the rule of an op is proven, and its inputs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,7 +15,15 @@ AT_A_KINK = ("reference", "value")  # where differences mean nothing
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One call of `check.check_vjp`."""
+    """The arguments of one call of `check.check_vjp`.
+
+    Args:
+      op: name of the op.
+      label: the configuration in words.
+      function: the op with this configuration.
+      args: its arrays.
+      options: further arguments of `check_vjp`.
+    """
 
     op: str
     label: str
@@ -28,16 +36,18 @@ random = np.random.default_rng(0)
 
 
 def normal(*shape: int) -> np.ndarray:
+    """Draws standard normal values in float32."""
     return random.normal(size=shape).astype(np.float32)
 
 
 def apart(*shape: int) -> np.ndarray:
-    """Values no two of which are nearer than 0.05, nor any nearer to 0 or 1 than 0.02: away from every kink."""
+    """Draws values that differ by at least 0.05, and from 0 and 1 by at least 0.02, away from every kink."""
     count = int(np.prod(shape))
     return ((random.permutation(count).reshape(shape) - count // 2) * 0.05 + 0.02).astype(np.float32)
 
 
 def case(op: str, options: dict[str, Any], args: tuple, *, function=None, reference=None, **proof: Any) -> Case:
+    """Makes a case, by default of the op with these options against its plain form, `rule="autodiff"`."""
     bound = function or partial(getattr(ops, op), **options)
     if reference is None:
         reference = partial(bound, rule="autodiff")

@@ -1,4 +1,4 @@
-"""Every way of computing a convolution, by name, against XLA's own: values, derivatives, and that they are linear."""
+"""Cases that compare every lowering of a convolution with XLA's own: values, derivatives and linearity."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        """The convolution."""
+        """Returns the convolution."""
         window = geometry.resolve_window(self.inputs[1:-1], self.kernel[:-2], **self.options)
         return Spec(window, channels_last(len(self.inputs)), self.groups)
 
@@ -46,7 +46,7 @@ WAYS = {way.__name__.rpartition(".")[2]: way for ways in select.LOWERINGS.values
 
 
 def problem_at(name: str, first: jax.Array, second: jax.Array) -> Problem:
-    """The problem that a lowering solves at its place."""
+    """Returns the problem that the lowering of this name solves at its place."""
     place = PLACES[name]
     spec = place.spec
     if name == "cell_by_cell":  # it takes a kernel gradient that is expressed as a convolution
@@ -56,7 +56,7 @@ def problem_at(name: str, first: jax.Array, second: jax.Array) -> Problem:
 
 
 def lowering_cases() -> Iterator[Case]:
-    """Those cases."""
+    """Yields the cases of the lowerings."""
     for name, place in PLACES.items():
         outputs = place.spec.window.output_shape(place.inputs[1:-1])
         seconds = {"outputs": place.kernel, "kernel": (place.inputs[0], *outputs, place.kernel[-1])}

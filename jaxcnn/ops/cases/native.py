@@ -1,6 +1,7 @@
-"""The C++ backend, where it is built.
+"""Cases of the C++ backend, where it is built.
 
-It computes in float32 alone: whole numbers are exact there, so that proofs in float64 hold all the same.
+The backend computes only in float32. The inputs are whole numbers, which are exact there, so the proofs in float64
+still hold.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from jaxcnn.ops.cases.case import Case, case, random
 
 
 def native_cases() -> Iterator[Case]:
-    """Those cases."""
+    """Yields the cases of the C++ backend."""
 
     def single(x, w, **options):
         return ops.conv(x.astype(jnp.float32), w.astype(jnp.float32), **options).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Masks and weights, which are arrays among the options."""
+"""Cases with masks and weights, which are arrays among the options."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +12,7 @@ from jaxcnn.ops.cases.case import Case, apart, case, normal
 
 
 def weighted_cases() -> Iterator[Case]:
-    """Those cases."""
+    """Yields the cases with masks and weights."""
     masked = (
         normal(4, 5, 4, 2),
         normal(3, 2, 2, 2),

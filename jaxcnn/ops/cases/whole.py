@@ -18,7 +18,7 @@ BILINEAR = BATCH | {"multilinear": (0, 1)}
 
 
 def whole_cases() -> Iterator[Case]:
-    """Those cases."""
+    """Yields one case for every op."""
     yield from _convolutions(normal(4, 5, 4, 2))
     yield from _pools(normal(4, 5, 4, 2), apart(4, 5, 4, 2))
     yield from _blocks(normal(4, 5, 4, 2))

@@ -1,4 +1,4 @@
-"""Convolution: how it is called (`api`), its rule (`rule`), and the ways of computing it (`select`, `lowerings`)."""
+"""Convolution: the public functions (`api`), the rule (`rule`), and the implementations (`select`, `lowerings`)."""
 
 from jaxcnn.ops.conv.api import METHODS, Method, conv, conv_general_dilated
 from jaxcnn.ops.rule import Rule

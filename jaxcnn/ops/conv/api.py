@@ -1,4 +1,4 @@
-"""Convolution in 1, 2 and 3 spatial dimensions, as it is called."""
+"""The public functions of convolution in 1, 2 and 3 spatial dimensions."""
 
 from functools import partial
 from typing import Any, Literal, get_args
@@ -59,7 +59,7 @@ def conv(
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
       kernel: `(*window, C / feature_group_count, O)`, of the same dtype.
-      mask: of the kernel's shape, what it is multiplied by: 0 or False takes a weight away.
+      mask: factors of the weights, in the kernel's shape; 0 or False removes a weight.
       strides: steps of the window, in cells, one for all axes or one per axis.
       padding: `"SAME"`, `"VALID"`, `"LECTURE"`, an integer, or per axis an integer or a `(low, high)` pair; negative
         amounts crop. See `geometry.resolve_padding`.
@@ -71,9 +71,9 @@ def conv(
       preferred_element_type: dtype of the result, as in `lax.conv_general_dilated`.
       strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
-      method: `"auto"`, by the table of what was measured (`jaxcnn doctor` shows it); `"jax"`, the fastest way without
-        C++, see `ops.conv.lowerings`; `"lax"`, XLA's convolution alone; `"native"`, the C++ backend (oneDNN's, on CPU;
-        see `ops.native`); `"im2col"` (one matrix product); `"loops"` (explicit, slow).
+      method: the implementation. `"auto"` chooses by a table of measurements, which `jaxcnn doctor` shows; `"jax"` is
+        the fastest one without C++ (see `ops.conv.lowerings`); `"lax"`, XLA's convolution; `"native"`, the C++ backend
+        on CPU (see `ops.native`); `"im2col"`, one matrix product; `"loops"`, explicit loops, slow.
 
     Returns:
       `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
@@ -81,7 +81,7 @@ def conv(
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
       ValueError: if shapes disagree, the window does not fit, `strict` finds a remainder, or an option is unknown.
-      RuntimeError: if the C++ backend is asked for and cannot be had.
+      RuntimeError: if `method` is `"native"` and the C++ backend is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -129,7 +129,7 @@ def conv(
 
 def _by_native(inputs: jax.Array, kernel: jax.Array, spec: Spec, rule: Rule) -> jax.Array:
     if rule != "hand":
-        raise ValueError(f"`method='native'` has the hand-written rule alone; got rule={rule!r}.")
+        raise ValueError(f"`method='native'` supports only the hand-written rule; got rule={rule!r}.")
     if 0 in (inputs.size, kernel.size, *spec.window.output_shape(inputs.shape[1:-1])):
         return convolution(inputs, kernel, spec)
     kernel = lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
@@ -152,8 +152,25 @@ def conv_general_dilated(
 ) -> jax.Array:
     """`lax.conv_general_dilated` with the hand-written gradient.
 
-    For networks of others: `nnx.Conv(..., conv_general_dilated=jaxcnn.ops.conv_general_dilated)`. Arguments, result
-    and errors of the forward are lax's; dtypes must be real floating and equal.
+    Arguments, result and errors are those of lax, but dtypes must be real floating and equal. Use it in layers of
+    other libraries: `nnx.Conv(..., conv_general_dilated=jaxcnn.ops.conv_general_dilated)`.
+
+    Args:
+      lhs: inputs, in the layout of `dimension_numbers`; by default `(N, C, *spatial)`.
+      rhs: kernel, by default `(O, I, *window)`.
+      window_strides: steps of the window, one per spatial axis.
+      padding: `"SAME"`, `"VALID"`, or a `(low, high)` pair per spatial axis.
+      lhs_dilation: spacing of the input's cells; by default 1.
+      rhs_dilation: spacing of the kernel's taps; by default 1.
+      dimension_numbers: the layout of inputs, kernel and outputs.
+      feature_group_count: number of groups into which channels are split.
+      batch_group_count: number of groups into which the batch is split.
+      precision: precision of the products.
+      preferred_element_type: dtype of the result.
+      out_sharding: sharding of the result, on an explicit mesh.
+
+    Returns:
+      The outputs, in the layout of `dimension_numbers`; by default `(N, O, *output)`.
 
     Raises:
       TypeError: if a dtype is not real floating, or they differ.
@@ -197,7 +214,7 @@ def spec_of(
     preferred_element_type: DTypeLike | None,
     out_sharding: Any,
 ) -> Spec:
-    """The convolution that lax's arguments ask for, of arrays or their types; lax has not refused them.
+    """Converts arguments that lax accepts to a `Spec`; `lhs` and `rhs` are arrays or their types.
 
     Raises:
       ValueError: if the padded input has 2**40 cells or more.

@@ -1,4 +1,4 @@
-"""What one convolution is, and the problem that a lowering solves: one of its three arrays from the two others."""
+"""The description of a convolution, and the problem of a lowering: one of its three arrays from the two others."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ Part = Literal["inputs", "kernel", "outputs"]
 
 
 class Spec(NamedTuple):
-    """Everything static about one convolution; `dims` says which axis of each array plays which part."""
+    """Everything static about one convolution; `dims` gives the role of each axis of each array."""
 
     window: Window
     dims: lax.ConvDimensionNumbers
@@ -31,13 +31,13 @@ class Spec(NamedTuple):
 
 @functools.cache
 def channels_last(rank: int) -> lax.ConvDimensionNumbers:
-    """Inputs and outputs `(N, *spatial, C)`, and a kernel `(*window, I, O)`, of arrays of `rank` axes."""
+    """Returns the layout of inputs and outputs `(N, *spatial, C)` and a kernel `(*window, I, O)` of `rank` axes."""
     images = (0, rank - 1, *range(1, rank - 1))
     return lax.ConvDimensionNumbers(images, (rank - 1, rank - 2, *range(rank - 2)), images)
 
 
 class Problem(NamedTuple):
-    """The array `wanted` of a convolution, to be computed from the two others; all that decides how."""
+    """The problem of computing the array `wanted` of a convolution from the two others."""
 
     wanted: Part
     spec: Spec
@@ -45,21 +45,21 @@ class Problem(NamedTuple):
     kernel_shape: tuple[int, ...]
     input_sizes: tuple[int, ...]  # spatial, like the next
     output_sizes: tuple[int, ...]
-    batch: int  # examples; in a kernel gradient that is expressed as a convolution, input channels
+    batch: int  # examples; in a kernel gradient that is expressed as a convolution, the input channels
     channels: int  # of the inputs, in all groups
     group_channels: int  # in one group
     output_channels: int  # in all groups
     taps: int  # of the window
-    grouped: bool  # whether no output sees all channels
+    grouped: bool  # whether each output reads only some of the channels
     dtype: np.dtype  # of the two arrays that are given
-    on_one_cpu_device: bool  # whole, with something to compute, and of sizes that are known
+    on_one_cpu_device: bool  # whether the arrays are whole, not empty, of known sizes, and on one CPU device
     is_plain_forward: bool  # whether the outputs are wanted, of at least 32 bits and in the operands' dtype
-    is_depthwise_kernel_gradient: bool  # as a convolution: of one that has one channel in each group
-    reads_real_cells: bool  # whether the window lies on no padding and no gap; it may leave cells unread
+    is_depthwise_kernel_gradient: bool  # whether it is the kernel gradient of one with one channel in each group
+    reads_real_cells: bool  # whether the window reads no padding and no gap; it may leave cells unread
 
 
 def problem_of(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: Any, kernel: Any) -> Problem:
-    """The problem of computing `wanted` from two arrays, given the shapes of `inputs` and `kernel`."""
+    """Makes the problem of computing `wanted` from two arrays, given the shapes of `inputs` and `kernel`."""
     (lhs, rhs, _), window, shape, dtype = spec.dims, spec.window, inputs.shape, first.dtype
     input_sizes = tuple([shape[axis] for axis in lhs[2:]])
     output_sizes = window.output_shape(input_sizes)

@@ -29,19 +29,21 @@ def conv_transpose(
     precision: lax.PrecisionLike = None,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Transposed (fractionally strided) convolution: a convolution of the input spread apart by `strides`.
+    """Transposed (fractionally strided) convolution: a convolution of the input dilated by `strides`.
 
-    With `transpose_kernel=True`, and the strides, padding and remainder of a convolution, this is the map that carries
-    its errors back: PyTorch's `conv_transpose`. With False it is Flax's and lax's, which do not flip the kernel.
+    With `transpose_kernel=True`, and the strides, padding and remainder of a convolution, this is the input gradient of
+    that convolution, as PyTorch's `conv_transpose`. With False it is that of Flax and lax, which do not flip the
+    kernel.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
       kernel: `(*window, C / groups, O)`; with `transpose_kernel`, that of the convolution, `(*window, O / groups, C)`.
       strides: spacing of the input's cells in the output.
       padding: the padding of the convolution that is transposed, an integer or per axis an integer or a pair; `"VALID"`
-        keeps all that any input cell reaches, at least `strides * spatial`; `"SAME"` gives `strides * spatial`.
-      remainder: cells added at the end, those that the convolution's last stride did not reach; below the stride
-        (PyTorch's `output_padding`). Only with numeric padding.
+        keeps every output cell that an input cell reaches, and at least `strides * spatial`; `"SAME"` gives
+        `strides * spatial`.
+      remainder: cells added at the end, those that the convolution's last stride did not reach (PyTorch's
+        `output_padding`). Each must be below the stride or the dilation, and 0 if `padding` is a name.
       kernel_dilation: spacing of the kernel's taps.
       feature_group_count: number of groups.
       transpose_kernel: flip the kernel and exchange its last two axes.
@@ -94,11 +96,11 @@ def conv_transpose(
 
 
 def depthwise_conv(inputs: ArrayLike, kernel: ArrayLike, **options: Any) -> jax.Array:
-    """Convolves every channel by itself: `conv` with as many groups as channels.
+    """Convolves every channel separately: `conv` with as many groups as channels.
 
     Args:
       inputs: `(N, *spatial, C)`.
-      kernel: `(*window, 1, C m)`; output `c m + i` is made from channel `c`.
+      kernel: `(*window, 1, C m)`; output `c m + i` is computed from channel `c`.
       **options: those of `conv`, except `feature_group_count`.
 
     Returns:
@@ -126,13 +128,13 @@ def depthwise_conv(inputs: ArrayLike, kernel: ArrayLike, **options: Any) -> jax.
 def separable_conv(
     inputs: ArrayLike, depthwise_kernel: ArrayLike, pointwise_kernel: ArrayLike, **options: Any
 ) -> jax.Array:
-    """Convolves every channel by itself, then mixes channels cell by cell.
+    """Convolves every channel separately, then mixes the channels of each cell.
 
     Args:
       inputs: `(N, *spatial, C)`.
       depthwise_kernel: `(*window, 1, C m)`.
       pointwise_kernel: `(1, ..., 1, C m, O)`.
-      **options: those of `depthwise_conv`; precision and rule are used in both steps.
+      **options: those of `depthwise_conv`; `precision` and `rule` apply to both steps.
 
     Returns:
       `(N, *output, O)`.
@@ -195,7 +197,7 @@ def locally_connected(
     strict: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Convolution without weight sharing: a kernel of its own for every output cell.
+    """Convolution without weight sharing: every output cell has its own kernel.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.

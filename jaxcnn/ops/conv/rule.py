@@ -39,7 +39,7 @@ from jaxcnn.ops.sharding import explicit_sharding, match_cotangent
 
 @custom_vjp(2)
 def convolution(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The outputs, computed in the fastest way, with the hand-written rule."""
+    """Computes the outputs by the fastest method, with the hand-written rule."""
     return select.convolve(inputs, kernel, spec)
 
 
@@ -99,7 +99,7 @@ def _kernel_gradient(inputs: jax.Array, cotangent: jax.Array, kernel: jax.Array,
 
 
 def kernel_gradient_spec(spec: Spec, input_sizes: tuple[int, ...]) -> Spec:
-    """The convolution of the inputs with the cotangent that is the kernel gradient, before it is reversed."""
+    """Returns the convolution of inputs and cotangent that gives the kernel gradient, before it is reversed."""
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     return spec._replace(
         window=geometry.tap_window(spec.window, input_sizes),

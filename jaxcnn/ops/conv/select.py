@@ -1,4 +1,4 @@
-"""Which lowering computes a convolution, or one of its gradients: the table of them, and the choice."""
+"""The table of lowerings, and the choice of one for a convolution or one of its gradients."""
 
 from types import ModuleType
 
@@ -40,7 +40,7 @@ LOWERINGS: dict[str, tuple[ModuleType, ...]] = {
 
 
 def resolve(problem: Problem) -> Problem:
-    """The problem with the method to take: what was asked for, or the fastest that supports it."""
+    """Returns the problem with its method: the requested one, or the fastest that supports it."""
     spec = problem.spec
     if spec.method != "auto":
         return problem
@@ -52,16 +52,16 @@ def resolve(problem: Problem) -> Problem:
 
 
 def lowering(problem: Problem) -> ModuleType | None:
-    """The first lowering of the problem's method that supports it; None where a gradient has none of its own.
+    """Returns the first lowering of the problem's method that supports it; None if a gradient has none of its own.
 
-    Such a gradient is expressed as a convolution, for which there is always one.
+    Such a gradient is expressed as a convolution, which always has a lowering.
     """
     ways = LOWERINGS[problem.spec.method] if problem.on_one_cpu_device else (xla,)
     return next((way for way in ways if way.supports(problem)), None)
 
 
 def methods(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> dict[Part, str]:
-    """The method that computes the outputs, and those that compute the two gradients."""
+    """Returns the methods that compute the outputs and the two gradients."""
     if jax.default_backend() != "cpu":
         return {"outputs": "lax", "inputs": "lax", "kernel": "lax"}
     found: dict[Part, str] = {}
@@ -72,7 +72,7 @@ def methods(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> dict[Part, str]
 
 
 def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The outputs, in the fastest way; `ops.conv.rule` gives it its gradient."""
+    """Computes the outputs by the fastest method; `ops.conv.rule` adds the gradient."""
     found = resolve(problem_of("outputs", inputs, kernel, spec, inputs, kernel))
     way = lowering(found)
     assert way is not None

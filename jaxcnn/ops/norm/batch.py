@@ -1,4 +1,4 @@
-"""Normalisation over the batch, with the shortcut and ReLU that may follow."""
+"""Normalization over the batch, with the shortcut and ReLU that may follow."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from jaxcnn.ops.sharding import mapped_axes, match_cotangent, varying_like
 Method = Literal["auto", "jax", "native"]
 METHODS = ("auto", "jax", "native")
 
-# Batch normalisation, per channel, of a batch of which each of D devices holds a part. Device d has m elements x_di of
+# Batch normalization, per channel, of a batch of which each of D devices holds a part. Device d has m elements x_di of
 # the channel and copies scale_d and bias_d; M = D m. One device is D = 1.
 #
 #     mean = sum_di x_di / M,                 var = sum_di (x_di - mean)^2 / M,
@@ -30,14 +30,14 @@ METHODS = ("auto", "jax", "native")
 #
 #     dbias_d = sum_i e_di,                   dscale_d = sum_i e_di n_di;
 #
-# where the copies are of one parameter, their sum is its gradient. Towards x, mean and variance move too, on every
+# where the copies are of one parameter, their sum is its gradient. Toward x, mean and variance move too, on every
 # device: dn_ck/dx_dq = r ([c = d][k = q] - 1/M - n_ck n_dq / M). Hence
 #
 #     dx_dq = r (scale_d e_dq - sum_c scale_c dbias_c / M - n_dq sum_c scale_c dscale_c / M),
 #
 # in which both sums are means over devices of a device's mean. That is the whole derivative: `mean` and `variance`, the
 # statistics of this same x, are arguments of the rule only because it keeps them, and get nothing from it. It keeps
-# x, not the normalised copy: n costs one subtraction and one product.
+# x, not the normalized copy: n costs one subtraction and one product.
 #
 # The mean and variance that are returned are means over devices of m_d = sum_i x_di / m and v_d = sum_i (x_di - mean)^2
 # / m. JAX transposes the mean over devices, since how an error of it counts (once, or once on each device) depends on
@@ -117,18 +117,18 @@ def _batch_norm_bwd(form: _Form, residuals: tuple, error: jax.Array):
 
 
 def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
-    """`sum e` and `sum e (x - mean)`, and what then makes the input gradient of `b` and `c`."""
+    """`sum e` and `sum e (x - mean)`, and the function that computes the input gradient from `b` and `c`."""
     axes = tuple(range(x.ndim - 1))
     total = jnp.sum(error, axes)
     if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
         mean = arrays.not_before(mean, total)
-    centred, factor = x - along_last(mean, x), along_last(factor, x)
-    moment = jnp.sum(error * centred, axes)
-    return total, moment, lambda b, c: factor * error - along_last(b, x) - along_last(c, x) * centred
+    centered, factor = x - along_last(mean, x), along_last(factor, x)
+    moment = jnp.sum(error * centered, axes)
+    return total, moment, lambda b, c: factor * error - along_last(b, x) - along_last(c, x) * centered
 
 
 def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
-    """The same in C++, from the error before the ReLU; it returns that of the normalised inputs too."""
+    """The same in C++, from the error after the ReLU; it also returns the error of the normalized inputs."""
     error, total, moment = compiled.sums(error, x, y, mean, factor, bias, relu=relu)
     relu = relu and y is None  # with a shortcut the error has gone through the ReLU
     return error, total, moment, lambda b, c: compiled.gradient(error, x, mean, factor, bias, b, c, relu=relu)
@@ -150,36 +150,37 @@ def batch_norm(
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises every channel, by the batch's own statistics or by given ones.
+    """Normalizes every channel, with the statistics of the batch or with given ones.
 
-    Where each device of `jax.pmap` or `jax.shard_map` holds a part of the batch, `axis_name` makes the statistics those
-    of the whole batch. The gradient towards `x` is then that of the sum of all devices' losses; scale and bias get
-    this device's share of theirs, except where `shard_map` knows them to be the same everywhere and wants the sum.
+    If each device of `jax.pmap` or `jax.shard_map` holds a part of the batch, `axis_name` gives the statistics of the
+    whole batch. The gradient with respect to `x` is then that of the sum of the losses of all devices. The gradient
+    with respect to scale and bias is this device's share of the sum, except where `shard_map` knows that they are the
+    same on all devices and expects the sum.
 
     Args:
       x: `(*batch, C)`; 16-bit floats are computed in float32.
       scale: `(C)`.
       bias: `(C)`.
-      mean: `(C)`, for inference; without it the batch's.
-      variance: `(C)`, for inference; without it the batch's, biased (divided by the count).
+      mean: `(C)`, for inference; by default that of the batch.
+      variance: `(C)`, for inference; by default that of the batch, biased (divided by the count).
       epsilon: added to the variance.
-      axis_name: mapped axes over which the batch is spread, in equal parts; ignored where mean and variance are given.
+      axis_name: mapped axes over which the batch is spread in equal parts; ignored if mean and variance are given.
         Under `jax.vmap` the gradient must be taken inside; for the gradient of a `vmap` pass `rule="autodiff"`.
-      mask: booleans that broadcast to `x`: the cells whose statistics are taken, of all devices; every cell is
-        normalised by them, which are NaN where no cell counts. Ignored where mean and variance are given.
+      mask: booleans that broadcast to `x`. The statistics are those of the cells where it is True, on all devices, and
+        NaN if there is none; every cell is normalized. Ignored if mean and variance are given.
       rule: `"hand"` or `"autodiff"`.
-      method: what computes the hand-written rule in training: `"jax"`; `"native"`, the C++ backend's loops
-        (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are active and this process has one
-        device.
+      method: the implementation of the hand-written rule in training: `"jax"`; `"native"`, loops of the C++ backend
+        (float32 and bfloat16, on CPU; see `ops.native`); `"auto"`, the C++ loops if the backend is built, they were
+        measured as fastest, and this process has one device, else JAX.
 
     Returns:
-      `x` normalised, in its dtype; and the mean and variance that were used, in at least float32.
+      `x` normalized, in its dtype; and the mean and variance that were used, in at least float32.
 
     Raises:
-      TypeError: if a dtype is not real floating, or `axis_name` is no name, or `mask` not boolean.
+      TypeError: if a dtype is not real floating, `axis_name` is not a name, or `mask` is not boolean.
       ValueError: if a shape is not `(C)`, the batch is empty, only one of mean and variance is given, an axis is not
-        mapped, or an option is unknown or cannot be had here.
-      RuntimeError: if the C++ backend is asked for and is not available.
+        mapped, or an option is unknown or not supported for these arguments.
+      RuntimeError: if `method` is `"native"` and the C++ backend is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -211,29 +212,29 @@ def batch_norm_relu(
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises, adds a shortcut and rectifies, as one operation.
+    """Normalizes, adds a shortcut and rectifies, as one operation.
 
-    Equal, in value and gradient, to `relu(batch_norm(...) + shortcut)`. XLA makes that one by itself; in C++ it saves
-    several passes over memory.
+    Equal, in value and gradient, to `relu(batch_norm(...) + shortcut)`. XLA fuses these operations itself; in C++ the
+    one operation saves several passes over memory.
 
     Args:
-      x: as in `batch_norm`, like everything else.
+      x: `(*batch, C)`, as in `batch_norm`.
       scale: `(C)`.
       bias: `(C)`.
-      shortcut: what is added before the ReLU, an array like `x`; None for nothing.
-      mean: for inference.
-      variance: for inference.
+      shortcut: an array of the shape and dtype of `x`, added before the ReLU; None adds nothing.
+      mean: `(C)`, for inference.
+      variance: `(C)`, for inference.
       epsilon: added to the variance.
-      axis_name: mapped axes over which the batch is spread.
-      mask: the cells whose statistics are taken.
+      axis_name: as in `batch_norm`.
+      mask: as in `batch_norm`.
       rule: `"hand"` or `"autodiff"`.
-      method: what computes the hand-written rule.
+      method: as in `batch_norm`.
 
     Returns:
-      As `batch_norm`.
+      `relu(y + shortcut)`, in the dtype of `x`; and the mean and variance that were used, in at least float32.
 
     Raises:
-      TypeError: if a dtype is not real floating, `shortcut` has another one than `x`, or `axis_name` is no name.
+      TypeError: if a dtype is not real floating, `shortcut` has another dtype than `x`, or `axis_name` is not a name.
       ValueError: as in `batch_norm`, or if `shortcut` has another shape than `x`.
       RuntimeError: as in `batch_norm`.
 
@@ -292,7 +293,7 @@ def _checked(
     if cells is not None:
         parts = x.astype(wide), cells, *masked.statistics(x.astype(wide), cells, devices)
         used_mean, used_variance = parts[2:4]
-        function = masked.normalise if rule == "hand" else masked.plain_normalise
+        function = masked.normalize if rule == "hand" else masked.plain_normalize
         y = function(*parts, statistics["scale"], statistics["bias"], epsilon, devices)
     elif mean is None:
         x_wide = x.astype(wide)
@@ -314,7 +315,7 @@ def _checked(
 def _by_loops(
     x: jax.Array, statistics: dict[str, jax.Array], cells: jax.Array | None, rule: Rule, method: Method
 ) -> bool:
-    """Whether a call goes to the loops in C++."""
+    """Whether the C++ loops compute a call."""
     if method == "auto":
         if (
             rule != "hand"
@@ -328,10 +329,10 @@ def _by_loops(
         return backend.active() and compiled.can_normalise(x) and fastest == "native"
     if method == "native" and (rule != "hand" or "mean" in statistics or cells is not None):
         given = "given statistics" if "mean" in statistics else f"rule={rule!r}" if cells is None else "a `mask`"
-        raise ValueError(f"`method='native'` has the hand-written rule of training alone; got {given}.")
+        raise ValueError(f"`method='native'` supports only the hand-written rule in training; got {given}.")
     if method == "native" and not compiled.can_normalise(x):
         raise ValueError(
-            "`method='native'` needs float32 or bfloat16, and a whole `shard_map`, on no explicit mesh; "
+            "`method='native'` needs float32 or bfloat16, no explicit mesh, and a `shard_map` over all mesh axes; "
             f"got {jax.typeof(x)}."
         )
     return method == "native"

@@ -1,4 +1,4 @@
-"""Normalization by given statistics, as in inference."""
+"""Normalization with given statistics, as in inference."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxcnn.ops.sharding import match_cotangent
 def plain_by_given(
     x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> jax.Array:
-    """`(x - mean) (variance + epsilon)^(-1/2) scale + bias`, per channel."""
+    """Computes `(x - mean) (variance + epsilon)^(-1/2) scale + bias`, per channel."""
     mean, factor, bias = (along_last(a, x) for a in (mean, lax.rsqrt(variance + epsilon) * scale, bias))
     return (x - mean) * factor + bias
 

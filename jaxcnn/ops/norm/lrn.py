@@ -1,4 +1,4 @@
-"""Normalisation over neighbouring channels."""
+"""Normalization over neighboring channels."""
 
 import functools
 
@@ -10,7 +10,7 @@ from jaxcnn import geometry
 from jaxcnn.ops import arrays
 from jaxcnn.ops.rule import Rule, custom_vjp, select_rule
 
-# Local response normalisation over channels, with the window W(c) of `size` channels round c:
+# Local response normalization over channels, with the window W(c) of `size` channels round c:
 #
 #     d_c = k + alpha sum_{c' in W(c)} x_c'^2,      y_c = x_c d_c^(-beta).
 #
@@ -52,13 +52,15 @@ def local_response_norm(
     beta: float = 0.75,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Divides every activation by the energy of its neighbours in channel.
+    """Divides every activation by the energy of the neighboring channels.
+
+    The result is `x / (k + alpha sum x^2)^beta`, with the sum over the `size` channels around each channel.
 
     Args:
       x: `(*batch, C)`; 16-bit floats are computed in float32.
-      size: channels in a window; of an even size the extra one is before, as in PyTorch.
+      size: channels in a window; with an even size the extra channel is before the middle, as in PyTorch.
       k: added to the energy.
-      alpha: weight of the sum of squares, as in the paper. PyTorch's `alpha` is divided by `size`.
+      alpha: weight of the sum of squares, as in the paper. PyTorch divides its `alpha` by `size`.
       beta: exponent.
       rule: `"hand"` or `"autodiff"`.
 

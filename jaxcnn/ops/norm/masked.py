@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of some cells alone."""
+"""Batch normalization with the statistics of only some cells."""
 
 from typing import Any
 
@@ -34,30 +34,30 @@ def _over_devices(sums: Any, devices: tuple[str, ...]) -> Any:
 
 
 def statistics(x: jax.Array, mask: jax.Array, devices: tuple[str, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean, variance and number of a channel's cells that count, over all devices."""
+    """Computes mean, variance and number of the cells that count, for each channel, over all devices."""
     seen = jnp.where(mask, x, 0)  # what does not count may be anything, NaN too
     count = _over_devices(_over_cells(mask.astype(x.dtype)), devices)
     mean = _over_devices(_over_cells(seen), devices) / count
-    centred = jnp.where(mask, seen - along_last(mean, x), 0)
-    return mean, _over_devices(_over_cells(jnp.square(centred)), devices) / count, count
+    centered = jnp.where(mask, seen - along_last(mean, x), 0)
+    return mean, _over_devices(_over_cells(jnp.square(centered)), devices) / count, count
 
 
-def plain_normalise(x, mask, mean, variance, count, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
-    """Every cell, by the statistics of those that count."""
+def plain_normalize(x, mask, mean, variance, count, scale, bias, epsilon: float, devices: tuple[str, ...]) -> jax.Array:
+    """Normalizes every cell with the statistics of the cells that count."""
     del mask, count, devices
     factor = along_last(lax.rsqrt(variance + epsilon) * scale, x)
     return (x - along_last(mean, x)) * factor + along_last(bias, x)
 
 
-normalise = custom_vjp(7, 8)(plain_normalise)
+normalize = custom_vjp(7, 8)(plain_normalize)
 
 
-def _normalise_fwd(x, mask, mean, variance, count, scale, bias, epsilon: float, devices: tuple[str, ...]):
+def _normalize_fwd(x, mask, mean, variance, count, scale, bias, epsilon: float, devices: tuple[str, ...]):
     operands = x, mask, mean, variance, count, scale, bias
-    return normalise(*operands, epsilon, devices), operands
+    return normalize(*operands, epsilon, devices), operands
 
 
-def _normalise_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple[jax.Array, ...], error: jax.Array):
+def _normalize_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple[jax.Array, ...], error: jax.Array):
     x, mask, mean, variance, count, scale, bias = residuals
     inverse = lax.rsqrt(variance + epsilon)
     normal = (x - along_last(mean, x)) * along_last(inverse, x)
@@ -73,11 +73,11 @@ def _normalise_bwd(epsilon: float, devices: tuple[str, ...], residuals: tuple[ja
     return x_gradient, None, None, None, None, scale_gradient, bias_gradient
 
 
-normalise.defvjp(_normalise_fwd, _normalise_bwd)
+normalize.defvjp(_normalize_fwd, _normalize_bwd)
 
 
 def checked(mask: Any, x: jax.Array) -> jax.Array:
-    """The mask as an array of the shape of `x`.
+    """Checks a mask and broadcasts it to the shape of `x`.
 
     Raises:
       TypeError: if it is not boolean.

@@ -1,1 +1,1 @@
-"""Pooling: maxima with switches (`max`), sums (`sums`), the whole field or a fixed size (`field`)."""
+"""Pooling: maxima with switches (`max`), sums (`sums`), and over all cells or to a fixed size (`field`)."""

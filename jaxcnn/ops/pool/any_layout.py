@@ -1,4 +1,4 @@
-"""Pooling along any axes: the arguments of lax, in every layout."""
+"""Pooling along any axes, in every layout, with the arguments of lax."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,24 +26,24 @@ def reduce_window_max(
 ) -> jax.Array:
     """`lax.reduce_window` with `lax.max` from -inf, and the hand-written gradient.
 
-    For layouts other than `(N, *spatial, C)`, and for networks of others: channels first, or no batch axis. The axes
-    before those over which the window slides serve as the batch, those behind as channels, so nothing is transposed.
-    Where the window spans more than three axes, or the operand is dilated, it is XLA's own, with JAX's gradient.
+    For layouts other than `(N, *spatial, C)`, as channels first, or no batch axis. The axes before those along which
+    the window slides become the batch, the axes after them the channels, so nothing is transposed. If the window
+    slides along more than three axes, or the operand is dilated, XLA's operation with JAX's gradient is used.
 
     Args:
       operand: an array of any rank.
       window_dimensions: size of the window along every axis.
-      window_strides: its steps; by default 1, as in lax.
+      window_strides: steps of the window; by default 1, as in lax.
       padding: `"SAME"`, `"VALID"`, or a `(low, high)` pair for every axis.
       base_dilation: spacing of the operand's cells.
       window_dilation: spacing of the window's taps.
 
     Returns:
-      As lax does; the gradient goes to the first maximum in row-major order, or to the first NaN.
+      The maxima, as from lax. The gradient goes to the first maximum in row-major order, or to the first NaN.
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if an argument has not one entry for every axis, or an entry is out of range.
+      ValueError: if an argument does not have one entry per axis, or an entry is out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -73,9 +73,9 @@ def reduce_window_sum(
     base_dilation: Sequence[int],
     window_dilation: Sequence[int],
 ) -> jax.Array:
-    """`lax.reduce_window` with `lax.add` from 0, and the hand-written gradient; over three axes that follow each other.
+    """`lax.reduce_window` with `lax.add` from 0, and the hand-written gradient, along up to three consecutive axes.
 
-    For `jaxcnn.by_hand`: the sums that an average pool divides. Arguments as in `reduce_window_max`.
+    For `jaxcnn.by_hand`: the sums in an average pool. The arguments are those of `reduce_window_max`.
     """
     whole = _window(operand, window_dimensions, window_strides, padding, base_dilation, window_dilation)
     return _as_batch_and_channels(operand, whole, window_sum)
@@ -98,13 +98,13 @@ def _window(x: jax.Array, window: Any, strides: Any, padding: Any, spread: Any, 
 
 
 def _moved(whole: Window) -> tuple[int, int]:
-    """The first axis over which the window slides, and the one after the last; 0 and 0 if there is none."""
+    """The first axis along which the window slides, and the axis after the last; 0 and 0 if there is none."""
     moved = [axis for axis in range(len(whole.shape)) if whole.along(axis) != STILL]
     return (moved[0], moved[-1] + 1) if moved else (0, 0)
 
 
 def _as_batch_and_channels(x: jax.Array, whole: Window, pool: Callable[[jax.Array, Window], jax.Array]) -> jax.Array:
-    """Pools as `(N, *spatial, C)`: the axes before those that the window slides over, these, and the axes behind."""
+    """Pools as `(N, *spatial, C)`: the axes before those along which the window slides, these, and the axes after."""
     first, last = _moved(whole)
     if first == last:
         return x

@@ -1,4 +1,4 @@
-"""Pooling of the whole field, to a fixed size, and anti-aliased."""
+"""Pooling over all cells, to a fixed size, and anti-aliased."""
 
 import functools
 import math
@@ -44,7 +44,7 @@ def _field_max_fwd(inputs: jax.Array, shape: tuple[int, ...]):
 
 
 def _first(cells: jax.Array, largest: jax.Array) -> jax.Array:
-    there = (cells == largest[:, None]) | jnp.isnan(cells)  # XLA's argmax is not vectorised on CPU, these are
+    there = (cells == largest[:, None]) | jnp.isnan(cells)  # XLA's argmax is not vectorized on CPU, these are
     last = cells.shape[1] - 1
     return jnp.min(jnp.where(there, jnp.arange(last + 1)[None, :, None], last), axis=1)
 
@@ -58,7 +58,9 @@ _field_max.defvjp(_field_max_fwd, _field_max_bwd)
 
 
 def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Takes the mean over the whole field, one value per image and channel; 16-bit floats are summed in float32.
+    """Takes the mean over all cells, one value per image and channel.
+
+    16-bit floats are summed in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.
@@ -90,9 +92,20 @@ def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def global_max_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Takes the largest value of the whole field; arguments, result and errors as in `global_avg_pool`.
+    """Takes the largest value over all cells, one value per image and channel.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(N, C)`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if the rank is wrong, an axis is empty, or `rule` is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -150,7 +163,7 @@ def _mean_matrix(cells: int, outputs: int) -> np.ndarray:
 
 
 def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
-    """Takes means of neighbouring cells so that the result has a fixed size.
+    """Takes the means of neighboring cells; the result has a fixed size.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.
@@ -191,9 +204,21 @@ def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
 
 
 def adaptive_max_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
-    """Takes the largest of neighbouring cells so that the result has a fixed size; else as `adaptive_avg_pool`.
+    """Takes the largest of neighboring cells; the result has a fixed size.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
+
+    Args:
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.
+      output_shape: spatial sizes of the result, one for all axes or one per axis.
+      rule: `"hand"` or `"autodiff"`.
+
+    Returns:
+      `(N, *output_shape, C)`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if the rank is wrong, an axis is empty, or an option is out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -250,9 +275,10 @@ def blur_pool(
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
-      size: taps of the filter along each axis; its weights are row `size - 1` of Pascal's triangle, made to sum to 1.
-      strides: steps.
-      border: how the field goes on outside, `"reflect"`, `"wrap"` (circular) or `"constant"` (zeros).
+      size: taps of the filter along each axis; its weights are row `size - 1` of Pascal's triangle, divided by their
+        sum.
+      strides: steps of the decimation, one for all axes or one per axis.
+      border: the cells outside the input: `"reflect"`, `"wrap"` (circular) or `"constant"` (zeros).
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
@@ -260,7 +286,7 @@ def blur_pool(
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if the rank is wrong, the field is smaller than the border, or an option is out of range.
+      ValueError: if the rank is wrong, the input is smaller than the border, or an option is out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Max-pooling: the rule, and the op."""
+"""Max-pooling: the rule and the op."""
 
 import math
 
@@ -50,7 +50,7 @@ route.defvjp(
 def max_and_switches(
     inputs: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
 ) -> tuple[jax.Array, jax.Array]:
-    """The winners, with their rule."""
+    """Computes the maxima and their switches, with the hand-written rule."""
     del sizes
     return winners(inputs, window, method)
 
@@ -81,7 +81,8 @@ def max_pool(
 ) -> jax.Array:
     """Takes the largest value of every window.
 
-    The gradient goes to the one winner: the first maximum in row-major order, or the first NaN; never to padding.
+    The gradient goes to one winner per window: the first maximum in row-major order, or the first NaN; never to
+    padding.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
@@ -89,21 +90,22 @@ def max_pool(
       strides: steps of the window; the default is the window's shape, as in PyTorch and Keras (Flax has 1).
       padding: as in `ops.conv`; cells of the padding never win.
       window_dilation: spacing of the window's taps.
-      ceil_mode: count outputs upwards: cells that no window reaches are read by one more, which begins in the input or
-        the padding before it, and goes on beyond the padding after it (PyTorch's `ceil_mode`).
+      ceil_mode: round the number of outputs up: one more window reads the trailing cells, if it begins inside the
+        input or in the low padding (PyTorch's `ceil_mode`).
       strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
-      method: what computes the hand-written rule: `"jax"`; `"native"`, the C++ backend's loops (float32 and
-        bfloat16, on CPU; see `ops.native`); `"auto"`, these where they are active. Values and switches are
-        the same.
+      method: the implementation of the hand-written rule: `"jax"`; `"native"`, loops of the C++ backend (float32 and
+        bfloat16, on CPU; see `ops.native`); `"auto"`, the C++ loops where they are built, supported and measured as
+        fastest. Values and switches are the same.
 
     Returns:
-      `(N, *output, C)`; NaN where a window holds one, -inf where it holds only padding.
+      `(N, *output, C)`; NaN where a window contains a NaN, -inf where it contains only padding.
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
-      RuntimeError: if the C++ backend is asked for and is not available.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown or not supported for these
+        arguments.
+      RuntimeError: if `method` is `"native"` and the C++ backend is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -128,9 +130,10 @@ def max_pool(
 
 
 def pooled(inputs: jax.Array, window: Window, method: Method) -> jax.Array:
-    """The largest of every window, with the rule; many taps in one axis after the other, as each is to be compiled.
+    """Computes the maximum of every window, with the rule; windows of many taps one axis after the other.
 
-    The largest of a window is the largest of its rows' largest ones, and the first in each is the first of all.
+    Every tap is compiled. Pooling along one axis after the other needs fewer taps, and finds the same winner: the
+    maximum of a window is the maximum of the maxima of its rows, and the first of these is the first in the window.
     """
     taps, rank = math.prod(window.shape), len(window.shape)
     views = taps * math.prod(1 + (low > 0) + (high > 0) for low, high in window.padding)
@@ -143,11 +146,12 @@ def pooled(inputs: jax.Array, window: Window, method: Method) -> jax.Array:
 
 
 def expect_compiled(inputs: jax.Array, window: Window, rule: Rule) -> None:
-    """Refuses what the loops in C++ do not have."""
+    """Refuses what the C++ loops do not support."""
     if rule != "hand":
-        raise ValueError(f"`method='native'` has the hand-written rule alone; got rule={rule!r}.")
+        raise ValueError(f"`method='native'` supports only the hand-written rule; got rule={rule!r}.")
     if not native.can_pool(inputs, window):
         raise ValueError(
-            "`method='native'` needs float32 or bfloat16, something to pool, up to 253 taps, and a whole `shard_map`; "
+            "`method='native'` needs float32 or bfloat16, inputs and outputs that are not empty, up to 253 taps, and a "
+            "`shard_map` over all mesh axes; "
             f"got {jax.typeof(inputs)} and {window}."
         )

@@ -1,4 +1,4 @@
-"""ReLU and max-pool with one rule, and with convolution and bias the lecture's whole stage."""
+"""ReLU and max-pool with one rule; and with convolution and bias, the whole stage of a network."""
 
 from typing import Any
 
@@ -62,20 +62,20 @@ def relu_max_pool(
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> jax.Array:
-    """Max-pools what is rectified, as one operation that keeps only pooled arrays.
+    """Rectifies and max-pools, as one operation that keeps only pooled arrays.
 
-    Equal, in value and gradient, to `max_pool(relu(inputs), ...)`, but for one case: a window that holds padding alone
-    gives 0 here, -inf there.
+    Equal, in value and gradient, to `max_pool(relu(inputs), ...)`, with one exception: a window that contains only
+    padding gives 0 here and -inf there.
 
     Args:
       inputs: `(N, *spatial, C)`, before the ReLU.
-      window_shape: as in `max_pool`, like everything else.
+      window_shape: size of the window, one for all axes or one per axis.
       strides: steps of the window; the default is the window's shape.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       ceil_mode: as in `max_pool`.
       strict: refuse strides that leave trailing cells unread.
-      rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
+      rule: `"hand"`; or `"autodiff"` for the two operations with JAX's own gradients.
       method: as in `max_pool`.
 
     Returns:
@@ -83,8 +83,9 @@ def relu_max_pool(
 
     Raises:
       TypeError: if the dtype is not real floating.
-      ValueError: if shapes disagree, the window does not fit, or an option is unknown or cannot be had here.
-      RuntimeError: if the C++ backend is asked for and is not available.
+      ValueError: if shapes disagree, the window does not fit, or an option is unknown or not supported for these
+        arguments.
+      RuntimeError: if `method` is `"native"` and the C++ backend is not available.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -124,21 +125,21 @@ def conv_relu_pool(
 ) -> jax.Array:
     """Convolves, adds a bias, rectifies and max-pools, as one operation.
 
-    Equal, in value and gradient, to `max_pool(relu(conv(...) + bias), ...)`, but for one case: a window of the pool
-    that holds padding alone gives 0 here, -inf there.
+    Equal, in value and gradient, to `max_pool(relu(conv(...) + bias), ...)`, with one exception: a window of the pool
+    that contains only padding gives 0 here and -inf there.
 
     Args:
       inputs: `(N, *spatial, C)`.
       kernel: `(*window, C / groups, O)`.
       bias: `(O)`.
       pool: window of the pool.
-      pool_strides: its steps; the default is the window.
-      pool_padding: its padding.
-      pool_ceil_mode: whether its outputs are counted upwards, as in `max_pool`.
-      pool_strict: whether it refuses strides that leave trailing cells unread.
-      rule: `"hand"`; or `"autodiff"` for the composition of the plain forms.
-      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`; the pool's
-        is `"auto"` where that is `"auto"` or `"native"`, else `"jax"`.
+      pool_strides: steps of the pool; the default is its window.
+      pool_padding: padding of the pool.
+      pool_ceil_mode: `ceil_mode` of the pool, as in `max_pool`.
+      pool_strict: refuse strides of the pool that leave trailing cells unread.
+      rule: `"hand"`; or `"autodiff"` for the operations one after the other, with JAX's own gradients.
+      **options: those of `conv`: strides, padding, dilations, groups, `flip_kernel`, precision, `method`. The pool's
+        method is `"auto"` if that of the convolution is `"auto"` or `"native"`, else `"jax"`.
 
     Returns:
       `(N, *pooled, O)`.

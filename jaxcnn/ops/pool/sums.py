@@ -1,4 +1,4 @@
-"""Pooling by sums: the mean or the L_p norm of every window, and decimation."""
+"""Pooling by sums: the mean or the L_p norm of every window; and decimation."""
 
 import math
 
@@ -18,11 +18,13 @@ from jaxcnn.ops.rule import Rule, custom_vjp, select_rule
 
 
 def plain_window_sum(inputs: jax.Array, window: Window) -> jax.Array:
+    """Sums the cells of every window by lax, which JAX differentiates."""
     return lax.reduce_window(inputs, np.zeros((), inputs.dtype), lax.add, **window.lax_options())
 
 
 @custom_vjp(1)
 def window_sum(inputs: jax.Array, window: Window) -> jax.Array:
+    """Sums the cells of every window, with the hand-written rule."""
     # padded by hand, and without a window of one cell: XLA (jaxlib 0.10) aborts on that window with negative padding
     borders = [(low, high, b - 1) for (low, high), b in zip(window.padding, window.input_dilation, strict=True)]
     padded = lax.pad(inputs, np.zeros((), inputs.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
@@ -44,7 +46,7 @@ window_sum.defvjp(
 
 
 def _counted_cells(sizes: tuple[int, ...], window: Window, borders: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """How many cells of the input, and of such borders round it, each window holds."""
+    """The number of cells of the input, and of such borders around it, in each window."""
     counts = np.ones((), int)
     axes = zip(sizes, window.output_shape(sizes), window.shape, window.strides, window.dilation, strict=True)
     for (n, output, k, s, d), (low, _), (before, after) in zip(axes, window.padding, borders, strict=True):
@@ -66,7 +68,9 @@ def avg_pool(
     divisor: float | None = None,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Takes the mean of every window; 16-bit floats are summed in float32.
+    """Takes the mean of every window.
+
+    16-bit floats are summed in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
@@ -74,14 +78,14 @@ def avg_pool(
       strides: steps of the window; the default is the window's shape, as in PyTorch and Keras (Flax has 1).
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
-      ceil_mode: as in `max_pool`; cells beyond the padding that was asked for do not count.
+      ceil_mode: as in `max_pool`; cells beyond the given padding do not count.
       strict: refuse strides that leave trailing cells unread.
-      count_include_pad: divide by the window's size; if False, by its number of cells outside the padding.
-      divisor: what to divide by instead, not 0; 1 gives the sum (PyTorch's `divisor_override`).
+      count_include_pad: divide by the size of the window; if False, by its number of cells outside the padding.
+      divisor: a divisor that replaces this count, not 0; 1 gives the sum (PyTorch's `divisor_override`).
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own.
 
     Returns:
-      `(N, *output, C)`; 0 where a window holds only padding.
+      `(N, *output, C)`; 0 where a window contains only padding.
 
     Raises:
       TypeError: if the dtype is not real floating.
@@ -116,16 +120,19 @@ def avg_pool(
 def subsample(inputs: ArrayLike, strides: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
     """Keeps every `strides`-th cell and drops the others (decimation).
 
-    Its gradient puts the errors back between zeros. Arguments, dtypes and errors as in `avg_pool`, of which it is the
-    case of a window of one cell.
+    This is `avg_pool` with a window of one cell. The gradient has the errors at the kept cells, and zeros between them.
 
     Args:
       inputs: `(N, *spatial, C)`.
-      strides: distance of the kept cells; the first is cell 0.
+      strides: distance of the kept cells, one for all axes or one per axis; the first is cell 0.
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
       `(N, *output, C)` with `output = ceil(spatial / strides)`.
+
+    Raises:
+      TypeError: if the dtype is not real floating.
+      ValueError: if the rank is wrong, or an option is unknown or out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -180,7 +187,9 @@ def lp_pool(
     strict: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`; 16-bit floats are summed in float32.
+    """Takes the L_p norm of every window, `(sum |x|^p)^(1/p)`.
+
+    16-bit floats are summed in float32.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
@@ -189,9 +198,10 @@ def lp_pool(
       strides: steps of the window; the default is the window's shape.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
-      ceil_mode: as in `max_pool`; such a window's norm is that of what it holds (PyTorch's is scaled up).
+      ceil_mode: as in `max_pool`; the norm of a window that reaches beyond the input is that of its cells inside
+        (PyTorch scales it up).
       strict: refuse strides that leave trailing cells unread.
-      rule: `"hand"`, whose gradient is 0 where the norm is; `"autodiff"` for JAX's own, which is not finite there.
+      rule: `"hand"`, whose gradient is 0 where the norm is 0; `"autodiff"` for JAX's own, which is not finite there.
 
     Returns:
       `(N, *output, C)`.

@@ -1,4 +1,4 @@
-"""Max-pooling that tells which tap of a window won, and the way back to where its values came from."""
+"""Max-pooling that returns which tap of each window won, and its inverse, unpooling."""
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,12 @@ def max_pool_with_switches(
     strict: bool = False,
     rule: Rule = "hand",
 ) -> tuple[jax.Array, jax.Array]:
-    """Max-pools, and tells which tap of its window won.
+    """Max-pools, and returns which tap of each window won.
 
     Args:
-      inputs: as in `max_pool`, like everything else.
-      window_shape: size of the window.
-      strides: steps of the window.
+      inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.
+      window_shape: size of the window, one for all axes or one per axis.
+      strides: steps of the window; the default is the window's shape.
       padding: as in `ops.conv`.
       window_dilation: spacing of the window's taps.
       ceil_mode: as in `max_pool`.
@@ -35,9 +35,9 @@ def max_pool_with_switches(
       rule: `"hand"` or `"autodiff"`.
 
     Returns:
-      The pooled values and the switches, both `(N, *output, C)`. A switch is the winner's number in its window, counted
-      in row-major order, in the smallest unsigned integer that holds it; one below the dtype's largest value where a
-      window holds only padding. The gradient of the pooled values is that of `max_pool`.
+      The pooled values and the switches, both `(N, *output, C)`. A switch is the number of the winner in its window,
+      counted in row-major order, in the smallest sufficient unsigned integer. Where a window contains only padding, it
+      is the dtype's largest value minus 1. The gradient of the pooled values is that of `max_pool`.
 
     Raises:
       TypeError: if the dtype is not real floating.
@@ -74,7 +74,7 @@ def max_unpool(
     ceil_mode: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Puts values back to where their switches point; the adjoint of the pooling that set the switches.
+    """Writes values to the cells to which their switches point; the adjoint of the pooling.
 
     Args:
       pooled: `(N, *spatial, C)` values.
@@ -91,7 +91,8 @@ def max_unpool(
       `(N, *output_shape, C)`; zero where no switch points, the sum where several do.
 
     Raises:
-      TypeError: if the dtype of `pooled` is not real floating, or that of `switches` not the pooling's.
+      TypeError: if the dtype of `pooled` is not real floating, or that of `switches` is not the one that
+        `max_pool_with_switches` returns.
       ValueError: if the shapes are not those of such a pooling, or `rule` is unknown.
 
     Example:

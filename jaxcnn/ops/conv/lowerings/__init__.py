@@ -1,8 +1,9 @@
-"""The ways of computing a convolution, one a file.
+"""Lowerings: the ways of computing a convolution, one per file.
 
-Each has `supports(problem)`, whether it can be taken and pays, and `run(first, second, problem)`, which computes the
-array `problem.wanted`. `ops.conv.select` holds the table of them and chooses.
+Each lowering has two functions. `supports(problem)` tells whether it can compute a problem and is worth it;
+`run(first, second, problem)` computes the array `problem.wanted`. The table in `ops.conv.select` chooses among them.
 
-XLA's convolution on a CPU multiplies matrices of gathered patches. It is slow for some kinds of convolution, by factors
-of 2 to 30. Each kind comes back among its own gradients, so most lowerings serve more than one of the three arrays.
+On a CPU, XLA's convolution multiplies matrices of gathered patches. For some kinds of convolution it is 2 to 30 times
+too slow. The gradients of such a convolution are often of the same kind, so most lowerings compute more than one of
+the three arrays: the outputs, the input gradient and the kernel gradient.
 """

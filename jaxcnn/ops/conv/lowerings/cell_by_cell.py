@@ -1,6 +1,6 @@
-"""The kernel gradient of one channel in each group: for each tap one product, summed.
+"""The kernel gradient of a depthwise convolution: for each tap one elementwise product, summed.
 
-It is expressed as a convolution: input channels stand in the batch's place, and cotangents are the kernel.
+The problem is a convolution with the input channels as the batch, and the cotangent as the kernel.
 """
 
 import math
@@ -14,7 +14,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """That gradient, channels last, and few taps."""
+    """Whether this is such a kernel gradient, channels last, with few taps."""
     if not problem.is_plain_forward or not problem.is_depthwise_kernel_gradient:
         return False
     lhs, rhs, _ = problem.spec.dims
@@ -24,7 +24,7 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """That gradient: each of its cells is the sum, over all that the window and the channels hold, of one product."""
+    """Computes the gradient: each cell is the sum of one product over the cells of the window and the batch."""
     spec = problem.spec
     lhs, rhs, out = spec.dims
     channels, maps = inputs.shape[-1], kernel.shape[-1]

@@ -1,6 +1,6 @@
 """Channels in a few groups: one convolution for each group.
 
-XLA unrolls them into one convolution with mostly zeros.
+XLA expands the groups into one convolution whose kernel is mostly zeros.
 """
 
 import math
@@ -14,7 +14,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Few groups; a depthwise kernel gradient only where `cell_by_cell` has too many taps."""
+    """Whether there are few groups; a depthwise kernel gradient only if it has too many taps for `cell_by_cell`."""
     if not problem.is_plain_forward or not problem.grouped:
         return False
     if max(problem.spec.feature_groups, problem.spec.batch_groups) > MOST_GROUPS:
@@ -24,7 +24,7 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs."""
+    """Computes the outputs."""
     from jaxcnn.ops.conv.select import convolve  # which knows this file
 
     spec = problem.spec

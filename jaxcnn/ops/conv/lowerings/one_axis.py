@@ -13,13 +13,13 @@ _MOST_TAPS = 64  # with a product each; more take long to compile
 
 
 def supports(problem: Problem) -> bool:
-    """A kernel gradient along one axis, of channels in one group, and few taps."""
+    """Whether this is a kernel gradient along one axis, with one group of channels and few taps."""
     one_axis = len(problem.spec.window.shape) == 1 and problem.spec.window.input_dilation == (1,)
     return problem.wanted == "kernel" and one_axis and not problem.grouped and problem.taps <= _MOST_TAPS
 
 
 def run(inputs: jax.Array, cotangent: jax.Array, problem: Problem) -> jax.Array:
-    """The kernel gradient."""
+    """Computes the kernel gradient."""
     spec = problem.spec
     lhs, rhs, out = spec.dims
     (low, high), (stride,), (dilation,) = spec.window.padding[0], spec.window.strides, spec.window.dilation

@@ -1,4 +1,4 @@
-"""A window of one cell: one matrix product of every cell's channels."""
+"""A window of one cell: one matrix product over the channels."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """One tap, channels in one group; strides where the window reads real cells alone."""
+    """Whether the window has one tap and the channels one group; with strides, only if it reads no padding or gap."""
     window = problem.spec.window
     if not problem.is_plain_forward or problem.grouped or problem.taps > 1:
         return False
@@ -18,7 +18,7 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs; zeros between the cells, and round them, stay zeros."""
+    """Computes the outputs; zeros between the cells, and around them, stay zeros."""
     spec = problem.spec
     window, (lhs, rhs, out) = spec.window, spec.dims
     if set(window.strides) != {1}:

@@ -1,6 +1,6 @@
-"""A window of many rows and outputs of few: each row of outputs is one convolution along the other axes.
+"""Many rows in the window and few in the outputs: each row of outputs is one convolution along the other axes.
 
-The kernel gradient of many channels is such a convolution. The window's rows become channels.
+The kernel gradient with many channels is such a convolution. The rows of the window become channels.
 """
 
 import jax
@@ -16,7 +16,7 @@ _LEAST_LINES = 32  # examples (of a kernel gradient: channels), so that it pays 
 
 
 def supports(problem: Problem) -> bool:
-    """Two axes or more, few rows of outputs, and as many examples as make copies of the inputs pay."""
+    """Whether there are two axes or more, few rows of outputs, and enough examples to be worth copying the inputs."""
     if (
         not problem.is_plain_forward
         or problem.grouped
@@ -30,7 +30,7 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs."""
+    """Computes the outputs."""
     from jaxcnn.ops.conv.select import convolve  # which knows this file
 
     spec = problem.spec

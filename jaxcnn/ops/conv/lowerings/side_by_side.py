@@ -1,6 +1,6 @@
-"""Few outputs from few channels: neighbors along the last axis become outputs of one window.
+"""Few outputs from few channels: neighboring cells along the last axis become outputs of one wider window.
 
-Few outputs leave a processor's vectors half empty. The window is wider by the neighbors' distance.
+With few outputs, the vector registers of a processor are half empty.
 """
 
 import jax
@@ -18,7 +18,7 @@ _NEIGHBORS = {count: min(_NARROW, 1 << (_VECTOR // count).bit_length() - 1) for 
 
 
 def supports(problem: Problem) -> bool:
-    """Few channels, in one group, and a window that is dense along the last axis."""
+    """Whether there are few channels, in one group, and a window without dilation along the last axis."""
     window = problem.spec.window
     if not problem.is_plain_forward or problem.grouped:
         return False
@@ -32,7 +32,7 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs, of a window that sees what each neighbor sees."""
+    """Computes the outputs with a window that covers the windows of all the neighbors."""
     spec = problem.spec
     window, (lhs, rhs, out) = spec.window, spec.dims
     maps, stride = kernel.shape[rhs[0]], window.strides[-1]

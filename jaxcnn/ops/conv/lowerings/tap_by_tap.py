@@ -1,4 +1,4 @@
-"""One channel in each group, or one in all, channels last: a sum of products of shifted arrays."""
+"""One channel in each group, or one in total, channels last: a sum of products of shifted arrays."""
 
 import functools
 
@@ -11,7 +11,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Few channels in each group, channels last, and few taps."""
+    """Whether each group has few channels, channels last, and the window few taps."""
     if not problem.is_plain_forward:
         return False
     (lhs, _, _), groups = problem.spec.dims, problem.spec.feature_groups
@@ -23,7 +23,7 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs: the sum of shifted inputs, each times the kernel's tap."""
+    """Computes the outputs: the sum of shifted inputs, each times the kernel's tap."""
     spec = problem.spec
     lhs, rhs, out = spec.dims
     groups, maps = spec.feature_groups, kernel.shape[rhs[0]]

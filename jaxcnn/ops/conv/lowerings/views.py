@@ -1,4 +1,4 @@
-"""Shifted and strided views of arrays, of which lowerings are made."""
+"""Shifted and strided views of arrays, for the lowerings."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ def reordered(array: jax.Array, axes: Sequence[int], wanted: Sequence[int]) -> j
 
 
 def flipped(kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The kernel as a correlation reads it."""
+    """Returns the kernel in the order in which a correlation reads it."""
     return lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
 
 
 def padded(inputs: jax.Array, spec: Spec) -> jax.Array:
-    """The inputs after input dilation and padding."""
+    """Applies input dilation and padding to the inputs."""
     borders, window = [(0, 0, 0)] * inputs.ndim, spec.window
     for axis, (low, high), dilation in zip(spec.dims[0][2:], window.padding, window.input_dilation, strict=True):
         borders[axis] = (low, high, dilation - 1)
@@ -42,7 +42,7 @@ def views(
     sizes: Sequence[int],
     strides: Sequence[int],
 ) -> Iterator[jax.Array]:
-    """For every index below `counts`, row-major, `sizes` cells from `index * steps` on, `strides` apart."""
+    """Yields for every index below `counts`, row-major, `sizes` cells from `index * steps` on, `strides` apart."""
     for index in itertools.product(*map(range, counts)):
         starts, limits, apart = [0] * array.ndim, list(array.shape), [1] * array.ndim
         for axis, i, step, size, stride in zip(axes, index, steps, sizes, strides, strict=True):

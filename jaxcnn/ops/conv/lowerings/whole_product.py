@@ -1,6 +1,6 @@
-"""One output cell: everything the window sees in one matrix product.
+"""One output cell: one matrix product over all cells of the window.
 
-The kernel gradient of a window of one cell has one output cell, too.
+The kernel gradient of a window of one cell also has one output cell.
 """
 
 import jax
@@ -11,14 +11,14 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """One output cell, channels in one group, a window on real cells alone."""
+    """Whether there is one output cell, one group of channels, and a window that reads no padding or gap."""
     one_cell = problem.is_plain_forward and set(problem.output_sizes) == {1}
     return one_cell and not problem.grouped and problem.reads_real_cells
 
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs."""
+    """Computes the outputs."""
     spec = problem.spec
     lhs, rhs, out = spec.dims
     limits, steps = list(inputs.shape), [1] * inputs.ndim

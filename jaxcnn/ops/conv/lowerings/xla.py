@@ -1,4 +1,4 @@
-"""XLA's own convolution: every device, layout and dtype."""
+"""XLA's own convolution, for every device, layout and dtype."""
 
 import jax
 from jax import lax
@@ -8,17 +8,17 @@ from jaxcnn.ops.conv.problem import Problem, Spec
 
 
 def supports(problem: Problem) -> bool:
-    """The outputs; the rule expresses both gradients as convolutions too."""
+    """Whether the outputs are wanted; the rule also expresses both gradients as convolutions."""
     return problem.wanted == "outputs"
 
 
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """The outputs."""
+    """Computes the outputs."""
     return correlate(inputs, kernel, problem.spec)
 
 
 def correlate(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
-    """The outputs, in lax, for JAX to differentiate."""
+    """Computes the outputs by lax, which JAX differentiates."""
     padding = list(spec.window.padding)
     for place, (axis, dilation) in enumerate(zip(spec.dims.lhs_spec[2:], spec.window.input_dilation, strict=True)):
         low, high = padding[place]

@@ -1,4 +1,4 @@
-"""Batch normalisation of a batch that lies on several devices is that of the whole batch on one."""
+"""Batch normalization of a batch that lies on several devices is that of the whole batch on one."""
 
 import functools
 

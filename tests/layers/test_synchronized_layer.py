@@ -1,4 +1,4 @@
-"""The layer that normalises over all devices, alone and as a part of units, against Flax's and one device."""
+"""The layer that normalizes over all devices, alone and as a part of units, against Flax's and one device."""
 
 import jax
 import jax.numpy as jnp

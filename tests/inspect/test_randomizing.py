@@ -1,4 +1,4 @@
-"""The randomisation check finds the maps that ignore the weights."""
+"""The randomization check finds the maps that ignore the weights."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import inspect
-from jaxcnn.inspect.randomising import METHODS, structural_similarity
+from jaxcnn.inspect.randomizing import METHODS, structural_similarity
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def last_kernel(model, images, targets):
 
 def test_a_map_of_the_image_alone_never_changes_and_is_named(small, pictures):
     methods = {"edges": METHODS["edges"], "head": last_kernel}
-    found = inspect.randomisation_check(small(), pictures, 1, methods=methods)
+    found = inspect.randomization_check(small(), pictures, 1, methods=methods)
     assert found.layers == ("none", "head", "conv2", "conv1")
     np.testing.assert_allclose(found.rank["edges"], 1, atol=1e-12)
     np.testing.assert_allclose(found.ssim["edges"], 1, atol=1e-12)
@@ -40,7 +40,7 @@ def test_layers_are_shuffled_one_after_the_other_or_alone(small, pictures, order
         return images
 
     before = jax.tree.map(np.asarray, nnx.state(model))
-    inspect.randomisation_check(model, pictures, 1, methods={"spy": spy}, order=order)
+    inspect.randomization_check(model, pictures, 1, methods={"spy": spy}, order=order)
     jax.tree.map(np.testing.assert_array_equal, before, nnx.state(model))
     changed = [{name for name in each if not np.array_equal(each[name], seen[0][name])} for each in seen]
     alone = [set(), {"head"}, {"conv2"}, {"conv1"}]
@@ -50,15 +50,15 @@ def test_layers_are_shuffled_one_after_the_other_or_alone(small, pictures, order
             np.testing.assert_array_equal(np.sort(kernel, None), np.sort(seen[0][name], None))
 
 
-def test_groups_join_neighbouring_layers(small, pictures):
-    found = inspect.randomisation_check(small(), pictures, methods={"edges": METHODS["edges"]}, groups=2)
+def test_groups_join_neighboring_layers(small, pictures):
+    found = inspect.randomization_check(small(), pictures, methods={"edges": METHODS["edges"]}, groups=2)
     assert found.layers == ("none", "conv2", "conv1")
 
 
 def test_by_default_every_method_that_applies_is_compared(small, pictures):
-    found = inspect.randomisation_check(small(), pictures, groups=1)
+    found = inspect.randomization_check(small(), pictures, groups=1)
     assert list(found.rank) == list(METHODS)
-    without = inspect.randomisation_check(small(activation="tanh"), pictures, groups=1)
+    without = inspect.randomization_check(small(activation="tanh"), pictures, groups=1)
     assert set(METHODS) - set(without.rank) == {"guided backprop", "deconvnet"}
 
 
@@ -72,16 +72,16 @@ def test_ranks_agree_with_scipy_and_similarity_with_scikit_image(random, small):
     maps = iter([a[None], b[None]])
     methods = {"given": lambda model, images, targets: next(maps)}
     images = np.zeros((1, 12, 9, 1), np.float32)
-    found = inspect.randomisation_check(small(), images, methods=methods, groups=1)
+    found = inspect.randomization_check(small(), images, methods=methods, groups=1)
     assert found.rank["given"][1] == pytest.approx(stats.spearmanr(a.ravel(), b.ravel()).statistic)
 
 
 def test_a_dead_map_resembles_nothing(small, pictures):
     maps = iter([np.ones((2, 8, 8)), np.zeros((2, 8, 8))])
     methods = {"dead": lambda model, images, targets: next(maps)}
-    assert inspect.randomisation_check(small(), pictures, methods=methods, groups=1).rank["dead"].tolist() == [0, 0]
+    assert inspect.randomization_check(small(), pictures, methods=methods, groups=1).rank["dead"].tolist() == [0, 0]
 
 
 def test_unknown_orders_are_refused(small, pictures):
     with pytest.raises(ValueError, match="`order` must be one of .*; got 'upwards'"):
-        inspect.randomisation_check(small(), pictures, order="upwards")
+        inspect.randomization_check(small(), pictures, order="upwards")

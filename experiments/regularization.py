@@ -51,7 +51,7 @@ Result:
   | all four | 0.04998 ± 0.012 | 0.1092 ± 0.0048 |
 
 Command:
-  python -m experiments.regularisation --seeds 0 1 2
+  python -m experiments.regularization --seeds 0 1 2
 
 Cost:
   4.8 minutes a seed, where the result comes from.
@@ -167,7 +167,7 @@ def figure(document: Document) -> Any:
     return drawn
 
 
-EXPERIMENT = Experiment("experiments.regularisation", __doc__, one_seed, claims, figure, shown=(ERROR, LOSS))
+EXPERIMENT = Experiment("experiments.regularization", __doc__, one_seed, claims, figure, shown=(ERROR, LOSS))
 
 if __name__ == "__main__":
     sys.exit(EXPERIMENT.main())

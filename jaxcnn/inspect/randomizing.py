@@ -1,4 +1,4 @@
-"""Which maps ignore the weights: maps of a network against those of its randomised twins."""
+"""Which maps ignore the weights: maps of a network against those of its randomized twins."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -45,8 +45,8 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-class Randomisation(NamedTuple):
-    """How like a network's maps those of its randomised twins are."""
+class Randomization(NamedTuple):
+    """How like a network's maps those of its randomized twins are."""
 
     layers: tuple[str, ...]  # first "none", then, from the head down, the lowest layer of each group
     order: str
@@ -59,7 +59,7 @@ class Randomisation(NamedTuple):
         return tuple(name for name, row in self.rank.items() if row[1:].min() > threshold)
 
 
-def randomisation_check(
+def randomization_check(
     model: nnx.Module,
     images: ArrayLike,
     targets: ArrayLike | None = None,
@@ -68,10 +68,10 @@ def randomisation_check(
     order: Literal["cascading", "independent"] = "cascading",
     groups: int = 6,
     seed: int = 0,
-) -> Randomisation:
-    """Compares maps of a network with those of twins whose layers were randomised.
+) -> Randomization:
+    """Compares maps of a network with those of twins whose layers were randomized.
 
-    A map that explains what the network learned must change when that is destroyed. To randomise a layer is to shuffle
+    A map that explains what the network learned must change when that is destroyed. To randomize a layer is to shuffle
     the values of each of its parameters, which leaves their distribution as it was.
 
     Args:
@@ -81,7 +81,7 @@ def randomisation_check(
       methods: by name, functions of network, images and targets that give maps `(N, h, w)` or `(N, h, w, C)`; by
         default those of this package that apply, and the images' own edges, which know no network.
       order: `"cascading"`, from the head down to a layer; `"independent"`, one group of layers alone.
-      groups: into how many groups of neighbours the layers are put, at most.
+      groups: into how many groups of neighbors the layers are put, at most.
       seed: of the shuffling.
 
     Raises:
@@ -114,7 +114,7 @@ def randomisation_check(
         ssim[name] = np.array([np.mean(list(map(structural_similarity, found[0], other))) for other in found])
         maps[name] = np.stack([each[0] for each in found])
     lowest = (part[-1].removesuffix(".conv").removesuffix(".norm") for part in parts)
-    return Randomisation(("none", *lowest), order, rank, ssim, maps)
+    return Randomization(("none", *lowest), order, rank, ssim, maps)
 
 
 def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> dict[str, Method]:
@@ -152,7 +152,7 @@ def _magnitudes(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _stretch(size: int, wanted: int) -> np.ndarray:
-    """The matrix `(wanted, size)` that stretches an axis by linear interpolation between its cells' centres."""
+    """The matrix `(wanted, size)` that stretches an axis by linear interpolation between its cells' centers."""
     places = (np.arange(wanted) + 0.5) * size / wanted - 0.5
     return np.stack([np.interp(places, np.arange(size), row) for row in np.eye(size)], -1)
 

@@ -12,10 +12,10 @@ from jaxcnn.ops.arrays import along_last
 Model = TypeVar("Model", bound=nnx.Module)
 
 # Symmetric, one scale for each output channel o: s_o = max |w_o| / 127, q = round(w / s_o), and w is taken to be s_o q.
-# The channel's largest weight is 127 s_o, so quantising again changes nothing but the last bit.
+# The channel's largest weight is 127 s_o, so quantizing again changes nothing but the last bit.
 
 
-class Quantised(NamedTuple):
+class Quantized(NamedTuple):
     """A kernel as `int8 * scale`, with one scale per output channel, the last axis."""
 
     values: np.ndarray
@@ -27,23 +27,23 @@ class Quantised(NamedTuple):
         return (values * along_last(jnp.asarray(self.scale), values)).astype(dtype)
 
 
-def quantised(kernel: Any) -> Quantised:
+def quantized(kernel: Any) -> Quantized:
     """Rounds a kernel `(..., O)` to int8."""
     kernel = np.asarray(kernel, np.float32)
     largest = np.abs(kernel).max(tuple(range(kernel.ndim - 1)), initial=0)
     scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return Quantised(np.clip(np.rint(kernel / scale), -127, 127).astype(np.int8), scale)
+    return Quantized(np.clip(np.rint(kernel / scale), -127, 127).astype(np.int8), scale)
 
 
 def is_kernel(path: tuple[Any, ...], variable: nnx.Variable) -> bool:
-    """Whether a variable is quantised: kernels and tables of words, neither biases nor statistics."""
+    """Whether a variable is quantized: kernels and tables of words, neither biases nor statistics."""
     value = variable.get_value()
     if not isinstance(value, jax.Array) or value.ndim < 2 or "bias" in str(path[-1]):
         return False
     return jnp.issubdtype(value.dtype, jnp.floating)
 
 
-def quantise(model: Model) -> Model:
+def quantize(model: Model) -> Model:
     """Rounds every kernel to what eight bits hold, symmetric, with one scale per output channel.
 
     The result computes in floats, as before; what it loses against the original is what an export with
@@ -63,6 +63,6 @@ def quantise(model: Model) -> Model:
     for path, variable in nnx.to_flat_state(state):
         if is_kernel(path, variable):
             kernel = variable.get_value()
-            variable.set_value(quantised(kernel).whole(kernel.dtype))
+            variable.set_value(quantized(kernel).whole(kernel.dtype))
     nnx.update(rounded, state)
     return rounded
