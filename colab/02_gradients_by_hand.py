@@ -18,13 +18,39 @@
 # A network learns by following gradients. JAX can derive them by itself; here you derive them with a pencil, and each derivation is followed by a call that **proves** it: the full matrix of derivatives against finite differences, against JAX's own, twice differentiated, compiled, mapped, spread over devices. In the end you prove a rule of your own. About one minute on a CPU, about one minute on a T4.
 
 # %%
-# installs jaxcnn where it is missing; the jax that is here stays as it is
-import importlib.metadata
-import importlib.util
+# Installs what is missing. The jax that is here stays as it is.
+import importlib
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
 
-if importlib.util.find_spec("jaxcnn") is None:
-    jax_here = f"jax=={importlib.metadata.version('jax')}" if importlib.util.find_spec("jax") else "jax"
-    # %pip install -q jaxcnn {jax_here}
+packages = ["jaxcnn"]
+missing = [name for name in packages if not list(distributions(name=name))]
+jax_here = next((f"jax=={jax.version}" for jax in distributions(name="jax")), "jax")
+
+# jaxcnn comes from the checkout that this notebook stands in, or by its name, or from its repository
+files = [folder / "pyproject.toml" for folder in (Path.cwd(), *Path.cwd().parents)]
+sources = [str(file.parent) for file in files if file.is_file() and 'name = "jaxcnn"' in file.read_text()]
+sources += ["jaxcnn", "git+https://github.com/jaxcnn/jaxcnn"]
+
+
+def wanted(source):
+    return [source if name == "jaxcnn" else name for name in missing]
+
+
+def install(source):
+    pip = [sys.executable, "-m", "pip", "install", "-q", *wanted(source), jax_here]
+    return subprocess.run(pip, capture_output=True).returncode == 0
+
+
+if not missing:
+    print("Nothing had to be installed.")
+elif source := next(filter(install, sources), None):
+    importlib.invalidate_caches()
+    print(f"Installed {', '.join(wanted(source))}.")
+else:
+    raise ImportError(f"Not installed: {', '.join(missing)}; to see why, run %pip install {' '.join(missing)}")
 
 # %%
 from functools import partial

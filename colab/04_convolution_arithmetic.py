@@ -18,13 +18,39 @@
 # How large is the output? Which cells does it read? How many weights does it have, and how many multiplications does it cost? Everything about a convolution follows from one sum and one formula; here you see both with the numbers in the cells, and then on a photograph. About one minute on a CPU, about one minute on a T4; nothing is trained.
 
 # %%
-# installs jaxcnn where it is missing; the jax that is here stays as it is
-import importlib.metadata
-import importlib.util
+# Installs what is missing. The jax that is here stays as it is.
+import importlib
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
 
-if importlib.util.find_spec("jaxcnn") is None:
-    jax_here = f"jax=={importlib.metadata.version('jax')}" if importlib.util.find_spec("jax") else "jax"
-    # %pip install -q jaxcnn {jax_here}
+packages = ["jaxcnn"]
+missing = [name for name in packages if not list(distributions(name=name))]
+jax_here = next((f"jax=={jax.version}" for jax in distributions(name="jax")), "jax")
+
+# jaxcnn comes from the checkout that this notebook stands in, or by its name, or from its repository
+files = [folder / "pyproject.toml" for folder in (Path.cwd(), *Path.cwd().parents)]
+sources = [str(file.parent) for file in files if file.is_file() and 'name = "jaxcnn"' in file.read_text()]
+sources += ["jaxcnn", "git+https://github.com/jaxcnn/jaxcnn"]
+
+
+def wanted(source):
+    return [source if name == "jaxcnn" else name for name in missing]
+
+
+def install(source):
+    pip = [sys.executable, "-m", "pip", "install", "-q", *wanted(source), jax_here]
+    return subprocess.run(pip, capture_output=True).returncode == 0
+
+
+if not missing:
+    print("Nothing had to be installed.")
+elif source := next(filter(install, sources), None):
+    importlib.invalidate_caches()
+    print(f"Installed {', '.join(wanted(source))}.")
+else:
+    raise ImportError(f"Not installed: {', '.join(missing)}; to see why, run %pip install {' '.join(missing)}")
 
 # %%
 import itertools

@@ -18,13 +18,39 @@
 # A network that takes a week on one device takes a day on eight, if the work can be divided. JAX divides it almost by itself: you say where the arrays lie, and the compiler finds out who has to talk to whom. On this page one machine poses as four devices, so that you can see every step; the same lines run on four GPUs, on a TPU, or over many machines. **It will not get faster here**: the four devices share the cores of one machine. What can be shown is that the results are the same. About two minutes on a CPU, about two minutes on a T4 (by its CPU).
 
 # %%
-# installs jaxcnn where it is missing; the jax that is here stays as it is
-import importlib.metadata
-import importlib.util
+# Installs what is missing. The jax that is here stays as it is.
+import importlib
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
 
-if importlib.util.find_spec("jaxcnn") is None:
-    jax_here = f"jax=={importlib.metadata.version('jax')}" if importlib.util.find_spec("jax") else "jax"
-    # %pip install -q jaxcnn {jax_here}
+packages = ["jaxcnn"]
+missing = [name for name in packages if not list(distributions(name=name))]
+jax_here = next((f"jax=={jax.version}" for jax in distributions(name="jax")), "jax")
+
+# jaxcnn comes from the checkout that this notebook stands in, or by its name, or from its repository
+files = [folder / "pyproject.toml" for folder in (Path.cwd(), *Path.cwd().parents)]
+sources = [str(file.parent) for file in files if file.is_file() and 'name = "jaxcnn"' in file.read_text()]
+sources += ["jaxcnn", "git+https://github.com/jaxcnn/jaxcnn"]
+
+
+def wanted(source):
+    return [source if name == "jaxcnn" else name for name in missing]
+
+
+def install(source):
+    pip = [sys.executable, "-m", "pip", "install", "-q", *wanted(source), jax_here]
+    return subprocess.run(pip, capture_output=True).returncode == 0
+
+
+if not missing:
+    print("Nothing had to be installed.")
+elif source := next(filter(install, sources), None):
+    importlib.invalidate_caches()
+    print(f"Installed {', '.join(wanted(source))}.")
+else:
+    raise ImportError(f"Not installed: {', '.join(missing)}; to see why, run %pip install {' '.join(missing)}")
 
 # %% [markdown]
 # The number of pretended devices must be told before JAX starts, so this cell comes before the first `import jax`. If JAX was imported in this notebook before, restart it. On a machine with several real devices, leave out this cell.

@@ -1,6 +1,8 @@
 """The notebooks: each is what its readable source says, keeps no output, has one form. (nbmake runs them.)"""
 
+import ast
 import re
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -8,7 +10,8 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "colab"
-COLAB = "https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab"
+REPOSITORY = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+COLAB = REPOSITORY.replace("https://github.com/", "https://colab.research.google.com/github/") + "/blob/main/colab"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
@@ -39,12 +42,24 @@ def test_form(path):
     assert "\n## Where next\n" in f"\n{last.source}"
     assert any(re.search(r"\*Question: .*\*\n\n<details><summary>Answer</summary>", cell.source) for cell in cells)
 
-    installs = [cell.source for cell in cells if cell.cell_type == "code" and "pip install" in cell.source]
+    installs = [cell.source for cell in cells if cell.cell_type == "code" and '"pip"' in cell.source]
     assert installs == [cells[1].source], "one cell installs, the first of all code"
-    condition, command = installs[0].index("if "), installs[0].index("%pip install -q")
-    assert "find_spec" in installs[0][condition:command], "it installs only what is missing"
-    assert installs[0].endswith(" {jax_here}") and "jax=={importlib.metadata.version('jax')}" in installs[0]
+    assert not any("pip install" in cell.source for cell in cells[2:] if cell.cell_type == "code")
+    assert '"-q", *wanted(source), jax_here]' in installs[0], "jax is pinned to what is here"
+    assert f'"git+{REPOSITORY}"]' in installs[0]
     assert not re.search(r"-U|--upgrade", installs[0])
+
+
+def test_all_install_in_the_same_way():
+    """The install cells differ in the names of what they install and in nothing else."""
+    cells = {path.stem: nbformat.read(path, as_version=4).cells[1].source for path in NOTEBOOKS}
+    names = {stem: re.search(r"^packages = (\[.*\])$", cell, re.MULTILINE)[1] for stem, cell in cells.items()}
+    assert len({cells[stem].replace(names[stem], "", 1) for stem in cells}) == 1
+    more = {"05": ["mnist1d"], "07": ["librosa"], "10": ["equinox", "keras", "dm-haiku"]}
+    for stem, listed in names.items():
+        first, *others = ast.literal_eval(listed)
+        assert first == "jaxcnn"
+        assert others == more.get(stem[:2], [])
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

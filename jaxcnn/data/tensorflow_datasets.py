@@ -173,9 +173,15 @@ def _builder(name: str, folder: Path | None):
             import array_record  # noqa: F401  # pyright: ignore[reportUnusedImport]
             import tensorflow_datasets as tfds
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"`{error.name}` is needed to read tfds:{name}; install it with: pip install 'jaxcnn[tfds]'."
-        ) from None
+        home = folder or expanded(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
+        if (home / name.partition(":")[0]).is_dir():
+            need = f"`{error.name}` is needed to read tfds:{name}; install it with: pip install 'jaxcnn[tfds]'."
+        else:
+            need = (
+                f"`tfds:{name}` must be prepared in {home}; it is not, and `{error.name}` and TensorFlow are needed to "
+                "prepare it: pip install 'jaxcnn[tfds-prepare]'."
+            )
+        raise ModuleNotFoundError(need) from None
     with _quiet():
         try:
             builder = tfds.builder(name, data_dir=folder)

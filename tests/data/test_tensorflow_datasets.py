@@ -151,10 +151,20 @@ def test_what_is_not_there_is_one_sentence(tmp_path, pixels, monkeypatch, one_se
     one_sentence(caught.value, "tfds:tiny")
 
 
-def test_without_the_library_the_error_names_the_extra(monkeypatch, tmp_path):
+def test_without_the_library_one_command_is_named_that_suffices(monkeypatch, tmp_path, one_sentence):
+    """Where the data set is prepared, what reads it; elsewhere, what prepares it too."""
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ModuleNotFoundError, match=r"install it with: pip install 'jaxcnn\[tfds\]'"):
-        data.load("cifar10", "train", tmp_path)
+    monkeypatch.delenv("JAXCNN_DATA_DIR", raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    for folder in (tmp_path, None):
+        with pytest.raises(ModuleNotFoundError, match=r": pip install 'jaxcnn\[tfds-prepare\]'\.$") as caught:
+            data.load("cifar10", "train", folder)
+        one_sentence(caught.value, tmp_path)
+    (tmp_path / "cifar10").mkdir()
+    for name in ("cifar10", "tfds:cifar10:3.0.2"):
+        for folder in (tmp_path, None):
+            with pytest.raises(ModuleNotFoundError, match=r"install it with: pip install 'jaxcnn\[tfds\]'\.$"):
+                data.load(name, "train", folder)
 
 
 READ = """
