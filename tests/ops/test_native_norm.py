@@ -181,7 +181,7 @@ def test_a_block_chooses_them(random, monkeypatch):
     monkeypatch.setattr(select, "fastest", lambda kind, *_: "native" if kind == select.NORM else "jax")
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     program = jax.jit(lambda block, x: run(block, x)).lower(block, x)
-    assert program.as_text().count(f"@{backend.NORM_NORMALISE}") == 2
+    assert program.as_text().count(f"@{backend.NORM_NORMALIZE}") == 2
     assert_close(program.compile()(block, x), expected)
     block.eval()
     assert "custom_call" not in jax.jit(lambda block, x: block(x)).lower(block, x).as_text()
@@ -189,7 +189,7 @@ def test_a_block_chooses_them(random, monkeypatch):
     assert "relu = true" in program.as_text()
     with layers.apart():
         in_parts = jax.jit(lambda block, x: run(block, x)).lower(block, x).as_text()
-    assert in_parts.count(f"@{backend.NORM_NORMALISE}") == 2 and "relu = true" not in in_parts
+    assert in_parts.count(f"@{backend.NORM_NORMALIZE}") == 2 and "relu = true" not in in_parts
 
 
 def test_no_channels_are_refused():

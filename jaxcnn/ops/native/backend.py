@@ -16,7 +16,7 @@ TARGETS = (  # of XLA's foreign function interface
     MAX_POOL := "jaxcnn_max_pool",
     MAX_ROUTE := "jaxcnn_max_route",
     NORM_MOMENTS := "jaxcnn_norm_moments",
-    NORM_NORMALISE := "jaxcnn_norm_normalise",
+    NORM_NORMALIZE := "jaxcnn_norm_normalize",
     NORM_SUMS := "jaxcnn_norm_sums",
     NORM_GRADIENT := "jaxcnn_norm_gradient",
 )

@@ -1,4 +1,4 @@
-// Batch normalisation in training, with the shortcut and ReLU that may follow, as XLA custom calls for CPU: those parts
+// Batch normalization in training, with the shortcut and ReLU that may follow, as XLA custom calls for CPU: those parts
 // of the rule in norm.py that read whole arrays, each in one pass over memory.
 
 #include <algorithm>
@@ -55,7 +55,7 @@ struct Lines {
   }
 };
 
-INLINED float Normalised(float x, float mean, float factor, float bias) { return (x - mean) * factor + bias; }
+INLINED float Normalized(float x, float mean, float factor, float bias) { return (x - mean) * factor + bias; }
 
 template <class T>
 FOR_EACH_PROCESSOR void Add(const T* __restrict x, int64_t lines, int64_t lanes, float* __restrict sums) {
@@ -71,12 +71,12 @@ FOR_EACH_PROCESSOR void AddSquares(const T* __restrict x, const float* __restric
 }
 
 template <class T, bool kShortcut, bool kRelu>
-FOR_EACH_PROCESSOR void Normalise(const T* __restrict x, const T* __restrict shortcut, const float* __restrict numbers,
+FOR_EACH_PROCESSOR void Normalize(const T* __restrict x, const T* __restrict shortcut, const float* __restrict numbers,
                                   int64_t lines, int64_t lanes, T* __restrict y) {
   const float *mean = numbers + kMean * lanes, *factor = numbers + kFactor * lanes, *bias = numbers + kBias * lanes;
   for (int64_t i = 0; i < lines; ++i, x += lanes, y += lanes) {
     for (int64_t l = 0; l < lanes; ++l) {
-      float z = Normalised(Wide(x[l]), mean[l], factor[l], bias[l]);
+      float z = Normalized(Wide(x[l]), mean[l], factor[l], bias[l]);
       if (kShortcut) z += Wide(shortcut[l]);
       if (kRelu) z = z < 0 ? 0 : z;  // keeps a NaN
       Narrow(z, y + l);
@@ -89,7 +89,7 @@ FOR_EACH_PROCESSOR void Normalise(const T* __restrict x, const T* __restrict sho
 template <class T, bool kRelu, bool kOutputs>
 INLINED float Passed(T error, T x, const T* y, float mean, float factor, float bias) {
   if (!kRelu) return Wide(error);
-  return WideIf((kOutputs ? Wide(*y) : Normalised(Wide(x), mean, factor, bias)) > 0, error);
+  return WideIf((kOutputs ? Wide(*y) : Normalized(Wide(x), mean, factor, bias)) > 0, error);
 }
 
 template <class T, bool kRelu, bool kOutputs>
@@ -191,14 +191,14 @@ ffi::Error HandleMoments(ffi::ThreadPool pool, Array x, ffi::Result<Numbers> mea
 }
 
 // An array of no elements is one that does not take part.
-ffi::Error HandleNormalise(ffi::ThreadPool pool, Array x, Array shortcut, Numbers numbers, Result y, bool relu,
+ffi::Error HandleNormalize(ffi::ThreadPool pool, Array x, Array shortcut, Numbers numbers, Result y, bool relu,
                            int64_t devices) {
   const Lines all(x.dimensions());
   return ForType(x, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const bool added = shortcut.element_count() > 0;
-    const auto loop = added ? (relu ? Normalise<T, true, true> : Normalise<T, true, false>)
-                            : (relu ? Normalise<T, false, true> : Normalise<T, false, false>);
+    const auto loop = added ? (relu ? Normalize<T, true, true> : Normalize<T, true, false>)
+                            : (relu ? Normalize<T, false, true> : Normalize<T, false, false>);
     const auto spread = all.Spread(numbers.typed_data(), kBias + 1);
     all.ForEachChunk(pool, all.PartsFor(pool, devices), [&](int64_t, int64_t first, int64_t last) {
       const int64_t at = first * all.lanes;
@@ -258,7 +258,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_moments, HandleMoments,
                                   .Ret<Numbers>()
                                   .Attr<int64_t>("devices"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_normalise, HandleNormalise, Elementwise());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_normalize, HandleNormalize, Elementwise());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxcnn_norm_sums, HandleSums,
                               ffi::Ffi::Bind()

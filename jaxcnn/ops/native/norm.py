@@ -1,4 +1,4 @@
-"""What batch normalisation reads whole arrays for, by loops in C++ (norm.cc), each one pass over memory.
+"""What batch normalization reads whole arrays for, by loops in C++ (norm.cc), each one pass over memory.
 
 The rule of which these are parts is in `ops.norm`. Where a loop is itself differentiated, its derivative is that of the
 same in JAX, which stands beside it here.
@@ -19,7 +19,7 @@ from jaxcnn.ops.rule import custom_vjp, def_sparing_vjp
 from jaxcnn.ops.sharding import explicit_sharding, varying_like
 
 
-def can_normalise(x: jax.Array) -> bool:
+def can_normalize(x: jax.Array) -> bool:
     """Whether there are loops for an array.
 
     On a mesh that the compiler divides there are, but each device would go through the whole.
@@ -43,17 +43,17 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return _derived(loop, plain)(x)
 
 
-def normalise(
+def normalize(
     x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array, shortcut: jax.Array | None, relu: bool
 ) -> jax.Array:
     """`(x - mean) factor + bias`, plus a shortcut, rectified."""
 
     def loop(x: jax.Array, shortcut: jax.Array | None, *numbers: jax.Array):
         operands = x, _or_empty(shortcut, x), jnp.stack(numbers)
-        return _call(backend.NORM_NORMALISE, like_on_device(x, x.shape, x.dtype), *operands, relu=relu)
+        return _call(backend.NORM_NORMALIZE, like_on_device(x, x.shape, x.dtype), *operands, relu=relu)
 
     def plain(x: jax.Array, shortcut: jax.Array | None, *numbers: jax.Array):
-        y = _normalised(x, *numbers)
+        y = _normalized(x, *numbers)
         y = y if shortcut is None else y + shortcut.astype(jnp.float32)
         return (jnp.where(y < 0, 0, y) if relu else y).astype(x.dtype)
 
@@ -76,10 +76,10 @@ def sums(
         return (errors if y is None else found[0], *found[1:])
 
     def plain(errors: jax.Array, x: jax.Array, y: jax.Array | None, *numbers: jax.Array):
-        passed = _passed(errors, _normalised(x, *numbers) if y is None else y, relu)
+        passed = _passed(errors, _normalized(x, *numbers) if y is None else y, relu)
         wide = passed.astype(jnp.float32)
-        centred = x.astype(jnp.float32) - arrays.along_last(numbers[0], x)
-        found = jnp.sum(wide, _but_last(x)), jnp.sum(wide * centred, _but_last(x))
+        centered = x.astype(jnp.float32) - arrays.along_last(numbers[0], x)
+        found = jnp.sum(wide, _but_last(x)), jnp.sum(wide * centered, _but_last(x))
         return (errors if y is None else passed, *found)
 
     return _derived(loop, plain)(errors, x, y, *numbers)
@@ -97,13 +97,13 @@ def gradient(errors: jax.Array, x: jax.Array, *numbers: jax.Array, relu: bool) -
 
     def plain(errors: jax.Array, x: jax.Array, *numbers: jax.Array):
         mean, factor, bias, shift, slope = (arrays.along_last(a, x) for a in numbers)
-        passed = _passed(errors, _normalised(x, *numbers[:3]), relu).astype(jnp.float32)
+        passed = _passed(errors, _normalized(x, *numbers[:3]), relu).astype(jnp.float32)
         return (factor * passed - shift - slope * (x.astype(jnp.float32) - mean)).astype(x.dtype)
 
     return _derived(loop, plain)(errors, x, *numbers)
 
 
-def _normalised(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
+def _normalized(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
     mean, factor, bias = (arrays.along_last(a, x) for a in (mean, factor, bias))
     return (x.astype(jnp.float32) - mean) * factor + bias
 

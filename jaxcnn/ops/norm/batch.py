@@ -88,7 +88,7 @@ class _Form(NamedTuple):
 def _plain_batch_norm(x, mean, variance, scale, bias, shortcut, form: _Form) -> jax.Array:
     if form.loops:
         factor = lax.rsqrt(variance + form.epsilon) * scale
-        return compiled.normalise(x, mean, factor, bias, shortcut, form.relu)
+        return compiled.normalize(x, mean, factor, bias, shortcut, form.relu)
     return plain_by_given(x, mean, variance, scale, bias, form.epsilon)
 
 
@@ -326,11 +326,11 @@ def _by_loops(
         ):
             return False
         fastest = select.fastest(select.NORM, select.WHOLE, True)
-        return backend.active() and compiled.can_normalise(x) and fastest == "native"
+        return backend.active() and compiled.can_normalize(x) and fastest == "native"
     if method == "native" and (rule != "hand" or "mean" in statistics or cells is not None):
         given = "given statistics" if "mean" in statistics else f"rule={rule!r}" if cells is None else "a `mask`"
         raise ValueError(f"`method='native'` supports only the hand-written rule in training; got {given}.")
-    if method == "native" and not compiled.can_normalise(x):
+    if method == "native" and not compiled.can_normalize(x):
         raise ValueError(
             "`method='native'` needs float32 or bfloat16, no explicit mesh, and a `shard_map` over all mesh axes; "
             f"got {jax.typeof(x)}."
