@@ -51,7 +51,9 @@ def test_without_a_compiler_the_wheel_is_for_every_platform(wheel):
 
 
 def test_a_compiler_that_fails_does_not_stop_the_install(wheel):
-    name, content = wheel('#!/bin/sh\n[ "$1" = --version ] || { echo "conv.cc:7: error: no such thing" >&2; exit 1; }\n')
+    name, content = wheel(
+        '#!/bin/sh\n[ "$1" = --version ] || { echo "conv.cc:7: error: no such thing" >&2; exit 1; }\n'
+    )
     assert name.endswith("-py3-none-any.whl")
     assert not [file for file in content.namelist() if ".so" in file]
     assert content.read(f"{FOLDER}/not_built.txt").decode() == (
