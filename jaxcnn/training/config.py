@@ -37,9 +37,9 @@ class TrainConfig:
     milestones: tuple[float, ...] = (0.5, 0.75)
     """For `step`: when the learning rate falls, as shares of the run after the warm-up."""
     warmup_steps: int = 0
-    """Steps of warm-up, in which the learning rate rises from 0 to its peak."""
+    """Steps at the start, in which the learning rate rises from 0 to its peak."""
     warmup_epochs: float = 0.0
-    """Epochs of warm-up, added to the steps of warm-up."""
+    """Epochs of this rise, added to its steps."""
     weight_decay: float = 1e-2
     """Decoupled decay for `adamw` and `muon`, L2 penalty for `sgd` and `lars`; `adam` and `adadelta` have none."""
     decay_all: bool = False
