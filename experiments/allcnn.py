@@ -1,22 +1,22 @@
 """CIFAR-10 without pooling: the all convolutional network and its siblings.
 
 Hypothesis:
-  A max-pool can be replaced by a convolution of stride 2 without loss. What helps is the added layer, not the pool:
-  taking the stride into the layer before it costs accuracy, and an added layer below a pool gains less.
+  A convolution of stride 2 can replace a max-pool without loss of accuracy. The added layer helps, not the pool: if the
+  layer before takes the stride, accuracy falls, and a layer added below a pool gains less.
 
 Proxy:
-  None: Springenberg 2015's networks of kind C and pictures, in full. Pictures that went through JPEG
-  (`--data folder:PATH`) are harder; there the orders count, and the claim on values is left out.
+  None: the networks C of Springenberg 2015 and their pictures, in full. Pictures that were stored as JPEG
+  (`--data folder:PATH`) are harder: for these only the order is claimed, and not the values.
 
 Protocol:
   Four networks: base C (max-pool 3x3, stride 2), Strided-CNN-C (no pool, stride in the layer before), ConvPool-CNN-C
-  (a layer more, then the pool), All-CNN-C (that layer has stride 2 and takes the pool's place); the last one also with
-  pictures mirrored and moved by up to 5 pixels. 350 epochs of batches of 128, SGD with momentum 0.9, a tenth at 200,
-  250 and 300 epochs, weight decay 0.001 on everything, dropout 0.2 of the input and 0.5 after each reduction: the
-  paper's, which tells no batch size. It takes the best of the rates 0.25, 0.1, 0.05 and 0.01 for each network; here it
-  is 0.05 for all, chosen by nobody: `--hold-out --learning-rate RATE` tests on a tenth of the training pictures, to
-  choose. Kernels start He normal, of which the paper says nothing; colours are scaled by channel, where the paper
-  whitens the pictures. Tested after the last epoch, once.
+  (a layer more, then the pool), All-CNN-C (that layer has stride 2 and takes the pool's place); the last one also
+  with pictures mirrored and moved by up to 5 pixels. 350 epochs of batches of 128, SGD with momentum 0.9, a tenth at
+  200, 250 and 300 epochs, weight decay 0.001 on everything, dropout 0.2 of the input and 0.5 after each reduction: as
+  in the paper, which does not give its batch size. It takes the best of the rates 0.25, 0.1, 0.05 and 0.01 for each
+  network; here it is 0.05 for all, without a search; `--hold-out --learning-rate RATE` tests on a tenth of the
+  training pictures, for a search. Kernels start He normal, of which the paper says nothing; colors are scaled by
+  channel, where the paper whitens the pictures. Tested after the last epoch, once.
 
 Expected:
   Test error as they are: base C 9.74, Strided 10.19, ConvPool 9.31, All-CNN-C 9.08 %; All-CNN-C with flips and shifts
@@ -106,7 +106,7 @@ def claims(document: Document) -> list[Claim]:
     if lossless:
         found.append(
             Claim(
-                "networks err as published, within half a point",
+                "test errors are within half a point of those published",
                 max(map(abs, gaps.values())) <= 0.5,
                 ", ".join(f"{row} {ours[row]:.2f}" for row in gaps) + " %",
                 ", ".join(f"{PUBLISHED[row]}" for row in gaps) + " %",
@@ -131,7 +131,7 @@ def figure(document: Document) -> Any:
     axes.plot([PUBLISHED[row] for row in rows], places, "x", color="0.5", markersize=9, label="published, test")
     axes.set_yticks(places, list(rows))
     axes.invert_yaxis()
-    axes.set(xlabel="error on CIFAR-10, %", xlim=(0, None), title="Convolutions of stride 2 in the place of pools")
+    axes.set(xlabel="error on CIFAR-10, %", xlim=(0, None), title="Convolutions of stride 2 instead of pools")
     axes.grid(axis="y", color="0.9")
     axes.legend(frameon=False)
     return drawn

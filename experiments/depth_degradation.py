@@ -1,9 +1,9 @@
 """Plain and residual networks of 20 and of 56 layers.
 
 Hypothesis:
-  A plain network of 56 layers is worse than one of 20, on the examples that it learns from too, so that this is no
-  overfitting; with shortcuts 56 layers learn as well as 20. The gradient shows why: from layer to layer of the plain
-  network it changes its size, which shortcuts keep.
+  A plain network of 56 layers is worse than one of 20. It is worse on the training examples too, so this is not
+  overfitting. With shortcuts 56 layers learn as well as 20. The gradient shows why: in the plain network its norm
+  changes from layer to layer, and with shortcuts it stays about the same.
 
 Proxy:
   MNIST-1D, 4,000 signals to learn from and 1,000 to test, in place of CIFAR-10; 3 taps in place of 3x3; 16 channels and
@@ -27,16 +27,16 @@ Expected:
 Result:
   5 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit 61a609a.
   - Holds: the training error of plain-56 is at least 5 times that of residual-56 (50.67 and 1.39 %, 36.46 times).
-  - Holds: a deeper plain network is worse, in training too (training 0.92 to 50.67 %, test 2.76 to 52.32 %; published:
-    CIFAR-10, a reimplementation: 10.08 to 15.39 %; gap: +44.25 points of growth).
-  - Does not hold: a deeper residual network is better in the test (1.32 to 2.72 %; published: CIFAR-10: 8.75 to 6.97 %;
-    gap: -3.18 points of gain).
-  - Holds: before training, shortcuts keep the gradient's size over the layers; without, it changes 10 times more
+  - Holds: the deeper plain network has a larger training error and a larger test error (training 0.92 to 50.67 %, test
+    2.76 to 52.32 %; published: CIFAR-10, a reimplementation: 10.08 to 15.39 %; gap: +44.25 points of growth).
+  - Does not hold: the deeper residual network has a lower test error (1.32 to 2.72 %; published: CIFAR-10: 8.75 to
+    6.97 %; gap: -3.18 points of gain).
+  - Holds: before training, the gradient's norm varies 10 times more over the layers without shortcuts than with
     (largest over smallest norm: plain-20 13.07, plain-56 6,621, residual-20 5.683, residual-56 10.28; published:
     without shortcuts it grows exponentially with depth (Yang et al. 2019)).
-  - Holds: so the gradient of plain-56 does not vanish towards the input before training: it explodes (215.5 times the
+  - Holds: before training, the gradient of plain-56 does not vanish towards the input: it explodes (215.5 times the
     median at the first layer; published: healthy norms with BN (section 4.1)).
-  - Holds: nor does it vanish after an epoch: at no layer is it below a tenth of the median (0.226 of the median at
+  - Holds: nor does it vanish after an epoch: at every layer it is above a tenth of the median (0.226 of the median at
     least; published: healthy norms with BN (section 4.1)).
 
   | error after the last epoch, % | training | test |
@@ -158,33 +158,33 @@ def claims(document: Document) -> list[Claim]:
             f"{error(plain_deep, 'training'):.2f} and {error(residual_deep, 'training'):.2f} %, {number(times)} times",
         ),
         Claim(
-            "a deeper plain network is worse, in training too",
+            "the deeper plain network has a larger training error and a larger test error",
             min(worse.values()) > 0,
             ", ".join(f"{of} {error(plain, of):.2f} to {error(plain_deep, of):.2f} %" for of in worse),
             "CIFAR-10, a reimplementation: 10.08 to 15.39 %",
             f"{worse['test'] - 5.31:+.2f} points of growth",
         ),
         Claim(
-            "a deeper residual network is better in the test",
+            "the deeper residual network has a lower test error",
             gain > 0,
             f"{error(residual, 'test'):.2f} to {error(residual_deep, 'test'):.2f} %",
             "CIFAR-10: 8.75 to 6.97 %",
             f"{gain - 1.78:+.2f} points of gain",
         ),
         Claim(
-            "before training, shortcuts keep the gradient's size over the layers; without, it changes 10 times more",
+            "before training, the gradient's norm varies 10 times more over the layers without shortcuts than with",
             spans[plain_deep] >= 10 * spans[residual_deep],
             "largest over smallest norm: " + ", ".join(f"{name} {number(span)}" for name, span in spans.items()),
             "without shortcuts it grows exponentially with depth (Yang et al. 2019)",
         ),
         Claim(
-            f"so the gradient of {plain_deep} does not vanish towards the input before training: it explodes",
+            f"before training, the gradient of {plain_deep} does not vanish towards the input: it explodes",
             grown > 1,
             f"{number(grown)} times the median at the first layer",
             "healthy norms with BN (section 4.1)",
         ),
         Claim(
-            "nor does it vanish after an epoch: at no layer is it below a tenth of the median",
+            "nor does it vanish after an epoch: at every layer it is above a tenth of the median",
             least > 0.1,
             f"{number(least)} of the median at least",
             "healthy norms with BN (section 4.1)",
@@ -198,10 +198,10 @@ def figure(document: Document) -> Any:
 
     drawn = Figure(figsize=(10, 7.5), layout="constrained")
     panels = {
-        TRAINING: ("56 plain layers do not learn what 20 do", "epoch", "training error, %"),
-        TEST: ("nor is that overfitting", "epoch", "test error, %"),
-        START: ("their gradient before training", "layer", "gradient norm, nats"),
-        LATER: ("the gradient after an epoch", "layer", "gradient norm, nats"),
+        TRAINING: ("training error: plain-56 hardly learns", "epoch", "training error, %"),
+        TEST: ("test error: so it is not overfitting", "epoch", "test error, %"),
+        START: ("gradient before training", "layer", "gradient norm, nats"),
+        LATER: ("gradient after one epoch", "layer", "gradient norm, nats"),
     }
     for axes, (title, (seen, across, up)) in zip(drawn.subplots(2, 2).flat, panels.items(), strict=True):
         for name, cells in document["tables"][title].items():

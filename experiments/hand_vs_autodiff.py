@@ -1,13 +1,13 @@
 """Every hand-written gradient against JAX's own: how exact, and how fast.
 
 Hypothesis:
-  A gradient written by hand is the gradient: in float64 it equals what JAX derives, to rounding, in every op of the
-  library. In float32 it is as near to it, and it takes no more time; where XLA's derivative is poor, as in max-pool,
-  much less.
+  In float64 the hand-written gradient of every op of the library equals what JAX derives, except for rounding. In
+  float32 it is as exact as that of JAX, and takes no more time; where the derivative in XLA is slow, as in max-pool, it
+  takes much less.
 
 Proxy:
-  One place for each op, by arrays of 0.5 to 2 MB, as in small networks; what other shapes and machines say is in
-  `experiments/benchmarks`. Proofs at many places are in `jaxcnn check`, which this does not repeat.
+  One case for each op, with arrays of 0.5 to 2 MB, as in small networks; other shapes and machines are in
+  `experiments/benchmarks`. `jaxcnn check` has proofs of many more cases.
 
 Protocol:
   All ops of `jaxcnn.ops`; the script refuses to run if one has no place here. Random normal inputs by seed, none of
@@ -25,14 +25,14 @@ Expected:
 
 Result:
   3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor, 2026-11-22, commit 8cbfd2a.
-  - Holds: in float64 every hand-written gradient equals autodiff's, to a relative error of 1e-11 (39 places, worst
-    1.1e-14 in conv, 2 groups).
-  - Holds: in float32 every one is within 1e-5 of float64 autodiff, the worst within twice autodiff's worst (worst
-    4.0e-06 in conv_transpose; autodiff's worst 4.0e-06 in conv_transpose).
-  - Does not hold: no hand-written rule is slower than autodiff by more than a tenth (21 of 39 faster by a tenth or
+  - Holds: in float64 every hand-written gradient equals that of autodiff, to a relative error of 1e-11 (39 places,
+    worst 1.1e-14 in conv, 2 groups).
+  - Holds: in float32 each is within 1e-5 of autodiff in float64; the worst error is at most twice autodiff's worst
+    (worst 4.0e-06 in conv_transpose; autodiff's worst 4.0e-06 in conv_transpose).
+  - Does not hold: no hand-written rule takes more than a tenth longer than autodiff (21 of 39 faster by a tenth or
     more, 1 slower: softmax 0.8925).
-  - Holds: max-pool by hand is at least five times as fast as what XLA derives (max_pool 2/2 11.76 times, max_pool 3/2
-    13.97 times).
+  - Holds: the hand-written max-pool is at least five times as fast as what XLA derives (max_pool 2/2 11.76 times,
+    max_pool 3/2 13.97 times).
 
   | largest error, relative to float64 autodiff | hand, float64 | hand, float32 | autodiff, float32 |
   | --- | --- | --- | --- |
@@ -325,22 +325,22 @@ def claims(document: Document) -> list[Claim]:
     pools = {label: value for label, value in ratio.items() if label.startswith("max_pool ")}
     return [
         Claim(
-            "in float64 every hand-written gradient equals autodiff's, to a relative error of 1e-11",
+            "in float64 every hand-written gradient equals that of autodiff, to a relative error of 1e-11",
             wide[0] <= 1e-11,
             f"{len(errors)} places, worst {wide[0]:.1e} in {wide[1]}",
         ),
         Claim(
-            "in float32 every one is within 1e-5 of float64 autodiff, the worst within twice autodiff's worst",
+            "in float32 each is within 1e-5 of autodiff in float64; the worst error is at most twice autodiff's worst",
             narrow[0] <= 1e-5 and narrow[0] <= 2 * plain[0],
             f"worst {narrow[0]:.1e} in {narrow[1]}; autodiff's worst {plain[0]:.1e} in {plain[1]}",
         ),
         Claim(
-            "no hand-written rule is slower than autodiff by more than a tenth",
+            "no hand-written rule takes more than a tenth longer than autodiff",
             not slower,
             f"{len(faster)} of {len(ratio)} faster by a tenth or more, {len(slower)} slower" + f": {told}" * bool(told),
         ),
         Claim(
-            "max-pool by hand is at least five times as fast as what XLA derives",
+            "the hand-written max-pool is at least five times as fast as what XLA derives",
             min(pools.values()) >= 5,
             ", ".join(f"{label} {number(value)} times" for label, value in pools.items()),
         ),
@@ -365,7 +365,7 @@ def figure(document: Document) -> Any:
     left.errorbar(middle, rows, xerr=bars, fmt="ko", capsize=2)
     left.axvline(1, color="0.5", linewidth=1)
     left.set(xscale="log", xlabel="time of autodiff over time by hand (median, quartiles)")
-    left.set_title("Right of the line, the hand-written rule is faster")
+    left.set_title("Right of the line the hand-written rule is faster")
     left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.xaxis.set_major_formatter("{x:g}")
     left.set_yticks(rows, order)
@@ -374,7 +374,7 @@ def figure(document: Document) -> Any:
         face = {"markerfacecolor": "white"} if marker == "o" else {}
         right.plot(values, rows, marker, color="black", label=column, markersize=5, **face)
     right.set(xscale="log", xlabel="largest error over largest gradient (0 drawn at 1e-17)")
-    right.set_title("Both are as near to float64 autodiff")
+    right.set_title("Both differ equally little from autodiff in float64")
     drawn.legend(*right.get_legend_handles_labels(), frameon=False, loc="outside lower right", ncols=3)
     for axes in (left, right):
         axes.grid(axis="y", color="0.92")

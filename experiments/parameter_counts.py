@@ -5,7 +5,7 @@ Hypothesis:
   some hundred. Locality and sharing each save their part. The networks of the library have the published counts.
 
 Proxy:
-  None: parameters are counted, not estimated. At hand is the lecture's figure alone, not the layer that it is of. Here
+  None: parameters are counted, not estimated. The lecture gives only the number, not the layer that it belongs to. Here
   it is the layer of round numbers that gives it: a 100x100 colour picture and 30 maps of 100x100, 3x3 windows,
   30,000 x 300,000 = 9.0 billion. Beside it three others of which courses tell.
 
@@ -22,12 +22,13 @@ Expected:
 
 Result:
   1 seed, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit e001726.
-  - Holds: fully connected, a picture and its maps take nine billion weights; convolved, less than a thousand (100x100x3
-    to 30 maps, 3x3: 9,000,300,000 with biases, against 840; published: 9 billion (the lecture); gap: +0.003 %).
-  - Holds: an edge detector of two weights would take over eight billion as a matrix (8,003,072,000 against 2;
+  - Holds: a dense layer from a picture to its maps has nine billion weights, a convolution less than a thousand
+    (100x100x3 to 30 maps, 3x3: 9,000,300,000 with biases, against 840; published: 9 billion (the lecture); gap:
+    +0.003 %).
+  - Holds: as a matrix, an edge detector of two weights would have over eight billion (8,003,072,000 against 2;
     published: over eight billion (Goodfellow et al. 2016); gap: +0.04 %).
-  - Holds: locality and sharing each save a thousandfold or more in the layer of nine billion (locality 1,071 times,
-    sharing 10,000 times).
+  - Holds: of these nine billion weights, locality and sharing each save a factor of a thousand or more (locality 1,071
+    times, sharing 10,000 times).
   - Holds: the library's networks have exactly the published numbers of parameters (18 of 18 equal; published: 18
     counts; gap: 0).
   - Holds: most parameters of AlexNet and VGG-16, 85 % or more, are in the few layers that are not convolutions (alexnet
@@ -177,21 +178,21 @@ def claims(document: Document) -> list[Claim]:
     }
     return [
         Claim(
-            "fully connected, a picture and its maps take nine billion weights; convolved, less than a thousand",
+            "a dense layer from a picture to its maps has nine billion weights, a convolution less than a thousand",
             abs(dense / 9e9 - 1) < 0.01 and shared < 1000,
             f"{NINE}: {number(dense)} with biases, against {number(shared)}",
             "9 billion (the lecture)",
             f"{100 * (dense / 9e9 - 1):+.3f} %",
         ),
         Claim(
-            "an edge detector of two weights would take over eight billion as a matrix",
+            "as a matrix, an edge detector of two weights would have over eight billion",
             edges > 8e9 and layer(EDGE, SHARED) == 2,
             f"{number(edges)} against {number(layer(EDGE, SHARED))}",
             "over eight billion (Goodfellow et al. 2016)",
             f"{100 * (edges / 8e9 - 1):+.2f} %",
         ),
         Claim(
-            "locality and sharing each save a thousandfold or more in the layer of nine billion",
+            "of these nine billion weights, locality and sharing each save a factor of a thousand or more",
             min(ideas) >= 1000,
             f"locality {number(ideas[0])} times, sharing {number(ideas[1])} times",
         ),

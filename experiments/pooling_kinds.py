@@ -1,9 +1,9 @@
 """Kinds of pooling, from few and from more examples.
 
 Hypothesis:
-  Pooling is knowledge given in advance, that a pattern counts wherever exactly it is: from 1,000 signals, max, average
-  and L2 pooling are far above a network without pooling and above strides. From more examples a network learns that by
-  itself, and the advantage shrinks.
+  Pooling builds in some knowledge: the exact place of a pattern does not matter. Trained on 1,000 signals, networks
+  with max, average and L2 pooling are far more accurate than a network without pooling and than one with strides.
+  From more examples a network learns this itself, and the advantage shrinks.
 
 Proxy:
   MNIST-1D with the network of its authors' `benchmark_pooling`: two convolutions of 20 channels and 3 taps, each with
@@ -21,15 +21,15 @@ Expected:
 
 Result:
   3 seeds, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 3878566.
-  - Holds: from 1,000 signals, max, average and L2 pooling are each above none and above strides (none 58.9, stride 2
-    57.6, max 77.4, average 75.3, L2 78.2, blur 81.6 %; published: 59.2, 57.4, 78.2, 78.0, 77.2 %; gap: -0.3, +0.2,
-    -0.8, -2.7, +1.0).
-  - Holds: that advantage shrinks with 4 times the signals (16.4 to 2.3 points; published: 18.0 to 2.1 points from
-    5,000; gap: -1.6, +0.2).
-  - Holds: strides without pooling are no better than no reduction at all, from 1,000 (57.6 and 58.9 %; published: 57.4
+  - Holds: trained on 1,000 signals, max, average and L2 pooling are each more accurate than none and than strides (none
+    58.9, stride 2 57.6, max 77.4, average 75.3, L2 78.2, blur 81.6 %; published: 59.2, 57.4, 78.2, 78.0, 77.2 %; gap:
+    -0.3, +0.2, -0.8, -2.7, +1.0).
+  - Holds: with 4 times as many signals, this advantage is smaller (16.4 to 2.3 points; published: 18.0 to 2.1 points
+    from 5,000; gap: -1.6, +0.2).
+  - Holds: trained on 1,000 signals, strides are no more accurate than no reduction (57.6 and 58.9 %; published: 57.4
     and 59.2 %; gap: +0.2, -0.3).
-  - Holds: which of the three poolings it is matters less than 3 points, from 1,000 (2.9 points between them; published:
-    1.0 points; gap: +1.9).
+  - Holds: trained on 1,000 signals, the three kinds of pooling differ by less than 3 points (2.9 points between them;
+    published: 1.0 points; gap: +1.9).
 
   | test accuracy by number of signals, % | 1000 | 4000 |
   | --- | --- | --- |
@@ -110,26 +110,26 @@ def claims(document: Document) -> list[Claim]:
     spread = [max(of[kind][0] for kind in WITH) - min(of[kind][0] for kind in WITH) for of in (ours, PUBLISHED)]
     return [
         Claim(
-            "from 1,000 signals, max, average and L2 pooling are each above none and above strides",
+            "trained on 1,000 signals, max, average and L2 pooling are each more accurate than none and than strides",
             gains[0][0] > 0,
             **told(0),
         ),
         Claim(
-            "that advantage shrinks with 4 times the signals",
+            "with 4 times as many signals, this advantage is smaller",
             gains[0][1] < gains[0][0],
             f"{gains[0][0]:.1f} to {gains[0][1]:.1f} points",
             f"{gains[1][0]:.1f} to {gains[1][1]:.1f} points from 5,000",
             f"{gains[0][0] - gains[1][0]:+.1f}, {gains[0][1] - gains[1][1]:+.1f}",
         ),
         Claim(
-            "strides without pooling are no better than no reduction at all, from 1,000",
+            "trained on 1,000 signals, strides are no more accurate than no reduction",
             ours["stride 2"][0] <= ours["none"][0],
             f"{ours['stride 2'][0]:.1f} and {ours['none'][0]:.1f} %",
             "57.4 and 59.2 %",
             f"{ours['stride 2'][0] - 57.4:+.1f}, {ours['none'][0] - 59.2:+.1f}",
         ),
         Claim(
-            "which of the three poolings it is matters less than 3 points, from 1,000",
+            "trained on 1,000 signals, the three kinds of pooling differ by less than 3 points",
             spread[0] < 3,
             f"{spread[0]:.1f} points between them",
             f"{spread[1]:.1f} points",
@@ -162,7 +162,7 @@ def figure(document: Document) -> Any:
             label=published,
         )
     axes.set_xticks(range(len(rows)), list(rows))
-    axes.set(ylabel="test accuracy, %", ylim=(0, 125), title="pooling helps most where signals are few")
+    axes.set(ylabel="test accuracy, %", ylim=(0, 125), title="pooling helps most with few signals")
     axes.legend(frameon=False, loc="upper left", ncols=3, fontsize="small")
     return drawn
 

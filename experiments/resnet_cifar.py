@@ -1,7 +1,8 @@
-"""CIFAR-10 by plain and by residual networks of 20 to 110 layers.
+"""Plain and residual networks of 20 to 110 layers on CIFAR-10.
 
 Hypothesis:
-  Plain networks get worse with depth, in training too; residual networks of the same layers get better.
+  Deeper plain networks have larger test errors, and larger training errors too; deeper residual networks of the same
+  layers have smaller ones.
 
 Proxy:
   None: He 2015's networks, pictures and schedule, in full. `depth_degradation` asks the same in minutes on a CPU.
@@ -96,7 +97,7 @@ def claims(document: Document) -> list[Claim]:
         low, high = min(errors), max(errors)
         found.append(
             Claim(
-                "plain networks get worse with depth, in training and in the test",
+                "deeper plain networks have a larger training error and a larger test error",
                 training_errors[high] > training_errors[low] and errors[high] > errors[low],
                 f"training {told(training_errors)}; test {told(errors)}",
                 f"test {told(PUBLISHED[PLAIN])}",
@@ -110,12 +111,14 @@ def claims(document: Document) -> list[Claim]:
         if len(errors) > 1:
             better = errors[max(errors)] < errors[min(errors)]
             of_paper = told(published) if published else ""
-            found.append(Claim(f"residual networks ({row[-1]}) get better with depth", better, told(errors), of_paper))
+            found.append(
+                Claim(f"deeper residual networks ({row[-1]}) have a lower test error", better, told(errors), of_paper)
+            )
         both = [depth for depth in errors if depth in plain]
         less = {depth: plain[depth] - errors[depth] for depth in both}
         found.append(
             Claim(
-                f"residual networks ({row[-1]}) err less than plain ones at every depth",
+                f"residual networks ({row[-1]}) have a lower test error than plain ones at every depth",
                 min(less.values()) > 0,
                 f"by {told(less)}",
                 f"by {told({depth: PUBLISHED[PLAIN][depth] - published[depth] for depth in both})}"
@@ -127,7 +130,7 @@ def claims(document: Document) -> list[Claim]:
         if lossless and gaps:
             found.append(
                 Claim(
-                    f"residual networks ({row[-1]}) err as published, within half a point",
+                    f"the test errors of residual networks ({row[-1]}) are within half a point of those published",
                     max(map(abs, gaps.values())) <= 0.5,
                     told({depth: errors[depth] for depth in gaps}),
                     told({depth: published[depth] for depth in gaps}),

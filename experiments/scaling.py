@@ -1,14 +1,14 @@
 """One training step over 1, 2 and 4 devices and over 2 processes: the same parameters, and what it costs.
 
 Hypothesis:
-  However a batch is spread, by the compiler (`jit`), with the parameters split too (`fsdp`), by hand (`pmap`) or over
-  processes, training ends with the same parameters. `pmap`, which JAX keeps as `jit` of `shard_map`, costs as much as
-  `jit`.
+  Training ends with the same parameters for each way to split a batch: by the compiler (`jit`), with the parameters
+  split too (`fsdp`), by hand (`pmap`), or over processes. `pmap`, which in JAX is now a `jit` of `shard_map`, takes as
+  long as `jit`.
 
 Proxy:
   Devices are threads of one processor (`--xla_force_host_platform_device_count`), processes share it and talk by Gloo
-  on one host. No speed-up is to be had beyond the cores; what can be seen is the overhead. LeNet-5, for which a step is
-  short and the overhead large.
+  on one host. So no speed-up beyond the number of cores is possible, and what is measured is the overhead. The
+  network is LeNet-5, for which a step is short and the overhead large.
 
 Protocol:
   Cores are those that `os.sched_getaffinity` gives, told in the first line of the result. LeNet-5 on the first 640
@@ -25,12 +25,12 @@ Expected:
 
 Result:
   3 seeds, jax 0.12.0.1, 2 cores of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-22, commit 3972167.
-  - Does not hold: every layout ends with the parameters of one device, to 1e-5 of the largest (10 layouts, worst
+  - Does not hold: every layout ends with the same parameters as one device, to 1e-5 of the largest (10 layouts, worst
     2.9e-03).
-  - Holds: devices that share the cores give no speed-up beyond these (2 cores; a step takes 0.93 (2 devices, jit) to
-    3.60 (2 processes, fsdp) times one device's).
-  - Holds: pmap costs at most a tenth more than jit (1 device 1.08 times, 2 devices 1.04 times, 4 devices 0.95 times, 2
-    processes 1.07 times).
+  - Holds: devices that share the cores are no faster than the number of cores allows (2 cores; a step takes 0.93 (2
+    devices, jit) to 3.60 (2 processes, fsdp) times one device's).
+  - Holds: pmap takes at most a tenth longer than jit (1 device 1.08 times, 2 devices 1.04 times, 4 devices 0.95 times,
+    2 processes 1.07 times).
   - Holds: two processes are slower than two devices of one process (31.3 ms against 10.5 ms a step by jit).
 
   | a step, ms | jit | pmap | fsdp |
@@ -216,12 +216,12 @@ def claims(document: Document) -> list[Claim]:
     two = [row for row in ("2 devices", "2 processes") if "jit" in tables[TIME].get(row, {})]
     found = [
         Claim(
-            "every layout ends with the parameters of one device, to 1e-5 of the largest",
+            "every layout ends with the same parameters as one device, to 1e-5 of the largest",
             worst <= 1e-5,
             f"{len(cells)} layouts, worst {worst:.1e}",
         ),
         Claim(
-            "devices that share the cores give no speed-up beyond these",
+            "devices that share the cores are no faster than the number of cores allows",
             min(relative.values()) >= 0.9 / cores,
             f"{cores} core{'s' * (cores > 1)}; a step takes {relative[fastest]:.2f} ({', '.join(fastest)}) to "
             f"{relative[slowest]:.2f} ({', '.join(slowest)}) times one device's",
@@ -230,7 +230,7 @@ def claims(document: Document) -> list[Claim]:
     if over:
         found.append(
             Claim(
-                "pmap costs at most a tenth more than jit",
+                "pmap takes at most a tenth longer than jit",
                 max(over.values()) <= 1.1,
                 ", ".join(f"{row} {ratio:.2f} times" for row, ratio in over.items()),
             )
@@ -268,7 +268,7 @@ def figure(document: Document) -> Any:
     axes.set_xticks(range(len(rows)), list(rows))
     cores = document["cores"]
     axes.set(ylabel="one step of LeNet-5, 64 digits, ms (dots: seeds)", ylim=(0, None))
-    axes.set_title(f"What spreading a step costs where {cores} core{'s do' if cores > 1 else ' does'} all the work")
+    axes.set_title(f"Time of a step in each layout; {cores} core{'s' * (cores > 1)} in all")
     axes.spines[["top", "right"]].set_visible(False)
     drawn.legend(frameon=False, title="layout", loc="outside right upper")
     return drawn

@@ -9,28 +9,28 @@ import jaxcnn
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Measure time, memory and compile time against Flax, Keras, Equinox and PyTorch."""
+    """Measure time, memory and compile time, and compare with other libraries."""
 
     rows: tuple[str, ...] = ()
-    """Rows to measure, as `lenet*` or `step/*`; by default all."""
+    """Rows to measure, for example lenet* or step/*; without it all."""
     peers: tuple[str, ...] = ()
-    """Peers, as `flax`, or `torch` for all its forms; by default all that are installed."""
+    """Libraries to compare with, for example flax, or torch for all its forms; without it all that are installed."""
     quick: bool = False
-    """Few rounds of small rows, in half a minute."""
+    """Measure only a few rounds of small rows, in half a minute."""
     rounds: int = 15
-    """Alternating rounds of a row, at most."""
+    """Largest number of rounds for a row; the libraries take turns in each round."""
     budget: float = 20.0
-    """Seconds for the rounds of a row."""
+    """Seconds after which a row gets no further round."""
     out: Path | None = None
-    """File that gets the figures; by default that of the device in experiments/results, and none with `--quick`."""
+    """File to write; None means that of the device in experiments/results, and no file with `--quick`."""
     list: bool = False
-    """Print the rows and who takes part."""
+    """Print the rows and the libraries in each, and measure nothing."""
     report: tuple[Path, ...] = ()
-    """Files to print as tables, and to draw beside them."""
+    """Files of earlier measurements to print as tables and to draw."""
     readme: bool = False
-    """Write the README's table from experiments/results."""
+    """Write the tables of the documentation from experiments/results."""
     choices: bool = False
-    """Write, from there too, the table by which `ops.conv(method="auto")` chooses."""
+    """Write the table by which `ops.conv(method="auto")` chooses, from experiments/results."""
 
     def __call__(self) -> None:
         """Runs the benchmarks of the checkout."""
@@ -38,7 +38,7 @@ class Bench:
             if (root / "experiments" / "benchmarks" / "command.py").is_file():
                 break
         else:
-            raise ValueError("`jaxcnn bench` needs a checkout of the repository, in which to run it; here is none.")
+            raise ValueError("`jaxcnn bench` must run in a checkout of the repository; this folder is none.")
         sys.path.insert(0, str(root))
         from experiments.benchmarks.command import run
 

@@ -24,16 +24,16 @@ _COLUMNS = {"Jacobian": "Jacobian", "adjoint": "adjoint", "second order": "secon
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Prove every op's hand-written gradient, and print what was found."""
+    """Prove the hand-written gradient of every op, and print the largest errors."""
 
     full: bool = False
-    """The whole product of configurations; takes long."""
+    """Prove every combination of arguments; this takes long."""
     op: str | None = None
-    """Only this op."""
+    """Name of the only op to prove; None proves all."""
     jobs: int | None = None
-    """Processes that share the work; by default one for each core, and one alone on an accelerator."""
+    """Number of processes that share the work; None means one for each core, and a single one on an accelerator."""
     json: Path | None = None
-    """Also write the findings to this file."""
+    """File to write the findings to, as JSON."""
 
     def __call__(self) -> int:
         """Prints a line for every op; exit status 1 if a proof fails."""
@@ -61,7 +61,7 @@ class Check:
                 if not report.passed:
                     console.print(str(report), style="red", markup=False)
         console.print(_table(reports))
-        console.print("Largest relative error of each kind of proof, and of any.")
+        console.print("Each column gives the largest relative error of a kind of proof; `any` is the largest of all.")
         if self.json is not None:
             rows = [dataclasses.asdict(report) for found in reports.values() for report in found]
             write_atomically(self.json, json.dumps(rows, indent=1) + "\n")

@@ -15,12 +15,12 @@ from jaxcnn.weights.runs import read_any
 
 @dataclasses.dataclass(frozen=True)
 class Convert:
-    """Convert weights: a run folder or file, from other libraries' names and layouts or to them."""
+    """Convert weights from or to other libraries' files, names and layouts."""
 
     source: tyro.conf.Positional[Path]
-    """Run folder, or file: .safetensors, .npz, and with PyTorch .pt, .pth, .th, .pth.tar, .ckpt, .bin."""
+    """Run folder or file: .safetensors, .npz, or, with PyTorch installed, .pt, .pth, .th, .pth.tar, .ckpt, .bin."""
     out: tyro.conf.Positional[Path]
-    """File to write; its suffix decides the format."""
+    """File to write; its ending decides the format: .safetensors, .npz, .pt, .pth or .th."""
     to: (
         Literal[
             "jaxcnn",
@@ -38,13 +38,13 @@ class Convert:
         ]
         | None
     ) = None
-    """Whose names and layouts; default ours, and in a PyTorch file those of weights.to_torch where they say it all."""
+    """Library whose names and layouts to write. None means jaxcnn, and for a PyTorch file those of weights.to_torch."""
     model: str | None = None
-    """Network, by its name in `jaxcnn models`, where the source does not tell."""
+    """Name of the network, if SOURCE does not hold it; `jaxcnn models` lists the names."""
     model_options: tuple[str, ...] = ()
-    """Arguments of that network, as in: --model-options num_classes=7 shortcut=B."""
+    """Arguments of that network, for example: --model-options num_classes=7 shortcut=B."""
     part: str | None = None
-    """Where in the source the weights are, as in: --part model_ema; by default those that were trained."""
+    """Part of SOURCE that holds the weights, for example model_ema; None means the trained parameters."""
 
     def __call__(self) -> None:
         """Prints what was read and written."""
@@ -61,7 +61,7 @@ class Convert:
         model, config, report = open_stored(read_any(self.source), config=config, part=self.part)
         weights.save(model, self.out, config=config, scheme=self.to)
         print(f"read {self.source}: {config['name']}, {report.scheme} names, {report.counts()}")
-        for line in (*report.source(), *(f"passed over: {name}" for name in report.passed_over)):
+        for line in (*report.source(), *(f"ignored: {name}" for name in report.passed_over)):
             print(f"  {line}")
         written = weights.load(model, self.out)  # which proves the file
         print(f"wrote {self.out}: {self.to or written.scheme} names, {len(written.matched)} arrays")

@@ -11,22 +11,22 @@ from jaxcnn.cli.runs import matched, open_run, told
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
-    """Evaluate a run's network over every example of a split; classes are found by their names."""
+    """Evaluate a trained network on every example of a split."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
     split: str = "test"
-    """Split of the data set."""
+    """Split: train, validation or test, as the data set has them."""
     data: str | None = None
-    """Data set; default that of the run."""
+    """Data set, whose classes are matched by name; None means that of the run."""
     data_dir: Path | None = None
-    """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
+    """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
     image_size: int | None = None
-    """Bring pictures to this height and width; default those of the run."""
+    """Height and width that pictures are resized to; None means those of the run."""
     allow_empty: bool = False
-    """Take classes that have no picture to train on."""
+    """Accept a data set in which some class has no training picture."""
     views: training.Views = "one"
-    """What to average over: the picture, its mirror image, small shifts of both."""
+    """What to average over: the picture; it and its mirror image; small shifts of both too."""
 
     def __call__(self) -> None:
         """Prints loss and accuracy."""

@@ -7,6 +7,7 @@ import tyro
 
 from jaxcnn import export, training
 from jaxcnn.cli.runs import Run, known_examples, open_run
+from jaxcnn.weights.files import SUFFIXES
 
 _STABLEHLO = """  import pathlib, numpy, jax.export
   network = jax.export.deserialize(bytearray(pathlib.Path({path!r}).read_bytes()))
@@ -19,25 +20,26 @@ _KINDS = {".stablehlo": (export.stablehlo, _STABLEHLO), ".onnx": (export.onnx, _
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a run's network for programs without jaxcnn: StableHLO for JAX, or ONNX."""
+    """Write a trained network as StableHLO or ONNX, which run without jaxcnn."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder."""
+    """Run folder, or file of weights."""
     out: tyro.conf.Positional[Path]
-    """File to write; it ends in .stablehlo or .onnx."""
+    """File to write; its ending decides the format: .stablehlo or .onnx."""
     classes_only: bool = False
-    """Give the class alone: argmax in the place of softmax."""
+    """Give the number of the likeliest class (argmax), not the probabilities (softmax)."""
     fold_batch_norm: bool = False
-    """Move batch normalization into the convolutions."""
+    """Fold batch normalization into the convolutions."""
     weights: export.Weights = "float"
-    """Keep kernels as they are, or in 8 bits; the accuracy lost on the test split is told."""
+    """float keeps the kernels as they are; int8 stores them in 8 bits, and prints the accuracy before and after."""
     data_dir: Path | None = None
-    """Folder of the data set's files, for that accuracy; default $JAXCNN_DATA_DIR."""
+    """Folder of the data set's files, for that accuracy; None means $JAXCNN_DATA_DIR."""
 
     def __call__(self) -> None:
         """Prints size and difference, and how to run the file."""
         if self.out.suffix not in _KINDS:
-            raise ValueError(f"`out` must end in {' or '.join(_KINDS)}; got {self.out}.")
+            instead = "; for files of weights use `jaxcnn convert`" if self.out.suffix in SUFFIXES else ""
+            raise ValueError(f"`out` must end in {' or '.join(_KINDS)}; got {self.out}{instead}.")
         write, lines = _KINDS[self.out.suffix]
         run = open_run(self.run)
         done = write(
@@ -65,7 +67,7 @@ class Export:
         try:
             dataset = known_examples(run, self.data_dir)
         except (OSError, ValueError, ImportError) as error:
-            return f"what rounding costs in accuracy was not measured: {error}"
+            return f"the accuracy with int8 weights was not measured: {error}"
         shares = [
             training.evaluate(network, dataset, run.scaling, loss=run.loss, augmentation=run.augmentation).accuracy
             for network in (run.model, export.quantize(run.model))

@@ -20,32 +20,32 @@ _NAMES = {"knn": "nearest neighbors", "svm": "linear SVM", "logistic": "logistic
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What a stage of a trained network makes of a data set, and how much that says of the classes."""
+    """Compute the features of a network's stage, save them, and fit classifiers to them."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
     at: str
-    """Stage, as conv2; a wrong one is answered with those there are."""
+    """Name of the stage, for example conv2; the error for a wrong name lists them all."""
     probe: tuple[Literal["knn", "svm", "logistic"], ...] = ()
-    """Classifiers to fit to the training examples and test, on features and on the pixels themselves."""
+    """Classifiers to fit and test, on the features and, to compare, on the pixels."""
     data: str | None = None
-    """Data set; default that of the run."""
+    """Data set; None means that of the run."""
     data_dir: Path | None = None
-    """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
+    """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
     image_size: int | None = None
-    """Bring pictures to this height and width; default those of the run."""
+    """Height and width that pictures are resized to; None means those of the run."""
     allow_empty: bool = False
-    """Take classes that have no picture to train on."""
+    """Accept a data set in which some class has no training picture."""
     limit: int | None = None
-    """Take the first so many examples of each split."""
+    """Number of examples to take from the start of each split; None takes all."""
     pool: inspect.Pool = "mean"
-    """What becomes of maps: their mean or maximum over space, or all their cells."""
+    """What is kept of each feature map: its mean, its maximum, or every cell (flatten)."""
     pca: int | None = None
-    """Project features on so many principal components, those of the training examples."""
+    """Number of principal components of the training examples to project the features on; None: no projection."""
     neighbors: int = 5
-    """How many vote."""
+    """Number of neighbors that vote, for knn."""
     out: Path | None = None
-    """File for the features, .npz or .csv."""
+    """File to write the features to: .npz or .csv."""
 
     def __call__(self) -> None:
         """Prints the probes' table, saves the features."""
@@ -96,7 +96,7 @@ class Features:
             stopped = stopped or not all(result.converged for result in found)
             print(f"{_NAMES[kind]:<20}  {_told(found[0])}  {_told(found[1])}".rstrip(), flush=True)
         if stopped:
-            print("* the optimizer stopped at its last iteration")
+            print("* not converged: the optimizer stopped at its last iteration")
 
 
 def _in_classes(run: Run, splits: dict[str, Dataset]) -> dict[str, Dataset]:

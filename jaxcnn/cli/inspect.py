@@ -12,18 +12,18 @@ from jaxcnn.data import Dataset
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """Show what a run's network does with a picture, in one page."""
+    """Write a page that shows what a trained network does with a picture."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
     picture: tyro.conf.Positional[Path]
     """Picture file."""
     out: Path | None = None
-    """File of the page; default inspect-PICTURE.html in the run folder, or beside a file of weights."""
+    """HTML file to write; None means inspect-PICTURE.html in the run folder, or beside the file of weights."""
     invert: bool = False
-    """Exchange light and dark, as for dark digits on white paper."""
+    """Invert light and dark, for example for dark digits on white paper."""
     data_dir: Path | None = None
-    """Folder of the data set's files, for examples to compare with; default $JAXCNN_DATA_DIR."""
+    """Folder of the data set's files, for examples to compare with; None means $JAXCNN_DATA_DIR."""
 
     def __call__(self) -> None:
         """Writes the page."""
@@ -52,5 +52,5 @@ class Inspect:
         try:
             return known_examples(run, self.data_dir)
         except (OSError, ValueError, ImportError) as error:
-            print(f"without examples to compare with: {error}")
+            print(f"the page has no examples to compare with: {error}")
             return None

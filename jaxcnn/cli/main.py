@@ -6,12 +6,12 @@ import functools
 import io
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
 
 from jaxcnn.cli.runs import ARGUMENTS
+from jaxcnn.cli.usage import refused, unknown_command
 from jaxcnn.training import keep_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -86,9 +86,8 @@ def _parse(args: list[str]):
     from jaxcnn.cli.recipes import Recipes, recipe
     from jaxcnn.cli.train import Train
 
-    name = _value_of("--recipe", args)  # a recipe's values are the defaults of the other options
-    commands = {
-        "train": Train if name is None else functools.partial(Train, config=recipe(name).config),
+    classes = {
+        "train": Train,
         "eval": Eval,
         "predict": Predict,
         "features": Features,
@@ -101,6 +100,12 @@ def _parse(args: list[str]):
         "bench": Bench,
         "doctor": Doctor,
     }
+    if problem := unknown_command(args, classes):
+        raise _UsageError(problem)
+    commands = {name: tyro.conf.FlagCreatePairsOff[command] for name, command in classes.items()}
+    name = _value_of("--recipe", args)  # a recipe's values are the defaults of the other options
+    # its flags come in pairs, as a recipe may have turned them either way
+    commands["train"] = Train if name is None else functools.partial(Train, config=recipe(name).config)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -109,12 +114,12 @@ def _parse(args: list[str]):
                 prog="jaxcnn",
                 description="Convolutional networks in JAX whose every gradient is written by hand.",
                 args=args or ["--help"],
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalMetavarFromFieldName),
             )
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise _UsageError(_first_sentences(messages.getvalue())) from None
+        raise _UsageError(refused(args, classes[args[0]], messages.getvalue())) from None
 
 
 def _value_of(option: str, args: list[str]) -> str | None:
@@ -125,27 +130,6 @@ def _value_of(option: str, args: list[str]) -> str | None:
         if word.startswith(f"{option}="):
             return word.removeprefix(f"{option}=")
     return None
-
-
-def _first_sentences(box: str) -> str:
-    """What tyro's framed message says, on one line: the error, and what was perhaps meant."""
-    parts: list[list[str]] = [[]]
-    for line in box.splitlines():
-        text = line.strip("│╭╮╰╯ ")
-        if text and set(text) <= {"─", "-"}:
-            parts.append([])
-        elif text and not text.startswith("─"):
-            parts[-1].append(text)
-    if "╭" not in box:  # a stream without box characters: the title stands alone
-        parts = parts[1:]
-    error, *hints = [" ".join(part) for part in parts if part] or [" ".join(box.split())]
-    error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
-    for hint in hints:
-        if hint.startswith("Perhaps you meant"):
-            error += ". " + " ".join(hint.split()[:4])
-        elif hint.startswith("Available"):
-            error += ". " + hint
-    return error.rstrip(".") + "."
 
 
 def _say_warning(message: Warning | str, category: type[Warning], *where: object) -> None:

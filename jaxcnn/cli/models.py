@@ -1,51 +1,67 @@
 """`jaxcnn models`."""
 
 import dataclasses
+import itertools
 import json as json_module
 import re
+import shutil
+import textwrap
 
 from flax import nnx
 
 from jaxcnn import models
 
+_GAP = "  "
+_PLACE = re.compile(r", (?:table|figure|section) [\d.]+$")  # where a paper says it: left to --json
+
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """List the networks: paper, size, work, and what the paper reached."""
+    """List the networks: paper, input, parameters, multiply-adds, published result."""
 
     json: bool = False
-    """Print JSON instead of a table."""
+    """Print JSON, with all that is known, and not a table."""
 
     def __call__(self) -> None:
         """Prints the table, oldest paper first."""
-        from rich.console import Console
-        from rich.table import Column, Table
-
         rows = [_row(name) for name in sorted(models.MODELS, key=_age)]
         if self.json:
             print(json_module.dumps(rows, indent=1))
             return
-        table = Table(
-            Column("name", no_wrap=True),
-            Column("input", no_wrap=True),
-            Column("parameters", justify="right", no_wrap=True),
-            Column("multiply-adds", justify="right", no_wrap=True),
-            "paper",
-            "published",
-            box=None,
-        )
-        for row in rows:
-            sizes = "x".join(map(str, row["input_shape"]))
-            numbers = f"{row['parameters']:,}", _short(row["multiply_adds"])
-            table.add_row(
-                row["name"], sizes, *numbers, f"{row['paper'].partition(',')[0]} {row['year']}", row["published"]
-            )
-        Console(soft_wrap=True).print(table)
+        print("\n".join(_lines(rows, shutil.get_terminal_size().columns)))
+
+
+def _lines(rows: list[dict], width: int) -> list[str]:
+    """A heading for each paper and input, and below it a line for each network, in so many columns."""
+    cells = [[row["name"], f"{row['parameters']:,}", _short(row["multiply_adds"])] for row in rows]
+    titles = ["name", "parameters", "multiply-adds"]
+    widths = [max(len(row[place]) for row in [titles, *cells]) for place in range(3)]
+
+    def line(name: str, parameters: str, work: str, result: str) -> list[str]:
+        first = _GAP.join([name.ljust(widths[0]), parameters.rjust(widths[1]), work.rjust(widths[2]), ""])
+        kept = result.replace(" %", "\xa0%")  # a number and its sign stay on one line
+        room = max(width - len(first), 20)
+        found = textwrap.wrap(kept, room, break_on_hyphens=False) or [""]
+        begun = itertools.chain([first], itertools.repeat(" " * len(first)))
+        return [(begin + part).replace("\xa0", " ").rstrip() for begin, part in zip(begun, found, strict=False)]
+
+    lines = line(*titles, "published result")
+    for (paper, year, shape), several in itertools.groupby(
+        zip(rows, cells, strict=True), key=lambda pair: tuple(pair[0][key] for key in ("paper", "year", "input_shape"))
+    ):
+        authors, _, title = paper.partition(", ")
+        heading = f"{authors} {year}, {title}; input {'x'.join(map(str, shape))}"
+        lines += ["", *textwrap.wrap(heading, width, subsequent_indent=_GAP)]
+        for row, own in several:
+            lines += line(*own, _PLACE.sub("", row["published"]))
+    return lines
 
 
 def _age(name: str) -> tuple:
-    """By year; within a family, by depth."""
-    return models.CARDS[name].year, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    """By year, paper and input; within a family, by depth."""
+    card = models.CARDS[name]
+    depth = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return card.year, card.paper, card.input_shape, depth
 
 
 def _row(name: str) -> dict:

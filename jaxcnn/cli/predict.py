@@ -30,17 +30,17 @@ class Predict:
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
     pictures: tyro.conf.Positional[tuple[str, ...]]
-    """Picture files, folders of pictures, patterns as 'photos/**/*.jpg'."""
+    """Picture files, folders of pictures, or patterns; for example 'photos/**/*.jpg'."""
     top: int = 3
-    """How many classes to name."""
+    """Number of classes to print for each picture, the likeliest first."""
     invert: bool = False
-    """Exchange light and dark, as for dark digits on white paper."""
+    """Invert light and dark, for example for dark digits on white paper."""
     format: Format | None = None
-    """How to write the answers; default by the ending of the file, else a table."""
+    """Form of the answers; None means that of the file's ending, or else a table."""
     out: Path | None = None
-    """File for the answers; default the standard output."""
+    """File to write the answers to; None means the standard output."""
     batch_size: int = 256
-    """Pictures that go through the network together."""
+    """Number of pictures in a batch."""
 
     def __call__(self) -> int:
         """Writes a row for every picture; files that cannot be read get a line on stderr."""

@@ -10,10 +10,10 @@ from jaxcnn import training
 
 @dataclasses.dataclass(frozen=True)
 class Recipes:
-    """List the named configurations, or print one as JSON."""
+    """List the recipes for `jaxcnn train --recipe`, or print one as JSON."""
 
     name: tyro.conf.Positional[str | None] = None
-    """Recipe to print."""
+    """Recipe to print; None lists all."""
 
     def __call__(self) -> None:
         """Prints a line for every recipe, or one recipe's values."""

@@ -26,61 +26,61 @@ from jaxcnn.weights.runs import build
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a network, and leave a run folder with a report to look at."""
+    """Train a network; write a run folder with its parameters and a report."""
 
     model: tyro.conf.Positional[str] = "lenet5"
-    """Network, by its name in `jaxcnn models`."""
+    """Name of the network; `jaxcnn models` lists them."""
     data: str = "digits"
-    """Data set: digits (embedded, needs no files), mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette,
-    tfds:NAME, folder:PATH, npz:PATH, idx:PATH, mnist1d, fsdd, rt-polarity."""
+    """Data set: digits (needs no files), mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette,
+    mnist1d, fsdd, rt-polarity, or one of your own: tfds:NAME, folder:PATH, npz:PATH, idx:PATH."""
     data_dir: Path | None = None
-    """Folder of the data set's files; default $JAXCNN_DATA_DIR."""
+    """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
     image_size: int | None = None
-    """Bring pictures of any size to this height and width."""
+    """Height and width that all pictures are resized to; None leaves them as they are."""
     stream: bool | None = None
-    """Read examples as they are needed, and not into memory; default: where memory would be short."""
+    """Read examples when they are needed, not all at the start; None does so if they do not fit into memory."""
     workers: int | None = None
-    """Processes that read streamed examples; default by the cores."""
-    skip_corrupt: bool = False
-    """Leave damaged pictures out, and tell at the end how many."""
-    allow_empty: bool = False
-    """Accept classes without a training picture; the network cannot learn them."""
+    """Number of processes that read examples with `--stream`; None chooses by the cores."""
+    skip_corrupt: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Train without the damaged pictures, and print at the end how many there were."""
+    allow_empty: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Accept a data set in which some class has no training picture; the network cannot learn that class."""
     validation: float = 0.0
-    """Share of the training examples to hold out, where the data set has no validation split."""
+    """Share of the training examples to hold out for validation, if the data set has no validation split."""
     out: Path | None = None
-    """Run folder; default runs/MODEL-DATA-seedSEED, numbered if it is taken."""
-    resume: bool = False
-    """Go on with the run in the run folder."""
-    force: bool = False
-    """Go on even if it was begun with another configuration."""
+    """Run folder; None means runs/MODEL-DATA-seedSEED, with a number if that exists."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Continue the run in the run folder from its newest checkpoint."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """With `--resume`: continue even if the configuration has changed."""
     recipe: str | None = None
-    """Configuration to begin with, by its name in `jaxcnn recipes`; other options change it."""
+    """Name of a recipe, which sets the options below; other options override it. `jaxcnn recipes` lists them."""
     init: Path | None = None
-    """Run folder or file of weights to begin with, whose network must be of this kind; other classes get a new head,
-    and images are fed as they were there."""
+    """Run folder or file of weights to start from; its network must be the same as MODEL.
+    If the classes differ, the network gets a new last layer. Pictures are scaled as in that run."""
     model_options: tuple[str, ...] = ()
-    """Arguments of the network, as in: --model-options pool=average activation=tanh."""
+    """Arguments of the network, for example: --model-options pool=average activation=tanh."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the network computes in; its parameters stay in float32."""
+    """Number format of the computation; the parameters stay in float32."""
     views: training.Views = "one"
-    """What the final test averages over: the picture, its mirror image, small shifts of both."""
+    """What the final test averages over: the picture; it and its mirror image; small shifts of both too."""
     parallel: Literal["jit", "fsdp", "pmap"] = "jit"
-    """How several devices share a step: batch split by the compiler; parameters split too; batch split by hand."""
+    """How several devices share a step. jit: the compiler splits the batch; fsdp: the parameters too; pmap: by hand."""
     model_devices: int = 1
-    """Devices among which the outputs of every layer are shared."""
+    """Number of devices over which the output channels of every layer are split."""
     coordinator: str | None = None
-    """HOST:PORT of process 0, in a run of several processes; auto where the cluster tells."""
+    """For a run of several processes: HOST:PORT of process 0, or auto to ask the cluster."""
     processes: int | None = None
-    """How many processes there are, with a coordinator's address."""
+    """Number of processes; needed with HOST:PORT."""
     process: int | None = None
-    """The number of this one."""
+    """Number of this process, from 0; needed with HOST:PORT."""
     log: tuple[Literal["csv", "tensorboard", "wandb"], ...] = ()
-    """Where else the log goes, beside metrics.jsonl."""
+    """Other forms of the log, besides metrics.jsonl."""
     profile: int | None = None
-    """Write a trace of so many steps to profile/ in the run folder."""
+    """Number of steps to profile; the trace is written to profile/ in the run folder."""
     compilation_cache: str | None = None
-    """Folder that keeps what was compiled for later starts, auto for one in the user's cache, or off; default auto on
-    accelerators, off on CPU."""
+    """Folder that keeps compiled programs for later starts; auto is a folder in your cache, off keeps none.
+    None means auto on accelerators and off on a CPU."""
     config: TrainConfig = TrainConfig()
 
     def __call__(self) -> int:

@@ -22,64 +22,64 @@ class TrainConfig:
     epochs: int = 20
     """Passes over the training examples."""
     batch_size: int = 64
-    """Examples per step; what does not fill a last batch is left out of an epoch, different examples each time."""
+    """Examples per step. Those that do not fill a last batch are left out of the epoch, others in each epoch."""
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
-    """`mean_squared_error` is between outputs and targets of +-1."""
+    """Loss; `mean_squared_error` compares the outputs with targets of +1 and -1."""
     scaling: Literal["standard", "symmetric"] = "standard"
     """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
     optimizer: Literal["adamw", "adam", "sgd", "lars", "muon", "adadelta"] = "adamw"
-    """All from optax. `muon` takes every kernel as a matrix of its outputs, and biases and norms by `adamw`."""
+    """Optimizer, from optax. `muon` treats kernels as matrices, and trains biases and norms with `adamw`."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "constant", "step", "one_cycle"] = "cosine"
-    """Learning rate over the steps. `cosine` falls to 0 at the last one; `step` falls to a tenth at every milestone;
-    `one_cycle` rises for 30 % of the run and falls by a cosine (Smith & Topin 2018)."""
+    """How the learning rate changes. `cosine`: falls to 0 at the last step. `step`: falls to a tenth at each milestone.
+    `one_cycle`: rises for 30 % of the run, then falls by a cosine (Smith & Topin 2018)."""
     milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of the run, after the warm-up, at which `step` falls."""
+    """For `step`: when the learning rate falls, as shares of the run after the warm-up."""
     warmup_steps: int = 0
-    """Steps over which the learning rate first rises from 0."""
+    """Steps at the start, in which the learning rate rises from 0 to its peak."""
     warmup_epochs: float = 0.0
-    """Epochs over which it does, added to these steps."""
+    """Epochs of this rise, added to its steps."""
     weight_decay: float = 1e-2
-    """Decoupled decay for `adamw` and `muon`, L2 penalty for `sgd` and `lars`; not for `adam` and `adadelta`."""
+    """Decoupled decay for `adamw` and `muon`, L2 penalty for `sgd` and `lars`; `adam` and `adadelta` have none."""
     decay_all: bool = False
-    """Whether biases and norms decay too, and not kernels alone."""
+    """With `--decay-all` biases and norms decay too; with `--no-decay-all` only kernels do."""
     momentum: float = 0.9
-    """Momentum, for `sgd` and `lars`."""
+    """Momentum of `sgd` and `lars`."""
     nesterov: bool = True
-    """Whether the momentum of `sgd` and `lars` is Nesterov's."""
+    """`--nesterov` gives `sgd` and `lars` Nesterov's momentum; `--no-nesterov` gives them plain momentum."""
     clip_norm: float | None = None
-    """Largest L2 norm of the whole gradient; a larger one is scaled down."""
+    """Largest L2 norm of the gradient; a larger gradient is scaled down to it. None: no limit."""
     accumulate: int = 1
-    """Parts in which the gradient of a batch is computed, one after the other, where memory is short; batch
-    statistics are those of each part."""
+    """Number of parts of a batch whose gradients are computed one after the other, to save memory.
+    Batch normalization then uses the statistics of each part."""
     label_smoothing: float = 0.0
-    """Share of every target that is spread over all classes."""
+    """Share of every target that is spread evenly over all classes."""
     augment: tuple[str, ...] = ()
-    """Random changes of the training pictures, in order, as in: pad_crop=4 flip cutout=8."""
+    """Random changes of the training pictures, in this order; for example: pad_crop=4 flip cutout=8."""
     freeze: tuple[str, ...] = ()
-    """Patterns of parameters' paths that do not train, as in: conv1 'stage?/*/norm*'; batch normalization that is
-    frozen computes as in evaluation."""
+    """Parameters that do not train, as patterns of their paths; for example: conv1 'stage?/*/norm*'.
+    Frozen batch normalization computes as in evaluation."""
     layer_rates: tuple[str, ...] = ()
-    """Patterns as of `freeze`, and factors on the learning rate of these parameters, as in: 'conv*=0.1'; of several
-    that fit, the last."""
+    """Factors on the learning rate of some parameters, by patterns as in `freeze`; for example: 'conv*=0.1'.
+    Where several patterns match, the last one counts."""
     ema_decay: float | None = None
-    """Keep moving averages of the parameters, with this share staying in a step; they are evaluated beside the
-    parameters, and are what the run ends with."""
+    """Decay of moving averages of the parameters, for example 0.999; None keeps no averages.
+    The averages are evaluated beside the parameters, and the run ends with them."""
     monitor: Literal["accuracy", "loss"] = "accuracy"
-    """What tells on held-out examples which epoch was best; its checkpoint is kept."""
+    """What decides, on the held-out examples, which epoch was best; the checkpoint of that epoch is kept."""
     patience: int | None = None
-    """Stop after so many epochs without a better one, and end with the best."""
+    """Stop after this many epochs without a better one, and end with the best. None: train all epochs."""
     restore_best: bool = False
-    """End with the best epoch's parameters in any case."""
+    """`--restore-best` ends with the best epoch's parameters, `--no-restore-best` with the last one's."""
     seed: int = 0
-    """Seed of initialization, of the order of examples and of their random changes."""
+    """Seed of the initialization, of the order of the examples and of their random changes."""
     log_every: int = 50
-    """Steps between rows of the log."""
+    """Steps between two rows of the log."""
     checkpoint_every: int = 500
-    """Steps between checkpoints; there is one after every epoch too."""
+    """Steps between two checkpoints; every epoch ends with one too."""
     keep_checkpoints: int = 2
-    """How many checkpoints stay, the newest ones."""
+    """Number of checkpoints that are kept: the newest."""
 
     def __post_init__(self):
         """Checks every value.

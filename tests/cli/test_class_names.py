@@ -81,7 +81,7 @@ def test_a_folder_that_changed_is_not_compared_by_number(jaxcnn, learned, tmp_pa
     picture = root / "test" / "red" / "0.png"
     said = f"the classes of folder:{root} must be among blue, red; got aqua."
     outcome = jaxcnn("inspect", twin, picture, "--out", tmp_path / "page.html")
-    assert outcome.status == 0 and f"without examples to compare with: {said}" in outcome.out
+    assert outcome.status == 0 and f"the page has no examples to compare with: {said}" in outcome.out
     outcome = jaxcnn("export", twin, tmp_path / "net.stablehlo", "--weights", "int8")
     assert outcome.status == 0 and f"was not measured: {said}" in outcome.out
 

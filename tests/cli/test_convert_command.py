@@ -62,7 +62,7 @@ def test_of_weights_and_their_average_either_is_taken(jaxcnn, alone):
     assert outcome.out == (
         "read both.ckpt: lenet5, tutorial names, 10 matched\n  taken: model\n"
         "  there too, for part='model_ema': weights of such a network\n"
-        "  passed over: model_ema.* (10 arrays)\n  passed over: epoch\n  passed over: optimizer\n"
+        "  ignored: model_ema.* (10 arrays)\n  ignored: epoch\n  ignored: optimizer\n"
         "wrote trained.npz: jaxcnn names, 10 arrays\n"
     )
     assert jaxcnn("convert", "both.ckpt", "average.npz", "--part", "model_ema").status == 0

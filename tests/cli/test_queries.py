@@ -1,8 +1,12 @@
 """`eval`, `models`, `doctor` and the help: the answers of a run and of the installation."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -44,11 +48,50 @@ def test_a_run_may_move_to_another_place_and_another_machine(spawn, alone, train
 def test_models_lists_every_network_with_its_size(jaxcnn):
     outcome = jaxcnn("models")
     assert (outcome.status, outcome.err) == (0, "")
-    lines = {line.split()[0]: line.split() for line in outcome.out.splitlines() if not line.startswith("    ")}
-    assert set(lines) == {"name", *models.MODELS}
-    assert lines["lenet5"][1:5] == ["28x28x1", "61,706", "417", "k"]
-    assert lines["resnet50"][1:5] == ["224x224x3", "25,557,032", "4.09", "G"]
-    assert list(lines)[1] == "lecun1989" and list(lines).index("resnet18") < list(lines).index("resnet101")
+    blocks = [block.splitlines() for block in outcome.out.split("\n\n")]
+    networks = {}
+    for heading, *block in blocks[1:]:
+        rows = [line for line in block if not line.startswith("  ")]
+        networks |= {line.split()[0]: (heading, *line.split()[1:4]) for line in rows}
+    assert blocks[0][0].split()[:3] == ["name", "parameters", "multiply-adds"]
+    assert set(networks) == set(models.MODELS)
+    assert networks["lenet5"][1:] == ("61,706", "417", "k")
+    residual = "He et al. 2016, Deep residual learning for image recognition; input 224x224x3"
+    assert networks["resnet50"] == (residual, "25,557,032", "4.09", "G")
+    order = list(networks)
+    assert order[0] == "lecun1989" and order.index("resnet18") < order.index("resnet101")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_models_fits_the_terminal(jaxcnn, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = jaxcnn("models").out.splitlines()
+    assert max(map(len, lines)) <= width
+    starts = [line.index(word) for line in lines for word in re.findall(r"(?:ImageNet|CIFAR-10|MNIST) .*error", line)]
+    assert len(starts) > 20 and len(set(starts)) == 1, "the results stand below each other"
+    assert any(line.endswith("one scale") and not line.startswith("vgg") for line in lines) == (width == 80)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_models_fits_a_terminal_that_tells_its_width_itself(alone):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    with subprocess.Popen([sys.executable, "-m", "jaxcnn", "models"], stdout=inner, env=environment) as process:
+        os.close(inner)
+        text = b""
+        with contextlib.suppress(OSError):  # how a terminal ends on Linux
+            while part := os.read(outer, 4096):
+                text += part
+    os.close(outer)
+    lines = text.decode().splitlines()
+    assert process.returncode == 0 and len(lines) > len(models.MODELS)
+    assert max(map(len, lines)) <= 80
 
 
 def test_doctor_tells_versions_and_devices(jaxcnn):
@@ -92,6 +135,25 @@ def test_help_leaves_with_status_0(jaxcnn, arguments, capsys):
     assert not caught.value.code
     out, err = capsys.readouterr()
     assert out.startswith("usage: jaxcnn") and err == ""
+
+
+def test_the_help_of_train_tells_what_a_flag_and_its_opposite_do(capsys):
+    from jaxcnn.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = " ".join(re.sub("[│╭╮╰╯─]", "", capsys.readouterr().out).split())
+    assert "--nesterov, --no-nesterov `--nesterov` gives `sgd` and `lars` Nesterov's momentum; `--no-nesterov`" in out
+    assert "--resume Continue" in out, "a flag that nothing turns on has no opposite"
+
+
+@pytest.mark.parametrize(("flags", "found"), [([], True), (["--no-nesterov"], False), (["--nesterov"], True)], ids=str)
+def test_a_flag_and_its_opposite_are_taken(flags, found):
+    from jaxcnn.cli.main import _parse
+
+    assert _parse(["train", *flags]).config.nesterov is found
+    recipe = _parse(["train", "--recipe", "krizhevsky2012", *flags])
+    assert recipe.config.nesterov is (found if flags else False)
 
 
 def test_the_help_of_train_tells_every_setting_and_its_default(capsys):

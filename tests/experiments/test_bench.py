@@ -275,7 +275,7 @@ def test_outside_a_checkout_it_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jaxcnn, "__file__", str(tmp_path / "site-packages" / "jaxcnn" / "__init__.py"))
     assert main(["bench", "--list"]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "needs a checkout of the repository" in error
+    assert error.count("\n") == 1 and "must run in a checkout of the repository" in error
 
 
 def test_the_table_of_methods_is_that_of_the_results():

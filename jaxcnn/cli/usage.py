@@ -1,0 +1,108 @@
+"""A sentence for words that are not a command with its options, and what was perhaps meant."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcnn.weights.files import SUFFIXES
+
+_NUMBERS = {"invalid literal for int() with base 10": "an integer", "could not convert string to float": "a number"}
+
+
+def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str | None:
+    """What is wrong with the first word, if it is not the name of a command."""
+    commands = list(commands)
+    if not args or args[0] in commands or args[0] in ("-h", "--help"):
+        return None
+    kind = "an option" if args[0].startswith("-") else "a command"
+    rest = _perhaps(args[0], commands) or f"the commands are {', '.join(commands)}"
+    return f"`{args[0]}` is not {kind} of `jaxcnn`; {rest}."
+
+
+def refused(args: Sequence[str], command: type, box: str) -> str:
+    """What is wrong with the words after a command's name.
+
+    Args:
+      args: all words.
+      command: the command's class, whose fields are its options.
+      box: tyro's message, in a frame.
+    """
+    name = f"`jaxcnn {args[0]}`"
+    error, *hints = _parts(box)
+    if found := re.match(r"Unrecognized options: (.*)", error):
+        words = found[1].split(", ")
+        unknown = next((word for word in words if word.startswith("-")), None)
+        if unknown is None:
+            return f"{name} cannot use the word `{words[0]}`; `jaxcnn {args[0]} --help` lists those that it takes."
+        unknown = unknown.partition("=")[0]
+        perhaps = _perhaps(unknown, _options(command))
+        return f"`{unknown}` is not an option of {name}; {perhaps or f'`jaxcnn {args[0]} --help` lists them'}."
+    if error.startswith("Missing from"):
+        lacking = [word for word, needed in _options(command).items() if needed and re.search(_word(word), error)]
+        instead = f"see `jaxcnn {args[0]} --help`"
+        if args[0] == "export" and Path(args[-1]).suffix in SUFFIXES:
+            instead = f"to write weights, as in {args[-1]}, use `jaxcnn convert`"
+        return f"{name} needs {' and '.join(lacking)}; {instead}."
+    if found := re.match(r"Missing value for argument '(.*?)'", error):
+        return f"`{found[1]}` needs a value; got none."
+    if found := re.match(r"invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*?),?\)", error):
+        choices = re.findall(r"'(.*?)'", found[3])
+        meant = difflib.get_close_matches(found[1], choices, 1)
+        perhaps = f"; perhaps you meant '{meant[0]}'" if meant else ""
+        return f"`{found[2]}` must be one of {found[3]}; got '{found[1]}'{perhaps}."
+    if found := re.match(r"Error parsing (\S+): (.*?): ('.*')", error):
+        if found[2] in _NUMBERS:
+            return f"`{found[1]}` must be {_NUMBERS[found[2]]}; got {found[3]}."
+    error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
+    return error.rstrip(".") + "."
+
+
+def _perhaps(word: str, known: Iterable[str]) -> str | None:
+    """What was meant by a word: by letters left out or exchanged, as a part of one that is known, or its initials."""
+    known = [other for other in known if other.startswith("--") == word.startswith("--")]
+    bare = word.lstrip("-").replace("_", "-")
+    alike = difflib.get_close_matches(bare, [other.lstrip("-") for other in known], 1, 0.7)
+    parts = [other for other in known if bare in other.lstrip("-").split("-")]
+    initials = [other for other in known if "".join(part[0] for part in other.lstrip("-").split("-")) == bare]
+    begun = [other for other in known if len(bare) > 2 and other.lstrip("-").startswith(bare)]
+    for found in ([other for other in known if other.lstrip("-") in alike], initials, begun, parts):
+        if found:
+            return f"perhaps you meant `{found[0]}`"
+    return None
+
+
+def _options(command: Any) -> Mapping[str, bool]:
+    """The words of a command's fields, as its help spells them, and whether it needs them."""
+    words: dict[str, bool] = {}
+    for field in dataclasses.fields(command):
+        if dataclasses.is_dataclass(field.default):
+            words |= _options(field.default)
+            continue
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        positional = "Positional" in str(field.type)
+        option = "--" + field.name.replace("_", "-")
+        words[field.name.upper() if positional else option] = needed
+        if field.default is True:
+            words["--no-" + option[2:]] = False
+    return words
+
+
+def _word(word: str) -> str:
+    return rf"(?<!\S){re.escape(word)}(?!\S)"
+
+
+def _parts(box: str) -> list[str]:
+    """What stands in tyro's frame, each part in one line."""
+    parts: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip("│╭╮╰╯ ")
+        if text and set(text) <= {"─", "-"}:
+            parts.append([])
+        elif text and not text.startswith("─"):
+            parts[-1].append(text)
+    if "╭" not in box:  # a stream without box characters: the title stands alone
+        parts = parts[1:]
+    return [" ".join(part) for part in parts if part] or [" ".join(box.split())]
