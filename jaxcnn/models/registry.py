@@ -35,12 +35,16 @@ class Card(NamedTuple):
       year: of publication.
       input_shape: shape of one standard example.
       published: the result of the paper, and where the paper states it.
+      parameters: number of parameters, with the classes and the input of the paper.
+      multiply_adds: multiply-adds for one such example, as `summary` counts them.
     """
 
     paper: str
     year: int
     input_shape: tuple[int, ...]
     published: str = ""
+    parameters: int = 0
+    multiply_adds: int = 0
 
 
 _COLOR, _TINY = (224, 224, 3), (32, 32, 3)
@@ -119,7 +123,55 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
 
 _ALL = _SINGLE | {name: (constructor, card) for name, constructor, card in _families()}
 MODELS: dict[str, Constructor] = {name: constructor for name, (constructor, _) in _ALL.items()}
-CARDS: dict[str, Card] = {name: card for name, (_, card) in _ALL.items()}
+
+# Parameters and multiply-adds, by `summary`, which traces the network: that takes seconds for a deep one. A test holds
+# every line.
+_COUNTS: dict[str, tuple[int, int]] = {
+    "mlp": (266_610, 266_200),
+    "lecun1989": (9_760, 63_660),
+    "lenet5": (61_706, 416_520),
+    "lenet5_1998": (60_000, 325_680),
+    "tdnn": (521, 6_072),
+    "tdnn_wide": (33_290, 3_226_240),
+    "alexnet": (60_965_224, 724_406_816),
+    "alexnet_single": (62_378_344, 1_135_256_096),
+    "alexnet_torchvision": (61_100_840, 714_188_480),
+    "googlenet": (13_378_280, 1_582_671_872),
+    "googlenet_torchvision": (13_004_888, 1_498_376_192),
+    "bn_inception": (11_285_224, 2_032_600_064),
+    "prelu_net": (178_032_072, 19_058_106_368),
+    "allcnn": (1_369_738, 270_798_336),
+    "textcnn": (6_360_902, 24_180_600),
+    "c3d": (79_991_015, 38_548_959_232),
+    "vgg11": (132_863_336, 7_609_090_048),
+    "vgg11_bn": (132_866_088, 7_609_090_048),
+    "vgg13": (133_047_848, 11_308_466_176),
+    "vgg13_bn": (133_050_792, 11_308_466_176),
+    "vgg16": (138_357_544, 15_470_264_320),
+    "vgg16_bn": (138_361_768, 15_470_264_320),
+    "vgg19": (143_667_240, 19_632_062_464),
+    "vgg19_bn": (143_672_744, 19_632_062_464),
+    "resnet18": (11_689_512, 1_814_073_344),
+    "resnet34": (21_797_672, 3_663_761_408),
+    "resnet50": (25_557_032, 4_089_184_256),
+    "resnet101": (44_549_160, 7_801_405_440),
+    "resnet152": (60_192_808, 11_513_626_624),
+    "plain18": (11_515_688, 1_794_805_760),
+    "plain34": (21_623_848, 3_644_493_824),
+    "resnet20": (269_722, 40_551_040),
+    "plain20": (269_722, 40_551_040),
+    "resnet32": (464_154, 68_862_592),
+    "plain32": (464_154, 68_862_592),
+    "resnet44": (658_586, 97_174_144),
+    "plain44": (658_586, 97_174_144),
+    "resnet56": (853_018, 125_485_696),
+    "plain56": (853_018, 125_485_696),
+    "resnet110": (1_727_962, 252_887_680),
+    "plain110": (1_727_962, 252_887_680),
+}
+CARDS: dict[str, Card] = {
+    name: card._replace(parameters=_COUNTS[name][0], multiply_adds=_COUNTS[name][1]) for name, (_, card) in _ALL.items()
+}
 
 
 def options_of(name: str) -> tuple[str, ...]:

@@ -101,3 +101,9 @@ def test_lenet_1998_has_its_parameters_where_the_paper_has_them():
 
 def test_every_network_has_a_card_and_every_card_a_network():
     assert set(models.CARDS) == set(models.MODELS)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_card_tells_what_the_network_has(name):
+    found, card = as_it_is(name), models.CARDS[name]
+    assert (card.parameters, card.multiply_adds) == (found.parameters, found.multiply_adds)
