@@ -31,7 +31,16 @@ WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".g
 
 def pages():
     """All that a visitor reads, and what machines read of it."""
-    for pattern in ("*.md", "*.toml", "*.cff", "docs/**/*.md", "colab/*.*", ".github/**/*.*", "experiments/*.md"):
+    for pattern in (
+        "*.md",
+        "*.toml",
+        "*.cff",
+        "docs/**/*.md",
+        "docs/*.py",
+        "colab/*.*",
+        ".github/**/*.*",
+        "experiments/*.md",
+    ):
         yield from ROOT.glob(pattern)
 
 
