@@ -207,7 +207,7 @@ def test_archive_and_wheel_hold_the_package(built):
     with zipfile.ZipFile(wheel) as held:
         names = set(held.namelist())
         metadata = held.read(next(name for name in names if name.endswith("/METADATA"))).decode()
-    assert package <= names
+    assert {name for name in package if not name.endswith((".cc", ".h"))} <= names  # what is compiled may stay behind
     assert {name.partition("/")[0] for name in names} == {"jaxcnn", f"jaxcnn-{PROJECT['version']}.dist-info"}
     for label, address in PROJECT["urls"].items():
         assert f"Project-URL: {label}, {address}" in metadata
