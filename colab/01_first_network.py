@@ -55,7 +55,7 @@ else:
 # %% [markdown]
 # ## The digits
 #
-# They come with scikit-learn, so nothing is downloaded. Each is brought to the form of MNIST: a box of 20x20 in a field of 28x28. The network never sees the validation and test digits while it learns.
+# They come with scikit-learn, so nothing is downloaded. Each is resized to the form of MNIST: a digit of 20x20 pixels in a picture of 28x28. The network does not learn from the validation and test digits.
 
 # %%
 from jaxcnn import data
@@ -68,7 +68,7 @@ plots.labeled_images(train.images[:16], [train.classes[label] for label in train
 # %% [markdown]
 # ## The network
 #
-# Two stages of *convolution, activation, pooling*, then three dense layers. A convolution with a 5x5 kernel looks at 25 pixels at a time and uses the **same** 25 weights everywhere: `conv1` has only 6 x (25 + 1) = 156 parameters, where a dense layer with as many outputs would have 3.7 million.
+# The network has two stages of *convolution, activation, pooling*, and then three dense layers. A convolution with a 5x5 kernel looks at 25 pixels at a time and uses the **same** 25 weights everywhere: `conv1` has only 6 x (25 + 1) = 156 parameters, where a dense layer with as many outputs would have 3.7 million.
 #
 # *Question: why does `conv2` have 2,416 parameters?*
 #
@@ -85,7 +85,7 @@ models.summary(model, (1, 28, 28, 1))
 # %% [markdown]
 # ## Train
 #
-# The loss is the cross-entropy $L = -\log p_{\text{true class}}$. Every step follows its gradient downhill, on 64 digits at a time.
+# The loss is the cross-entropy $L = -\log p_{\text{true class}}$. Each step takes 64 digits and changes the parameters against the gradient of their loss.
 
 # %%
 import os
@@ -100,11 +100,11 @@ training.evaluate(model, test, run.scaling)
 plots.learning_curves(run.history)
 
 # %% [markdown]
-# The training loss keeps falling while the validation loss levels off: from there on the network learns its examples by heart.
+# The training loss keeps falling while the validation loss levels off: from there on the network memorizes its training examples.
 #
 # ## Look
 #
-# The six kernels of the first layer (dark blue below zero, light orange above), and what they make of one digit.
+# These are the six kernels of the first layer (dark blue is below zero, light orange above), and the maps that they compute from one digit.
 
 # %%
 import numpy as np
@@ -122,7 +122,7 @@ plots.confusion_matrix(test.labels, predictions, test.classes)
 # %% [markdown]
 # ## The gradient behind it
 #
-# The rule that trained `conv1` is in `jaxcnn/ops/conv.py`: the gradient of a convolution is two more convolutions. One argument swaps it for what JAX derives by itself; the two agree.
+# The rule that trained `conv1` is in `jaxcnn/ops/conv/rule.py`: the gradient of a convolution is two more convolutions. One argument replaces it by the gradient that JAX derives itself; the two agree.
 
 # %%
 import jax
@@ -146,4 +146,4 @@ assert jnp.allclose(by_hand, by_jax, rtol=1e-4, atol=1e-6)
 # %% [markdown]
 # ## Where next
 #
-# Where that rule comes from, and how to prove one: [2. Gradients by hand](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb). What the network sees, and whether such pictures can be trusted: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). Sizes, strides, channels and filters, with the numbers in the cells: [4. Convolution arithmetic](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/04_convolution_arithmetic.ipynb). On the command line, `jaxcnn train` does all of this page.
+# How that rule is derived, and how to prove a rule: [2. Gradients by hand](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb). What the network sees, and whether such pictures can be trusted: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). Sizes, strides, channels and filters, with the numbers in the cells: [4. Convolution arithmetic](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/04_convolution_arithmetic.ipynb). On the command line, `jaxcnn train` does all of this page.

@@ -15,7 +15,7 @@
 #
 # # 2. Gradients by hand
 #
-# A network learns by following gradients. JAX can derive them by itself; here you derive them with a pencil, and each derivation is followed by a call that **proves** it: the full matrix of derivatives against finite differences, against JAX's own, twice differentiated, compiled, mapped, spread over devices. In the end you prove a rule of your own. About one minute on a CPU, about one minute on a T4.
+# A network learns by following gradients. JAX can derive them itself; here you derive them with a pencil. After each derivation a call **proves** it: it compares the full matrix of derivatives with finite differences and with JAX's own, and tests the second derivative, `jit`, `vmap` and several devices. At the end you prove a rule of your own. About one minute on a CPU, about one minute on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -76,7 +76,7 @@ def normal(*shape):
 #
 # $$\frac{\partial L}{\partial x_q} = \sum_j e_j \, \frac{\partial y_j}{\partial x_q}.$$
 #
-# That sum over the column $q$ of the Jacobian is all that a rule has to know. The Jacobian itself is never built, except in a proof.
+# A rule only has to compute this sum over the column $q$ of the Jacobian. It never builds the Jacobian itself; only a proof does.
 #
 # ## ReLU
 #
@@ -87,7 +87,7 @@ x = np.array([-2.0, -0.5, 0.5, 3.0], np.float32)
 print(check.check_vjp(ops.relu, x, reference=partial(ops.relu, rule="autodiff")))
 
 # %% [markdown]
-# The left column names what was proven. The kit cannot see kinks: give it a point where the function is differentiable, more than 0.002 away from any.
+# The left column names what was proven. The kit cannot see kinks: give it a point where the function is differentiable, more than 0.002 away from any kink.
 #
 # ## Convolution
 #
@@ -101,7 +101,7 @@ print(check.check_vjp(ops.relu, x, reference=partial(ops.relu, rule="autodiff"))
 #
 # The index runs the other way: it is the same operation on the errors *with the kernel flipped*, on a border of $k - 1$ zeros.
 #
-# **Toward the kernel.** $w_t$ is read by every output, $dw_t = \sum_j x_{j+t} \, e_j$: the correlation of the input with the errors.
+# **Toward the kernel.** Every output reads $w_t$, so $dw_t = \sum_j x_{j+t} \, e_j$: the correlation of the input with the errors.
 
 # %%
 x, w, e = normal(8), normal(3), normal(6)
@@ -129,7 +129,7 @@ for axis, matrix, title in zip(axes, (W, W.T), ("forward: W", "backward: W trans
     axis.set_ylabel("writes")
 
 # %% [markdown]
-# **Strides, padding, dilation, groups.** A stride of $s$ means that the errors stand $s$ cells apart: the errors are dilated. Padding at the front of the input becomes $k - 1 - p$ of padding at the front of the errors. Where the last windows do not reach the end of the input, the trailing cells get zero. The whole derivation stands above the rule in `jaxcnn/ops/conv.py`.
+# **Strides, padding, dilation, groups.** A stride of $s$ means that the errors stand $s$ cells apart: the errors are dilated. Padding at the front of the input becomes $k - 1 - p$ of padding at the front of the errors. Where the last windows do not reach the end of the input, the trailing cells get zero. The whole derivation is above the rule in `jaxcnn/ops/conv/rule.py`.
 #
 # *Question: the input has 8 cells, the kernel 3, the stride 2. How many outputs are there, and which cells get no gradient?*
 #
@@ -146,7 +146,7 @@ print("proven")
 # %% [markdown]
 # ## Max-pooling
 #
-# $y_j = \max_{q \in \text{window } j} x_q$. A little more of the winner makes the output a little more; a little more of a loser does nothing. So the winner gets all of the error and the losers get none. An input may win in several windows; then its errors add up. Of equal values the first, in row-major order, wins.
+# $y_j = \max_{q \in \text{window } j} x_q$. If the largest cell (the winner) grows a little, the output grows as much; if another cell grows a little, nothing happens. So the winner gets all of the error and the others get none. An input may win in several windows; then its errors add up. Of equal values the first, in row-major order, wins.
 
 # %%
 x = jnp.array([[1.0, 3.0, 2.0, 2.0], [0.0, 1.0, 2.0, 5.0]])
@@ -166,7 +166,7 @@ print("proven")
 #
 # $$\frac{\partial L}{\partial z_k} = \frac{e^{z_k}}{\sum_j e^{z_j}} - [k = c] = p_k - [k = c]:$$
 #
-# what the network said, less what it should have said.
+# the probability that the network gave, minus the one that it should have given.
 
 # %%
 loss, labels = ops.softmax_cross_entropy, np.array([0, 2, 1, 3])
@@ -180,7 +180,7 @@ print("proven")
 #
 # $$dx = \frac{1}{\sigma}\Big(g - \operatorname{mean}(g) - \hat x \operatorname{mean}(g \hat x)\Big), \qquad d\gamma = \sum e\,\hat x, \qquad d\beta = \sum e.$$
 #
-# The error loses its mean and its part along $\hat x$: the two directions in which the output cannot move.
+# So the error loses its mean and its part along $\hat x$: these are the two directions in which the output cannot change.
 
 # %%
 norm = ops.batch_norm
@@ -224,8 +224,8 @@ check.assert_vjp(swish, normal(4, 3), reference=jax.nn.swish, batched=(0,))
 print("proven")
 
 # %% [markdown]
-# Any `jax.custom_vjp` function of anyone can be given to the kit; `jaxcnn check` on the command line runs it over every op of the library.
+# You can give the kit any `jax.custom_vjp` function; on the command line `jaxcnn check` runs it on every op of the library.
 #
 # ## Where next
 #
-# What else gradients are good for, by the picture instead of the weights: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). A rule that is *not* the derivative, on purpose, proven and trained with: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb).
+# Gradients by the picture instead of the weights: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). A rule that is *not* the derivative, on purpose, proven and trained with: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb).

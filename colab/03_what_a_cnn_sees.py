@@ -15,7 +15,7 @@
 #
 # # 3. What a CNN sees
 #
-# A trained network is some sixty thousand numbers. Here you ask it questions: *why* did you say 7? Which digits are alike to you? What would the perfect 3 look like? And, most of all: **can these pictures be trusted?** About two minutes on a CPU, about two minutes on a T4.
+# A trained network is some sixty thousand numbers. Here you ask questions about it: *why* does it say 7? Which digits are similar for it? What would the perfect 3 look like? And, most of all: **can you trust these pictures?** About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -71,11 +71,11 @@ training.evaluate(model, test, run.scaling)
 # %% [markdown]
 # ## Why it decides
 #
-# Let $S_c$ be the score (the logit) of class $c$. How would it change if one pixel were a little lighter? That is a gradient, by the input instead of the weights. The **saliency** map of Simonyan et al. (2014) is its size:
+# Let $S_c$ be the score (the logit) of class $c$. How would it change if one pixel were a little lighter? The answer is a gradient by the input instead of the weights. The **saliency** map of Simonyan et al. (2014) is its absolute value:
 #
 # $$M(q) = \max_k \left| \frac{\partial S_c}{\partial x_k(q)} \right|.$$
 #
-# It is noisy. **SmoothGrad** takes the mean over noisy copies of the picture. **Integrated gradients** ask another question: of the difference between this picture's score and that of a baseline $b$, which share is each pixel's?
+# It is noisy. **SmoothGrad** takes the mean over noisy copies of the picture. **Integrated gradients** answer another question: this picture's score and that of a baseline $b$ differ; how much does each pixel add to the difference?
 #
 # $$\phi_i = (x_i - b_i) \int_0^1 \frac{\partial S_c}{\partial x_i}\big(b + t(x - b)\big)\,dt, \qquad \sum_i \phi_i = S_c(x) - S_c(b).$$
 #
@@ -99,7 +99,7 @@ maps = {
 plots.attributions(pictures, maps, [f"said {c}" for c in classes])
 
 # %% [markdown]
-# In a map with a sign, gray is zero, light speaks for the class and dark against it. The promise of integrated gradients can be checked:
+# In a map with a sign, gray is zero, light speaks for the class and dark against it. The equation of integrated gradients can be checked:
 
 # %%
 total, difference = inspect.completeness(model, images, maps["integrated gradients"], baseline=black)
@@ -113,7 +113,7 @@ print("difference of scores", difference)
 #
 # ## Swapping a rule
 #
-# Guided backpropagation and the deconvnet are no gradients. They are what the backward pass makes of the score when the **rule of the ReLU** is swapped for another. With the error $e$ that comes from above:
+# Guided backpropagation and the deconvnet are not gradients. They are the result of a backward pass in which the **rule of the ReLU** is replaced by another. With the error $e$ that comes from above:
 #
 # $$\text{gradient: } e\,[x > 0] \qquad \text{deconvnet: } e\,[e > 0] \qquad \text{guided: } e\,[x > 0]\,[e > 0].$$
 #
@@ -135,7 +135,7 @@ print("other gradients:", float(abs(back(twin, images) - back(model, images)).ma
 # %% [markdown]
 # ## Do these maps show the network, or the picture?
 #
-# Guided backprop draws the sharpest maps. Adebayo et al. (2018) asked the right question: if the weights are destroyed, what becomes of the map? A map that explains what the network learned must change. Here the layers are shuffled from the head downwards. As a control, `edges` is a map of the picture alone: it cannot change.
+# Guided backprop draws the sharpest maps. Adebayo et al. (2018) asked the right question: if the weights are destroyed, does the map change? A map that explains what the network learned must change. Here the layers are shuffled from the head downwards. As a control, `edges` is a map of the picture alone: it cannot change.
 
 # %%
 found = inspect.randomization_check(model, run.scaling(test.images[:8]), groups=2 if fast else 6)
@@ -154,7 +154,7 @@ print("still alike after all layers were shuffled:", ", ".join(found.ignoring())
 #
 # ## Which digits are alike
 #
-# The layer before the head turns each digit into 84 numbers. Near means alike *to the network*. One row has the nearest neighbors by these features, the other by pixels.
+# The layer before the head turns each digit into 84 numbers. Digits whose numbers are close are similar *for the network*. One row has the nearest neighbors by these features, the other by pixels.
 
 # %%
 features = inspect.features(model, test.images, "dense2", scaling=run.scaling)
@@ -179,7 +179,7 @@ plots.components(inspect.pca(features), features, test.labels, test.classes)
 # %% [markdown]
 # ## What it wants to see
 #
-# Turn the training around: keep the weights, and change the *picture* until the class's logit is as large as can be. The picture is moved at random by a few pixels in each step, so that nothing survives that works in one place only.
+# Reverse the training: keep the weights, and change the *picture* until the logit of a class is as large as possible. Each step moves the picture at random by a few pixels, so that no pattern remains that works in one place only.
 
 # %%
 bounds = black, run.scaling(np.full((28, 28, 1), 255, np.uint8))
@@ -188,7 +188,7 @@ captions = [f"{digit}\nlogit {value:.0f}" for digit, value in enumerate(logits)]
 plots.maximized(255 * (made - bounds[0]) / (bounds[1] - bounds[0]), captions)
 
 # %% [markdown]
-# Strokes can be seen, but no digits as you would write them: the network never had to know what a digit *is*, only how ten of them differ. Found, rather than made, are the digits that excite a map of `conv2` most, and the part that it looks at:
+# Strokes can be seen, but no digits as you would write them: the network never had to know what a digit *is*, only how ten of them differ. The next picture is not computed but found: the digits with the largest values in a map of `conv2`, and the part that this map looks at:
 
 # %%
 scaled = run.scaling(test.images)
@@ -196,9 +196,9 @@ units = inspect.most_exciting(model, scaled, "conv2", [0, 5, 10], 9)
 plots.most_exciting(test.images, units, ["map 0", "map 5", "map 10"])
 
 # %% [markdown]
-# ## Is it as right as it is sure?
+# ## Is it right as often as it is sure?
 #
-# Of all the digits for which it says "90 %", nine in ten should be right. The **expected calibration error** is the mean distance from that, over bins of confidence.
+# Of all the digits for which it says "90 %", nine in ten should be right. The **expected calibration error** is the mean difference between confidence and accuracy, over bins of confidence.
 
 # %%
 plots.calibration(inspect.calibration(training.predict(model, test.images, run.scaling), test.labels))
@@ -206,14 +206,14 @@ plots.calibration(inspect.calibration(training.predict(model, test.images, run.s
 # %% [markdown]
 # ## Shifts
 #
-# A convolution does not care where a stroke is: a shifted picture has shifted maps. Does the network not care either?
+# A convolution does not care where a stroke is: a shifted picture has shifted maps. Is the network's answer also the same?
 
 # %%
 curves = {f"a {digit}": inspect.shift_curve(model, images[[i]], border="edge") for i, digit in enumerate(classes)}
 plots.shift_curves(curves)
 
 # %% [markdown]
-# It does: dense layers know places, and a pooling of stride 2 sees only every other place. Here are small networks that go *round* the borders and end with the mean over space, so that only the pooling can break the symmetry. Each learns for a moment; then it classifies pairs of shifted digits. How often do the two answers agree?
+# It is not: dense layers depend on places, and a pooling of stride 2 sees only every other place. Here are small networks whose convolutions wrap *around* the borders and which end with the mean over space, so that only the pooling can break the symmetry. Each is trained for a short time; then it classifies pairs of shifted digits. How often do the two answers agree?
 
 
 # %%
@@ -253,9 +253,9 @@ plots.shift_consistencies(consistency)
 # %% [markdown]
 # *Question: why does the network without pooling reach exactly 100 %, and did so before it had learned anything?*
 #
-# <details><summary>Answer</summary>Round the borders and with stride 1, shifting the picture shifts every map by the same cells, whatever the weights. The mean over space does not see a shift. With stride 2, a shift by one cell makes the pooling look at other cells: its maps are not the old ones shifted.</details>
+# <details><summary>Answer</summary>If the convolutions wrap around the borders and have stride 1, shifting the picture shifts every map by the same cells, whatever the weights. The mean over space does not see a shift. With stride 2, a shift by one cell makes the pooling look at other cells: its maps are not the old ones shifted.</details>
 #
-# All of these pictures, for a run of yours and a picture of yours, on one page: `jaxcnn inspect RUN IMAGE`.
+# `jaxcnn inspect RUN PICTURE` puts all of these on one page, for your own run and your own picture.
 #
 # ## Where next
 #

@@ -15,7 +15,7 @@
 #
 # # 4. Convolution arithmetic
 #
-# How large is the output? Which cells does it read? How many weights does it have, and how many multiplications does it cost? Everything about a convolution follows from one sum and one formula; here you see both with the numbers in the cells, and then on a photograph. About one minute on a CPU, about one minute on a T4; nothing is trained.
+# How large is the output? Which cells does it read? How many weights does it have, and how many multiplications does it cost? Everything about a convolution follows from one sum and one formula. Here you see both, with the numbers in the cells and then on a photograph. About one minute on a CPU, about one minute on a T4; nothing is trained.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -71,7 +71,7 @@ from jaxcnn.inspect import plots
 #
 # $$y_{ij} = \sum_{u=0}^{k-1} \sum_{v=0}^{k-1} x_{i+u,\,j+v} \; w_{uv}.$$
 #
-# It is the *same* kernel in every place. What it looks for, it finds anywhere: that is why a network needs so few weights, and why a shifted picture gives shifted maps. Here the kernel looks for bright cells on the right and dark ones on the left: a vertical edge.
+# It is the *same* kernel in every place, so it finds its pattern anywhere: that is why a network needs so few weights, and why a shifted picture gives shifted maps. Here the kernel looks for bright cells on the right and dark ones on the left: a vertical edge.
 
 # %%
 x = np.array([[0, 0, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1]])
@@ -88,7 +88,7 @@ plots.sliding_animation(inspect.slide(x, w))
 # %% [markdown]
 # ## Padding
 #
-# Nine places in an input of 25 cells: the output is smaller, by $k - 1$ in each axis. Twenty layers of that, and nothing would be left; and a cell in the corner is read once, one in the middle nine times. So the input gets a border of zeros, $p$ cells on each side, or $p_\text{low}$ in front and $p_\text{high}$ behind:
+# An input of 25 cells has only nine places for the kernel: the output is smaller by $k - 1$ in each axis. After twenty such layers nothing would be left. Also, a cell in the corner is read once, and one in the middle nine times. So the input gets a border of zeros, $p$ cells on each side, or $p_\text{low}$ in front and $p_\text{high}$ behind:
 #
 # $$\text{output} = n + p_\text{low} + p_\text{high} - k + 1.$$
 #
@@ -98,11 +98,11 @@ plots.sliding_animation(inspect.slide(x, w))
 plots.sliding_steps(inspect.slide(x, w, padding="SAME"), [0, 14])
 
 # %% [markdown]
-# The border is no innocent frame. In the last column the kernel reports -2 and -3, strong edges from bright to dark; but there the picture merely ends. Along its border, every network sees a slightly different world.
+# The border has an effect. In the last column the kernel gives -2 and -3, strong edges from bright to dark; but there the picture only ends. So every network computes something different along the border.
 #
 # *Question: how much padding keeps the size with a kernel of 4? Where does it go?*
 #
-# <details><summary>Answer</summary>k - 1 = 3 cells in all, an odd number: one side gets 1, the other 2. "SAME" puts the extra cell behind, as TensorFlow and JAX do; "LECTURE" puts it in front. Two frameworks that differ in this give outputs that are shifted by a cell, and weights that fit one do not quite fit the other. Odd kernels are popular because nobody has to ask.</details>
+# <details><summary>Answer</summary>k - 1 = 3 cells in all, an odd number: one side gets 1, the other 2. "SAME" puts the extra cell behind, as TensorFlow and JAX do; "LECTURE" puts it in front. Two frameworks that differ in this give outputs that are shifted by a cell, and weights that fit one do not quite fit the other. With an odd kernel this question does not arise.</details>
 
 # %%
 for name in ("VALID", "SAME", "LECTURE"):
@@ -112,7 +112,7 @@ for name in ("VALID", "SAME", "LECTURE"):
 # %% [markdown]
 # ## Stride
 #
-# The window can take larger steps. With a stride of $s$ it stands at every $s$-th place only, and of the last step there may be a part missing: then the cells that are left are read by nobody.
+# The window can take larger steps. With a stride of $s$ it stands only at every $s$-th place. If the last step does not fit, no window reads the cells that are left.
 #
 # $$\text{output} = \left\lfloor \frac{n + p_\text{low} + p_\text{high} - k}{s} \right\rfloor + 1$$
 
@@ -122,7 +122,7 @@ plots.sliding_steps(inspect.slide(x, w, strides=2, padding=1), [0, 1, 8])
 # %% [markdown]
 # ## Dilation
 #
-# To see more of the input without more weights, the taps of the kernel can be spread: with a dilation of $d$ they stand $d$ cells apart, and the kernel reaches over $(k - 1)\,d + 1$ cells. Put this in the place of $k$, and the formula is complete:
+# To see more of the input without more weights, the taps of the kernel can be spread: with a dilation of $d$ they stand $d$ cells apart, and the kernel reaches over $(k - 1)\,d + 1$ cells. Replace $k$ by this, and the formula is complete:
 #
 # $$\text{output} = \left\lfloor \frac{n + p_\text{low} + p_\text{high} - (k - 1)\,d - 1}{s} \right\rfloor + 1$$
 
@@ -131,7 +131,7 @@ wide = np.arange(49).reshape(7, 7) % 5
 plots.sliding_steps(inspect.slide(wide, w, kernel_dilation=2), [0, 4])
 
 # %% [markdown]
-# One formula for all of it. Do not believe it: here it is held against the shapes that JAX itself finds, for more than a hundred combinations.
+# This one formula covers all cases. Here it is compared with the shapes that JAX itself finds, for more than a hundred combinations.
 
 # %%
 tried = 0
@@ -153,7 +153,7 @@ for n, k, s, p, d in itertools.product((5, 8, 28), (1, 2, 3, 5), (1, 2, 3), (0, 
 print("the formula is right in", tried, "cases of", tried)
 
 # %% [markdown]
-# *Question: a picture of 224x224, a kernel of 7x7, stride 2, padding 3, as in the first layer of a ResNet. How large is the output? Are there cells that nobody reads?*
+# *Question: a picture of 224x224, a kernel of 7x7, stride 2, padding 3, as in the first layer of a ResNet. How large is the output? Are there cells that no window reads?*
 #
 # <details><summary>Answer</summary>floor((224 + 6 - 7) / 2) + 1 = floor(111.5) + 1 = 112. The half says that something is left over: one row and one column. They lie in the padding, so nothing of the picture is lost.</details>
 #
@@ -196,7 +196,7 @@ figure
 print("kernel", kernel.shape, "has", kernel.size, "weights; multiplications:", f"{redder.size * kernel.size:,}")
 
 # %% [markdown]
-# The same arithmetic, for a whole network. `sees` is the **receptive field**, the square of input cells that one unit depends on. Each layer adds $k - 1$ steps, and a step is as long as all strides below it together: $r_l = r_{l-1} + (k_l - 1) \prod_{i<l} s_i$.
+# The same arithmetic, for a whole network. `sees` is the **receptive field**, the square of input cells that one unit depends on. Each layer adds $k - 1$ steps, and the length of a step is the product of all strides below it: $r_l = r_{l-1} + (k_l - 1) \prod_{i<l} s_i$.
 
 # %%
 lenet = models.create("lenet5", num_classes=10, in_features=1, rngs=nnx.Rngs(0))
@@ -209,18 +209,18 @@ models.summary(lenet, (1, 28, 28, 1))
 #
 # ## Filters
 #
-# Before kernels were learned, they were invented. A **blur** takes the mean of neighbors; its weights sum to 1, so that brightness stays. An **edge** filter takes a difference; its weights sum to 0, so that plain areas vanish. **Sharpening** is the picture plus its edges. A network's first layer finds filters like these by itself.
+# Before networks learned kernels, people designed them. A **blur** takes the mean of neighboring cells; its weights sum to 1, so that brightness stays. An **edge** filter takes a difference; its weights sum to 0, so that plain areas vanish. **Sharpening** is the picture plus its edges. A network's first layer finds filters like these by itself.
 
 # %%
 photograph = inspect.sample_picture("china")
 plots.filtered_pictures(inspect.apply_filters(photograph))
 
 # %% [markdown]
-# Colors tell the sign: an edge from dark to light and one from light to dark are not the same thing.
+# The color shows the sign: an edge from dark to light and one from light to dark are not the same thing.
 #
 # *Question: the filter "Sobel, right" is the product of a column $(1, 2, 1)$ and a row $(-1, 0, 1)$. What does each of the two do? How many multiplications does it save to apply them one after the other?*
 #
-# <details><summary>Answer</summary>The row takes the difference of the neighbors on the right and on the left: an edge. The column adds up three rows, the middle one twice: a small blur, against noise. 3 + 3 instead of 9 in each place; for a k x k filter 2k instead of k². Filters that are such products are called separable.</details>
+# <details><summary>Answer</summary>The row takes the difference of the right and the left neighbor: an edge. The column adds up three rows, the middle one twice: a small blur, against noise. 3 + 3 instead of 9 in each place; for a k x k filter 2k instead of k². Filters that are such products are called separable.</details>
 
 # %%
 column, row = np.array([[1.0], [2.0], [1.0]]), np.array([[-1.0, 0.0, 1.0]])
@@ -255,16 +255,16 @@ print("convolution:", *both_ways(True))
 # %% [markdown]
 # ## The matrix
 #
-# Every output is a weighted sum of inputs, so the whole layer is one matrix: $y = Wx$. Each row is one place of the window. A fully connected layer would have a free number in every cell of $W$; here many are zero (a unit sees its neighborhood only), and the others repeat (the same kernel in every place). That is the whole difference between the two kinds of layer.
+# Every output is a weighted sum of inputs, so the whole layer is one matrix: $y = Wx$. Each row is one place of the window. A fully connected layer would have a free number in every cell of $W$; here many are zero (a unit sees only its neighborhood), and the others repeat (the same kernel in every place). That is the whole difference between the two kinds of layer.
 #
-# Going back, the errors $g$ of the output are carried to the input by the transpose, $W^\top g$: where the weight went one way, the error goes the other. The last line shows **im2col**, how many libraries compute it: every window is copied into a row, and one product of matrices does the rest.
+# Going back, the errors $g$ of the output are carried to the input by the transpose, $W^\top g$: each weight that carried a value forward carries the error back. The last line shows **im2col**, how many libraries compute it: every window is copied into a row, and one product of matrices does the rest.
 
 # %%
 small = np.array([[1, 2, 0, 1], [0, 1, 3, 1], [2, 0, 1, 0], [1, 1, 0, 2]])
 plots.convolution_as_matrix(small, np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]), [[1, 0], [0, 2]], padding="VALID")
 
 # %% [markdown]
-# Building $W$ only pays for looking at it, but it settles arguments: here it is, for a convolution with everything at once, against the op and the gradient of the op.
+# One builds $W$ only to look at it or to check something. Here is a check: $W$ of a convolution with stride, padding and dilation, compared with the op and with its gradient.
 
 # %%
 random = np.random.default_rng(0)

@@ -15,7 +15,7 @@
 #
 # # 5. From plain to residual
 #
-# A deeper network can do all that a shallower one can. Then why did deep networks *learn worse*, even on the examples they were trained on? And why did one plus sign cure it? Here you train networks of 20 and 56 layers, with and without that plus sign, look at their gradients layer by layer, and see the answer. About six minutes on a CPU, about two minutes on a T4.
+# A deeper network can do all that a shallower one can. Then why did deep networks *learn worse*, even on the examples they were trained on? And why does one plus sign solve this? Here you train networks of 20 and 56 layers, with and without that plus sign, look at their gradients layer by layer, and see the answer. About six minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -68,9 +68,9 @@ fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everythi
 # %% [markdown]
 # ## Digits in one dimension
 #
-# 56 layers on pictures are a matter of hours on a CPU. **MNIST-1D** (Greydanus and Kobak 2020) is made for such questions: each example is a line of 40 values, the stroke of a digit that was shifted, stretched and covered with noise. Everything about convolutions stays the same, with one axis instead of two.
+# Training 56 layers on pictures takes hours on a CPU. **MNIST-1D** (Greydanus and Kobak 2020) is made for such questions: each example is a line of 40 values, the stroke of a digit that was shifted, stretched and covered with noise. Everything about convolutions stays the same, with one axis instead of two.
 #
-# The signals are generated on your machine by the package `mnist1d`. Where it cannot be installed, the digits of scikit-learn step in, read row by row as lines of 64 values.
+# The signals are generated on your machine by the package `mnist1d`. If it cannot be installed, the digits of scikit-learn are used instead, read row by row as lines of 64 values.
 
 # %%
 try:
@@ -94,7 +94,7 @@ figure
 # %% [markdown]
 # ## Plain and residual
 #
-# The plain network is a chain: *convolution, batch normalization, ReLU*, over and over. In pairs of layers, with $F$ for what a pair computes:
+# The plain network is a chain: *convolution, batch normalization, ReLU*, again and again. In pairs of layers, with $F$ for what a pair computes:
 #
 # $$\text{plain:}\quad x_{l+1} = \operatorname{relu}\big(F(x_l)\big) \qquad\qquad \text{residual:}\quad x_{l+1} = \operatorname{relu}\big(x_l + F(x_l)\big).$$
 #
@@ -198,7 +198,7 @@ before = profiles()
 draw(before, "before training")
 
 # %% [markdown]
-# The gradient of the deep plain network *grows* from layer to layer on its way down, here by a factor of some thousand between the last layer and the first. (Batch normalization keeps the signal from fading on the way up; on the way down it divides by the spread of each layer, which multiplies the errors. Without it, and with sigmoids, the gradient would vanish instead.) No learning rate suits all of these layers. And the right picture is worse: a few layers below the output, the gradients of two nearly equal inputs have nothing to do with each other. They are **shattered**. In the residual network the size stays within a factor of ten, and the likeness above 0.8 down to the first layer: the term 1 of the product carries the error past all pairs.
+# The gradient of the deep plain network *grows* from layer to layer on its way down, here by a factor of some thousand between the last layer and the first. (Batch normalization keeps the signal from fading on the way up; on the way down it divides by the spread of each layer, which multiplies the errors. Without it, and with sigmoids, the gradient would vanish instead.) No learning rate suits all of these layers. And the right picture is worse: a few layers below the output, the gradients of two nearly equal inputs have nothing to do with each other. They are **shattered**. In the residual network the size stays within a factor of ten, and the cosine above 0.8 down to the first layer: the term 1 of the product carries the error past all pairs.
 #
 # ## Training
 #
@@ -240,7 +240,7 @@ for axes, key, title in zip(
 figure
 
 # %% [markdown]
-# With 20 layers, both networks learn. With 56, the plain one hardly gets anywhere, *on the signals that it is shown again and again*; the residual one does about as well as its shallow brother. In repeated runs of 20 epochs (`experiments/depth_degradation.py`) the deep plain network still misses about half of its training signals, and the deep residual one, one or two in a hundred. This is what He and others saw on CIFAR-10 and ImageNet; they called it *degradation*.
+# With 20 layers, both networks learn. With 56, the plain one hardly gets anywhere, *on the signals that it is shown again and again*; the residual one does about as well as the shallow one. In repeated runs of 20 epochs (`experiments/depth_degradation.py`) the deep plain network still misclassifies about half of its training signals, and the deep residual one only one or two in a hundred. This is what He and others saw on CIFAR-10 and ImageNet; they called it *degradation*.
 #
 # *Question: the deep plain network is worse on the test signals too. Why is that not overfitting?*
 #
@@ -248,7 +248,7 @@ figure
 #
 # ## After training
 #
-# The same two pictures again. And one more question to the residual network: how much does each pair add? A shallow network inside the deep one would show as pairs that add next to nothing.
+# The same two pictures again. And one more question to the residual network: how much does each pair add? If the deep network used only a few of its layers, the other pairs would add almost nothing.
 
 # %%
 draw(profiles(), "after training")

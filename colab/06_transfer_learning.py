@@ -15,7 +15,7 @@
 #
 # # 6. Transfer learning
 #
-# You have fifty labeled pictures, not fifty thousand. A network that was trained on *other* pictures can still help: its first layers know what strokes and corners look like, and these are the same everywhere. On this page a network learns the digits 0 to 4; then you use what it knows for the digits 5 to 9, which it has never seen, in four ways: frozen, fine-tuned, from scratch for comparison, and as a source of features for classifiers that are no networks at all. About three minutes on a CPU, about two minutes on a T4.
+# You have fifty labeled pictures, not fifty thousand. A network that was trained on *other* pictures can still help: its first layers know what strokes and corners look like, and these are the same everywhere. On this page a network learns the digits 0 to 4; then you use it for the digits 5 to 9, which it has never seen. You do so in three ways: frozen, fine-tuned, and as a source of features for classifiers that are not networks. For comparison, a network also learns from scratch. About three minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -111,7 +111,7 @@ print(f"digits 0 to 4: {training.evaluate(base, low_test, first.scaling).accurac
 # %% [markdown]
 # ## The second task, with few examples
 #
-# The last layer, the **head**, has an output for each of the old classes, and is of no use any more. `replace_head` gives the network a fresh one. What about the rest? Let $\theta$ be the weights of the convolutions, $\phi$ those of the dense layers above, and $\eta$ the learning rate:
+# The last layer, the **head**, has an output for each of the old classes, so it cannot be used for the new ones. `replace_head` gives the network a fresh one. What about the rest? Let $\theta$ be the weights of the convolutions, $\phi$ those of the dense layers above, and $\eta$ the learning rate:
 #
 # | | the convolutions | the dense layers |
 # | --- | --- | --- |
@@ -119,7 +119,7 @@ print(f"digits 0 to 4: {training.evaluate(base, low_test, first.scaling).accurac
 # | **fine-tuned** | $\theta \leftarrow \theta - \tfrac{\eta}{10}\,\partial L/\partial\theta$ | as above |
 # | **from scratch** | starts random, rate $\eta$ | starts random |
 #
-# (This is the idea of it; the optimizer here, AdamW, scales each step further.) The images must be scaled as they were in the first task: the old layers expect it. `scaling=first.scaling` does that.
+# (This is the idea; the optimizer here, AdamW, also scales each step.) The images must be scaled as they were in the first task: the old layers expect it. `scaling=first.scaling` does that.
 #
 # *Question: why would a smaller rate in the lower layers be better than the same rate everywhere, and better than none?*
 #
@@ -170,7 +170,7 @@ for count in sizes:
         print(f"{count:4d} digits, {way:13s}", " ".join(f"{value:.1%}" for value in found))
 
 # %% [markdown]
-# The numbers in a row are different draws of the examples; mind how far they lie apart before you believe in a difference. Frozen and fine-tuned, for one, are the same here: at a tenth of the rate, and in so few steps, the convolutions hardly move.
+# The numbers in a row come from different random choices of the examples. See how much they vary before you trust a difference. For example, frozen and fine-tuned are the same here: at a tenth of the rate, and in so few steps, the convolutions hardly move.
 #
 # Did the frozen layers really stay? And which of the others moved most?
 
@@ -185,12 +185,12 @@ for way in ("frozen", "fine-tuned"):
 # %% [markdown]
 # ## Features for others
 #
-# There is a way without any training of the network. Let it look at each picture, and write down what its second pooling says: 5x5 cells of 16 maps, 400 numbers. These are **features**; any classifier can take them in the place of the 784 pixels.
+# There is a way without any further training of the network. Compute its second pooling for each picture: 5x5 cells of 16 maps, 400 numbers. These are **features**; any classifier can use them instead of the 784 pixels.
 #
 # - **Nearest neighbors**: which known examples are closest, by $\lVert f(x) - f(x') \rVert$? The most frequent class among five of them wins.
 # - **Linear SVM**: for each class a plane that separates it from the others with a margin as wide as possible, $\min_w \tfrac{1}{2}\lVert w \rVert^2 + C \sum_i \max(0, 1 - y_i\,w^\top f(x_i))^2$.
 #
-# Neither sees anything but the numbers. If they do better with features than with pixels, the network has put similar digits close together, though no digit from 5 to 9 was among its examples.
+# These classifiers see only the numbers. If they do better with features than with pixels, the network has put similar digits close together, though no digit from 5 to 9 was among its examples.
 
 # %%
 maps = {"pool": "flatten", "scaling": first.scaling}
@@ -239,7 +239,7 @@ figure
 plots.components(inspect.pca(of_test["features"]), of_test["features"], high_test.labels, high_test.classes)
 
 # %% [markdown]
-# And some neighbors, by features and by pixels; another digit than asked for is framed.
+# And some nearest neighbors, by features and by pixels; a frame marks a neighbor of another class.
 
 # %%
 queries = np.array([np.flatnonzero(high_test.labels == label)[1] for label in (0, 3, 4)])
@@ -263,4 +263,4 @@ plots.neighbors(
 # %% [markdown]
 # ## Where next
 #
-# The same for your own pictures, with a network for photographs: `jaxcnn train resnet20 --data folder:path/to/pictures --init runs/cifar --layer-rates 'conv*=0.1' 'blocks*=0.1'`, and `weights.load` takes files of torchvision and timm. `experiments/transfer_digits.py` asks the question of this page on all of MNIST. Next: convolutions where there are no pictures at all, [7. Text and speech](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/07_text_and_speech.ipynb). To read: Yosinski et al. (2014), *How transferable are features in deep neural networks?*
+# The same for your own pictures, with a network for photographs: `jaxcnn train resnet20 --data folder:path/to/pictures --init runs/cifar --layer-rates 'conv*=0.1' 'blocks*=0.1'`, and `weights.load` takes files of torchvision and timm. `experiments/transfer_digits.py` answers the question of this page on all of MNIST. Next: convolutions on other data than pictures, [7. Text and speech](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/07_text_and_speech.ipynb). To read: Yosinski et al. (2014), *How transferable are features in deep neural networks?*

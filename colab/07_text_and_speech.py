@@ -15,7 +15,7 @@
 #
 # # 7. Text and speech
 #
-# Convolution was used on speech before it was used on pictures, and it reads sentences too. What it needs is only an axis along which neighbors belong together: rows and columns of a picture, the **words** of a sentence, the **time** of a sound. On this page one network judges sentences and another recognizes sounds. About three minutes on a CPU, about two minutes on a T4.
+# Convolution was used on speech before it was used on pictures, and it reads sentences too. It only needs an axis along which neighbors belong together: the rows and columns of a picture, the **words** of a sentence, the **time** of a sound. On this page one network classifies sentences and another recognizes sounds. About three minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -68,9 +68,9 @@ from jaxcnn.inspect import plots
 fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 
 # %% [markdown]
-# ## Which data are these?
+# ## The data
 #
-# Two real sets are used **if their files are there**, in the folder that `JAXCNN_DATA_DIR` names: `rt-polarity`, 10,662 sentences from film reviews (Pang and Lee 2005), and `fsdd`, 3,000 recordings of spoken digits (the Free Spoken Digit Dataset). Otherwise this page makes its own examples, from a little grammar and from tones. **Made examples are easy**: they show how the networks work, not how good they are on language or voices. Every result below says which it is.
+# Two real sets are used **if their files are there**, in the folder that `JAXCNN_DATA_DIR` names: `rt-polarity`, 10,662 sentences from film reviews (Pang and Lee 2005), and `fsdd`, 3,000 recordings of spoken digits (the Free Spoken Digit Dataset). Otherwise this page generates its own examples, from a small grammar and from tones. **Generated examples are easy**: they show how the networks work, not how good they are on language or voices. Every result below says which data it is from.
 
 
 # %%
@@ -87,7 +87,7 @@ def real(name):
 # %% [markdown]
 # ## Sentences
 #
-# The grammar makes film reviews of two clauses, both of the same opinion: *the plot was not boring and the acting was superb*. Each clause may be turned round by a "not".
+# The grammar makes film reviews of two clauses, both of the same opinion: *the plot was not boring and the acting was superb*. A "not" may reverse the meaning of a clause.
 
 
 # %%
@@ -136,7 +136,7 @@ for row, label in zip(train.images[:4], train.labels[:4], strict=True):
 #
 # and the maximum over all places says *how strongly the phrase that it looks for occurs anywhere in the sentence*. That is Kim's network (2014), `textcnn`: filters of widths 3, 4 and 5, their maxima, one dense layer.
 #
-# What should we compare it with? With something that cannot see phrases: a **bag of words**, which knows which words occur and nothing of their order, and a linear classifier on it.
+# What should we compare it with? With something that cannot see phrases: a **bag of words**, which contains the words that occur but not their order, with a linear classifier on top.
 #
 # *Question: why can the bag of words not be right on the made sentences with exactly one "not"?*
 #
@@ -162,7 +162,7 @@ print(f"{text_name}: bag of words {bag:.1%}, convolutional network {network:.1%}
 plots.learning_curves(text_run.history)
 
 # %% [markdown]
-# On the made sentences the difference is large, as they were made for it. On real reviews a count of words is hard to beat: most of them are decided by single words, and a few thousand sentences are not many to learn phrases from. (Kim reports 76.1 % for this network on the whole set, and 79.0 % for naive Bayes over words and pairs of words; `experiments/textcnn_mr.py` repeats both.)
+# On the generated sentences the difference is large, because they were made to show it. On real reviews a count of words is hard to beat: single words decide most of them, and a few thousand sentences are few to learn phrases from. (Kim reports 76.1 % for this network on the whole set, and 79.0 % for naive Bayes over words and pairs of words; `experiments/textcnn_mr.py` repeats both.)
 #
 # ## What the filters look for
 #
@@ -226,7 +226,7 @@ def log_mel(sounds):
 
 
 # %% [markdown]
-# The made sounds are tunes of two glides out of *up*, *down* and *level*, nine classes, each with overtones and noise, at a pitch and a speed that nobody knows, beginning at some moment of the first fifth of a second. If the real recordings are there, the classes are the ten digits, by six speakers.
+# The made sounds are tunes of two glides out of *up*, *down* and *level*, nine classes, each with overtones and noise, at a random pitch and speed, beginning at a random moment of the first fifth of a second. If the real recordings are there, the classes are the ten digits, by six speakers.
 
 # %%
 GLIDES = {"up": 1.5, "down": 1 / 1.5, "level": 1.0}
@@ -300,7 +300,7 @@ for name, network in {"time-delay": tdnn, "dense": dense}.items():
 # %% [markdown]
 # ## Later
 #
-# What if the sound comes later? All test sounds are moved by up to 300 ms; the last 300 ms, in which mostly nothing is heard any more, come to the front.
+# What if the sound comes later? All test sounds are moved by up to 300 ms; the last 300 ms, which are mostly silent, come to the front.
 
 # %%
 figure = plots.style.canvas(6, 2.6)
@@ -324,7 +324,7 @@ figure
 #
 # <details><summary>Answer</summary>The order within 15 frames is not forgotten: a unit that sees the moment of the turn knows it. A mean over units that fire at the turn is enough. Two words in a row, each longer than 170 ms, would indeed be mixed up; that takes longer filters, more layers, or a network with a memory.</details>
 #
-# When does it hear it? Below, a test sound and the activations of the last convolution over time, the units sorted by the moment at which they are strongest. Many of them answer to one moment of the sound, one after the other, and are quiet where there is only noise.
+# When does the network hear the sound? Below are a test sound and the activations of the last convolution over time, the units sorted by the moment at which they are strongest. Many of them respond to one moment of the sound, one after the other, and stay near zero where there is only noise.
 
 # %%
 place = int(np.flatnonzero(unheard.labels == 1)[0])
@@ -345,4 +345,4 @@ figure
 # %% [markdown]
 # ## Where next
 #
-# In full: `jaxcnn train textcnn --data rt-polarity` and `jaxcnn train tdnn_wide --data fsdd`; `experiments/textcnn_mr.py` and `experiments/tdnn_speech.py` measure both, with speakers that were never heard in training, which is much harder. Next, how all of this is spread over many devices: [8. Many devices](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/08_many_devices.ipynb). To read: Kim (2014), *Convolutional neural networks for sentence classification*; Waibel et al. (1989), *Phoneme recognition using time-delay neural networks*.
+# In full: `jaxcnn train textcnn --data rt-polarity` and `jaxcnn train tdnn_wide --data fsdd`; `experiments/textcnn_mr.py` and `experiments/tdnn_speech.py` measure both, with speakers that were never heard in training, which is much harder. Next, how to divide the work over many devices: [8. Many devices](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/08_many_devices.ipynb). To read: Kim (2014), *Convolutional neural networks for sentence classification*; Waibel et al. (1989), *Phoneme recognition using time-delay neural networks*.

@@ -15,7 +15,7 @@
 #
 # # 8. Many devices
 #
-# A network that takes a week on one device takes a day on eight, if the work can be divided. JAX divides it almost by itself: you say where the arrays lie, and the compiler finds out who has to talk to whom. On this page one machine poses as four devices, so that you can see every step; the same lines run on four GPUs, on a TPU, or over many machines. **It will not get faster here**: the four devices share the cores of one machine. What can be shown is that the results are the same. About two minutes on a CPU, about two minutes on a T4 (by its CPU).
+# A network that takes a week on one device takes a day on eight, if the work can be divided. JAX divides it almost without your help: you say where the arrays are, and the compiler finds out which devices must communicate. On this page one machine acts as four devices, so that you can see every step; the same lines run on four GPUs, on a TPU, or over many machines. **It will not get faster here**: the four devices share the cores of one machine. What can be shown is that the results are the same. About two minutes on a CPU, about two minutes on a T4 (by its CPU).
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -53,7 +53,7 @@ else:
     raise ImportError(f"Not installed: {', '.join(missing)}; to see why, run %pip install {' '.join(missing)}")
 
 # %% [markdown]
-# The number of pretended devices must be told before JAX starts, so this cell comes before the first `import jax`. If JAX was imported in this notebook before, restart it. On a machine with several real devices, leave out this cell.
+# The number of simulated devices must be set before JAX starts, so this cell comes before the first `import jax`. If JAX was imported in this notebook before, restart it. On a machine with several real devices, leave out this cell.
 
 # %%
 import os
@@ -86,15 +86,15 @@ assert jax.device_count() > 1, "JAX had started before; restart the notebook"
 #
 # $$\nabla L = \frac{1}{B}\sum_{i=1}^{B} \nabla \ell_i = \frac{1}{n}\sum_{d=1}^{n} \underbrace{\frac{n}{B}\sum_{i \in P_d} \nabla \ell_i}_{\text{computed by device } d}.$$
 #
-# So each device takes a part, computes its gradient with its own copy of the weights, and then all take the mean of what they found, the **all-reduce**. After that every device makes the same step, and the copies stay equal. This is data parallelism. Compute time falls like $1/n$; the all-reduce moves $2\,(n-1)/n$ times the size of the weights over the wire of each device: that size once for two devices, not quite twice for a thousand. Large batches and small networks divide well.
+# So each device takes a part, computes its gradient with its own copy of the weights, and then all take the mean of what they found, the **all-reduce**. After that every device makes the same step, and the copies stay equal. This is data parallelism. Compute time falls like $1/n$; the all-reduce moves $2\,(n-1)/n$ times the size of the weights over the wire of each device: that size once for two devices, not quite twice for a thousand. So large batches and small networks are the easiest to divide.
 #
 # *Question: for which layer of a network is this argument wrong, as its output for one example depends on the others?*
 #
-# <details><summary>Answer</summary>Batch normalization. Mean and variance of a part are not those of the batch; with few examples on each device they are much noisier. Either they are taken over all devices, with one more all-reduce in each layer, or one lives with the difference. jaxcnn takes them over all devices, so that the result depends on how many there are by rounding only.</details>
+# <details><summary>Answer</summary>Batch normalization. Mean and variance of a part are not those of the batch; with few examples on each device they are much noisier. One can compute them over all devices, with one more all-reduce in each layer, or accept the difference. jaxcnn computes them over all devices, so the number of devices changes the result only by rounding.</details>
 #
 # ## Where an array lies
 #
-# A **mesh** gives the devices names along axes, and a **sharding** says which axis of an array is cut along which axis of the mesh. Nothing else about the array changes: it has its whole shape, and every function works on it.
+# A **mesh** gives the devices names along axes, and a **sharding** says which axis of an array is cut along which axis of the mesh. Nothing else about the array changes: it keeps its whole shape, and every function works on it.
 
 # %%
 mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -113,7 +113,7 @@ for name, array in {"images": images_split, "kernel": kernel_whole}.items():
 # %% [markdown]
 # ## The compiler divides the work
 #
-# A loss, written as for one device. `jax.jit` sees where its arguments lie and divides the work to suit; the hand-written gradient of the convolution is divided like everything else.
+# A loss, written as for one device. `jax.jit` sees where its arguments are and divides the work accordingly; the hand-written gradient of the convolution is divided like everything else.
 
 
 # %%
@@ -180,7 +180,7 @@ assert np.allclose(by_hand[1], together[1], rtol=1e-4, atol=1e-6)
 #
 # `"fsdp"`, *fully sharded data parallel*, is for networks that do not fit on one device. AdamW keeps two more numbers for each weight; all three are cut, and a layer's weights are gathered for the moment in which they are needed.
 #
-# Here are the same network, the same seed and the same batches on one device and in these three ways. This network has batch normalization in every layer, the case that is easy to get wrong.
+# Here are the same network, the same seed and the same batches on one device and in these three ways. This network has batch normalization in every layer, where mistakes are easy to make.
 
 
 # %%
@@ -260,7 +260,7 @@ for name, value in seconds.items():
 # %% [markdown]
 # *Question: four devices were not nearly four times as fast as one. Is that an argument against them?*
 #
-# <details><summary>Answer</summary>Not here: the four share the same cores, so that there is nothing to gain, and the communication comes on top. On four real devices the compute part is a quarter. Whether that pays is a matter of the batch on each device: it must be large enough that computing takes longer than sending the gradient.</details>
+# <details><summary>Answer</summary>No: here the four share the same cores, so they gain nothing, and communication costs extra time. On four real devices the computation takes a quarter of the time. Whether this is worth it depends on the batch on each device: it must be large enough that computing takes longer than sending the gradient.</details>
 #
 # ## Where next
 #

@@ -15,7 +15,7 @@
 #
 # # 9. Your own rule
 #
-# A backward pass need not be the derivative of the forward pass. That sounds like a mistake, and it is how networks with *binary* activations are trained, how random samples are differentiated, how gradients are reversed to make two networks compete. Here you write such a rule, **prove** that it does what you meant and that no transformation of JAX breaks it, train with it, and compare. A research project in small. About two minutes on a CPU, about two minutes on a T4.
+# A backward pass need not be the derivative of the forward pass. That sounds like a mistake. But this is how people train networks with *binary* activations, differentiate random samples, and reverse gradients to make two networks compete. Here you write such a rule, **prove** that it does what you meant and that no transformation of JAX breaks it, train with it, and compare: a small research project. About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -76,7 +76,7 @@ fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everythi
 #
 # $$y = \operatorname{sign}(x) = \begin{cases} +1 & x \ge 0 \\ -1 & x < 0. \end{cases}$$
 #
-# Its derivative is 0 wherever it has one. The rule of calculus, $dx = e \cdot 0$, tells every layer below that nothing it does matters. *Can a network with such activations learn all the same?*
+# Its derivative is 0 wherever it has one. The rule of calculus, $dx = e \cdot 0$, gives every layer below an error of zero. *Can a network with such activations still learn?*
 #
 # The idea of Hinton, and of Bengio, Léonard and Courville (2013): in the backward pass, **pretend**. Replace the derivative by that of a function $s$ that looks like the step from far away:
 #
@@ -89,7 +89,7 @@ fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everythi
 # | clipped | the identity between -1 and 1, flat beyond | $[\lvert x \rvert \le 1]$ |
 # | smooth | $\tanh(\beta x)$ | $\beta\,(1 - \tanh^2 \beta x)$ |
 #
-# Three are known. Let the fourth be yours.
+# Three of them are known. The fourth is yours.
 
 # %%
 x = np.linspace(-3, 3, 601)
@@ -114,7 +114,7 @@ figure
 # %% [markdown]
 # ## The rule
 #
-# `jax.custom_vjp` takes a function and two more. The first does the forward pass and also returns what the backward pass will need, the **residuals**. The second gets the residuals and the error of the output, and returns the error of each input. $\beta$ is no array but a setting, hence `nondiff_argnums`.
+# `jax.custom_vjp` takes a function and two more. The first does the forward pass and also returns what the backward pass will need, the **residuals**. The second gets the residuals and the error of the output, and returns the error of each input. $\beta$ is a setting and not an array, hence `nondiff_argnums`.
 
 
 # %%
@@ -143,7 +143,7 @@ print(jax.vmap(jax.grad(lambda x: smooth_sign(x, 2.0)))(jnp.array([-1.0, 0.0, 1.
 # %% [markdown]
 # ## The proof that must fail
 #
-# `check.check_vjp` computes the full matrix of derivatives by finite differences and holds the rule against it. Ours should fail: the kit has found out that the backward pass is not the derivative.
+# `check.check_vjp` computes the full matrix of derivatives by finite differences and compares the rule with it. Ours should fail: the kit finds that the backward pass is not the derivative.
 
 # %%
 points = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)  # none of them within 0.002 of the step
@@ -157,11 +157,11 @@ assert not report.passed
 # %% [markdown]
 # ## The proof that must hold
 #
-# What do we claim, then? That forward it *is* the sign, backward it *is* the derivative of $\tanh(\beta x)$. Both can be had in one expression that JAX differentiates by itself, with `stop_gradient`, which is the identity forward and 0 backward:
+# What do we claim, then? That forward it *is* the sign, backward it *is* the derivative of $\tanh(\beta x)$. One expression that JAX differentiates itself can do both, with `stop_gradient`, which is the identity forward and 0 backward:
 #
 # $$\underbrace{\tanh(\beta x)}_{\text{has the gradient}} + \operatorname{stop}\big(\underbrace{\operatorname{sign}(x) - \tanh(\beta x)}_{\text{corrects the value}}\big).$$
 #
-# That is our reference. And since the rule is to be used in earnest, all the rest is examined too: the value under differentiation, half precision, `jit`, `vmap`, `scan`, `remat`, and the batch spread over devices in five ways.
+# That is our reference. And because we will really use the rule, everything else is tested too: the value under differentiation, half precision, `jit`, `vmap`, `scan`, `remat`, and the batch spread over devices in five ways.
 #
 # *Question: why write a rule at all, if the expression with `stop_gradient` does the same?*
 #
@@ -281,7 +281,7 @@ figure
 # %% [markdown]
 # With zero, about six digits in ten are right; straight through, seven; clipped and smooth, nine, as many as with $\tanh$. The hypothesis holds: it is not enough that errors pass, they must pass where a small change can change the output. A unit far from the step will not flip, and an error that reaches it all the same pushes it without end.
 #
-# Between the clipped rule and ours, three seeds show no difference: the points of each lie among those of the other. *That is a result too*, and it should be told like one. And one bit instead of a real number cost nothing that an experiment of this size could see.
+# Between the clipped rule and ours, three seeds show no difference: the points of each lie among those of the other. *That is a result too*, and it should be told like one. And one bit instead of a real number costs no accuracy that an experiment of this size could show.
 #
 # *Question: with the rule "zero", what exactly can the network still learn? Why is it better than guessing at all?*
 #
@@ -310,7 +310,7 @@ plots.style.tiles(
 # %% [markdown]
 # ## Your turn
 #
-# 1. *Memory.* The backward pass needs one number for each $x$, in full precision. The clipped rule needs one **bit**: return `jnp.abs(x) <= 1` as the residual instead of `x`. Prove it again; nothing else may change.
+# 1. *Memory.* The backward pass needs one number for each $x$, in full precision. The clipped rule needs one **bit**: return `jnp.abs(x) <= 1` as the residual instead of `x`. Prove it again; nothing else should change.
 # 2. *Another shape.* Try $s'(x) = \max(0, 1 - \lvert x \rvert)$, or let $\beta$ grow during training.
 # 3. *Weights of one bit.* Use the rule on the kernels instead of the activations: `ops.conv(x, smooth_sign(kernel, 2.0))`.
 #

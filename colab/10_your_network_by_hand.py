@@ -15,7 +15,7 @@
 #
 # # 10. Your network by hand
 #
-# You have a network already. It is written in Equinox, in Keras, in Haiku, in Linen, or in plain JAX. You do not want to write it again. Here one call gives it the hand-written gradients of this library: `jaxcnn.by_hand(your_function)`. You train four networks of four libraries with it, measure what it brings, **prove** that nothing else has changed, and then give two rules of your own to all four. About two minutes on a CPU, about two minutes on a T4.
+# You have a network already. It is written in Equinox, in Keras, in Haiku, in Linen, or in plain JAX. You do not want to write it again. Here one call gives it the hand-written gradients of this library: `jaxcnn.by_hand(your_function)`. You train four networks of four libraries with it, measure how much faster they become, **prove** that nothing else has changed, and then give two rules of your own to all four. About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -135,7 +135,7 @@ biases = [np.zeros(shape[-1], np.float32) for shape in shapes]
 #
 # The same is to be done with each network. So here are some functions, which know nothing of any library. Each library must only give us `scores`: a function of the parameters and the pictures that returns ten numbers for each picture.
 #
-# Look at the order in `compile_both`. First `by_hand`, then `jax.value_and_grad`, then `jax.jit` round everything.
+# Look at the order in `compile_both`. First `by_hand`, then `jax.value_and_grad`, then `jax.jit` around everything.
 
 
 # %%
@@ -323,7 +323,7 @@ if "Keras" in networks:
     print("ReLUs met:", *dict.fromkeys(met))
 
 # %% [markdown]
-# The losses agree, but for rounding. The seconds include compiling, most of which belongs to the first step. In a long run the last batch is smaller; that is another shape, so it is traced once more, and the rule is met once more.
+# The losses agree, except for rounding. The seconds include compiling, most of which belongs to the first step. In a long run the last batch is smaller; that is another shape, so it is traced once more, and the rule is met once more.
 #
 # ## Haiku
 #
@@ -389,7 +389,7 @@ if not fast:
         print(f"{name:8s} {(said == test_set.labels).mean():.1%}")
 
 # %% [markdown]
-# The **ratio** depends on your processor, on the versions, and on what else the computer does. Where we wrote this page it was about 3 with our C++ code (`native`; built by `pip install "jaxcnn[onednn]"` and then `jaxcnn doctor --build-onednn`), and between 1.3 and 2.1 without. If the report says that everything stays XLA's own, as on a GPU, it is about 1. Measure on *your* machine; the ratio is printed here, not promised.
+# The **ratio** depends on your processor, on the versions, and on what else the computer does. Where we wrote this page it was about 3 with our C++ code (`native`, which `pip install` builds if there is a C++ compiler; `jaxcnn doctor` tells whether it is active), and between 1.3 and 2.1 without. If the report says that everything stays XLA's own, as on a GPU, it is about 1. Measure on *your* machine; the ratio is printed here, not promised.
 #
 # *Question: why are the gradients not the same to the last bit?*
 #
@@ -604,9 +604,9 @@ print("grad outside:", jax.grad(jaxcnn.by_hand(against, rules=guided))(one), "(g
 print("grad inside: ", jaxcnn.by_hand(jax.grad(against), rules=guided)(one), "(not guided: my rule was not asked)")
 
 # %% [markdown]
-# **2. `jit` goes outside too.** `by_hand` does not compile. Without `jax.jit` round it, the operations run one by one. The result is right, but it comes slowly. A `jax.jit` inside does no harm, as `by_hand` looks into jitted functions; but put one more round everything.
+# **2. `jit` goes outside too.** `by_hand` does not compile. Without `jax.jit` around it, the operations run one by one. The result is right, but slow. A `jax.jit` inside does no harm, as `by_hand` looks into jitted functions; but put one more around everything.
 #
-# **3. Forward mode needs `rule="autodiff"`.** A rule by hand says how errors go back. It does not say how changes go forward, which is what `jax.jvp`, `jax.jacfwd`, `jax.linearize` and `jax.hessian` ask for. JAX refuses:
+# **3. Forward mode needs `rule="autodiff"`.** A rule by hand says how errors go back. It does not say how changes go forward, which `jax.jvp`, `jax.jacfwd`, `jax.linearize` and `jax.hessian` need. JAX refuses:
 
 # %%
 arguments = kernel, pictures[:2]
@@ -618,7 +618,7 @@ value, slope = jax.jvp(jaxcnn.by_hand(tiny, rule="autodiff"), arguments, argumen
 print("with autodiff:", value, slope)
 
 # %% [markdown]
-# **4. What was traced stays traced.** As `jax.jit` does, `by_hand` reads whatever is no argument once, when it traces. If you change it later, nothing happens, as long as the shapes are the same. Give it as an argument instead.
+# **4. What was traced stays traced.** As `jax.jit` does, `by_hand` reads everything that is not an argument only once, when it traces. If you change it later, nothing happens, as long as the shapes are the same. Give it as an argument instead.
 
 # %%
 factor = 1.0
@@ -653,4 +653,4 @@ print(by_hand_scaled(one), "(still with the old factor)")
 #
 # ## Where next
 #
-# How such rules are derived: [2. Gradients by hand](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb). How a rule that is no derivative is compared fairly with others: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb). All that `by_hand` can do is said by `help(jaxcnn.by_hand)`. To read: Springenberg et al. (2015), *Striving for simplicity: the all convolutional net*; Adebayo et al. (2018), *Sanity checks for saliency maps*.
+# How such rules are derived: [2. Gradients by hand](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb). How a rule that is no derivative is compared fairly with others: [9. Your own rule](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/09_your_own_rule.ipynb). `help(jaxcnn.by_hand)` lists all that `by_hand` can do. To read: Springenberg et al. (2015), *Striving for simplicity: the all convolutional net*; Adebayo et al. (2018), *Sanity checks for saliency maps*.

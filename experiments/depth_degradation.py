@@ -198,8 +198,8 @@ def figure(document: Document) -> Any:
 
     drawn = Figure(figsize=(10, 7.5), layout="constrained")
     panels = {
-        TRAINING: ("training error: plain-56 hardly learns", "epoch", "training error, %"),
-        TEST: ("test error: so it is not overfitting", "epoch", "test error, %"),
+        TRAINING: ("plain-56 has the largest training error", "epoch", "training error, %"),
+        TEST: ("and the largest test error: it does not overfit", "epoch", "test error, %"),
         START: ("gradient before training", "layer", "gradient norm, nats"),
         LATER: ("gradient after one epoch", "layer", "gradient norm, nats"),
     }

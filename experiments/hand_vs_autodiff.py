@@ -364,7 +364,7 @@ def figure(document: Document) -> Any:
     bars = [middle - np.minimum(low, middle), np.maximum(high, middle) - middle]
     left.errorbar(middle, rows, xerr=bars, fmt="ko", capsize=2)
     left.axvline(1, color="0.5", linewidth=1)
-    left.set(xscale="log", xlabel="time of autodiff over time by hand (median, quartiles)")
+    left.set(xscale="log", xlabel="time of autodiff divided by time by hand; quartiles")
     left.set_title("Right of the line the hand-written rule is faster")
     left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.xaxis.set_major_formatter("{x:g}")
@@ -373,7 +373,7 @@ def figure(document: Document) -> Any:
         values = [max(errors[label][column]["mean"], 1e-17) for label in order]
         face = {"markerfacecolor": "white"} if marker == "o" else {}
         right.plot(values, rows, marker, color="black", label=column, markersize=5, **face)
-    right.set(xscale="log", xlabel="largest error over largest gradient (0 drawn at 1e-17)")
+    right.set(xscale="log", xlabel="largest error divided by largest gradient (0 drawn at 1e-17)")
     right.set_title("Both differ equally little from autodiff in float64")
     drawn.legend(*right.get_legend_handles_labels(), frameon=False, loc="outside lower right", ncols=3)
     for axes in (left, right):

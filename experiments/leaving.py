@@ -108,7 +108,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
         model.eval()
         logits = training.predict(model, test.images, run.scaling)
         wrong = int((logits.argmax(-1) != test.labels).sum())
-        say(f"seed {seed}: {network} errs on {wrong} of {len(test.labels)}")
+        say(f"seed {seed}: {network} misclassifies {wrong} of {len(test.labels)}")
         folded = training.predict(export.fold_batch_norm(model, test.images.shape[1:]), test.images, run.scaling)
         tables[FOLDED].setdefault("after folding", {})[network] = float(np.abs(folded - logits).max())
         with tempfile.TemporaryDirectory() as folder:

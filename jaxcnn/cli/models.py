@@ -31,8 +31,8 @@ class Models:
 
 def _lines(rows: list[dict], width: int) -> list[str]:
     """A heading for each paper and input, and below it a line for each network, in so many columns."""
-    cells = [[row["name"], f"{row['parameters']:,}", _short(row["multiply_adds"])] for row in rows]
-    titles = ["name", "parameters", "multiply-adds"]
+    cells = [(str(row["name"]), f"{row['parameters']:,}", _short(row["multiply_adds"])) for row in rows]
+    titles = "name", "parameters", "multiply-adds"
     widths = [max(len(row[place]) for row in [titles, *cells]) for place in range(3)]
 
     def line(name: str, parameters: str, work: str, result: str) -> list[str]:

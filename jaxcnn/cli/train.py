@@ -31,8 +31,8 @@ class Train:
     model: tyro.conf.Positional[str] = "lenet5"
     """Name of the network; `jaxcnn models` lists them."""
     data: str = "digits"
-    """Data set: digits (needs no files), mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette,
-    mnist1d, fsdd, rt-polarity, or one of your own: tfds:NAME, folder:PATH, npz:PATH, idx:PATH."""
+    """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity;
+    or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
     data_dir: Path | None = None
     """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
     image_size: int | None = None

@@ -157,10 +157,10 @@ def test_bars_are_met_missed_or_not_run():
     two, three = found["max-pool, value and gradient"]["cases"]
     assert (two["value"], two["met"]) == (12, True)
     assert (three["value"], three["met"]) == (None, None)
-    assert found["the same by oneDNN's backend"]["cases"][0]["value"] == 24
-    against_torch = found["that against PyTorch"]["cases"][0]
+    assert found["max-pool by the C++ backend"]["cases"][0]["value"] == 24
+    against_torch = found["max-pool by the C++ backend, against PyTorch"]["cases"][0]
     assert (against_torch["value"], against_torch["met"]) == (0.5, False)  # of the better layout
-    assert found["step of LeNet-5, batch 128"]["cases"][0]["met"] is None
+    assert found["training step of LeNet-5, batch 128"]["cases"][0]["met"] is None
 
 
 def test_a_mean_needs_all_rows_and_is_geometric():
@@ -182,8 +182,8 @@ def test_a_limit_may_depend_on_jax_and_temporaries_must_be_few():
     step["contestants"]["flax"]["temporaries_bytes"] = 100
     found = {"step/resnet20": step}
     newer = {**ABOUT, "versions": {"jax": "0.12.0.1"}}
-    assert verdicts(found)["step of ResNet-20, batch 128"]["cases"][0]["met"]
-    assert not verdicts(found, newer)["step of ResNet-20, batch 128"]["cases"][0]["met"]
+    assert verdicts(found)["training step of ResNet-20, batch 128"]["cases"][0]["met"]
+    assert not verdicts(found, newer)["training step of ResNet-20, batch 128"]["cases"][0]["met"]
     (last,) = [verdict for verdict in bars.judge({"about": ABOUT, "rows": found}) if verdict.get("at_most") == 0.8]
     assert (last["cases"][0]["value"], last["cases"][0]["met"]) == (0.5, True)
 
@@ -191,8 +191,8 @@ def test_a_limit_may_depend_on_jax_and_temporaries_must_be_few():
 def test_the_readme_s_table_says_where_a_bar_is_missed():
     document = {"about": ABOUT, "rows": {"step/lenet5": row(flax=1.5), "step/alexnet": row(flax=2.5)}}
     text = tables.readme_section([document])
-    assert "| step of LeNet-5, batch 128 | >= 1.7 | **1.5 (1.35 to 1.65), missed** | not run |" in text
-    assert "| step of AlexNet, batch 32 | >= 2 | 2.5 (2.25 to 2.75) | not run |" in text
+    assert "| training step of LeNet-5, batch 128 | >= 1.7 | **1.5 (1.35 to 1.65), missed** | not run |" in text
+    assert "| training step of AlexNet, batch 32 | >= 2 | 2.5 (2.25 to 2.75) | not run |" in text
     gpu = {"about": {**ABOUT, "device": "NVIDIA H200"}, "rows": {"step/resnet50-gpu": row(flax=1.5)}}
     gpu["rows"]["step/resnet50-gpu"]["contestants"]["jaxcnn"] |= {"images_per_s": 3000.0, "utilization": 0.41}
     assert "On a GPU (ResNet-50, batch 256, bfloat16): not run" in text
