@@ -68,7 +68,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-add_module_names = False
+add_module_names = True
 toc_object_entries = False
 
 html_theme = "sphinx_book_theme"
@@ -83,6 +83,10 @@ html_theme_options = {
     "use_issues_button": True,
     "use_edit_page_button": False,
     "use_download_button": False,
+    "navbar_start": [],  # the sidebar has the search; no bar above it
+    "navbar_center": [],
+    "navbar_end": [],
+    "navbar_persistent": [],
     "show_toc_level": 2,
     "show_navbar_depth": 1,
     "collapse_navigation": True,  # else every page holds a list of all pages

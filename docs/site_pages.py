@@ -7,15 +7,18 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
-
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING, Any
 
 from jaxcnn.cli.models import Models
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE = "https://github.com/jaxcnn/jaxcnn/blob/main"
+BEGIN = "<!-- models: written by `python docs/site_pages.py` from the registry -->"
+END = "<!-- /models -->"
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
 
@@ -59,8 +62,8 @@ def update(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def models_page() -> str:
-    """The table of networks, from the registry."""
+def models_table() -> str:
+    """The table of networks, from the registry; takes minutes, since every network is traced."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         Models(json=True)()
@@ -69,10 +72,10 @@ def models_page() -> str:
         sizes = " x ".join(map(str, row["input_shape"]))
         numbers = f"{row['parameters']:,} | {row['multiply_adds']:,}"
         lines.append(f"| `{row['name']}` | {sizes} | {numbers} | {row['paper']}, {row['year']} | {row['published']} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([BEGIN, *lines, END])
 
 
-def make_pages(app: Sphinx, config: Any) -> None:
+def make_pages(app: "Sphinx", config: Any) -> None:
     """Brings what lies elsewhere into `docs`, where git ignores it."""
     for notebook in sorted((ROOT / "colab").glob("*.ipynb")):
         place = DOCS / "tutorials" / notebook.name
@@ -86,15 +89,21 @@ def make_pages(app: Sphinx, config: Any) -> None:
     update(DOCS / "changelog.md", told)
 
 
-def lead(app: Sphinx, docname: str, source: list[str]) -> None:
+def lead(app: "Sphinx", docname: str, source: list[str]) -> None:
     """Leads a page's links that leave `docs` to their place."""
     page = Path(app.env.doc2path(docname))
     if page.suffix == ".md":
         source[0] = linked(source[0], page)
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def setup(app: "Sphinx") -> dict[str, Any]:
     """Connects both."""
     app.connect("config-inited", make_pages)
     app.connect("source-read", lead)
     return {"parallel_read_safe": True}
+
+
+if __name__ == "__main__":
+    from experiments.marked import write_between
+
+    write_between(BEGIN, END, models_table(), DOCS / "models.md")

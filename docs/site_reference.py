@@ -4,13 +4,18 @@ import importlib
 import inspect
 import re
 import types
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 from sphinx.application import Sphinx
 from sphinx.util import logging
+from sphinx.util.typing import stringify_annotation
 
 import jaxcnn
+from jaxcnn import geometry
 
 LOGGER = logging.getLogger(__name__)
 PACKAGES = (
@@ -58,8 +63,24 @@ _HOMES = {
     for name, value in NAMES.items()
     if isinstance(value, type) or inspect.isfunction(value)
 }
+_ALIASES = {
+    re.compile(rf"(?<![\w.~]){re.escape(typehint)}(?![\w.])"): alias
+    for typehint, alias in {
+        stringify_annotation(ArrayLike, "smart"): "~jax.typing.ArrayLike",
+        stringify_annotation(DTypeLike, "smart"): "~jax.typing.DTypeLike",
+        stringify_annotation(lax.PrecisionLike, "smart"): "~jax.lax.PrecisionLike",
+        stringify_annotation(geometry.Padding, "smart"): "~jaxcnn.geometry.Padding",
+    }.items()
+} | {re.compile(r"\bjax\.jaxlib\._jax\.Array\b"): "jax.Array"}
 _ATTRIBUTES: dict[str, list[str]] = {}
 _SPAN = re.compile(r"(?<![`:\\])`([^`]+)`(?![`_])")
+
+
+def clear(app: Sphinx, config: Any) -> None:
+    """Removes pages of names that are public no more."""
+    for page in (Path(app.srcdir) / "reference" / "generated").glob("*.rst"):
+        if page.stem not in {PAGE_NAMES.get(name, name) for name in NAMES}:
+            page.unlink()
 
 
 def _as_rst(lines: list[str], package: str) -> list[str]:
@@ -109,6 +130,19 @@ def keep_attribute(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
         lines[:] = _ATTRIBUTES.pop(name)
 
 
+def process_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Gives unions the names that users know."""
+
+    def named(text: str | None) -> str | None:
+        for pattern, alias in _ALIASES.items():
+            text = text and pattern.sub(alias, text)
+        return text
+
+    return named(signature), named(returns)
+
+
 def process_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any]) -> None:
     """Names the first public class above a private one."""
     bases[:] = [
@@ -137,8 +171,10 @@ def check_complete(app: Sphinx, env: Any) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connects them."""
+    app.connect("config-inited", clear)
     app.connect("autodoc-process-docstring", process_docstring, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", keep_attribute, priority=900)  # after it
+    app.connect("autodoc-process-signature", process_signature)
     app.connect("autodoc-process-bases", process_bases)
     app.connect("missing-reference", resolve)
     app.connect("env-check-consistency", check_complete)
