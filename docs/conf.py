@@ -46,7 +46,7 @@ intersphinx_mapping = {
 }
 if os.environ.get("JAXCNN_DOCS_LINKS", "0") != "1":
     intersphinx_mapping = {}
-_OTHERS = "abc|csr_array|jax|jaxlib|flax|nnx|numpy|np|optax|matplotlib|PIL|collections|pathlib|typing|types|orbax|grain|os|argparse"
+_OTHERS = "abc|collections|csr_array|flax|jax|matplotlib|nnx|np|numpy|optax|os|pathlib|PIL|types|typing"
 _INNER = r"jaxcnn\..*\.(Form|Item|Made|Model)"  # type variables, and what the C++ backend alone passes round
 nitpick_ignore_regex = [("py:.*", rf"({_OTHERS})(\..*)?"), ("py:class", _INNER)]
 

@@ -1,4 +1,4 @@
-"""Pages that are made: notebooks and texts from elsewhere in the repository, the table of networks, links that leave."""
+"""Pages that are made: notebooks and texts from elsewhere in the repository, the table of networks, outer links."""
 
 import contextlib
 import io
@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxcnn.cli import main
 from jaxcnn.cli.models import Models
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ ROOT = DOCS.parent
 SOURCE = "https://github.com/jaxcnn/jaxcnn/blob/main"
 BEGIN = "<!-- models: written by `python docs/site_pages.py` from the registry -->"
 END = "<!-- /models -->"
+HELP_FORM = {"COLUMNS": "78", "NO_COLOR": "1", "TERM": "dumb"}
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
 
@@ -58,7 +60,7 @@ def _place(target: Path) -> str:
 def update(path: Path, text: str) -> None:
     """Writes a file that has changed, and leaves any other its date, so that it is not built again."""
     if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
@@ -75,6 +77,23 @@ def models_table() -> str:
     return "\n".join([BEGIN, *lines, END])
 
 
+def write_help() -> None:
+    """What every command prints with `--help`, for the reference."""
+    commands = re.findall(r"^\| `jaxcnn (\w+)`", (DOCS / "reference" / "cli.md").read_text(), re.MULTILINE)
+    before = {name: os.environ.get(name) for name in HELP_FORM}
+    os.environ.update(HELP_FORM)
+    try:
+        for command in commands:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+                main([command, "--help"])
+            lines = [line.rstrip() for line in printed.getvalue().strip().splitlines()]
+            update(DOCS / "reference" / "generated" / "cli" / f"{command}.txt", "\n".join(lines) + "\n")
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 def make_pages(app: "Sphinx", config: Any) -> None:
     """Brings what lies elsewhere into `docs`, where git ignores it."""
     for notebook in sorted((ROOT / "colab").glob("*.ipynb")):
@@ -87,6 +106,7 @@ def make_pages(app: "Sphinx", config: Any) -> None:
     changelog = ROOT / "CHANGELOG.md"
     told = linked(changelog.read_text(), changelog) if changelog.exists() else "# Changelog\n\nNothing yet.\n"
     update(DOCS / "changelog.md", told)
+    write_help()
 
 
 def lead(app: "Sphinx", docname: str, source: list[str]) -> None:

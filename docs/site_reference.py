@@ -1,4 +1,4 @@
-"""The reference: docstrings written in Markdown's manner, names as users write them, and a check that none is missing."""
+"""The reference: docstrings with Markdown's code spans, names as users write them, a check that none is missing."""
 
 import importlib
 import inspect

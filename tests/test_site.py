@@ -1,5 +1,6 @@
-"""The documentation site, without building it: its reference is whole, and its table of networks is that of the registry."""
+"""The documentation site, without a build: its reference is whole, its table of networks that of the registry."""
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -54,6 +55,18 @@ def test_every_package_has_a_page():
     page = (DOCS / "reference" / "index.md").read_text()
     for package in PACKAGES:
         assert f"({package.removeprefix('jaxcnn.').replace('.', '_')}.md)" in page, package
+
+
+def test_the_reference_has_every_command(capsys):
+    from jaxcnn.cli import main
+
+    with contextlib.suppress(SystemExit):
+        main(["--help"])
+    page = (DOCS / "reference" / "cli.md").read_text()
+    listed = re.findall(r"^\| `jaxcnn (\w+)`", page, re.MULTILINE)
+    assert listed == re.findall(r"^## jaxcnn (\w+)$", page, re.MULTILINE)
+    (told,) = re.findall(r"\{(train,[\w,]+)\}", "".join(capsys.readouterr().out.split()))
+    assert set(listed) == set(told.split(","))
 
 
 def site_pages():
