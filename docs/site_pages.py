@@ -71,7 +71,7 @@ def models_table() -> str:
         Models(json=True)()
     lines = ["| name | input | parameters | multiply-adds | paper | published |", "| --- " * 6 + "|"]
     for row in json.loads(printed.getvalue()):
-        sizes = " x ".join(map(str, row["input_shape"]))
+        sizes = "x".join(map(str, row["input_shape"]))
         numbers = f"{row['parameters']:,} | {row['multiply_adds']:,}"
         lines.append(f"| `{row['name']}` | {sizes} | {numbers} | {row['paper']}, {row['year']} | {row['published']} |")
     return "\n".join([BEGIN, *lines, END])

@@ -82,7 +82,7 @@ def test_the_table_of_networks_has_every_card():
     assert {row[0].strip("`") for row in rows} == set(models.MODELS) and len(rows) == len(models.MODELS)
     for row in rows:
         card = models.CARDS[row[0].strip("`")]
-        assert row[1] == " x ".join(map(str, card.input_shape))
+        assert row[1] == "x".join(map(str, card.input_shape))
         assert row[4] == f"{card.paper}, {card.year}"
         assert row[5] == card.published
 
