@@ -1,23 +1,24 @@
 """The index of all experiments, and the words in them that are made from their files of values.
 
 `python -m experiments` lists them; `python -m experiments --write` writes each docstring's Result and Cost,
-`experiments/README.md`, and the results in the README.
+`experiments/README.md`, and the tables of results in the README and in `docs`.
 """
 
 import argparse
 import importlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from experiments import complaints
 from experiments.form import Experiment, result_lines, wrap
-from experiments.marked import write_between
+from experiments.marked import README, RESULTS, SPEED, write_between
 
 HERE = Path(__file__).parent
 BEGIN = "<!-- results: written by `python -m experiments --write` from experiments/results -->"
 END = "<!-- /results -->"
+IN_README = ("complaints", "depth_degradation", "hand_vs_autodiff", "lecun1989", "lenet5_mnist")
 _NONE_YET = "None yet: not run in full."
 
 
@@ -55,9 +56,12 @@ def readme() -> str:
     lines = [
         "# Experiments",
         "",
-        "One question a script, public names only. Each opens with hypothesis, proxy, protocol and expected result,",
-        "takes `--seeds`, `--quick` and `--out`, and leaves its values and figure in [results](results). This page and",
-        "every script's Result are written from those by `python -m experiments --write`; a test holds them equal.",
+        "Each script asks one question, and uses public names only. It begins with its hypothesis, its proxy, its",
+        "protocol and the result that was expected. It takes `--seeds`, `--quick` and `--out`, and leaves its values",
+        "and a figure in [results](results). `python -m experiments --write` makes this page and the Result of every",
+        "script from these values. A test says that they agree.",
+        "",
+        "*Published* is what a paper reports, *here* is what this library reached, and *gap* is the difference.",
         "",
         "| experiment | claim | holds | published | here | gap |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -77,15 +81,28 @@ def readme() -> str:
     return "\n".join([*lines, *costs]) + "\n"
 
 
-def results() -> str:
-    """The first claim of every experiment that was run, for the README."""
-    lines = ["| the course says | published | here |", "| --- | --- | --- |"]
-    for experiment in experiments():
-        if experiment.path.exists():
-            claim = experiment.claims(json.loads(experiment.path.read_text()))[0]
+def results(names: Collection[str] | None = None, scripts: str = "../experiments") -> str:
+    """The first claim of every experiment that was run.
+
+    Args:
+      names: which experiments; by default all.
+      scripts: where the page finds them.
+    """
+    found = [experiment for experiment in experiments() if experiment.path.exists()]
+    claims = [(each.name, each.claims(json.loads(each.path.read_text()))[0]) for each in found]
+    lines = ["| claim | published | here |", "| --- | --- | --- |"]
+    for name, claim in claims:
+        if names is None or name in names:
             ours = claim.ours if claim.holds else f"**does not hold**: {claim.ours}"
-            lines.append(f"| [{claim.text}](experiments/{experiment.name}.py) | {claim.published} | {ours} |")
+            lines.append(f"| [{claim.text}]({scripts}/{name}.py) | {claim.published} | {ours} |")
+    held = sum(claim.holds for _, claim in claims)
+    lines += ["", f"Of the first claims of {len(claims)} experiments, {held} hold and {len(claims) - held} do not."]
     return "\n".join([BEGIN, *lines, END])
+
+
+def readme_results() -> str:
+    """A few of them."""
+    return results(IN_README, "experiments")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -104,8 +121,10 @@ def main(words: Sequence[str] | None = None) -> int:
             importlib.reload(importlib.import_module(experiment.module))
     if options.write:
         (HERE / "README.md").write_text(readme())
-        write_between(BEGIN, END, results())
+        write_between(BEGIN, END, readme_results(), README)
+        write_between(BEGIN, END, results(), RESULTS)
         if complaints.EXPERIMENT.path.exists():
             document = json.loads(complaints.EXPERIMENT.path.read_text())
-            write_between(complaints.BEGIN, complaints.END, complaints.readme(document))
+            write_between(complaints.BEGIN, complaints.END, complaints.readme(document), README)
+            write_between(complaints.BEGIN, complaints.END, complaints.table(document), SPEED)
     return 0

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"  # has a few rows of each table
+RESULTS, SPEED = (ROOT / "docs" / f"{name}.md" for name in ("results", "speed"))  # have all
 
 
 def write_between(begin: str, end: str, part: str, path: Path = README) -> None:

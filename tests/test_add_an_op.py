@@ -44,7 +44,7 @@ def test_every_step_works(copy):
     commands = []
     for kind, path, body in BLOCK.findall((ROOT / "docs" / "add_an_op.md").read_text()):
         if kind == "console":
-            commands += body.splitlines()
+            commands += [line for line in body.splitlines() if line.startswith(("jaxcnn check", "pytest"))]
         elif kind == "python":
             (copy / path).write_text(body)
         else:

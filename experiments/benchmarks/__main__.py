@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="file that gets the figures")
     parser.add_argument("--list", action="store_true", help="print the rows and who takes part")
     parser.add_argument("--report", nargs="+", type=Path, default=(), help="files to print and draw")
-    parser.add_argument("--readme", action="store_true", help="write the README's table")
+    parser.add_argument("--readme", action="store_true", help="write the tables of the README and of docs/speed.md")
     parser.add_argument("--choices", action="store_true", help="write the table by which `ops.conv` chooses")
     keep_memory()
     try:

@@ -33,7 +33,7 @@ def run(
         in experiments/results, and none with `quick`.
       list: print the rows and who takes part.
       report: files to print, with their figures drawn beside them.
-      readme: write the README's table.
+      readme: write the tables of the README and of `docs/speed.md`.
       choices: write the table by which `ops.conv(method="auto")` chooses.
 
     Raises:
@@ -45,10 +45,10 @@ def run(
     if rounds < 1 or budget <= 0:
         raise ValueError(f"`rounds` and `budget` must be positive; got {rounds} and {budget}.")
     if readme:
-        tables.write_readme(results.all_documents())
+        tables.write_tables(results.all_documents())
     if report:
         documents = [results.read(Path(path)) for path in report]
-        print(tables.readme_section(documents))
+        print(tables.section(documents))
         for path, document in zip(report, documents, strict=True):
             print(f"\n{tables.row_table(document)}\n")
             for drawn in plots.write_plots(document, Path(path).with_suffix("").absolute()):

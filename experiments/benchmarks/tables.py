@@ -1,20 +1,32 @@
-"""Documents as text: the README's table of bars, and a table of all rows."""
+"""Documents as text: the table of bars, of which the README has a few, and a table of all rows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.bars import BARS, Bar, judge
 from experiments.benchmarks.results import Document
-from experiments.marked import README, write_between
+from experiments.marked import README, SPEED, write_between
 
 BEGIN = "<!-- speed: written by `jaxcnn bench --readme` from experiments/results -->"
 END = "<!-- /speed -->"
-COLUMNS = ("0.10", "0.12")  # of the README's table: versions of jax
+COLUMNS = ("0.10", "0.12")  # of the table: versions of jax
+IN_README = (
+    "max-pool, value and gradient",
+    "gradient of grouped convolution, AlexNet's conv2",
+    "convolution by oneDNN, geometric mean",
+    "step of LeNet-5, batch 128",
+    "step of ResNet-20, batch 128",
+)
 
 
-def readme_section(documents: Sequence[Document]) -> str:
-    """The README's section, without its heading: the table of bars 1 to 5, and a line on GPUs."""
+def section(documents: Sequence[Document], only: Collection[str] | None = None) -> str:
+    """What stands between the marks: the table of bars 1 to 5, and a line on GPUs.
+
+    Args:
+      documents: the results.
+      only: which bars; by default all.
+    """
     on_cpu = {column: _newest(documents, column) for column in COLUMNS}
     lines = [*_caption([document for document in on_cpu.values() if document]), ""]
     lines += [
@@ -22,18 +34,21 @@ def readme_section(documents: Sequence[Document]) -> str:
         "| --- " * (2 + len(COLUMNS)) + "|",
     ]
     for place, bar in enumerate(bar for bar in BARS if not bar.gpu):
+        if only is not None and bar.what not in only:
+            continue
         cells = [_cell(document and judge(document)[place]) for document in on_cpu.values()]
         lines.append(f"| {bar.what} | {_wanted(bar)} | {' | '.join(cells)} |")
     return "\n".join([BEGIN, *lines, "", _gpu_line(documents), END])
 
 
-def write_readme(documents: Sequence[Document], path: Path = README) -> None:
-    """Puts the section between its marks.
+def write_tables(documents: Sequence[Document], readme: Path = README, page: Path = SPEED) -> None:
+    """Puts a few bars into the README, and all into the page on speed, between the marks of each.
 
     Raises:
       ValueError: if the marks are not there.
     """
-    write_between(BEGIN, END, readme_section(documents), path)
+    write_between(BEGIN, END, section(documents, IN_README), readme)
+    write_between(BEGIN, END, section(documents), page)
 
 
 def _newest(documents: Sequence[Document], column: str) -> Document | None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from jaxcnn import data
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "data.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "guides" / "datasets.md").read_text()
 pytestmark = pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="needs bash and curl")
 
 

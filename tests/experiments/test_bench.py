@@ -190,26 +190,35 @@ def test_a_limit_may_depend_on_jax_and_temporaries_must_be_few():
 
 def test_the_readme_s_table_says_where_a_bar_is_missed():
     document = {"about": ABOUT, "rows": {"step/lenet5": row(flax=1.5), "step/alexnet": row(flax=2.5)}}
-    text = tables.readme_section([document])
+    text = tables.section([document])
     assert "| training step of LeNet-5, batch 128 | >= 1.7 | **1.5 (1.35 to 1.65), missed** | not run |" in text
     assert "| training step of AlexNet, batch 32 | >= 2 | 2.5 (2.25 to 2.75) | not run |" in text
     gpu = {"about": {**ABOUT, "device": "NVIDIA H200"}, "rows": {"step/resnet50-gpu": row(flax=1.5)}}
     gpu["rows"]["step/resnet50-gpu"]["contestants"]["jaxcnn"] |= {"images_per_s": 3000.0, "utilization": 0.41}
     assert "On a GPU (ResNet-50, batch 256, bfloat16): not run" in text
-    last = tables.readme_section([document, gpu])
+    last = tables.section([document, gpu])
     assert "Flax 1.5 (1.35 to 1.65)" in last and "3000 images/s, 41% of its peak" in last
 
 
-def test_the_readme_holds_what_the_results_say(tmp_path):
-    section = tables.readme_section(results.all_documents())
-    assert section in (ROOT / "README.md").read_text(), "run `jaxcnn bench --readme`"
-    copied = tmp_path / "README.md"
-    copied.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-    tables.write_readme(results.all_documents(), copied)
-    assert copied.read_text() == f"before\n{section}\nafter\n"
-    copied.write_text("no marks")
+def test_pages_hold_what_the_results_say(tmp_path):
+    documents = results.all_documents()
+    few, every = tables.section(documents, tables.IN_README), tables.section(documents)
+    assert few in (ROOT / "README.md").read_text(), "run `jaxcnn bench --readme`"
+    assert every in (ROOT / "docs" / "speed.md").read_text(), "run `jaxcnn bench --readme`"
+    readme, page = tmp_path / "README.md", tmp_path / "speed.md"
+    for copied in (readme, page):
+        copied.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+    tables.write_tables(documents, readme, page)
+    assert readme.read_text() == f"before\n{few}\nafter\n"
+    assert page.read_text() == f"before\n{every}\nafter\n"
+    readme.write_text("no marks")
     with pytest.raises(ValueError, match="must hold the marks"):
-        tables.write_readme([], copied)
+        tables.write_tables([], readme, page)
+
+
+def test_the_readme_has_a_few_bars():
+    rows = [line for line in tables.section([], tables.IN_README).splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:]] == list(tables.IN_README)
 
 
 def test_verdicts_in_the_results_are_those_of_the_bars():

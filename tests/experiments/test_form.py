@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from experiments import index
+from experiments import complaints, index
 from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarized, wrap
-from experiments.marked import README
+from experiments.marked import README, RESULTS, SPEED
 
 ALL = list(index.experiments())
 DOC = """A question.
@@ -129,7 +129,16 @@ def test_its_words_are_those_of_its_values(experiment):
 
 def test_the_index_is_made_from_the_values():
     assert (index.HERE / "README.md").read_text() == index.readme()
-    assert index.results() in README.read_text()
+    assert index.readme_results() in README.read_text()
+    assert index.results() in RESULTS.read_text()
+    document = json.loads(complaints.EXPERIMENT.path.read_text())
+    assert complaints.readme(document) in README.read_text()
+    assert complaints.table(document) in SPEED.read_text()
+
+
+def test_the_readme_s_rows_are_experiments_and_complaints():
+    assert set(index.IN_README) <= {experiment.name for experiment in ALL}
+    assert set(complaints.IN_README) <= set(complaints.COMPLAINTS)
 
 
 @pytest.mark.parametrize("experiment", ALL, ids=lambda experiment: experiment.name)
