@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and the optimizer that it describes."""
+"""The configuration of a training run, and the optimizer that it describes."""
 
 import dataclasses
 import math
@@ -17,69 +17,74 @@ from jaxcnn.training.step import path_of
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How to train; every field is a plain value, saved beside the run."""
+    """How to train; every field is a plain value, and is saved with the run.
+
+    Raises:
+      ValueError: if a value is out of range.
+    """
 
     epochs: int = 20
     """Passes over the training examples."""
     batch_size: int = 64
-    """Examples per step; what does not fill a last batch is left out of an epoch, different examples each time."""
+    """Examples per step. An epoch leaves out the examples that do not fill a batch, different ones each time."""
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
     """`mean_squared_error` is between outputs and targets of +-1."""
     scaling: Literal["standard", "symmetric"] = "standard"
     """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
     optimizer: Literal["adamw", "adam", "sgd", "lars", "muon", "adadelta"] = "adamw"
-    """All from optax. `muon` takes every kernel as a matrix of its outputs, and biases and norms by `adamw`."""
+    """All from optax. `muon` treats every kernel as a matrix with its outputs as columns; `adamw` trains biases and
+    norms."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "constant", "step", "one_cycle"] = "cosine"
-    """Learning rate over the steps. `cosine` falls to 0 at the last one; `step` falls to a tenth at every milestone;
-    `one_cycle` rises for 30 % of the run and falls by a cosine (Smith & Topin 2018)."""
+    """Learning rate over the steps. `cosine` falls to 0 at the last step; `step` falls to a tenth at every milestone;
+    `one_cycle` rises for 30 % of the run and then falls by a cosine (Smith & Topin 2018)."""
     milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of the run, after the warm-up, at which `step` falls."""
+    """Shares of the run after the warm-up at which the schedule `step` falls."""
     warmup_steps: int = 0
     """Steps over which the learning rate first rises from 0."""
     warmup_epochs: float = 0.0
-    """Epochs over which it does, added to these steps."""
+    """Epochs over which the learning rate first rises from 0, added to `warmup_steps`."""
     weight_decay: float = 1e-2
     """Decoupled decay for `adamw` and `muon`, L2 penalty for `sgd` and `lars`; not for `adam` and `adadelta`."""
     decay_all: bool = False
-    """Whether biases and norms decay too, and not kernels alone."""
+    """Whether weight decay also applies to biases and norms, not only to kernels."""
     momentum: float = 0.9
     """Momentum, for `sgd` and `lars`."""
     nesterov: bool = True
-    """Whether the momentum of `sgd` and `lars` is Nesterov's."""
+    """Whether `sgd` and `lars` use Nesterov momentum."""
     clip_norm: float | None = None
-    """Largest L2 norm of the whole gradient; a larger one is scaled down."""
+    """Largest L2 norm of the whole gradient; a gradient with a larger norm is scaled down."""
     accumulate: int = 1
-    """Parts in which the gradient of a batch is computed, one after the other, where memory is short; batch
-    statistics are those of each part."""
+    """Number of parts in which the gradient of a batch is computed, one after the other, to save memory. Batch
+    normalization uses the statistics of each part."""
     label_smoothing: float = 0.0
-    """Share of every target that is spread over all classes."""
+    """Share of every target that is spread evenly over all classes."""
     augment: tuple[str, ...] = ()
-    """Random changes of the training pictures, in order, as in: pad_crop=4 flip cutout=8."""
+    """Random changes of the training pictures, in this order, for example: pad_crop=4 flip cutout=8."""
     freeze: tuple[str, ...] = ()
-    """Patterns of parameters' paths that do not train, as in: conv1 'stage?/*/norm*'; batch normalization that is
-    frozen computes as in evaluation."""
+    """Patterns of paths of parameters that are not trained, for example: conv1 'stage?/*/norm*'. Frozen batch
+    normalization computes as in evaluation."""
     layer_rates: tuple[str, ...] = ()
-    """Patterns as of `freeze`, and factors on the learning rate of these parameters, as in: 'conv*=0.1'; of several
-    that fit, the last."""
+    """Patterns as in `freeze`, with factors of the learning rate of these parameters, for example: 'conv*=0.1'. If
+    several patterns match, the last one counts."""
     ema_decay: float | None = None
-    """Keep moving averages of the parameters, with this share staying in a step; they are evaluated beside the
-    parameters, and are what the run ends with."""
+    """Decay per step of moving averages of the parameters. They are evaluated in addition to the parameters, and are
+    the final parameters of the run."""
     monitor: Literal["accuracy", "loss"] = "accuracy"
-    """What tells on held-out examples which epoch was best; its checkpoint is kept."""
+    """The result on held-out examples by which the best epoch is chosen; its checkpoint is kept."""
     patience: int | None = None
-    """Stop after so many epochs without a better one, and end with the best."""
+    """Stop after this number of epochs without improvement, and end with the parameters of the best epoch."""
     restore_best: bool = False
-    """End with the best epoch's parameters in any case."""
+    """End with the parameters of the best epoch, also without `patience`."""
     seed: int = 0
     """Seed of initialization, of the order of examples and of their random changes."""
     log_every: int = 50
     """Steps between rows of the log."""
     checkpoint_every: int = 500
-    """Steps between checkpoints; there is one after every epoch too."""
+    """Steps between checkpoints; there is also one after every epoch."""
     keep_checkpoints: int = 2
-    """How many checkpoints stay, the newest ones."""
+    """Number of newest checkpoints to keep."""
 
     def __post_init__(self):
         """Checks every value.
@@ -106,7 +111,7 @@ class TrainConfig:
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ValueError(f"`clip_norm` must be positive and finite; got {self.clip_norm}.")
         if not all(0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(self.milestones):
-            raise ValueError(f"`milestones` must be shares between 0 and 1, rising; got {self.milestones}.")
+            raise ValueError(f"`milestones` must be increasing shares between 0 and 1; got {self.milestones}.")
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")
@@ -125,14 +130,21 @@ class TrainConfig:
 
 
 def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
-    """The learning rate as a function of the step.
+    """Makes the learning rate as a function of the step.
+
+    Args:
+      config: the configuration.
+      total_steps: number of steps of the run.
+
+    Returns:
+      The schedule.
 
     Raises:
       ValueError: if the warm-up is longer than the run.
     """
     rising = config.warmup_steps + round(config.warmup_epochs * total_steps / config.epochs)
     if rising >= total_steps:
-        raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in all; got {rising}.")
+        raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in total; got {rising}.")
     rest, peak = total_steps - rising, config.learning_rate
     if config.schedule == "constant":
         body = optax.constant_schedule(peak)
@@ -153,7 +165,19 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str] = ()) -> optax.GradientTransformation:
-    """The optimizer that the configuration describes, its schedule inside; `frozen` are paths that it leaves alone."""
+    """Makes the optimizer that the configuration describes, with its schedule.
+
+    Args:
+      config: the configuration.
+      total_steps: number of steps of the run.
+      frozen: paths of parameters that are not trained.
+
+    Returns:
+      The optimizer.
+
+    Raises:
+      ValueError: if the warm-up is longer than the run.
+    """
     optimizer = _unclipped(config, make_schedule(config, total_steps))
     if config.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
@@ -167,10 +191,10 @@ def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str
 
 
 def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
-    """The parameters that the configuration freezes, by their paths.
+    """Finds the paths of the parameters that the configuration freezes.
 
     Raises:
-      ValueError: if a pattern is that of no parameter, or nothing is left to train.
+      ValueError: if a pattern matches no parameter, or no parameter remains to train.
     """
     paths = _paths(params)
     frozen = {path for pattern in config.freeze for path in _found("freeze", pattern, paths)}
@@ -180,10 +204,10 @@ def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
 
 
 def rates_by_path(config: TrainConfig, params: Any) -> dict[str, float]:
-    """The factors on the learning rate, of all parameters by their paths.
+    """Computes the factor of the learning rate of every parameter, by its path.
 
     Raises:
-      ValueError: if a pattern is that of no parameter.
+      ValueError: if a pattern matches no parameter.
     """
     paths = _paths(params)
     rates = dict.fromkeys(paths, 1.0)
@@ -197,7 +221,7 @@ def _paths(params: Any) -> list[str]:
 
 
 def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
-    """The parameters that a pattern names, alone or with the modules that hold them."""
+    """The parameters that a pattern matches, by their own path or by that of a module around them."""
     found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
     if not found:
         names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
@@ -206,7 +230,7 @@ def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
 
 
 def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
-    """Patterns and factors.
+    """Parses patterns and factors.
 
     Raises:
       ValueError: if a factor is missing, or is not positive and finite.
@@ -225,7 +249,7 @@ def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
 
 
 def _scaled(config: TrainConfig) -> optax.GradientTransformation:
-    """Takes the factors times the updates: every optimizer's are linear in the learning rate."""
+    """Multiplies the updates by the factors, since the updates of all optimizers are linear in the learning rate."""
 
     def init(params):
         rates_by_path(config, params)  # refuses patterns that name nothing, before anything is trained
@@ -268,12 +292,12 @@ def _unclipped(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTrans
 
 
 def _kernels(params):
-    """True for what is multiplied by inputs, False for biases and norms."""
+    """True for kernels, False for biases and norms."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _matrices(params):
-    """How `muon` reads each kernel as a matrix, `(everything else, outputs)`; None for biases and norms."""
+    """How `muon` reads each kernel as a matrix, `(other axes, outputs)`; None for biases and norms."""
 
     def matrix(leaf):
         if leaf.ndim < 2:
