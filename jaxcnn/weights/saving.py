@@ -58,8 +58,8 @@ def to_torch(model: nnx.Module, scheme: str | None = None) -> dict[str, np.ndarr
       model: the network.
       scheme: `"torchvision"`, `"timm"`, `"cifar"` (`linear` and `shortcut`; `"cifar_fc"` and `"cifar_linear"` have one
         of the two), `"tutorial"` (`conv1` to `fc3`, for LeNet-5 and perceptrons), `"features"`, `"features_flatten"`
-        and `"sequential"` (LeNet-5 in `Sequential` modules), `"pytorch"` (our paths with dots and PyTorch's layouts, for your
-        own network), `"flax"` or `"jaxcnn"`. By default that of torchvision, or of the tutorials for networks that
+        and `"sequential"` (LeNet-5 in `Sequential` modules), `"pytorch"` (our paths with dots, PyTorch's layouts, for
+        your own network), `"flax"` or `"jaxcnn"`. By default that of torchvision, or of the tutorials for networks that
         torchvision does not have.
 
     Returns:

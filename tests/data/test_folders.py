@@ -165,7 +165,7 @@ def test_two_folders_for_one_split_are_refused(split):
 
 def test_splits_without_one_to_learn_from_are_no_classes(split):
     shutil.rmtree(split / "train")
-    with pytest.raises(FileNotFoundError, match="must hold a folder train beside .*; it holds test, validation."):
+    with pytest.raises(FileNotFoundError, match="must have a folder train beside .*; it has test, validation."):
         data.splits(f"folder:{split}")
 
 
