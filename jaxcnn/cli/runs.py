@@ -68,7 +68,7 @@ def open_run(folder: Path) -> Run:
         built = {"name": network["name"], "num_classes": len(classes), "in_features": features, "options": options}
         model = empty(built, nnx.Rngs(0))
     except KeyError as missing:
-        raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
+        raise ValueError(f"{folder / 'config.json'} must have {missing}; it does not.") from None
     except TypeError as error:
         raise ValueError(f"{folder / 'config.json'} must describe this version's training; {error}.") from None
     augmentation = Augmentation(config.augment) if config.augment else None

@@ -1,4 +1,4 @@
-"""Batches as a pure function of seed and step: nothing to save but the step, nothing to replay."""
+"""Batches as a pure function of seed and step: a run saves only the step to continue."""
 
 import contextlib
 import dataclasses
@@ -16,10 +16,15 @@ _ALL = slice(None)
 
 
 class Batch(NamedTuple):
-    """Examples that go through a network together.
+    """Examples that a network processes together.
 
-    Shapes: `images` `(B, H, W, C)` uint8, `labels` `(B,)` int32, `weights` `(B,)` float32, 0 for filling, and `ids`
-    `(B,)` int32, the examples' numbers in their split, -1 for filling.
+    The last batch of an evaluation is filled up to full size.
+
+    Args:
+      images: `(B, H, W, C)` uint8, or as in `Dataset`.
+      labels: `(B,)` int32.
+      weights: `(B,)` float32, 1 for an example and 0 for filling.
+      ids: `(B,)` int32, the numbers of the examples in their split, -1 for filling.
     """
 
     images: np.ndarray
@@ -29,10 +34,17 @@ class Batch(NamedTuple):
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """How many whole batches an epoch has; the examples left over differ from epoch to epoch.
+    """Computes the number of full batches in an epoch; the remaining examples differ from epoch to epoch.
+
+    Args:
+      count: number of training examples.
+      batch_size: examples per batch.
+
+    Returns:
+      The number of batches.
 
     Raises:
-      ValueError: if there is not even one batch.
+      ValueError: if `batch_size` is not from 1 to `count`.
     """
     if not 1 <= batch_size <= count:
         raise ValueError(f"`batch_size` must be between 1 and the {count} training examples; got {batch_size}.")
@@ -46,7 +58,7 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _Order:
-    """The numbers of the examples of any step; a worker process gets a copy."""
+    """A function from a step to the numbers of its examples; each worker process gets a copy."""
 
     count: int
     batch_size: int
@@ -60,13 +72,16 @@ class _Order:
 
 
 def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batch:
-    """The batch of one training step.
+    """Makes the batch of one training step.
 
     Args:
       dataset: the training split.
       batch_size: examples per batch.
-      seed: a non-negative seed; every epoch has an order of its own, drawn from (seed, epoch).
-      step: steps done before, counted over all epochs.
+      seed: a non-negative seed; each epoch has its own order, drawn from `(seed, epoch)`.
+      step: number of the steps before this one, over all epochs.
+
+    Returns:
+      The batch.
     """
     chosen = _Order(len(dataset.labels), batch_size, seed, _ALL)(step)
     return _batch(dataset, dataset.images[chosen], chosen)
@@ -88,28 +103,29 @@ def batches_ahead(
     workers: int | None = None,
     ahead: int = 2,
 ) -> Iterator[Iterator[Batch]]:
-    """The batches of steps `start` to `stop - 1`, made before they are needed.
+    """Makes the batches of steps `start` to `stop - 1` in the background, before they are needed.
 
-    They are those of `train_batch`, whatever the number of workers, and wherever the pictures are kept.
+    They equal those of `train_batch`, for any number of workers, and for pictures in memory or in a stream.
 
     Args:
       dataset: the training split.
-      batch_size: examples per batch, of all processes together.
-      seed: as for `train_batch`.
-      start: the first step, counted over all epochs: all that there is to save of the position.
+      batch_size: examples per batch, over all processes.
+      seed: as in `train_batch`.
+      start: the first step, counted over all epochs.
       stop: the step after the last.
       rows: the part of every batch that this process needs, a slice or indices.
-      workers: processes that decode a stream; 0 for threads. By default threads, and on more than 16 cores a process
-        for every four of them.
-      ahead: how many batches wait.
+      workers: number of processes that decode a stream; 0 decodes in threads. By default threads on up to 16 cores, and
+        beyond that one process per four cores.
+      ahead: number of batches that are made in advance.
 
     Returns:
-      A context manager that gives an iterator, and on leaving ends threads and processes.
+      A context manager that gives an iterator over the batches; on exit it ends threads and processes.
 
     Raises:
-      FileNotFoundError: from the iterator, if a picture is gone.
+      FileNotFoundError: from the iterator, if a picture no longer exists.
       ModuleNotFoundError: from the iterator, if Grain is needed and not installed.
-      ValueError: if there is not even one batch, or a number is negative; from the iterator, if a picture is damaged.
+      ValueError: if `batch_size` is not from 1 to the number of examples, or a number is negative; from the iterator,
+        if a picture is damaged.
     """
     steps_per_epoch(len(dataset.labels), batch_size)
     workers = default_workers() if workers is None else workers
@@ -133,13 +149,13 @@ def batches_ahead(
 
 
 def default_workers() -> int:
-    """Worker processes that decode a stream: none up to 16 cores, where threads keep up, then one for four cores."""
+    """The number of processes that decode a stream: 0 up to 16 cores, where threads suffice, then one per 4 cores."""
     return cores() // 4 if cores() > 16 else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class _InOrder:
-    """The numbers of the examples of a batch of an evaluation, -1 for filling."""
+    """A function from an evaluation batch to the numbers of its examples, -1 for filling."""
 
     count: int
     batch_size: int
@@ -152,7 +168,7 @@ class _InOrder:
 
 @dataclasses.dataclass(frozen=True)
 class _Filled:
-    """Those of them that are not filling."""
+    """The same without filling."""
 
     numbers: _InOrder
 
@@ -162,14 +178,18 @@ class _Filled:
 
 
 def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice | np.ndarray = _ALL) -> Iterator[Batch]:
-    """Every example once, in order; the last batch is filled up with blank images of weight 0.
+    """Makes batches of every example once, in order.
 
-    Batches of one shape compile once, and weights make the evaluation exact. Streams are decoded ahead, in threads.
+    The last batch is filled up with blank images of weight 0. So all batches have one shape, and compile once, and the
+    weights make the evaluation exact. Streams are decoded in advance, in threads.
 
     Args:
       dataset: the examples.
-      batch_size: examples per batch, of all processes together.
+      batch_size: examples per batch, over all processes.
       rows: the part of every batch that this process needs, a slice or indices.
+
+    Returns:
+      An iterator over the batches.
     """
     numbers = _InOrder(len(dataset.labels), batch_size, rows)
     some = _Filled(numbers)

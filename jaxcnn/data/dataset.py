@@ -1,4 +1,4 @@
-"""Labeled examples, and the scaling that networks are fed with."""
+"""Labeled examples, and the scaling of network inputs."""
 
 import math
 from collections import Counter
@@ -16,9 +16,17 @@ _CHUNK = 256  # examples that are measured at a time
 class Dataset(NamedTuple):
     """Labeled examples of one split.
 
-    Shapes: `images` is `(N, H, W, C)` uint8; or `(N, T, C)` float32, features of sounds; or `(N, L)` int32, words that
-    index `vocabulary`, 0 for padding. `labels` is `(N,)` int32 with values that index `classes`. Pictures that do not
-    fit in memory are a `Stream`, which is indexed like an array.
+    Args:
+      images: `(N, H, W, C)` uint8, pictures; or `(N, T, C)` float32, features of sounds; or `(N, L)` int32, words as
+        indices of `vocabulary`, 0 for padding. Pictures that do not fit in memory are a `Stream`, which is indexed like
+        an array.
+      labels: `(N,)` int32, indices of `classes`.
+      classes: names of the classes.
+      name: name of the data set.
+      split: name of the split.
+      vocabulary: the words, if the examples are sentences.
+      skipped: paths of damaged pictures that were left out.
+      notes: remarks on how the examples were read, in words.
     """
 
     images: np.ndarray | Stream
@@ -27,37 +35,54 @@ class Dataset(NamedTuple):
     name: str
     split: str
     vocabulary: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()  # paths of damaged pictures that were left out
-    notes: tuple[str, ...] = ()  # what else is to be told of how it was read, in words
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def features(self) -> int:
-        """Channels of an example, or words of the vocabulary."""
+        """The number of channels of an example, or of words in the vocabulary."""
         return len(self.vocabulary) or self.images.shape[-1]
 
     @property
     def title(self) -> str:
-        """What errors call it."""
+        """The name of data set and split in error messages."""
         return f"the {self.split} split of {self.name}"
 
     def take(self, count: int) -> "Dataset":
-        """The first `count` examples."""
+        """Selects the first examples.
+
+        Args:
+          count: their number.
+
+        Returns:
+          A data set of these examples.
+        """
         return self.pick(slice(count))
 
     def pick(self, index: Any) -> "Dataset":
-        """Some of the examples, by a slice, their numbers or a mask; a stream stays one."""
+        """Selects some of the examples; a stream stays a stream.
+
+        Args:
+          index: a slice, numbers of examples, or a mask.
+
+        Returns:
+          A data set of these examples.
+        """
         check_array(self.labels, self.title)
         images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
         return self._replace(images=images, labels=self.labels[index])
 
     def for_classes(self, classes: Sequence[str]) -> "Dataset":
-        """The same examples with labels that index other classes, found by their names.
+        """Renumbers the labels for another list of classes, by the names of the classes.
 
         Args:
-          classes: of a network for instance; all of this data set's are among them.
+          classes: names, for instance those of a network; they must contain all classes of this data set.
+
+        Returns:
+          The same examples with labels that index `classes`.
 
         Raises:
-          ValueError: if one is not, or a name stands for two classes.
+          ValueError: if a class of this data set is missing, or a name occurs twice.
         """
         classes = tuple(classes)
         own, theirs = spelled(self.classes), spelled(classes)
@@ -65,7 +90,7 @@ class Dataset(NamedTuple):
             return self if tuple(self.classes) == classes else self._replace(classes=classes)
         twice = [name for names in (own, theirs) for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise ValueError(f"`classes` must have different names to be found by; got {twice[0]!r} twice.")
+            raise ValueError(f"`classes` must have unique names; got {twice[0]!r} twice.")
         places = {name: place for place, name in enumerate(theirs)}
         unknown = [name for name in own if name not in places]
         if unknown:
@@ -76,14 +101,14 @@ class Dataset(NamedTuple):
         return self._replace(labels=table[self.labels], classes=classes)
 
     def split_off(self, share: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
-        """Draws a validation part once from these examples, with as large a share of every class.
+        """Splits off a random validation part, with the same share of every class.
 
         Args:
-          share: of the examples, between 0 and 1.
-          seed: of the draw; the same seed draws the same examples.
+          share: share of the validation part, between 0 and 1.
+          seed: seed of the draw; the same seed draws the same examples.
 
         Returns:
-          What is left, and the validation part.
+          The remaining examples, and the validation part.
 
         Raises:
           ValueError: if one of them would be empty.
@@ -95,23 +120,26 @@ class Dataset(NamedTuple):
         edges = np.floor(np.arange(count + 1) * share + 0.5)  # every 1/share-th of the examples in order of class
         drawn = order[np.diff(edges) > 0]
         if not (0 < share < 1 and 0 < len(drawn) < count):
-            raise ValueError(f"`share` must leave some of the {count} examples on either side; got {share}.")
+            raise ValueError(f"`share` must put some of the {count} examples into each part; got {share}.")
         kept = np.setdiff1d(np.arange(count), drawn)
         return self.pick(kept), self.pick(np.sort(drawn))._replace(split="validation")
 
 
 class Scaling(NamedTuple):
-    """The affine map from an example to a network's input, `(value / unit - mean) / std`, one entry per channel.
+    """The affine map from an example to a network's input, `(value / unit - mean) / std`.
 
-    Without entries it leaves what it gets, for words.
+    Args:
+      mean: one number per channel; empty for words, which are not scaled.
+      std: one number per channel; empty for words.
+      unit: the value that is divided by first: 255 for bytes, 1 for other features.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    unit: float = 255.0  # 1 for features that are no bytes
+    unit: float = 255.0
 
     def __call__(self, images):
-        """Maps `(..., C)` to float32; works on NumPy and on JAX arrays, and inside `jit`."""
+        """Scales `(..., C)` to float32; accepts NumPy and JAX arrays, also inside `jit`."""
         if not self.mean:
             return images
         scale = 1 / (np.float32(self.unit) * np.array(self.std, np.float32))
@@ -121,7 +149,13 @@ class Scaling(NamedTuple):
 
 
 def measure_scaling(dataset: Dataset) -> Scaling:
-    """The scaling that gives every channel of a data set mean 0 and variance 1; for words, none.
+    """Measures the scaling that gives every channel of a data set mean 0 and variance 1.
+
+    Args:
+      dataset: the examples, usually the training split.
+
+    Returns:
+      The scaling; for words, an empty one.
 
     Raises:
       ValueError: if the data set is empty.
@@ -147,12 +181,18 @@ def measure_scaling(dataset: Dataset) -> Scaling:
 
 
 def symmetric_scaling(dataset: Dataset) -> Scaling:
-    """The scaling that maps bytes to [-1, 1].
+    """Returns the scaling that maps bytes to [-1, 1].
+
+    Args:
+      dataset: the examples, for their number of channels.
+
+    Returns:
+      The scaling.
 
     Raises:
       ValueError: if the data set does not hold bytes.
     """
     if dataset.images.dtype != np.uint8:
-        raise ValueError(f"`scaling` 'symmetric' needs pictures of bytes; got {dataset.images.dtype}.")
+        raise ValueError(f"`scaling` 'symmetric' needs pictures in bytes (uint8); got {dataset.images.dtype}.")
     half = (0.5,) * dataset.images.shape[-1]
     return Scaling(half, half)

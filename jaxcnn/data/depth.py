@@ -1,4 +1,4 @@
-"""Grays that are no bytes, and the gray or color that a PNG calls transparent: what the file's numbers stand for."""
+"""Gray pictures with more than 8 bits, and the transparent color of a PNG: converts their numbers to bytes."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _DECODED = {"L;2": lambda value: value * 85, "L;4": lambda value: value * 17, "R
 
 
 def white_of(file) -> int | None:
-    """What an opened file of deep grays writes for white, where its kind of number tells; None where values must."""
+    """Returns the number of white in an opened file with more than 8 bits of gray; None if only values can show it."""
     if file.format == "TIFF" and file.mode.startswith("I;16"):
         bits = file.tag_v2.get(_TIFF_BITS, 16)
         return 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
@@ -20,7 +20,7 @@ def white_of(file) -> int | None:
 
 
 def settle_transparency(file) -> None:
-    """Brings the gray or color that a PNG calls transparent to the numbers that its pixels are decoded to."""
+    """Converts the transparent color of a PNG to the numbers to which Pillow decodes its pixels."""
     key = file.info.get("transparency")
     decoded = _DECODED.get(file.tile[0][3]) if file.format == "PNG" and file.tile else None
     if decoded is None or isinstance(key, bytes) or key is None:
@@ -29,15 +29,15 @@ def settle_transparency(file) -> None:
 
 
 def to_bytes(image, white: int | None, changes: list[str]):
-    """A picture of deep grays as bytes, what is transparent white; notes what that changed.
+    """Converts a gray picture with more than 8 bits to bytes, with transparent pixels white.
 
     Args:
-      image: of one of Pillow's modes `I` or `F`.
-      white: from `white_of`.
-      changes: gets a line for every change.
+      image: a Pillow image of mode `I` or `F`.
+      white: the result of `white_of`.
+      changes: a line is appended for every change.
 
     Raises:
-      ValueError: if values are outside every scale that is known.
+      ValueError: if values are outside all known scales.
     """
     from PIL import Image
 

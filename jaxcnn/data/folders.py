@@ -1,4 +1,4 @@
-"""Pictures of one's own: a folder per class, with or without a folder per split above."""
+"""Your own pictures: one folder per class, optionally inside one folder per split."""
 
 import os
 from collections import Counter
@@ -27,29 +27,29 @@ _CALLED = {
 
 
 def find_folder(name: str, data_dir: Path | None) -> Path:
-    """`data_dir`, or `$JAXCNN_DATA_DIR`; or the folder in it that is named after the data set.
+    """Finds the folder of a data set: a folder of its name in `data_dir` or `$JAXCNN_DATA_DIR`, or else that folder.
 
     Raises:
-      FileNotFoundError: if it is no folder.
-      ValueError: if neither names one.
+      FileNotFoundError: if it is not a folder.
+      ValueError: if neither is set.
     """
     root = data_dir or (expanded(os.environ["JAXCNN_DATA_DIR"]) if "JAXCNN_DATA_DIR" in os.environ else None)
     if root is None:
         raise ValueError(f"`data_dir` must name the folder of {name} (or set JAXCNN_DATA_DIR); got None.")
     if not root.is_dir():
-        raise FileNotFoundError(f"`data_dir` must be a folder; {root} is none.")
+        raise FileNotFoundError(f"`data_dir` must be a folder; got {root}.")
     return root / name if (root / name).is_dir() else root
 
 
 def folder_splits(root: Path) -> tuple[str, ...]:
-    """The splits of a folder: those that it has folders for, or all three.
+    """Returns the splits of a folder: those for which it has folders, or else all three.
 
     Raises:
-      FileNotFoundError: if there is no such folder, or it has folders for splits but none to train on.
+      FileNotFoundError: if there is no such folder, or it has folders for splits but none for training.
       ValueError: if it has two folders for one split.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"`folder:` must name a folder; {root} is none.")
+        raise FileNotFoundError(f"`folder:` must name a folder; got {root}.")
     there = _split_folders(root)
     return tuple(split for split in SPLITS if split in there) if there else SPLITS
 
@@ -66,20 +66,21 @@ def read_folder(
     """Reads a split of a folder of pictures, into memory or as a stream.
 
     Args:
-      split: `"train"`, `"validation"` or `"test"`. Without folders of these names, 80, 10 and 10 % of each class,
-        drawn once and for all.
-      root: with a folder per class, or a folder per split with a folder per class in each.
-      stream: whether to decode pictures only when they are needed; by default where they are too many.
-      image_size: brings pictures of any size to this one.
-      skip_corrupt: leave damaged pictures out.
-      allow_empty: take classes that have no picture to learn from.
+      split: `"train"`, `"validation"` or `"test"`. Without folders of these names, they are 80, 10 and 10 % of each
+        class, in a fixed random split.
+      root: a folder with one folder per class, or with one folder per split and in each one folder per class.
+      stream: whether to decode pictures only when they are needed; by default if they would not fit in memory.
+      image_size: side in pixels to which pictures are resized.
+      skip_corrupt: leave out damaged pictures.
+      allow_empty: accept classes without a training picture.
 
     Returns:
-      The pictures, gray if all of them are, else in color; its notes tell what was passed over, and how it was split.
+      The pictures, in gray if all of them are gray, else in color. Its notes list the files that were ignored, and say
+      how the folder was split.
 
     Raises:
       FileNotFoundError: if there is no such folder, or no class or picture in it.
-      ValueError: if a picture is damaged, or of another size than the first; or a class has none to learn from.
+      ValueError: if a picture is damaged, or has another size than the first; or a class has no training picture.
     """
     listed = _list(split, root)
     files = listed.files
@@ -109,7 +110,7 @@ def read_folder(
 
 
 class _Listing(NamedTuple):
-    """What there is of a split, before a picture is read."""
+    """The files of a split, before a picture is read."""
 
     top: Path  # the folder that the split's classes are in
     names: tuple[str, ...]  # of the classes
@@ -120,7 +121,7 @@ class _Listing(NamedTuple):
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """The folders of splits, or none where the folders are those of classes."""
+    """The folders of splits; none if the folders are those of classes."""
     there: dict[str, list[Path]] = {}
     others = []
     for folder in folders_in(root):
@@ -129,7 +130,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if "train" not in there:
         if there and not others:
             found = ", ".join(folder.name for several in there.values() for folder in several)
-            raise FileNotFoundError(f"{root} must hold a folder train beside those of other splits; it holds {found}.")
+            raise FileNotFoundError(f"{root} must have a folder train beside those of other splits; it has {found}.")
         return {}
     for split, several in there.items():
         if len(several) > 1:
@@ -169,7 +170,7 @@ def _list(split: str, root: Path) -> _Listing:
 
 
 def _passed_over(top: Path, passed: list[Counter[str]]) -> list[str]:
-    """What is not taken of a split's folder, in a sentence each."""
+    """One sentence for each kind of ignored files in the folder of a split."""
     beside: Counter[str] = Counter()
     loose = len(list(pictures_below(top, beside, deep=False)))
     every = sum(passed, beside)
@@ -179,7 +180,7 @@ def _passed_over(top: Path, passed: list[Counter[str]]) -> list[str]:
 
 
 def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
-    """Refuses classes that nothing is to be learned of."""
+    """Refuses classes without a training picture."""
     found, whole = (np.bincount(some, minlength=len(listed.names)) for some in (listed.labels, labels))
     empty = np.flatnonzero(whole == 0).tolist()
     if empty:
@@ -187,13 +188,13 @@ def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
         kinds |= {place: f"{found[place]} damaged" for place in empty if found[place]}
         held = ", ".join(f"{listed.names[place]} ({kind})" for place, kind in kinds.items())
         raise ValueError(
-            f"{listed.top} must hold whole pictures of every class; got none of {held}; "
-            "take such classes with `allow_empty` (--allow-empty)."
+            f"{listed.top} must hold undamaged pictures of every class; got none of {held}; "
+            "accept such classes with `allow_empty` (--allow-empty)."
         )
 
 
 def _first_shape(root: Path, files: list[str], image_size: int | None) -> tuple[int, ...]:
-    """The shape of the first picture that is whole."""
+    """The shape of the first undamaged picture."""
     for name in files:
         try:
             return decode_picture(str(root / name), name, image_size).shape

@@ -1,4 +1,4 @@
-"""The IDX format of the MNIST files: big-endian magic, sizes, then bytes."""
+"""The IDX format of the MNIST files: a big-endian magic number, sizes, then bytes."""
 
 import gzip
 import math
@@ -17,7 +17,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     """Reads a file of unsigned bytes, gzipped or plain.
 
     Args:
-      path: the file; whether it is gzipped is read from its first bytes, not from its name.
+      path: the file; its first bytes show whether it is gzipped.
 
     Returns:
       A uint8 array of the shape that the header gives.
@@ -44,7 +44,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _read(content: IO[bytes] | gzip.GzipFile, path: Path) -> np.ndarray:
-    """The array of a header and its bytes; no more is read, or unpacked, than the header promises."""
+    """Reads the array of a header and its bytes; never reads or unpacks more bytes than the header states."""
     start = content.read(4)
     if len(start) < 4 or start[:2] != b"\0\0":
         raise ValueError(f"{path} must begin with the IDX magic 00 00; got {start[:2].hex(' ') or 'nothing'}.")

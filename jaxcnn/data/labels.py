@@ -1,4 +1,4 @@
-"""Labels held against the classes that they number."""
+"""Checks of labels against the classes that they index."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ _NAMED = 3
 
 
 def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
-    """Refuses labels that are no numbers of classes, targets of a regression for instance.
+    """Refuses labels that are not numbers of classes, for instance targets of a regression.
 
     Args:
       labels: `(N,)`.
-      examples: how many there are, N.
-      title: what the labels are of.
+      examples: number N of examples.
+      title: name of the data, for the message.
 
     Raises:
-      ValueError: if labels are no array of integers, or not one for each example.
+      ValueError: if the labels are not an array of integers with one entry per example.
     """
     check_array(labels, title)
     found = np.asarray(labels)
@@ -40,13 +40,13 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
 
 
 def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> None:
-    """Refuses labels that number no class, -1 for unlabeled examples too: there is nothing to learn from them.
+    """Refuses labels that are not numbers of classes, also -1 for unlabeled examples.
 
     Args:
       labels: `(N,)` integers.
-      classes: how many there are.
-      title: what the labels are of.
-      what: the classes are, as in "outputs of the network".
+      classes: number of classes.
+      title: name of the data, for the message.
+      what: what the classes are, for the message, as "outputs of the network".
 
     Raises:
       ValueError: if a label is not from 0 to `classes - 1`.
@@ -62,7 +62,7 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
 
 
 def check_array(labels: np.ndarray, title: str) -> None:
-    """Refuses labels that cannot be indexed by the numbers of examples.
+    """Refuses labels that are not an array, which cannot be indexed by the numbers of examples.
 
     Raises:
       ValueError: if they are a list or a tuple.
@@ -73,23 +73,23 @@ def check_array(labels: np.ndarray, title: str) -> None:
 
 
 def _is_one_hot(found: np.ndarray, examples: int) -> bool:
-    """Whether there is a row for each example with a single 1, the rest 0."""
+    """Whether there is one row per example, with a single 1 and else 0."""
     if found.ndim != 2 or len(found) != examples or found.shape[1] < 2 or found.dtype.kind not in "biuf":
         return False
     return bool(((found == 0) | (found == 1)).all() and (found.sum(1) == 1).all())
 
 
 def _is_whole(found: np.ndarray) -> bool:
-    """Whether numbers of classes are in another dtype: bool, or floats without a fraction."""
+    """Whether these are numbers of classes in another dtype: bool, or floats without a fraction."""
     return found.dtype == bool or (found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all()))
 
 
 def spelled(names: Sequence[str]) -> tuple[str, ...]:
-    """Names as they are compared: letters with accents are one sign, where file systems may make them two."""
+    """Normalizes names for comparison (Unicode NFC): file systems may write an accented letter as two characters."""
     return tuple(unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names)
 
 
 def few(names: Sequence[str]) -> str:
-    """Names of classes in words, the first ones of many."""
+    """Formats names of classes, only the first ones of many."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED + 1 else ""
     return ", ".join(names[:_NAMED] if more else names) + more

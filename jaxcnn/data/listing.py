@@ -1,4 +1,4 @@
-"""Which files below a folder are pictures, and what is passed over."""
+"""Lists the picture files below a folder, and counts the files that are ignored."""
 
 import os
 from collections import Counter
@@ -12,29 +12,33 @@ _LEFT_BEHIND = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$re
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with `~` as the home folder: shells leave it inside words, as in `folder:~/pictures`."""
+    """Expands `~` to the home folder, since shells do not expand it inside words, as in `folder:~/pictures`."""
     return Path(os.path.expanduser(path))
 
 
 def is_seen(name: str) -> bool:
-    """Whether a file or folder of this name is looked at: not if it is hidden, or left behind by a program."""
+    """Whether a file or folder of this name is used: not if it is hidden, or a by-product of some program."""
     return not name.startswith(".") and name.lower() not in _LEFT_BEHIND
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones and what programs leave behind."""
+    """Lists the folders in a folder, sorted, without hidden ones and by-products of programs."""
     return sorted(path for path in folder.iterdir() if is_seen(path.name) and path.is_dir())
 
 
 def pictures_below(folder: Path, passed: Counter[str] | None = None, *, deep: bool = True) -> Iterator[Path]:
-    """The picture files in a folder and those below it, each folder's own first, sorted.
+    """Finds the picture files in a folder and below it, sorted, the files of a folder before those of its subfolders.
 
-    Links to folders are not followed; a link to a file that is gone is given, for its reader to name.
+    Links to folders are not followed. A link to a file that no longer exists is included, so that reading it gives an
+    error.
 
     Args:
-      folder: where to look.
-      passed: counts what is passed over, by its ending.
-      deep: whether to look into folders below.
+      folder: the folder to search.
+      passed: counts the files that are ignored, by suffix.
+      deep: whether to search subfolders.
+
+    Yields:
+      The paths of the pictures.
     """
     passed = Counter() if passed is None else passed
     with os.scandir(folder) as entries:
@@ -55,6 +59,6 @@ def pictures_below(folder: Path, passed: Counter[str] | None = None, *, deep: bo
 
 
 def told(passed: Counter[str]) -> str:
-    """What was passed over, in words, the most frequent ending first."""
+    """Describes the ignored files in words, the most frequent suffix first."""
     ordered = sorted(passed.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {ending}" for ending, count in ordered)

@@ -1,4 +1,4 @@
-"""MNIST, and what comes in files like its own."""
+"""MNIST, and data sets in files of the same format."""
 
 import re
 from pathlib import Path
@@ -27,13 +27,16 @@ _IMAGES = re.compile(rf"(?P<prefix>.*?)(?P<part>{'|'.join(_PARTS)})(?P<mark>[-_.
 
 
 def read_mnist(split: str, folder: Path, name: str = "mnist", classes: tuple[str, ...] = DIGITS) -> Dataset:
-    """MNIST, or a data set of ten classes in files of the same names.
+    """Reads MNIST, or a data set of ten classes in files of the same names.
 
     Args:
       split: `"train"` or `"test"`.
-      folder: with the four IDX files, gzipped or plain.
-      name: of the data set.
-      classes: its ten classes.
+      folder: the folder with the four IDX files, gzipped or plain.
+      name: name of the data set.
+      classes: names of its ten classes.
+
+    Returns:
+      The examples.
 
     Raises:
       FileNotFoundError: if a file is missing.
@@ -61,7 +64,7 @@ def _read_pair(image_file: Path, label_file: Path) -> tuple[np.ndarray, np.ndarr
 
 
 def read_mnist1989(split: str, folder: Path) -> Dataset:
-    """MNIST in the form of the zip codes of 1989: 7,291 and 2,007 digits of 16x16, drawn once and for all."""
+    """Reads MNIST in the form of the zip codes of 1989: a fixed draw of 7,291 and 2,007 digits of 16x16."""
     from PIL import Image
 
     whole = read_mnist(split, folder)
@@ -75,17 +78,17 @@ def read_mnist1989(split: str, folder: Path) -> Dataset:
 
 
 def idx_splits(path: Path) -> tuple[str, ...]:
-    """The splits of a folder of IDX files of any prefix.
+    """Returns the splits of a folder of IDX files with any prefix.
 
     Raises:
       FileNotFoundError: if there is no such folder, or no file of pictures in it.
-      ValueError: if it holds files of several prefixes, and the path ends with none of them.
+      ValueError: if it holds files with several prefixes, and the path does not end with one of them.
     """
     return tuple(sorted(_idx_files(path), key=("train", "validation", "test").index))
 
 
 def read_idx_folder(split: str, path: Path) -> Dataset:
-    """Pictures and labels from a pair of IDX files, whatever the data set.
+    """Reads pictures and labels from a pair of IDX files of any data set.
 
     Args:
       split: one of `idx_splits`.
@@ -96,7 +99,7 @@ def read_idx_folder(split: str, path: Path) -> Dataset:
 
     Raises:
       FileNotFoundError: if a file is missing.
-      ValueError: if a file is damaged, does not match its pair, or holds a label that is none of training.
+      ValueError: if a file is damaged, does not match its pair, or holds a label that the training split does not have.
     """
     found = _idx_files(path)
     images, labels = _read_pair(*found[split])
@@ -109,10 +112,10 @@ def read_idx_folder(split: str, path: Path) -> Dataset:
 
 
 def _idx_files(path: Path) -> dict[str, tuple[Path, Path]]:
-    """The pair of files of every split."""
+    """The files of pictures and labels of every split."""
     folder, start = (path, "") if path.is_dir() else (path.parent, path.name)
     if not folder.is_dir():
-        raise FileNotFoundError(f"`idx:` must name a folder; {path} is none.")
+        raise FileNotFoundError(f"`idx:` must name a folder; got {path}.")
     found = [(file, _IMAGES.match(file.name)) for file in sorted(folder.iterdir()) if is_seen(file.name)]
     pairs: dict[str, dict[str, tuple[Path, Path]]] = {}
     for file, parts in found:
@@ -121,10 +124,10 @@ def _idx_files(path: Path) -> dict[str, tuple[Path, Path]]:
             split = _PARTS[parts["part"]]
             pairs.setdefault(parts["prefix"], {}).setdefault(split, (file, _find_file(folder, stem)))
     if not pairs:
-        raise FileNotFoundError(f"{path} must hold files like train-images-idx3-ubyte.gz; it holds none.")
+        raise FileNotFoundError(f"{path} must hold files named like train-images-idx3-ubyte.gz; it holds none.")
     if len(pairs) > 1 and start not in pairs and f"{start}-" not in pairs:
         several = ", ".join(prefix.rstrip("-_.") or "none" for prefix in pairs)
-        raise ValueError(f"{path} must hold files of one prefix, or end with it as in idx:PATH/PREFIX; got {several}.")
+        raise ValueError(f"{path} must hold files of one prefix, or name one as in idx:PATH/PREFIX; got {several}.")
     exact = next((prefix for prefix in (start, f"{start}-") if prefix in pairs), next(iter(pairs)))
     return pairs[exact]
 

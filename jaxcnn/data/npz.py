@@ -1,4 +1,4 @@
-"""Pictures in one NumPy archive, as Keras and MedMNIST keep them."""
+"""Pictures in one NumPy archive, in the formats of Keras and MedMNIST."""
 
 import contextlib
 import zipfile
@@ -19,11 +19,11 @@ _NAMES = {
 
 
 def npz_splits(path: Path) -> tuple[str, ...]:
-    """The splits of an archive.
+    """Returns the splits of an archive.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is no archive, or has no arrays of such names.
+      ValueError: if it is not an archive, or has no arrays with the expected names.
     """
     with _open(path) as archive:
         return tuple(_pairs(path, archive))
@@ -38,12 +38,12 @@ def read_npz(split: str, path: Path) -> Dataset:
         Keras names them; or `train_images`, `train_labels`, `val_images` and so on, as MedMNIST does.
 
     Returns:
-      The examples; classes are named by their numbers, from 0 to the greatest in any split.
+      The examples; the names of the classes are their numbers, from 0 to the largest in any split.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, an array has a type or shape that does not fit, or a label is as great as the
-        number of all examples, which cannot have so many classes.
+      ValueError: if it is damaged, an array has a wrong type or shape, or a label is not below the number of examples,
+        which means that it is not the number of a class.
     """
     with _open(path) as archive:
         pairs = _pairs(path, archive)
@@ -85,7 +85,7 @@ def _open(path: Path) -> Iterator["np.lib.npyio.NpzFile"]:
 
 
 def _pairs(path: Path, archive: "np.lib.npyio.NpzFile") -> dict[str, tuple[str, str]]:
-    """The names of pictures and labels of every split that is there."""
+    """The names of the arrays of pictures and labels, for every split of the archive."""
     there = set(archive.files)
     pairs = {split: pair for split, styles in _NAMES.items() for pair in styles if there & set(pair)}
     for pair in pairs.values():

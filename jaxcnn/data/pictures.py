@@ -1,4 +1,4 @@
-"""Picture files as a network's input."""
+"""Reads picture files as inputs of a network."""
 
 import io
 from collections.abc import Sequence
@@ -15,9 +15,14 @@ SUFFIXES = frozenset(
 
 
 class Picture(NamedTuple):
-    """A picture in a network's shape, and in words what was changed to bring it there."""
+    """A picture in the shape of a network's input.
 
-    pixels: np.ndarray  # `(H, W, C)` uint8
+    Args:
+      pixels: `(H, W, C)` uint8.
+      changes: the conversions that were necessary, in words.
+    """
+
+    pixels: np.ndarray
     changes: tuple[str, ...]
 
 
@@ -25,18 +30,19 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
     """Reads a picture file, upright, without alpha, in a network's size and channels.
 
     Args:
-      path: any format that Pillow reads; deeper grays are scaled to bytes by what their kind of number or their
-        values say, transparency lies on white.
+      path: a file of any format that Pillow reads. Gray with more than 8 bits is scaled to bytes, and transparent
+        pixels become white.
       shape: `(H, W, C)` of the network, with 1 or 3 channels.
       invert: exchange light and dark.
-      cut: of a picture of other proportions take the middle, as data sets of photographs do, and not all of it.
+      cut: if the picture has other proportions, use its middle, as data sets of photographs do; by default the whole
+        picture is used.
 
     Returns:
-      The picture and what was changed.
+      The picture, with the list of changes.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is no picture, or is damaged.
+      ValueError: if the file is not a picture, or is damaged.
     """
     from PIL import Image, ImageOps
 
@@ -79,16 +85,16 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
     """Decodes a picture upright, without alpha, in color.
 
     Args:
-      source: the path of a file, or the content of one.
-      name: what errors call it.
-      image_size: the shorter side is brought to this length, antialiased, and the middle square cut out.
+      source: the path of a file, or its content.
+      name: name of the picture in error messages.
+      image_size: length to which the shorter side is resized, antialiased; the middle square is then cut out.
 
     Returns:
       `(H, W, 3)` uint8.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, or no picture.
+      ValueError: if it is damaged, or not a picture.
     """
     from PIL import Image, ImageOps
 
@@ -102,7 +108,9 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
             plain = image.mode == "RGB" and "transparency" not in image.info
             image = image if plain else _flat_colors(image, 3, white, [])
     except FileNotFoundError:
-        raise FileNotFoundError(f"{name} must stay where it is; it is gone.") from None
+        raise FileNotFoundError(
+            f"{name} must not be moved or deleted while it is in use; it no longer exists."
+        ) from None
     except Exception as error:  # Pillow's decoders let many kinds out
         raise ValueError(f"{name} must be a whole picture; reading it failed: {error}.") from None
     if image_size is not None and image.size != (image_size, image_size):
@@ -111,7 +119,7 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
 
 
 def _middle(image, width: int, height: int):
-    """The largest part of these proportions around the middle, antialiased."""
+    """The largest part of these proportions in the middle, resized with antialiasing."""
     from PIL import Image
 
     wide = image.width * height > image.height * width
@@ -123,7 +131,7 @@ def _middle(image, width: int, height: int):
 
 
 def _flat_colors(image, channels: int, white: int | None, changes: list[str]):
-    """A picture as 8-bit gray or color without alpha, `white` as `to_bytes` takes it; notes what that changed."""
+    """Converts a picture to 8-bit gray or color without alpha, `white` as in `to_bytes`; appends to `changes`."""
     from PIL import Image
 
     wanted = {1: "L", 3: "RGB"}[channels]

@@ -1,4 +1,4 @@
-"""Batches made ahead of use: in a thread, and for streams by Grain's threads or worker processes."""
+"""Makes batches in advance: in a thread, and for streams in threads or worker processes of Grain."""
 
 import contextlib
 import multiprocessing
@@ -26,7 +26,7 @@ _END = object()
 
 @contextlib.contextmanager
 def in_background(items: Generator[Item, None, None], ahead: int) -> Iterator[Iterator[Item]]:
-    """Lets a thread make up to `ahead` items before they are asked for; errors are raised where they are missed."""
+    """Makes up to `ahead` items in advance in a thread; an error there is raised by the iterator."""
     ready: queue.Queue = queue.Queue(max(1, ahead))
     left = threading.Event()
 
@@ -65,7 +65,16 @@ def in_background(items: Generator[Item, None, None], ahead: int) -> Iterator[It
 
 
 def mapped_ahead(function: Callable[[Item], Made], items: Iterable[Item], *, ahead: int) -> Generator[Made, None, None]:
-    """`function` of every item in order, computed in threads while up to `ahead` results wait."""
+    """Applies a function to every item, in threads, in order.
+
+    Args:
+      function: the function.
+      items: its arguments.
+      ahead: number of results that are computed in advance.
+
+    Yields:
+      The results, in the order of the items.
+    """
     with ThreadPoolExecutor(min(cores(), 16)) as pool:
         coming: deque[Future[Made]] = deque()
         try:
@@ -83,19 +92,22 @@ def mapped_ahead(function: Callable[[Item], Made], items: Iterable[Item], *, ahe
 def decoded_ahead(
     images: Stream, numbers: Callable[[int], np.ndarray], start: int, stop: int, workers: int, ahead: int
 ) -> Generator[np.ndarray, None, None]:
-    """The pictures of `numbers(start)` to `numbers(stop - 1)`, `(B, H, W, C)` each.
+    """Decodes the batches of pictures `numbers(start)` to `numbers(stop - 1)` in advance.
 
     Args:
-      images: where they come from.
-      numbers: gives the numbers of as many pictures for every place; workers get a copy.
-      start: the first place.
-      stop: the place after the last.
-      workers: processes that decode; 0 decodes in threads of this one.
-      ahead: for how many places pictures are held in every worker.
+      images: the stream of pictures.
+      numbers: a function from a position to the numbers of the pictures of that batch; workers get a copy.
+      start: the first position.
+      stop: the position after the last.
+      workers: number of processes that decode; 0 decodes in threads of this process.
+      ahead: number of batches that each worker decodes in advance.
+
+    Yields:
+      `(B, H, W, C)` for each position.
 
     Raises:
       ModuleNotFoundError: if Grain is not installed.
-      RuntimeError: if a worker was ended from outside.
+      RuntimeError: if a worker process was killed.
     """
     try:
         import grain
@@ -129,7 +141,7 @@ def decoded_ahead(
         if "terminated unexpectedly" not in str(error):
             raise
         raise RuntimeError(
-            "a process that reads pictures was ended from outside, perhaps for want of memory."
+            "a worker process that decodes pictures was killed, perhaps because memory ran out."
         ) from None
     finally:
         with contextlib.suppress(AttributeError):
@@ -137,7 +149,7 @@ def decoded_ahead(
 
 
 class _Pieces:
-    """Decoded pieces of batches by their number, as Grain wants it."""
+    """Decoded pieces of batches by their number, the data source that Grain expects."""
 
     def __init__(self, images: Stream, numbers: Callable[[int], np.ndarray], start: int, stop: int, pieces: int):
         self._images, self._numbers, self._start, self._stop, self._pieces = images, numbers, start, stop, pieces
@@ -151,7 +163,7 @@ class _Pieces:
 
 
 def _settle_flags() -> None:
-    """Lets Grain read its absl flags in a program that parses none; one that does may still do so later."""
+    """Marks absl flags as parsed, which Grain needs, unless the program parses them itself, now or later."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
@@ -159,7 +171,7 @@ def _settle_flags() -> None:
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Makes a worker quiet and without devices, and ends it when the trainer ends, however that happens."""
+    """Starts a worker without output and without devices, which ends whenever the trainer ends."""
     del index, count
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer gets it too, and decides
     os.environ["JAX_PLATFORMS"] = "cpu"
@@ -178,7 +190,7 @@ def _start_worker(index: int, count: int) -> None:
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keeps processes that are started meanwhile from running the trainer's script, and from warning."""
+    """Prevents that processes started inside this context run the trainer's script or print warnings."""
     main, warned = sys.modules["__main__"], os.environ.get("PYTHONWARNINGS")
     sys.modules["__main__"] = types.ModuleType("__main__")
     os.environ["PYTHONWARNINGS"] = "ignore"
@@ -193,5 +205,5 @@ def _no_main_module() -> Iterator[None]:
 
 
 def _shared_memory() -> int:
-    """Free bytes of shared memory; containers often have few."""
+    """The free bytes of shared memory, often few in containers."""
     return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0

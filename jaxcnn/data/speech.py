@@ -19,12 +19,12 @@ _TEST_TAKES = range(5)  # the customary test split
 
 
 def read_fsdd(split: str, folder: Path, speaker: str | None = None) -> Dataset:
-    """The Free Spoken Digit Dataset: six speakers, ten digits, fifty takes of each.
+    """Reads the Free Spoken Digit Dataset: six speakers, ten digits, fifty takes of each.
 
     Args:
       split: `"train"`, or `"test"`: the takes 0 to 4 of every digit and speaker.
-      folder: with `recordings/`, or with `fsdd.tar.gz`.
-      speaker: test on all takes of this one, and learn from all of the others.
+      folder: a folder with `recordings/` or `fsdd.tar.gz`.
+      speaker: the test split has all takes of this speaker, the training split those of all others.
 
     Returns:
       Features `(N, 100, 40)`, one second of log-mel bands in dB, silence where a recording is shorter.
@@ -49,13 +49,16 @@ def read_fsdd(split: str, folder: Path, speaker: str | None = None) -> Dataset:
 
 
 def log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
-    """One second of log-mel bands, `(100, 40)` float32 in dB below the recording's loudest.
+    """Computes one second of log-mel bands.
 
-    Windows of 25 ms (Hann), every 10 ms; bands from 60 Hz to half of 8 kHz. Longer recordings are cut.
+    Hann windows of 25 ms, every 10 ms; bands from 60 Hz to 4 kHz. Longer recordings are cut.
 
     Args:
       samples: `(T,)` float.
-      rate: samples a second.
+      rate: samples per second.
+
+    Returns:
+      `(100, 40)` float32, in dB relative to the loudest value of the recording.
 
     Raises:
       ModuleNotFoundError: if librosa is not installed.
@@ -75,7 +78,7 @@ def log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, sorted by name."""
+    """The names and contents of the recordings, sorted by name."""
     if (folder / "recordings").is_dir():
         for path in sorted((folder / "recordings").glob("*.wav")):
             if is_seen(path.name):
@@ -97,7 +100,7 @@ def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _parse(name: str) -> tuple[int, str, int]:
-    """Digit, speaker and take."""
+    """The digit, speaker and take in a file name."""
     parts = Path(name).stem.split("_")
     if len(parts) != 3 or parts[0] not in DIGITS or not parts[2].isdigit():
         raise ValueError(f"recordings must be named DIGIT_SPEAKER_TAKE.wav; got {name!r}.")

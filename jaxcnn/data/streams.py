@@ -1,4 +1,4 @@
-"""Pictures that do not fit in memory: decoded when they are asked for."""
+"""Pictures that do not fit in memory: they are decoded when they are needed."""
 
 import os
 from abc import ABC, abstractmethod
@@ -18,14 +18,18 @@ _STRIDE = 64  # pictures that a thread takes at a time
 class Stream(ABC):
     """A sequence of pictures of one size, `(N, H, W, C)` uint8, decoded at every access.
 
-    It is indexed as an array is on its first axis: by a number, a slice, numbers or a mask.
+    It is indexed like the first axis of an array: by a number, a slice, numbers or a mask.
+
+    Args:
+      shape: `(H, W, C)` of a picture.
+      sums: `(N, 2, C)`, the result of `channel_sums` for each picture, if it is known.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 4
 
     def __init__(self, shape: tuple[int, ...], sums: np.ndarray | None = None):
-        """Takes the shape of a picture, and what `channel_sums` gives of each, `(N, 2, C)`, where that is known."""
+        """Takes the shape of a picture, and the channel sums of each picture, if they are known."""
         self._picture_shape, self.sums = tuple(shape), sums
 
     @abstractmethod
@@ -33,15 +37,29 @@ class Stream(ABC):
 
     @abstractmethod
     def decode(self, place: int) -> np.ndarray:
-        """The picture of a number, `(H, W, C)`."""
+        """Decodes one picture.
+
+        Args:
+          place: its number.
+
+        Returns:
+          `(H, W, C)` uint8.
+        """
 
     @abstractmethod
     def pick(self, index: Any) -> "Stream":
-        """Some of the pictures, still not decoded."""
+        """Selects some of the pictures, without decoding them.
+
+        Args:
+          index: a slice, numbers of pictures, or a mask.
+
+        Returns:
+          A stream of these pictures.
+        """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the array that it stands for."""
+        """The shape of the array of all pictures, `(N, H, W, C)`."""
         return (len(self), *self._picture_shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -54,13 +72,21 @@ class Stream(ABC):
         return pictures
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All of them; `np.asarray` asks for it."""
+        """Decodes all pictures, for `np.asarray`."""
         del copy
         return self[:].astype(dtype or np.uint8, copy=False)
 
 
 class PictureFiles(Stream):
-    """Picture files below a folder."""
+    """A stream of picture files below a folder.
+
+    Args:
+      root: the folder.
+      names: paths of the files below it.
+      shape: `(H, W, C)` of a picture.
+      image_size: as in `decode_picture`.
+      sums: as in `Stream`.
+    """
 
     def __init__(
         self,
@@ -71,7 +97,7 @@ class PictureFiles(Stream):
         image_size: int | None = None,
         sums: np.ndarray | None = None,
     ):
-        """Takes the folder, the paths below it, and how `decode_picture` brings them to the shape of a picture."""
+        """Takes the folder, the paths below it, and the size to which `decode_picture` brings the pictures."""
         super().__init__(shape, sums)
         self._root, self._image_size = str(root), image_size
         # one array of bytes, not a million strings
@@ -81,12 +107,26 @@ class PictureFiles(Stream):
         return len(self._names)
 
     def decode(self, place: int) -> np.ndarray:
-        """The picture of a number, `(H, W, C)`."""
+        """Decodes one picture.
+
+        Args:
+          place: its number.
+
+        Returns:
+          `(H, W, C)` uint8.
+        """
         path = os.path.join(self._root, os.fsdecode(self._names[place]))
         return fitting(decode_picture(path, path, self._image_size), self._picture_shape, path)
 
     def pick(self, index: Any) -> "PictureFiles":
-        """Some of the pictures, still not decoded."""
+        """Selects some of the pictures, without decoding them.
+
+        Args:
+          index: a slice, numbers of pictures, or a mask.
+
+        Returns:
+          A stream of these pictures.
+        """
         sums = None if self.sums is None else self.sums[index]
         return PictureFiles(
             Path(self._root), self._names[index], self._picture_shape, image_size=self._image_size, sums=sums
@@ -94,10 +134,10 @@ class PictureFiles(Stream):
 
 
 def fitting(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A decoded picture `(H, W, 3)` in the shape that all have, with one channel where all are gray.
+    """Brings a decoded picture `(H, W, 3)` to the shape of all pictures, with one channel if all are gray.
 
     Raises:
-      ValueError: if its size is another.
+      SizeError: if it has another size.
     """
     if pixels.shape[:2] != shape[:2]:
         raise SizeError(name, shape, pixels.shape)
@@ -120,28 +160,31 @@ class SizeError(ValueError):
 
 
 def channel_sums(images: np.ndarray) -> np.ndarray:
-    """Of pictures of bytes, `(..., C)`, the sum of each channel and the sum of its squares: exact, `(2, C)` int64."""
+    """Computes the exact sum and sum of squares of each channel of pictures `(..., C)` uint8, as `(2, C)` int64."""
     counts = np.stack([np.bincount(channel, minlength=256) for channel in images.reshape(-1, images.shape[-1]).T])
     levels = np.arange(256)
     return np.stack([counts @ levels, counts @ levels**2])
 
 
 class Scan(NamedTuple):
-    """What one look at every picture finds."""
+    """The result of decoding every picture once."""
 
-    pixels: np.ndarray | None  # all of them, `(N, H, W, C)`, if they were to be kept
-    sums: np.ndarray  # `(N, 2, C)`, what `channel_sums` gives of each, if the pixels were not kept
-    damaged: dict[int, str]  # what is wrong with which; their pixels and sums are zero
+    pixels: np.ndarray | None  # `(N, H, W, C)`, if they are kept
+    sums: np.ndarray  # `(N, 2, C)`, the result of `channel_sums` for each picture, if the pixels are not kept
+    damaged: dict[int, str]  # the errors of damaged pictures, by number; their pixels and sums are zero
 
 
 def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...], *, keep: bool) -> Scan:
-    """Decodes every picture, in as many threads as there are cores.
+    """Decodes every picture, with one thread per core.
 
     Args:
-      count: how many there are.
-      decode: gives the picture of a number, `(H, W, 3)`; raises ValueError or OSError if it is damaged.
-      shape: of a picture. Where its last entry is 3 and all are gray, one channel is kept.
-      keep: whether to hold the decoded pictures.
+      count: number of pictures.
+      decode: a function from the number of a picture to `(H, W, 3)`; raises ValueError or OSError if it is damaged.
+      shape: shape of a picture. If its last entry is 3 and all pictures are gray, one channel is kept.
+      keep: whether to keep the decoded pictures.
+
+    Returns:
+      The pictures or their channel sums, and the damaged ones.
 
     Raises:
       SizeError: if a picture has another size.
@@ -181,10 +224,10 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_stream(stream: bool | None, count: int, shape: Sequence[int]) -> bool:
-    """Whether pictures are streamed: as asked for, else where they would take more than `STREAM_ABOVE`."""
+    """Whether to stream pictures: as requested, or else if they would take more than `STREAM_ABOVE` bytes."""
     return count * int(np.prod(shape)) > STREAM_ABOVE if stream is None else stream

@@ -23,7 +23,7 @@ _ORDER = ("train", "validation", "test")
 
 
 def tfds_splits(name: str, data_dir: Path | None) -> tuple[str, ...]:
-    """The splits of a prepared data set, training first; prepares it if need be and TensorFlow is there."""
+    """Returns the splits of a data set, training first; prepares it if necessary and TensorFlow is installed."""
     found = list(_builder(name, _folder(data_dir)).info.splits)
     return (*(split for split in _ORDER if split in found), *sorted(set(found) - set(_ORDER)))
 
@@ -45,17 +45,17 @@ def read_tfds(
       data_dir: the folder of prepared data sets, or the folder above it if that is named `tfds`; default
         `$JAXCNN_DATA_DIR/tfds` if it is there, else the one of tensorflow-datasets, `$TFDS_DATA_DIR` or
         `~/tensorflow_datasets`.
-      stream: whether to decode pictures only when they are needed; by default where they are too many.
-      image_size: brings pictures of any size to this one.
-      skip_corrupt: leave damaged pictures out.
+      stream: whether to decode pictures only when they are needed; by default if they would not fit in memory.
+      image_size: side in pixels to which pictures are resized.
+      skip_corrupt: leave out damaged pictures.
 
     Returns:
-      The examples, with the pictures and labels that the data set names as what to learn.
+      The examples, with the pictures and labels of the data set's supervised keys.
 
     Raises:
       FileNotFoundError: if it is not prepared, and TensorFlow is not installed to prepare it.
       ModuleNotFoundError: if tensorflow-datasets is not installed.
-      ValueError: if there is no such data set, or it is not one of labeled pictures of one size.
+      ValueError: if there is no such data set, or it does not consist of labeled pictures of one size.
     """
     builder = _builder(name, _folder(data_dir))
     image_key, label_key = _keys(name, builder.info)
@@ -106,7 +106,7 @@ class Records(Stream):
         sums: np.ndarray | None = None,
         places: np.ndarray | None = None,
     ):
-        """Takes the files' reader, the picture's name in a record, and the numbers of the records."""
+        """Takes the reader of the files, the key of the picture in a record, and the numbers of the records."""
         super().__init__(shape, sums)
         self._source, self._key, self._title, self._image_size = source, key, title, image_size
         self._places = np.arange(len(source)) if places is None else places
@@ -115,7 +115,7 @@ class Records(Stream):
         return len(self._places)
 
     def decode(self, place: int) -> np.ndarray:
-        """The picture of a number, `(H, W, C)`."""
+        """Decodes the picture of this number, `(H, W, C)`."""
         number = int(self._places[place])
         title = f"picture {number} of {self._title}"
         try:
@@ -125,7 +125,7 @@ class Records(Stream):
         return fitting(decode_picture(content, title, self._image_size), self._picture_shape, title)
 
     def pick(self, index: Any) -> "Records":
-        """Some of the pictures, still not decoded."""
+        """Selects some of the pictures, without decoding them."""
         sums = None if self.sums is None else self.sums[index]
         return Records(
             self._source,

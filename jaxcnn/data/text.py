@@ -15,16 +15,16 @@ _LABELS = {"neg": "negative", "pos": "positive"}
 
 
 def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
-    """Pang and Lee's film reviews, what Kim 2014 calls MR: 5,331 snippets of each kind.
+    """Reads the movie reviews of Pang and Lee, MR in Kim 2014: 5,331 snippets of each class.
 
     Args:
-      split: `"train"`, `"validation"` (a tenth of what is not tested) or `"test"` (one fold of ten, stratified; the
-        same for everyone).
-      folder: with `rt-polarity.pos` and `rt-polarity.neg`.
-      fold: which of the ten is tested.
+      split: `"test"`, one of ten fixed, stratified folds; `"validation"`, a tenth of the other folds; or `"train"`, the
+        rest.
+      folder: the folder with `rt-polarity.pos` and `rt-polarity.neg`.
+      fold: number of the test fold, from 0 to 9.
 
     Returns:
-      Words `(N, L)`, L the longest sentence of all, as indices of the training split's vocabulary.
+      Words `(N, L)` as indices of the training split's vocabulary, where L is the length of the longest sentence.
 
     Raises:
       FileNotFoundError: if a file is missing.
@@ -55,16 +55,19 @@ def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Words and punctuation, lower case, by scikit-learn's analyzer."""
+    """Splits a sentence into words and punctuation, in lower case, by scikit-learn's analyzer."""
     return _analyzer()(sentence)
 
 
 def make_vocabulary(sentences: Sequence[str], most: int | None = None) -> tuple[str, ...]:
-    """Padding, the unknown word, then the words of the sentences in alphabetical order.
+    """Makes the vocabulary of sentences.
 
     Args:
-      sentences: texts.
-      most: keep only that many words, the most frequent ones.
+      sentences: the texts.
+      most: keep only this number of words, the most frequent ones.
+
+    Returns:
+      The padding word, the unknown word, then the words of the sentences in alphabetical order.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -73,7 +76,16 @@ def make_vocabulary(sentences: Sequence[str], most: int | None = None) -> tuple[
 
 
 def encode(sentences: Sequence[str], vocabulary: Sequence[str], length: int) -> np.ndarray:
-    """Sentences as `(N, length)` int32 indices of the vocabulary, filled with 0, or cut."""
+    """Converts sentences to indices of a vocabulary.
+
+    Args:
+      sentences: the texts.
+      vocabulary: the words, as `make_vocabulary` returns them.
+      length: number of words per sentence; longer sentences are cut, shorter ones filled with 0.
+
+    Returns:
+      `(N, length)` int32.
+    """
     index = {word: number for number, word in enumerate(vocabulary)}
     words = np.zeros((len(sentences), length), np.int32)
     for row, sentence in zip(words, sentences, strict=True):

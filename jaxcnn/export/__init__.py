@@ -1,4 +1,4 @@
-"""Networks that leave: as functions for other programs, smaller and simpler where asked."""
+"""Exports networks for other programs, optionally smaller and simpler."""
 
 from jaxcnn.export.fold import fold_batch_norm
 from jaxcnn.export.inference import Final, Weights

@@ -1,4 +1,4 @@
-"""Batch normalization inside the convolution that it follows."""
+"""Folds batch normalization into the convolution before it."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _KERNELS, _NORMS = (layers.Conv, nnx.Conv, nnx.Linear), (layers.BatchNorm, nnx.B
 
 
 class Identity(nnx.Module):
-    """What stands where a normalization was."""
+    """The identity, which replaces a normalization."""
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns its input."""
@@ -35,16 +35,16 @@ class Identity(nnx.Module):
 
 
 def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> Model:
-    """Moves every batch normalization that follows a convolution or dense layer into its kernel and bias.
+    """Folds every batch normalization after a convolution or dense layer into its kernel and bias.
 
     Args:
-      model: a trained network; it is left as it was. It must compute channels last.
-      input_shape: of one example; by default the network's own `input_shape`.
+      model: a trained network, with channels last; it stays unchanged.
+      input_shape: shape of one example; by default the network's own `input_shape`.
 
     Returns:
-      A network for inference that computes the same, in evaluation mode. Normalizations that follow no kernel, or
-      share it with other readers, as the first of each block in residual networks of version 2, stay; a warning says
-      how many.
+      A network for inference that computes the same, in evaluation mode. A normalization stays if it does not follow a
+      kernel, or if the output before it has other readers, as at the start of each block in residual networks of
+      version 2. A warning says how many stay.
 
     Raises:
       ValueError: if the shape of an example is not known.
@@ -75,7 +75,7 @@ def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> M
 
 
 class _Call(NamedTuple):
-    """A normalization, and the layer whose output it alone reads, if there is one."""
+    """A normalization, and the layer whose only reader it is, if there is one."""
 
     name: str
     norm: Any
@@ -83,7 +83,7 @@ class _Call(NamedTuple):
 
 
 def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
-    """The normalizations in the order of their first calls, found by tracing the network once."""
+    """The normalizations in the order of their first calls, found by one trace of the network."""
     graph, state = nnx.split(model)
     mine = {path: module for path, module in nnx.iter_modules(model)}
     seen: list[tuple[tuple, int | None]] = []  # path of a normalization, number of the kernel whose output it read
@@ -122,7 +122,7 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
 
 
 def _readers(jaxpr: Any) -> dict[int, int]:
-    """How often each marked output is read."""
+    """The number of readers of each marked output."""
     reads: dict[Any, int] = {}
     for variable in [v for equation in jaxpr.eqns for v in equation.invars] + list(jaxpr.outvars):
         if not hasattr(variable, "val"):
@@ -132,13 +132,13 @@ def _readers(jaxpr: Any) -> dict[int, int]:
 
 
 def _children(model: nnx.Module) -> list[tuple[Any, Any, Any]]:
-    """Every module below, with its parent and its key there."""
+    """Every module inside a network, with its parent and its key there."""
     modules = dict(nnx.iter_modules(model))
     return [(modules[path[:-1]], path[-1], module) for path, module in modules.items() if path]
 
 
 def _fold(layer: Any, norm: Any) -> None:
-    """Gives the layer the kernel and the bias of both, computed in float64."""
+    """Replaces the layer's kernel and bias by those of both together, computed in float64."""
     wide = {name: np.asarray(getattr(norm, name)[...], np.float64) for name in ("mean", "var")}
     scale, shift = (0.0 if value is None else np.asarray(value[...], np.float64) for value in (norm.scale, norm.bias))
     factor = (1.0 if norm.scale is None else scale) / np.sqrt(wide["var"] + norm.epsilon)
@@ -151,10 +151,10 @@ def _fold(layer: Any, norm: Any) -> None:
 
 
 def example_shape(model: nnx.Module, input_shape: Sequence[int] | None, any_size: int | None = None) -> tuple[int, ...]:
-    """The shape of one example, as given or as the network says it.
+    """Returns the shape of one example, as given or from the network.
 
     Raises:
-      ValueError: if neither says it.
+      ValueError: if it is not given, and the network does not have it.
     """
     shape = getattr(model, "input_shape", None) if input_shape is None else tuple(input_shape)
     if shape is None or (any_size is None and None in shape):

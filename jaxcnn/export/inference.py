@@ -1,4 +1,4 @@
-"""The function that is exported: from images as they are stored to answers."""
+"""The function that is exported: from images as they are stored to predictions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -22,11 +22,11 @@ _OUTPUTS = {"softmax": "probabilities", "logistic": "probabilities", "none": "lo
 
 
 class Inference(NamedTuple):
-    """A network, ready to leave."""
+    """A network as a function that can be exported."""
 
-    call: Callable[[jax.Array], jax.Array]  # to be exported: the weights are inside
-    examples: np.ndarray  # random ones, to try it on
-    logits: np.ndarray  # what the network says of them as it was
+    call: Callable[[jax.Array], jax.Array]  # the function, which contains the weights
+    examples: np.ndarray  # random examples for the check
+    logits: np.ndarray  # the logits of the original network for them
     shape: tuple[int, ...]  # of one example
     dtype: DTypeLike
     final: Final
@@ -34,10 +34,10 @@ class Inference(NamedTuple):
     details: dict[str, Any]  # for the file's description
 
     def difference(self, run: Callable[[np.ndarray], np.ndarray]) -> float:
-        """How far the exported function is from its network, on a few random examples.
+        """Computes the largest difference between the exported function and its network, on a few random examples.
 
         Raises:
-          RuntimeError: if it is farther than `TOLERANCE`.
+          RuntimeError: if it is larger than `TOLERANCE`.
         """
         logits, found = self.logits, np.asarray(run(self.examples))
         allowed = TOLERANCE * max(1.0, float(np.abs(logits).max(initial=0)))
@@ -66,7 +66,7 @@ def inference(
     fold: bool,
     weights: Weights,
 ) -> Inference:
-    """The function of a network that `stablehlo` and `onnx` export; arguments and errors as there."""
+    """Makes the function of a network that `stablehlo` and `onnx` export; arguments and errors as there."""
     choice("final", final, tuple(_OUTPUTS))
     choice("weights", weights, ("float", "int8"))
     shape = example_shape(model, input_shape)
@@ -90,7 +90,7 @@ def inference(
     logits = np.asarray(jax.jit(lambda images: logits_of(reference, images))(examples))
     outputs = logits.shape[-1]
     if final == "softmax" and outputs < 2:
-        raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, for which there is 'logistic'.")
+        raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, use 'logistic'.")
     only = "bits" if final == "logistic" else "classes"
     details = {
         "network": type(model).__name__,
@@ -116,7 +116,7 @@ def inference(
 
 
 def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Random examples; of words only the first two, which are in every vocabulary."""
+    """Random examples; words are only the first two, which every vocabulary has."""
     draw = np.random.default_rng(0)
     if jnp.issubdtype(dtype, jnp.floating):
         return draw.normal(size=shape).astype(dtype)
@@ -124,12 +124,12 @@ def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def _seen(shape: tuple[int, ...], augmentation: Augmentation | None) -> tuple[int, ...]:
-    """What the network is fed of examples of a shape."""
+    """The shape of the network's input for examples of a shape."""
     return shape if augmentation is None else augmentation.resized(shape)
 
 
 def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
-    """A function that puts the network together again, from bytes where asked, inside a trace."""
+    """A function that rebuilds the network inside a trace, from int8 kernels if requested."""
     graph, state = nnx.split(model)
     flat = dict(nnx.to_flat_state(state))
     as_bytes = {
@@ -146,10 +146,10 @@ def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
 
 
 def _answer(logits: jax.Array, final: Final, classes_only: bool) -> jax.Array:
-    """The network's last activation, or what decides the same without it.
+    """The final activation of the network; or only the class, without computing the activation.
 
     Softmax and the logistic function are monotonic: the largest probability is that of the largest logit, and a
-    logistic output is at least one half where its logit is not below 0.
+    logistic output is at least one half if and only if its logit is at least 0.
     """
     if classes_only:
         if final == "logistic":

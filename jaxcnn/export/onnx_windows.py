@@ -1,7 +1,7 @@
-"""Convolutions, pools and borders in ONNX's own words. Imported only where jax2onnx is.
+"""Converters of convolutions, pools and borders to ONNX; imported only if jax2onnx is installed.
 
-The converters of jax2onnx 0.17 know no convolution in three axes, slide a pool over batch and channels too, which
-onnxruntime refuses, and fail on a border where the batch size is left open.
+The converters of jax2onnx 0.17 do not support convolutions over three axes, and fail on borders if the batch size is
+open. They convert a pool to a window that also covers batch and channels, which onnxruntime refuses.
 """
 
 import contextlib
@@ -37,14 +37,14 @@ def _transposed(ctx: Any, x: Any, shape: Sequence[Any], order: Sequence[int]) ->
 
 
 class _Conv(PrimitiveLeafPlugin):
-    """ONNX wants `(N, C, *spatial)` and kernels `(O, I, *spatial)`."""
+    """A convolution; ONNX needs `(N, C, *spatial)` and kernels `(O, I, *spatial)`."""
 
     def lower(self, ctx: Any, eqn: Any) -> None:
         """Adds the nodes of one equation."""
         (images, kernel), (output,), params = eqn.invars, eqn.outvars, eqn.params
         padding = np.array(params["padding"])
         if set(params["lhs_dilation"]) - {1} or params["batch_group_count"] != 1 or (padding < 0).any():
-            raise NotImplementedError("ONNX has no convolution with input dilation, groups of the batch, or crops.")
+            raise NotImplementedError("ONNX has no convolution with input dilation, batch groups or negative padding.")
         lhs, rhs, out = params["dimension_numbers"]
         x, w = (
             _transposed(ctx, _value(ctx, variable), variable.aval.shape, order)
@@ -66,14 +66,14 @@ class _Conv(PrimitiveLeafPlugin):
 
 
 class _Pool(PrimitiveLeafPlugin):
-    """A window over the spatial axes of `(N, *spatial, C)`; ONNX wants `(N, C, *spatial)`."""
+    """A window over the spatial axes of `(N, *spatial, C)`; ONNX needs `(N, C, *spatial)`."""
 
     def lower(self, ctx: Any, eqn: Any) -> None:
         """Adds the nodes of one equation."""
         (operand,), (output,), params = eqn.invars, eqn.outvars, eqn.params
         window = params["window_dimensions"]
         if window[0] != 1 or window[-1] != 1 or set(params["base_dilation"]) != {1} or len(window) < 3:
-            raise NotImplementedError(f"a pool must slide over spatial axes alone; got a window {tuple(window)}.")
+            raise NotImplementedError(f"a pool must slide only along spatial axes; got a window {tuple(window)}.")
         x = _value(ctx, operand)
         dtype, rank = x.type.dtype, len(window)
         first, last = (0, rank - 1, *range(1, rank - 1)), (0, *range(2, rank), 1)
@@ -89,7 +89,7 @@ class _Pool(PrimitiveLeafPlugin):
         ctx.bind_value_for_var(output, _transposed(ctx, pooled, shape, last))
 
     def pool(self, ctx: Any, x: Any, shape: Sequence[Any], dtype: Any, sizes: dict[str, Any]) -> Any:
-        """The pooled values, channels first."""
+        """Adds the pool; returns the pooled values, channels first."""
         raise NotImplementedError
 
 
@@ -99,7 +99,7 @@ class _MaxPool(_Pool):
 
 
 class _SumPool(_Pool):
-    """A sum is a mean, padding counted, times the window's size."""
+    """A sum, as the mean with counted padding, times the size of the window."""
 
     def pool(self, ctx: Any, x: Any, shape: Sequence[Any], dtype: Any, sizes: dict[str, Any]) -> Any:
         mean = _add(ctx, "AveragePool", [x], shape, dtype, count_include_pad=1, **sizes)
@@ -108,13 +108,13 @@ class _SumPool(_Pool):
 
 
 class _Pad(PrimitiveLeafPlugin):
-    """A border of one value; a negative one crops."""
+    """A border of one value; a negative border crops."""
 
     def lower(self, ctx: Any, eqn: Any) -> None:
         """Adds the node of one equation."""
         (operand, border), (output,), config = eqn.invars, eqn.outvars, eqn.params["padding_config"]
         if any(between for *_, between in config):
-            raise NotImplementedError(f"ONNX has no cells between cells; got padding {config}.")
+            raise NotImplementedError(f"ONNX has no padding between cells; got {config}.")
         x = _value(ctx, operand)
         pads = np.array([low for low, *_ in config] + [high for _, high, _ in config], np.int64)
         inputs = [x, _constant(ctx, "pads", pads), _value(ctx, border)]
@@ -123,7 +123,7 @@ class _Pad(PrimitiveLeafPlugin):
 
 @contextlib.contextmanager
 def own_windows() -> Iterator[None]:
-    """While open, jax2onnx converts these as here."""
+    """While open, jax2onnx uses the converters of this module."""
     import_all_plugins()
     own: dict[str, PrimitiveLeafPlugin] = {
         "conv_general_dilated": _Conv(),

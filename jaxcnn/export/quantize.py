@@ -1,4 +1,4 @@
-"""Weights of eight bits."""
+"""Quantizes weights to eight bits."""
 
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ class Quantized(NamedTuple):
     scale: np.ndarray
 
     def whole(self, dtype: Any) -> jax.Array:
-        """The kernel."""
+        """Returns the kernel in a floating dtype."""
         values = jnp.asarray(self.values).astype(jnp.float32)
         return (values * along_last(jnp.asarray(self.scale), values)).astype(dtype)
 
@@ -36,7 +36,7 @@ def quantized(kernel: Any) -> Quantized:
 
 
 def is_kernel(path: tuple[Any, ...], variable: nnx.Variable) -> bool:
-    """Whether a variable is quantized: kernels and tables of words, neither biases nor statistics."""
+    """Whether a variable is quantized: kernels and word vectors are, biases and statistics are not."""
     value = variable.get_value()
     if not isinstance(value, jax.Array) or value.ndim < 2 or "bias" in str(path[-1]):
         return False
@@ -44,16 +44,16 @@ def is_kernel(path: tuple[Any, ...], variable: nnx.Variable) -> bool:
 
 
 def quantize(model: Model) -> Model:
-    """Rounds every kernel to what eight bits hold, symmetric, with one scale per output channel.
+    """Rounds every kernel to eight bits, symmetrically, with one scale per output channel.
 
-    The result computes in floats, as before; what it loses against the original is what an export with
-    `weights="int8"` loses, whose file holds the same numbers as bytes.
+    The result still computes in floats. It loses the same accuracy as an export with `weights="int8"`, whose file
+    contains the same numbers as bytes.
 
     Args:
-      model: a trained network; it is left as it was.
+      model: a trained network; it stays unchanged.
 
     Returns:
-      A network of the same kind.
+      A network of the same class with the rounded kernels.
 
     Source: Jacob et al. 2018, "Quantization and training of neural networks for efficient integer-arithmetic-only
     inference"; per channel, Krishnamoorthi 2018.

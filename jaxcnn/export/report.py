@@ -1,4 +1,4 @@
-"""What an export leaves and tells."""
+"""The result of an export, and the description of its file."""
 
 import json
 from collections.abc import Sequence
@@ -8,19 +8,26 @@ from typing import Any, NamedTuple
 
 
 class Exported(NamedTuple):
-    """A file that holds a network."""
+    """An exported network.
+
+    Args:
+      path: the file.
+      size: its size in bytes.
+      difference: the largest difference from the network, on random examples.
+      description: the description in the file or beside it.
+    """
 
     path: Path
-    size: int  # bytes
-    difference: float  # from the network, the largest seen on random examples
-    description: dict[str, Any]  # as it is kept in the file or beside it
+    size: int
+    difference: float
+    description: dict[str, Any]
 
 
 def describe(format: str, libraries: Sequence[str], classes: Sequence[str], details: dict[str, Any]) -> dict[str, Any]:
-    """What a file's reader must know: input, outputs, names of the classes, and who wrote it.
+    """Makes the description of a file: its input, outputs, names of the classes, and the libraries that wrote it.
 
     Raises:
-      ValueError: if there are names, but not one for each output.
+      ValueError: if there are names of classes, but not one per output.
     """
     outputs = details["output"]["count"]
     if classes and len(classes) != outputs:

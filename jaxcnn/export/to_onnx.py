@@ -1,4 +1,4 @@
-"""To ONNX, which programs without JAX run."""
+"""Exports to ONNX, which runs without JAX."""
 
 import contextlib
 import json
@@ -37,30 +37,33 @@ def onnx(
     fold_batch_norm: bool = False,
     weights: Weights = "float",
 ) -> Exported:
-    """Writes a network as an ONNX graph, checks it, and runs it against the network.
+    """Writes a network as an ONNX graph, and checks its outputs against the network.
+
+    To run the file::
 
         import onnxruntime
         network = onnxruntime.InferenceSession("lenet5.onnx")
         (answers,) = network.run(None, {"images": images})
 
     Args:
-      model: a trained network; it is used in evaluation mode and left as it was.
+      model: a trained network; it is used in evaluation mode and stays unchanged.
       path: the file; the description is in its metadata, each value as JSON.
-      scaling: as in `stablehlo`, like everything else.
-      augmentation: that of the training.
-      input_shape: of one example.
-      classes: their names.
-      final: what the logits go through.
-      classes_only: give classes instead of probabilities.
-      fold_batch_norm: move batch normalization into the convolutions.
-      weights: `"float"` or `"int8"`.
+      scaling: that of the training, as in `stablehlo`.
+      augmentation: that of the training, as in `stablehlo`.
+      input_shape: shape of one example; by default that of the network.
+      classes: names of the classes, for the description.
+      final: function applied to the logits: `"softmax"`, `"logistic"` or `"none"`.
+      classes_only: return classes instead of probabilities.
+      fold_batch_norm: fold batch normalization into the convolutions.
+      weights: `"float"`, or `"int8"` to store kernels in bytes.
 
     Returns:
-      The path, its size, how far the graph was from the network on random examples, and the description.
+      The path, its size, the difference from the network on random examples, and the description.
 
     Raises:
       ValueError: if an option is unknown, or the shape of an example is not known.
-      RuntimeError: if the graph is not what the network computes, or jax2onnx or onnxruntime is not installed.
+      RuntimeError: if the graph does not compute what the network computes, or jax2onnx or onnxruntime is not
+        installed.
     """
     try:
         import jax2onnx  # noqa: F401
@@ -94,7 +97,7 @@ def onnx(
 def _graph(leaving: Inference) -> Any:
     """The function as an ONNX model.
 
-    It is traced here, not by jax2onnx, which puts its own functions in the place of NumPy's while it traces.
+    It is traced here and not by jax2onnx, which replaces functions of NumPy by its own while it traces.
     """
     import jax2onnx
 
@@ -116,7 +119,7 @@ def _graph(leaving: Inference) -> Any:
 
 
 def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
-    """Runs what was traced, calls inlined; what depends on no image is computed now, except that bytes stay bytes."""
+    """Evaluates the trace with calls inlined; values that depend on no image are computed now, but bytes stay bytes."""
     jaxpr = traced.jaxpr
     values: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *inputs], strict=True))
 

@@ -1,4 +1,4 @@
-"""To StableHLO, which JAX alone runs."""
+"""Exports to StableHLO, which runs with only JAX."""
 
 import json
 from collections.abc import Sequence
@@ -31,34 +31,37 @@ def stablehlo(
     weights: Weights = "float",
     platforms: Sequence[str] = PLATFORMS,
 ) -> Exported:
-    """Writes a network as a compiled function that a process with JAX alone can run, with its weights inside.
+    """Writes a network, with its weights, as a function that a process with only JAX can run.
+
+    To run the file::
 
         import pathlib, jax.export
         network = jax.export.deserialize(bytearray(pathlib.Path("lenet5.stablehlo").read_bytes()))
         answers = network.call(images)
 
     Args:
-      model: a trained network; it is used in evaluation mode and left as it was.
-      path: the file; beside it, with `.json` after its name, comes a description.
-      scaling: that of the training, applied inside; the function then takes bytes, if the scaling does. By default it
-        takes what the network takes.
-      augmentation: that of the training, for the size that it brings pictures to.
-      input_shape: of one example as it is given; by default the network's own, if that is fixed.
-      classes: their names, for the description.
-      final: what the logits go through, `"softmax"`, `"logistic"` (every output by itself) or `"none"`.
-      classes_only: give classes instead of probabilities, without computing these: softmax becomes argmax, the index
-        of a class; the logistic function becomes the unit step, a bit for each output.
-      fold_batch_norm: move batch normalization into the convolutions, as `export.fold_batch_norm`.
-      weights: `"int8"` keeps kernels in bytes, as `export.quantize` rounds them; they are spread out when the function
-        runs.
-      platforms: the function's, of `"cpu"`, `"cuda"`, `"rocm"`, `"tpu"`; that of this process is always among them.
+      model: a trained network; it is used in evaluation mode and stays unchanged.
+      path: the file; a description is written beside it, with `.json` appended to its name.
+      scaling: that of the training, applied inside the function, which then takes bytes if the scaling does. By default
+        the function takes inputs of the network, already scaled.
+      augmentation: that of the training, which determines the size of the pictures.
+      input_shape: shape of one example before the augmentation; by default that of the network, if it is fixed.
+      classes: names of the classes, for the description.
+      final: function applied to the logits: `"softmax"`, `"logistic"` (for each output separately) or `"none"`.
+      classes_only: return classes instead of probabilities, without computing these: softmax becomes argmax, the index
+        of a class; the logistic function becomes the unit step, one bit per output.
+      fold_batch_norm: fold batch normalization into the convolutions, as `export.fold_batch_norm`.
+      weights: `"float"`; or `"int8"` to store kernels in bytes, rounded as by `export.quantize`. They are converted to
+        floats when the function runs.
+      platforms: platforms of the function, from `"cpu"`, `"cuda"`, `"rocm"` and `"tpu"`; that of this process is always
+        added.
 
     Returns:
-      The path, its size, how far the function was from the network on random examples, and the description.
+      The path, its size, the difference from the network on random examples, and the description.
 
     Raises:
       ValueError: if an option is unknown, or the shape of an example is not known.
-      RuntimeError: if the function is not what the network computes, or flatbuffers is not installed.
+      RuntimeError: if the function does not compute what the network computes, or flatbuffers is not installed.
     """
     path = Path(path)
     leaving = inference(

@@ -1,4 +1,4 @@
-"""What a trained network holds and does."""
+"""Analyzes a trained network: its activations, receptive fields, attributions, features and mistakes."""
 
 from importlib import import_module as _import_module
 
@@ -88,7 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`plots`, which brings matplotlib, once it is asked for."""
+    """Imports `plots`, which needs matplotlib, at its first use."""
     if name == "plots":
         return _import_module("jaxcnn.inspect.plots")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

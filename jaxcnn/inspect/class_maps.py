@@ -1,4 +1,4 @@
-"""Where a class is seen: Grad-CAM, and the class activation maps that it generalizes."""
+"""Maps of where a network sees a class: Grad-CAM, and class activation maps, which it generalizes."""
 
 from typing import Any
 
@@ -35,21 +35,21 @@ def grad_cam(
     at: str | None = None,
     channel_axis: int = -1,
 ) -> np.ndarray:
-    """Where the maps of a stage speak for a class.
+    """Computes where the maps of a stage are evidence for a class.
 
     Args:
       model: a network, or any function of images.
-      images: `(N, *spatial, C)`, or as the function takes them, scaled as the network is fed.
+      images: scaled inputs of the network, `(N, *spatial, C)` or in the layout of the function.
       targets: a class, or `(N,)` classes; by default the predicted ones.
-      at: name of the stage; by default the last with maps over space that is no pooling. Of a function, a name as in
-        `activations`, or its last parts; by default the last convolution or ReLU with maps over space.
-      channel_axis: the stage's axis of channels, 1 if channels are first.
+      at: name of the stage; by default the last one with spatial maps that is not a pool. For a function, a name as in
+        `activations`, or the end of one; by default the last convolution or ReLU with spatial maps.
+      channel_axis: the channel axis of the stage, 1 if channels are first.
 
     Returns:
-      `(N, *cells)`, as coarse as the stage, nowhere negative.
+      `(N, *cells)`, with the resolution of the stage; never negative.
 
     Raises:
-      ValueError: if there is no such stage or axis, or the stage has no maps over space; and as in `gradient`.
+      ValueError: if there is no such stage or axis, or the stage has no spatial maps; and as in `gradient`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -78,13 +78,18 @@ def grad_cam(
 
 
 def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """Each cell's share in a class's score; arguments as in `grad_cam`.
+    """Computes each cell's share of the score of a class.
+
+    Args:
+      model: a network that ends with a mean over space and at most one dense layer.
+      images: scaled inputs of the network, `(N, *spatial, C)`.
+      targets: a class, or `(N,)` classes; by default the predicted ones.
 
     Returns:
-      `(N, *cells)`, signed; its mean over space, with the head's bias, is the logit.
+      `(N, *cells)`, signed; its mean over space, plus the bias of the head, is the logit.
 
     Raises:
-      TypeError: if the network is a plain function; `grad_cam` takes any.
+      TypeError: if the network is a plain function; `grad_cam` accepts functions.
       ValueError: if the network does not end with a mean over space and at most one dense layer.
 
     Source: Zhou et al. 2016.

@@ -1,4 +1,4 @@
-"""Where a network's parameters and multiply-adds are, and what sharing weights saves."""
+"""Counts parameters and multiply-adds by layer, and the parameters that weight sharing saves."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,13 @@ _SHORT = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 class Cost(NamedTuple):
-    """A layer, or several of a common name."""
+    """The cost of a layer, or of several layers with a common prefix of their names.
+
+    Args:
+      name: name of the layer, or the common prefix.
+      parameters: number of parameters.
+      multiply_adds: number of multiply-adds.
+    """
 
     name: str
     parameters: int
@@ -17,11 +23,16 @@ class Cost(NamedTuple):
 
 
 def costs(summary: Summary, most: int = 24) -> list[Cost]:
-    """Parameters and multiply-adds by layer; layers are put together by their names until there are few enough.
+    """Counts parameters and multiply-adds by layer.
+
+    Layers are grouped by the prefixes of their names until there are at most `most` groups.
 
     Args:
-      summary: of a network.
-      most: how many there may be.
+      summary: the result of `models.summary`.
+      most: largest number of groups.
+
+    Returns:
+      The cost of each group.
     """
     rows = [row for row in summary.rows if row.parameters or row.multiply_adds]
     groups: dict[str, list[LayerRow]] = {}
@@ -38,19 +49,29 @@ def costs(summary: Summary, most: int = 24) -> list[Cost]:
 
 
 class Shared(NamedTuple):
-    """A convolution's parameters, and those of other layers between the same arrays."""
+    """The parameters of a convolution, and of other layers with the same inputs and outputs.
+
+    Args:
+      name: name of the convolution.
+      convolution: number of its parameters.
+      local: number of parameters of a locally connected layer, with the same windows but without weight sharing.
+      dense: number of parameters of a dense layer.
+    """
 
     name: str
     convolution: int
-    local: int  # the same windows, without sharing
-    dense: int  # every output from every input
+    local: int
+    dense: int
 
 
 def shared_counts(summary: Summary) -> list[Shared]:
-    """What a fully connected layer in each convolution's place would have.
+    """Counts the parameters of locally connected and dense layers that would replace each convolution.
 
     Args:
-      summary: of a network, with the shapes that each layer reads.
+      summary: the result of `models.summary`.
+
+    Returns:
+      The numbers for each convolution.
     """
     found = []
     for row in summary.rows:
@@ -65,7 +86,7 @@ def shared_counts(summary: Summary) -> list[Shared]:
 
 
 def short(count: float) -> str:
-    """A count in three digits, as 61.7 k."""
+    """Formats a count with three digits, as 61.7 k."""
     for size, letter in _SHORT:
         if count >= size:
             return f"{count / size:.3g} {letter}"

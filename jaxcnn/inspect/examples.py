@@ -17,7 +17,7 @@ class Examples(NamedTuple):
 
 
 def some_examples(every: Dataset | None, shape: tuple[int, ...], count: int) -> Examples | None:
-    """Up to `count` examples, evenly from all, or None where there are none of this size."""
+    """Selects up to `count` evenly spaced examples; None if there are none of this shape."""
     if every is None or not len(every.labels) or tuple(every.images.shape[1:]) != shape:
         return None
     places = np.linspace(0, len(every.labels) - 1, min(count, len(every.labels))).astype(int)

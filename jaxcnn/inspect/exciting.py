@@ -1,4 +1,4 @@
-"""What it sees: the images that excite a unit most, found among examples or made."""
+"""The images that excite a unit most, found among examples or made by gradient ascent."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,12 +16,19 @@ from jaxcnn.inspect.scores import Apart, taken_apart
 
 
 class Exciting(NamedTuple):
-    """The examples that excite a unit most, the strongest first."""
+    """The examples that excite a unit most, the strongest first.
 
-    indices: np.ndarray  # (count,)
-    values: np.ndarray  # (count,) of the unit
-    cells: np.ndarray  # (count, spatial axes of the stage), where in its map
-    boxes: np.ndarray  # (count, spatial axes, 2), first and last cell of the image that the value depends on
+    Args:
+      indices: `(count,)` numbers of the examples.
+      values: `(count,)` values of the unit.
+      cells: `(count, spatial axes of the stage)`, the position of the maximum in the map.
+      boxes: `(count, spatial axes, 2)`, the first and last cell of the image on which the value depends.
+    """
+
+    indices: np.ndarray
+    values: np.ndarray
+    cells: np.ndarray
+    boxes: np.ndarray
 
 
 @overload
@@ -39,18 +46,18 @@ def most_exciting(
 def most_exciting(
     model: nnx.Module, images: np.ndarray, at: str, units: int | Sequence[int], count: int = 9, *, batch_size: int = 64
 ) -> Exciting | list[Exciting]:
-    """Finds the examples that excite units most, and what these look at.
+    """Finds the examples that excite units most, and the part of each that a unit reads.
 
     Args:
       model: a network that names its stages.
-      images: `(N, *spatial, C)`, scaled as the network is fed.
+      images: scaled inputs of the network, `(N, *spatial, C)`.
       at: name of the stage.
-      units: its channel, or several; a map's value is its largest.
-      count: how many examples.
+      units: a channel of the stage, or several; the value of a map is its maximum.
+      count: number of examples.
       batch_size: images per call.
 
     Returns:
-      The examples, for several units in a list.
+      The examples; a list of them for several units.
 
     Raises:
       ValueError: if there is no such stage or unit, or `count` is not from 1 to N.
@@ -71,7 +78,7 @@ def most_exciting(
 def strongest(
     model: nnx.Module, images: np.ndarray, at: str, units: Sequence[int], stage: np.ndarray, count: int
 ) -> list[Exciting]:
-    """The same where the stage is at hand, `(N, *stage)`."""
+    """Does the same with the activations of the stage, `(N, *stage)`."""
     apart = taken_apart(model)
     return [_examples(apart, images, at, unit, stage[..., unit], count) for unit in units]
 
@@ -125,29 +132,29 @@ def maximize(
     bounds: tuple[ArrayLike, ArrayLike] = (-2.0, 2.0),
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Makes an image for each unit that excites it, by gradient ascent from noise.
+    """Makes an image that excites each unit, by gradient ascent from noise.
 
-    In each step the image is moved at random by a few cells, goes along its gradient, is faded toward 0 and smoothed:
-    what excites the unit only as a pattern of single cells does not last.
+    In each step the image is shifted at random by a few cells, moved along its gradient, scaled toward 0 and smoothed.
+    This removes patterns of single cells.
 
     Args:
       model: a network that names its stages.
       units: `(U,)` channels of the stage.
-      shape: of one image, `(H, W, C)`.
-      at: name of the stage; `"head"` has the classes' logits. A map counts by its mean.
-      steps: of the ascent.
-      rate: length of a step, per cell, as a share of the range of `bounds`.
-      jitter: cells, at most, that the image is moved by along each axis, round its borders; 0 is none.
-      decay: share by which the image fades in a step.
-      smoothing: standard deviation, in cells, of the blur after each step; 0 is none.
-      bounds: darkest and lightest value, in the network's scale; they broadcast against the image.
-      seed: of the noise and the moves.
+      shape: shape of one image, `(H, W, C)`.
+      at: name of the stage; `"head"` has the logits of the classes. The value of a map is its mean.
+      steps: number of steps.
+      rate: length of a step per cell, as a share of the range of `bounds`.
+      jitter: largest shift along each axis, in cells, with wrap-around; 0 for none.
+      decay: share by which the image is scaled toward 0 in a step.
+      smoothing: standard deviation of the blur after each step, in cells; 0 for none.
+      bounds: smallest and largest value, in the scale of the network's inputs; they broadcast to the image.
+      seed: seed of the noise and the shifts.
 
     Returns:
-      The images `(U, *shape)` and the units' values for them, `(U,)`.
+      The images `(U, *shape)`, and the values of the units for them, `(U,)`.
 
     Raises:
-      ValueError: if there is no such stage or unit, or the shape is no picture's.
+      ValueError: if there is no such stage or unit, or the shape is not that of a picture.
 
     Source: Erhan et al. 2009; Simonyan et al. 2014, section 2; jitter, Mordvintsev et al. 2015.
     """

@@ -1,4 +1,4 @@
-"""What a stage of a network makes of images, as rows of numbers."""
+"""Features: the activations of a stage, as one row of numbers per image."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -29,16 +29,16 @@ def features(
     batch_size: int = 256,
     augmentation: Augmentation | None = None,
 ) -> np.ndarray:
-    """A stage's activations for every image, in batches, in evaluation mode.
+    """Computes the activations of a stage for every image, in batches, in evaluation mode.
 
     Args:
       model: a network that names its stages.
-      images: `(N, *shape)`, as the network was trained on.
+      images: `(N, *shape)`, in the form of the training data.
       at: name of the stage.
-      scaling: the scaling that the network was trained with.
-      pool: what becomes of maps: their `"mean"` or `"max"` over space, or all their cells, `"flatten"`.
+      scaling: the scaling with which the network was trained.
+      pool: reduction of maps: their `"mean"` or `"max"` over space, or all their cells, `"flatten"`.
       batch_size: images per call.
-      augmentation: that of the training, for the size that it brings pictures to.
+      augmentation: that of the training, which determines the size of the pictures.
 
     Returns:
       `(N, D)` float32.
@@ -65,14 +65,17 @@ def features(
 
 
 def stages_of(model: Model, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """The stages of a network in evaluation, and their shapes for such inputs; nothing is computed.
+    """Finds the stages of a network in evaluation mode, and their shapes, without computing anything.
 
     Args:
       model: a network, or any function of images, whose stages are named as in `activations`.
       inputs: images, or their type.
 
+    Returns:
+      Shape and dtype of each stage, by name.
+
     Raises:
-      ValueError: if it refuses the inputs, or a function does not give logits.
+      ValueError: if the network refuses the inputs, or a function does not return logits.
     """
     if not names_stages(model):
         program, _ = program_of(with_names(model), inputs)
@@ -84,7 +87,7 @@ def stages_of(model: Model, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
 
 @lru_cache(maxsize=64)
 def _traced(graph: Any, tree: Any, types: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Remembered, as a deep network takes long to trace."""
+    """The traced stages; cached, since tracing a deep network takes long."""
 
     def capture(state: Any, inputs: jax.Array) -> list[jax.Array]:
         captured = nnx.merge(graph, state)(inputs, capture=True)[1]

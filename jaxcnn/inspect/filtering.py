@@ -12,19 +12,25 @@ from jaxcnn.ops import filters
 
 
 class Filtered(NamedTuple):
-    """A filter and what it makes of a picture."""
+    """A filter and its result on a picture.
+
+    Args:
+      name: name of the filter.
+      kernel: `(kh, kw)`.
+      result: `(H, W)`.
+    """
 
     name: str
-    kernel: np.ndarray  # `(kh, kw)`
-    result: np.ndarray  # `(H, W)`
+    kernel: np.ndarray
+    result: np.ndarray
 
 
 def sample_picture(name: str = "camera") -> np.ndarray:
-    """A photograph to try filters on, in gray.
+    """Loads a photograph in gray, to try filters on.
 
     Args:
-      name: of a picture of scikit-image (`"camera"`, `"coins"`, `"text"`, ...) or scikit-learn (`"china"`, `"flower"`);
-        where scikit-image is not installed, the latter's `"china"` stands in for the former's.
+      name: name of a picture of scikit-image (`"camera"`, `"coins"`, `"text"`, ...) or scikit-learn (`"china"`,
+        `"flower"`); without scikit-image, `"china"` replaces its pictures.
 
     Returns:
       `(H, W)` float32, from 0 to 1.
@@ -47,7 +53,11 @@ def sample_picture(name: str = "camera") -> np.ndarray:
 
 
 def classic_filters() -> dict[str, np.ndarray]:
-    """The filters of the course by name, `(h, w)` each."""
+    """Returns classic filters of image processing.
+
+    Returns:
+      Kernels `(h, w)`, by name.
+    """
     return {
         "identity": filters.identity(),
         "box blur": filters.box(5),
@@ -65,12 +75,15 @@ def classic_filters() -> dict[str, np.ndarray]:
 def apply_filters(
     picture: ArrayLike, kernels: dict[str, np.ndarray] | None = None, *, flip_kernel: bool = False
 ) -> list[Filtered]:
-    """Convolves a picture with filters; its edge is continued outwards, so that no border is seen.
+    """Applies filters to a picture, whose border cells are repeated outside it.
 
     Args:
       picture: `(H, W)`.
-      kernels: by name, one or several; by default the classic ones.
-      flip_kernel: convolve as in signal processing; by default correlate, as networks do.
+      kernels: kernels `(kh, kw)`, by name; by default the classic filters.
+      flip_kernel: whether to convolve, as in signal processing; by default correlate, as networks do.
+
+    Returns:
+      The results, in the order of the kernels.
 
     Raises:
       ValueError: if the picture or a kernel has another rank.
@@ -93,7 +106,7 @@ def apply_filters(
 
 
 def gray(picture: np.ndarray) -> np.ndarray:
-    """A picture of bytes, or of floats from 0 to 1, `(H, W)` or `(H, W, C)`, in gray from 0 to 1."""
+    """Converts a picture in bytes or floats from 0 to 1, `(H, W)` or `(H, W, C)`, to gray from 0 to 1."""
     picture = np.asarray(picture, np.float32) / white_of(picture)
     if picture.ndim == 3:
         picture = picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.shape[-1] == 3 else picture[..., 0]

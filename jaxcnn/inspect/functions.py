@@ -1,4 +1,4 @@
-"""Any function of images, as one that is static and the arrays that it reads."""
+"""Splits any function of images into a static function and the arrays that it reads."""
 
 import inspect
 import weakref
@@ -20,12 +20,12 @@ Model = nnx.Module | Callable[..., Any]
 
 
 def names_stages(model: Any) -> bool:
-    """Whether a network tells of its stages, `model(images, capture=True)`; one of one's own need not."""
+    """Whether a network names its stages, by `model(images, capture=True)`; other networks need not."""
     return isinstance(model, nnx.Module) and "capture" in inspect.signature(type(model).__call__).parameters
 
 
 def evaluating(model: nnx.Module) -> Any:
-    """A copy of a network in evaluation mode."""
+    """Returns a copy of a network in evaluation mode."""
     copy = nnx.clone(model)
     copy.eval()
     return copy
@@ -39,9 +39,9 @@ class Program:
     """A traced function of images; equal to another that computes the same.
 
     Args:
-      key: says which function it is; its own derivative rules are not seen in a trace.
-      traced: its jaxpr, of arrays in what is called, and the images.
-      replaced: the operations that `by_hand` met in it.
+      key: identifies the function, since a trace does not show its custom derivative rules.
+      traced: its jaxpr, a function of the arrays in the callable and the images.
+      replaced: the operations that `by_hand` found in it.
     """
 
     def __init__(self, key: Hashable, traced: ClosedJaxpr, replaced: frozenset[str] = frozenset()):
@@ -58,15 +58,15 @@ class Program:
         return isinstance(other, Program) and self._hash == other._hash and self._key == other._key
 
     def __call__(self, state: Any, images: Any) -> Any:
-        """What the function gives for images."""
+        """Calls the function with images."""
         return jaxpr_as_fun(self._closed(state))(*state[1], images)[0]
 
     def stages_of(self, state: Any, images: Any, at: Iterable[str]) -> list[jax.Array]:
-        """The values of some stages."""
+        """Computes the values of some stages."""
         return run(self._closed(state), [*state[1], images], [self.stages[name] for name in at])[1]
 
     def from_stage(self, state: Any, images: Any, at: str, value: Any) -> Any:
-        """What the function gives if a stage had this value."""
+        """Computes the result of the function with this value of a stage."""
         return run(self._closed(state), [*state[1], images], given={self.stages[at]: value})[0][0]
 
     def _closed(self, state: Any) -> ClosedJaxpr:
@@ -74,11 +74,11 @@ class Program:
 
 
 def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
-    """The trace of a function, and the arrays that it reads.
+    """Traces a function; returns the trace, and the arrays that it reads.
 
     Raises:
       TypeError: if it cannot be called.
-      ValueError: if it gives anything but logits, a row for each image.
+      ValueError: if it does not return logits, one row per image.
     """
     if not callable(fun):
         raise TypeError(f"`model` must be a network, or a function of images; got {fun!r}.")
@@ -96,7 +96,7 @@ def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
     shape = getattr(given, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != kind.shape[0]:
         raise ValueError(
-            f"`model` must give logits, ({kind.shape[0]}, classes) for {kind.shape[0]} images; "
+            f"`model` must return logits, ({kind.shape[0]}, classes) for {kind.shape[0]} images; "
             f"got {type(given).__name__ if shape is None else shape}."
         )
     if known is None:
@@ -111,12 +111,12 @@ def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
 
 
 def with_names(model: Model) -> Model:
-    """A network whose stages have names: some modules, as functions."""
+    """Returns a network with named stages; a module that does not name them becomes a function."""
     return by_hand(model, rule="autodiff") if isinstance(model, nnx.Module) and not names_stages(model) else model
 
 
 def _identity(fun: Callable[..., Any], taken: Taken) -> Hashable:
-    """Says which function it is, and does not keep its weights."""
+    """Identifies a function, without keeping its weights alive."""
     if taken.arrays:  # a network that is a tree of arrays, as those of Equinox
         key = taken.key()
         return object() if key is None else key
@@ -129,5 +129,5 @@ def _identity(fun: Callable[..., Any], taken: Taken) -> Hashable:
 
 
 def name_of(model: Any) -> str:
-    """What an error calls a network."""
+    """Returns the name of a network for error messages."""
     return type(model).__name__ if isinstance(model, nnx.Module) else getattr(model, "__name__", type(model).__name__)

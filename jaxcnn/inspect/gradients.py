@@ -1,9 +1,9 @@
-"""Why it decides: what the score of a class owes to every pixel.
+"""Attributions by gradients: how the score of a class depends on every pixel.
 
-All of these take the images as the network is fed with them, scaled, and classes to explain, by default the predicted
-ones; scores are logits. Maps are signed and as large as the images; `by_cell` makes one value of the channels.
+All functions take scaled inputs of the network, and the classes to explain, by default the predicted ones. Scores are
+logits. Maps are signed and have the shape of the images; `by_cell` reduces the channels to one value.
 
-The network is a Flax NNX module, in evaluation mode, or any function that takes images of any layout and gives logits,
+The network is a Flax NNX module, used in evaluation mode; or any function from images in any layout to logits
 `(N, classes)`: a Keras model, `jax.vmap` of an Equinox network, `lambda x: linen_network.apply(variables, x)`.
 """
 
@@ -22,19 +22,21 @@ from jaxcnn.inspect.scores import expect_channel_axis, expected, logits_of, scor
 
 
 def gradient(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """How the score of a class grows with every pixel.
+    """Computes the gradient of the score of a class with respect to every pixel.
 
     Args:
-      model: a network, or any function of images that gives logits.
-      images: `(N, *spatial, C)`, or as the function takes them, scaled as the network is fed.
+      model: a network, or any function from images to logits.
+      images: scaled inputs of the network, `(N, *spatial, C)` or in the layout of the function.
       targets: a class, or `(N,)` classes; by default the predicted ones.
 
     Returns:
-      As large as the images, the gradient of each one's target logit; by the network's own rules (`with_rules`).
+      The gradient of each image's target logit, in the shape of the images. It follows the rules of the network, which
+      `with_rules` changes.
 
     Raises:
-      TypeError: if images are not real floating, or the network is no function.
-      ValueError: if a target is no class, there are not as many as images, or a function does not give logits.
+      TypeError: if the images are not real floating, or `model` is neither a network nor a function.
+      ValueError: if a target is not a class, the number of targets is not that of the images, or a function does not
+        return logits.
 
     Example:
       >>> import jax.numpy as jnp
@@ -47,23 +49,35 @@ def gradient(model: Model, images: ArrayLike, targets: ArrayLike | None = None) 
 
 
 def by_cell(maps: ArrayLike, channel_axis: int = -1) -> np.ndarray:
-    """The largest magnitude among the channels of every cell, `(N, *spatial)`."""
+    """Reduces the channels of maps to their largest magnitude.
+
+    Args:
+      maps: `(N, *spatial, C)`.
+      channel_axis: the channel axis, 1 if channels are first.
+
+    Returns:
+      `(N, *spatial)`.
+    """
     return np.abs(np.asarray(maps)).max(expect_channel_axis(channel_axis, np.ndim(maps)))
 
 
 def saliency(
     model: Model, images: ArrayLike, targets: ArrayLike | None = None, *, channel_axis: int = -1
 ) -> np.ndarray:
-    """How much the score depends on every cell.
+    """Computes how strongly the score of a class depends on every cell.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
-      images: as there.
-      targets: as there.
-      channel_axis: the images' axis of channels, 1 if channels are first.
+      images: as in `gradient`.
+      targets: as in `gradient`.
+      channel_axis: the channel axis of the images, 1 if channels are first.
 
     Returns:
       `(N, *spatial)`, the largest magnitude of the gradient among the channels.
+
+    Raises:
+      TypeError: as in `gradient`.
+      ValueError: as in `gradient`, or if there is no such axis.
 
     Source: Simonyan, Vedaldi & Zisserman 2014, section 3.1.
     """
@@ -79,21 +93,22 @@ def smooth_grad(
     noise: float = 0.15,
     seed: int = 0,
 ) -> np.ndarray:
-    """The mean gradient over noisy copies of each image.
+    """Computes the mean gradient over noisy copies of each image.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
-      images: as there.
-      targets: as in `gradient`; predicted classes are those of the images without noise.
-      samples: copies of each image.
-      noise: standard deviation of the normal noise, as a share of each image's range.
-      seed: of the noise.
+      images: as in `gradient`.
+      targets: as in `gradient`; the predicted classes are those of the images without noise.
+      samples: number of copies of each image.
+      noise: standard deviation of the normal noise, as a share of the range of each image.
+      seed: seed of the noise.
 
     Returns:
-      As large as the images.
+      An array in the shape of the images.
 
     Raises:
-      ValueError: if there is no sample or the noise is negative, and as in `gradient`.
+      TypeError: as in `gradient`.
+      ValueError: if `samples` is not positive or the noise is negative, and as in `gradient`.
 
     Source: Smilkov et al. 2017.
     """
@@ -126,21 +141,22 @@ def integrated_gradients(
     baseline: ArrayLike = 0.0,
     steps: int = 50,
 ) -> np.ndarray:
-    """Shares of the pixels in the score's difference from a baseline.
+    """Distributes the difference of the scores of image and baseline over the pixels.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
-      images: as there.
+      images: as in `gradient`.
       targets: as in `gradient`.
-      baseline: what counts as absence, in the network's scale; it broadcasts against the images. 0 is the mean of the
-        training pictures; black is `scaling(zeros)`.
-      steps: points on the line from the baseline to the image.
+      baseline: an image without information, in the scale of the network's inputs; it broadcasts to the images. 0 is
+        the mean of the training pictures; black is `scaling(zeros)`.
+      steps: number of points on the line from the baseline to the image.
 
     Returns:
-      As large as the images; it sums to the difference of the scores, as `completeness` tells.
+      An array in the shape of the images; it sums to the difference of the scores, which `completeness` checks.
 
     Raises:
-      ValueError: if `steps` is no positive integer, and as in `gradient`.
+      TypeError: as in `gradient`.
+      ValueError: if `steps` is not a positive integer, and as in `gradient`.
 
     Source: Sundararajan, Taly & Yan 2017.
     """
@@ -154,7 +170,7 @@ def integrated_gradients(
 
 
 def _line(images: jax.Array, baseline: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The baseline as large as the images, and what leads from it to them."""
+    """The baseline in the shape of the images, and the difference from it to them."""
     end = np.asarray(images)
     start = np.broadcast_to(np.asarray(baseline, end.dtype), end.shape)
     return start, end - start
@@ -168,17 +184,17 @@ def completeness(
     *,
     baseline: ArrayLike = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of each image's map, and the difference of scores.
+    """Computes the sum of each image's map, and the difference of the scores of image and baseline.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
-      images: as there.
-      maps: as large, of `integrated_gradients`.
-      targets: as there.
-      baseline: as there.
+      images: as in `gradient`.
+      maps: the result of `integrated_gradients`.
+      targets: as in `integrated_gradients`.
+      baseline: as in `integrated_gradients`.
 
     Returns:
-      Two arrays `(N,)`, nearly the same where the steps were many enough.
+      Two arrays `(N,)`, which are nearly equal if there were enough steps.
     """
     apart, x, classes = expected(model, images, targets)
     scores = [
@@ -189,12 +205,21 @@ def completeness(
 
 
 def guided_backprop(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """The gradient under the guided rule; arguments as in `gradient`.
+    """Computes the gradient with the guided rule of the ReLU.
 
-    It draws sharp edges and largely ignores the weights (`randomization_check`): a picture of the image more than of
-    the decision.
+    The maps show sharp edges and largely ignore the weights (see `randomization_check`): they explain the image more
+    than the decision.
+
+    Args:
+      model: as in `gradient`.
+      images: as in `gradient`.
+      targets: as in `gradient`.
+
+    Returns:
+      An array in the shape of the images.
 
     Raises:
+      TypeError: as in `gradient`.
       ValueError: if the network has no ReLU; and as in `gradient`.
 
     Source: Springenberg, Dosovitskiy, Brox & Riedmiller 2015.
@@ -203,12 +228,21 @@ def guided_backprop(model: Model, images: ArrayLike, targets: ArrayLike | None =
 
 
 def deconvnet(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """The class's score sent back through a deconvnet; arguments as in `gradient`.
+    """Sends the score of a class back through a deconvnet.
 
-    Kernels are transposed, maxima go back to where their switches point, and what comes back is rectified; errors pass
-    whatever the ReLU's input was.
+    Kernels are transposed, pooled values go back to the cells of their maxima, and a ReLU rectifies the error that
+    comes back, whatever its input was.
+
+    Args:
+      model: as in `gradient`.
+      images: as in `gradient`.
+      targets: as in `gradient`.
+
+    Returns:
+      An array in the shape of the images.
 
     Raises:
+      TypeError: as in `gradient`.
       ValueError: if the network has no ReLU; and as in `gradient`.
 
     Source: Zeiler & Fergus 2014.
@@ -219,10 +253,10 @@ def deconvnet(model: Model, images: ArrayLike, targets: ArrayLike | None = None)
 def _sent_back(
     model: Model, images: ArrayLike, targets: ArrayLike | None, relu: Literal["guided", "deconvnet"]
 ) -> np.ndarray:
-    """The gradient under a rule; a module that rectifies by functions of its own is a function like any other."""
+    """The gradient with a rule; a module that rectifies without `layers.Activation` is treated as a function."""
     foreign = isinstance(model, nnx.Module) and not rectifiers_of(model)
     twin = with_rules(by_hand(model, rule="autodiff") if foreign else model, relu=relu)
     apart, x, classes = expected(twin, images, targets)
     if isinstance(apart[0], Program) and "relu" not in apart[0].replaced:
-        raise ValueError(f"`model` must have a ReLU, whose rule is another here; got {name_of(model)} without one.")
+        raise ValueError(f"`model` must have a ReLU, whose rule this replaces; got {name_of(model)} without one.")
     return np.asarray(score_gradient(*apart, x, classes))

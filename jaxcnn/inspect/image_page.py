@@ -41,25 +41,25 @@ def write_image_page(
 ) -> Path:
     """Writes a page that shows what a network does with one image.
 
-    The likeliest classes, the maps of every stage, why it decides, shifts, the nearest examples, what excites it,
-    mistakes, filters, receptive fields, the architecture, its parameters and work, and what a convolution does;
-    pictures inside the file.
+    The page shows the most probable classes, the maps of every stage, attributions, shifts, the nearest examples,
+    exciting images, mistakes, filters, receptive fields, the architecture, its parameters and operations, and how a
+    convolution works. The pictures are inside the file.
 
     Args:
-      path: of the file.
-      model: the trained network; left as it was.
-      picture: `(H, W, C)` uint8, in the size that the network is fed.
+      path: the file.
+      model: the trained network; it stays unchanged.
+      picture: `(H, W, C)` uint8, in the size of the network's input.
       scaling: that of the training.
       classes: names of the classes.
-      name: of the network; by default that of its class.
-      image: what the page calls the picture.
-      examples: a data set's examples, for the sections that compare with others.
+      name: name of the network; by default that of its class.
+      image: name of the picture on the page.
+      examples: examples of a data set, for the sections that compare with others.
 
     Returns:
       The path.
 
     Raises:
-      ValueError: if the picture is not `(H, W, C)` of bytes, or the examples have a class that is none of `classes`.
+      ValueError: if the picture is not `(H, W, C)` uint8, or the examples have a class that is not in `classes`.
     """
     picture = np.asarray(picture)
     if picture.ndim != 3 or picture.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""What the stages of a network compute, and the gradient of a score by a stage."""
+"""The activations of the stages of a network, and the gradient of a score with respect to a stage."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,16 +21,16 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def stage_shapes(model: Model, images: ArrayLike) -> Shapes:
-    """Shape of each stage's activations, batch included, by name, in the order of the call.
+    """Returns the shape of each stage's activations, with the batch, by name, in the order of the call.
 
     Raises:
-      ValueError: if it refuses the images.
+      ValueError: if the network refuses the images.
     """
     return {name: tuple(stage.shape) for name, stage in stages_of(model, jnp.asarray(images)).items()}
 
 
 def shapes_of(apart: Apart, model: Model, images: ArrayLike) -> Shapes:
-    """The same of a network that is taken apart for these images; a function is not traced again."""
+    """Returns the same for a network that is already split for these images; a function is not traced again."""
     program = apart[0]
     if isinstance(program, Program):
         return {name: stage.shape for name, stage in program.stages.items()}
@@ -38,13 +38,13 @@ def shapes_of(apart: Apart, model: Model, images: ArrayLike) -> Shapes:
 
 
 def full_name(shapes: Shapes, at: str) -> str:
-    """The name of a stage that may be told by its last parts, `conv` of `block/conv`, if no other ends so."""
+    """Completes the name of a stage from its end, as `conv` for `block/conv`, if only one name has this end."""
     ends = [name for name in shapes if name.endswith(f"/{at}")]
     return ends[0] if at not in shapes and len(ends) == 1 else at
 
 
 def expect_stage(shapes: Shapes, at: str) -> tuple[int, ...]:
-    """The shape of a stage.
+    """Returns the shape of a stage.
 
     Raises:
       ValueError: if there is no such stage.
@@ -55,12 +55,12 @@ def expect_stage(shapes: Shapes, at: str) -> tuple[int, ...]:
 
 
 def map_stages(shapes: Shapes, rank: int) -> list[str]:
-    """Names of the stages with maps over space, as many axes as the images have, that are no poolings."""
+    """Returns the names of the stages with spatial maps, of the images' rank, that are not pools."""
     return [name for name, shape in shapes.items() if len(shape) == rank and not name.startswith("pool")]
 
 
 def last_operation(shapes: Shapes, rank: int) -> str:
-    """The name of the last convolution or ReLU of a function with maps over space.
+    """Returns the name of the last convolution or ReLU of a function with spatial maps.
 
     Raises:
       ValueError: if there is none.
@@ -72,7 +72,7 @@ def last_operation(shapes: Shapes, rank: int) -> str:
 
 
 def last_maps(shapes: Shapes, rank: int) -> str:
-    """The name of the last of `map_stages`.
+    """Returns the last of `map_stages`.
 
     Raises:
       ValueError: if there is none.
@@ -85,7 +85,7 @@ def last_maps(shapes: Shapes, rank: int) -> str:
 
 @partial(jax.jit, static_argnums=(0, 3))
 def stage_of(graph: Any, state: Any, images: jax.Array, at: str) -> jax.Array:
-    """The activations of one stage of a network that is taken apart."""
+    """Computes the activations of one stage of a network that is split."""
     if isinstance(graph, Program):
         return graph.stages_of(state, images, [at])[0]
     return nnx.merge(graph, state)(images, capture=True)[1][at]
@@ -100,7 +100,7 @@ def _stages_of(graph: Any, state: nnx.State, images: jax.Array, at: tuple[str, .
 def features_at(
     model: nnx.Module, images: np.ndarray, at: Iterable[str], batch_size: int = 64
 ) -> dict[str, np.ndarray]:
-    """Activations of some stages, each `(N, *stage)`, in batches."""
+    """Computes the activations of some stages, each `(N, *stage)`, in batches."""
     shapes, names = stage_shapes(model, images[:1]), tuple(dict.fromkeys(at))
     for name in names:
         expect_stage(shapes, name)
@@ -117,7 +117,7 @@ def features_at(
 def stage_and_gradient(
     graph: Any, state: Any, images: jax.Array, targets: jax.Array, at: str
 ) -> tuple[jax.Array, jax.Array]:
-    """A stage's activations, and the gradient of each image's target logit by them."""
+    """Computes a stage's activations, and the gradient of each image's target logit with respect to them."""
     if isinstance(graph, Program):
         stage = graph.stages_of(state, images, [at])[0]
         return stage, jax.grad(lambda stage: _total(graph.from_stage(state, images, at, stage), targets))(stage)
@@ -138,7 +138,7 @@ def _total(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _from_first_output(traced: core.ClosedJaxpr) -> core.ClosedJaxpr:
-    """The same trace with one more argument, which stands for its first output wherever that is read."""
+    """The same trace with an additional argument that replaces its first output wherever that is read."""
     jaxpr = traced.jaxpr
     given = jaxpr.outvars[0]
     unread = core.DropVar(given.aval)

@@ -1,6 +1,6 @@
 """Convolution and pooling as matrices: one row for each output cell, one column for each input cell.
 
-A matrix says in one picture what a rule says in one line: the layer is `y = W x`, its gradient `W^T g`.
+The layer is `y = W x`, and its input gradient is `W^T g`.
 """
 
 import math
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def cells_read(window: Window, input_shape: Shape) -> np.ndarray:
-    """Which input cell each tap of each window reads.
+    """Computes which input cell each tap of each window reads.
 
     Args:
       window: the window.
       input_shape: spatial sizes of the input.
 
     Returns:
-      `(outputs, taps)` int, everything counted in row-major order; -1 where a tap meets padding or a gap.
+      `(outputs, taps)` int, numbers of input cells in row-major order; -1 where a tap reads padding or a gap.
     """
     read = np.zeros((1, 1), int)
     sizes = window.output_shape(input_shape)
@@ -59,21 +59,21 @@ def convolution_matrix(
     feature_group_count: int = 1,
     flip_kernel: bool = False,
 ) -> "csr_array":
-    """The sparse matrix W of a convolution: `conv(x)` is `W x`, and its input gradient is `W^T g`.
+    """Makes the sparse matrix W of a convolution: `conv(x)` is `W x`, and its input gradient is `W^T g`.
 
     Args:
       kernel: `(*window, C / feature_group_count, O)`, with 1 to 3 spatial axes.
-      input_shape: `(*spatial, C)`, that of one example.
-      strides: as in `ops.conv`, like everything below.
-      padding: of the input.
+      input_shape: `(*spatial, C)`, the shape of one example.
+      strides: steps of the window, as in `ops.conv`.
+      padding: as in `ops.conv`.
       input_dilation: spacing of the input's cells; above 1 this is a transposed convolution.
       kernel_dilation: spacing of the kernel's taps.
       feature_group_count: number of groups.
       flip_kernel: reverse the kernel along its spatial axes.
 
     Returns:
-      A SciPy sparse array; row `(*output, O)`, column `(*spatial, C)`, both in row-major order. Taps that meet padding
-      have no entry; a weight of zero has.
+      A SciPy sparse array; row `(*output, O)`, column `(*spatial, C)`, both in row-major order. Taps on padding have no
+      entry; a weight of zero has one.
 
     Raises:
       ValueError: if shapes disagree or the window does not fit.
@@ -117,21 +117,21 @@ def pool_matrix(
     padding: Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
 ) -> "csr_array":
-    """The pseudo-weight matrix G of a pooling at an input: `y = G x`, and its gradient is `G^T g`.
+    """Makes the sparse matrix G of a pool at a given input: `y = G x`, and its input gradient is `G^T g`.
 
-    For the mean, G is a matrix of weights like any other. For the maximum, each row has one 1, at the winner: where G
-    stands depends on the input, so that it has to be kept for the way back.
+    For the mean, G is constant. For the maximum, each row has a single 1, at the winner. So G depends on the input, and
+    must be kept for the gradient.
 
     Args:
       inputs: `(*spatial, C)`, one example.
-      window_shape: size of the window.
+      window_shape: size of the window, one for all axes or one per axis.
       kind: `"max"` or `"average"`.
-      strides: as in `ops.max_pool`, like everything below; the default is the window's shape.
-      padding: of the input.
+      strides: steps of the window; the default is the window's shape.
+      padding: as in `ops.max_pool`.
       window_dilation: spacing of the window's taps.
 
     Returns:
-      A SciPy sparse array; row `(*output, C)`, column `(*spatial, C)`, both in row-major order. A window wholly in the
+      A SciPy sparse array; row `(*output, C)`, column `(*spatial, C)`, both in row-major order. A window with only
       padding has an empty row.
 
     Raises:
@@ -173,18 +173,18 @@ def im2col(
     input_dilation: int | tuple[int, ...] = 1,
     kernel_dilation: int | tuple[int, ...] = 1,
 ) -> np.ndarray:
-    """Every window of an example as a row: times the kernel as a matrix, it is the convolution.
+    """Writes every window of an example as a row; the product with the kernel as a matrix is the convolution.
 
     Args:
       inputs: `(*spatial, C)`, one example.
-      window_shape: size of the window.
-      strides: as in `ops.conv`, like everything below.
-      padding: of the input.
+      window_shape: size of the window, one for all axes or one per axis.
+      strides: steps of the window, as in `ops.conv`.
+      padding: as in `ops.conv`.
       input_dilation: spacing of the input's cells.
       kernel_dilation: spacing of the kernel's taps.
 
     Returns:
-      `(outputs, taps C)`; times `kernel.reshape(taps C, O)` it is `(outputs, O)`.
+      `(outputs, taps C)`; its product with `kernel.reshape(taps C, O)` is `(outputs, O)`.
 
     Raises:
       ValueError: if shapes disagree or the window does not fit.
@@ -203,6 +203,6 @@ def im2col(
 
 
 def pooled_shape(input_shape: Shape, window_shape: int | tuple[int, ...], **options) -> Shape:
-    """The spatial shape after a pooling of a map; options and errors as in `pool_matrix`."""
+    """Computes the spatial shape after a pool; options and errors as in `pool_matrix`."""
     given = {"strides": None, "padding": "VALID"} | options
     return geometry.pool_window((1, *input_shape, 1), window_shape, **given).output_shape(input_shape)

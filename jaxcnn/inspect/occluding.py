@@ -1,4 +1,4 @@
-"""Why it decides: what the score loses when a part of the image is covered."""
+"""Attribution by occlusion: the loss of score when a part of the image is covered."""
 
 from functools import partial
 from typing import Any, Literal
@@ -28,25 +28,29 @@ def occlusion(
     batch_size: int = 128,
     channel_axis: int = -1,
 ) -> np.ndarray:
-    """What a class's score loses when a window covers the image.
+    """Computes how much of a class's score is lost when a window covers a part of the image.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
-      images: `(N, H, W, C)`, or `(N, C, H, W)` with `channel_axis=1`, scaled as the network is fed.
+      images: scaled inputs of the network, `(N, H, W, C)`; or `(N, C, H, W)` with `channel_axis=1`.
       targets: a class, or `(N,)` classes; by default the predicted ones.
       window: size of the covered part.
       strides: steps of the window.
-      fill: what covers, in the network's scale, one value or one per channel; 0 is the mean of the training pictures.
-      of: `"probability"`, as in the paper, or `"logit"`.
+      fill: value in the covered part, in the scale of the network's inputs, one or one per channel; 0 is the mean of
+        the training pictures.
+      of: the score: `"probability"`, as in the paper, or `"logit"`.
       batch_size: covered images per call.
-      channel_axis: the images' axis of channels.
+      channel_axis: the channel axis of the images.
 
     Returns:
-      `(N, rows, columns)`, the score of the image less that of the covered one, for every place of the window that
-      lies within the image; positive where the class was seen. `spread_windows` brings it to the image's size.
+      `(N, rows, columns)`, the score of the image minus that of the covered image, for every position of the window
+      inside the image; positive where the covered part is evidence for the class. `spread_windows` converts it to the
+      size of the image.
 
     Raises:
-      ValueError: if images are no pictures, the window does not fit, or an option is unknown; and as in `gradient`.
+      TypeError: as in `gradient`.
+      ValueError: if the images are not pictures, the window does not fit, or an option is unknown; and as in
+        `gradient`.
 
     Source: Zeiler & Fergus 2014, section 4.2.
     """
@@ -80,7 +84,7 @@ def occlusion(
 def _covered_logits(
     graph: Any, channels: int, state: Any, image: jax.Array, corners: jax.Array, cover: jax.Array
 ) -> jax.Array:
-    """The logits of one image, channels last, covered at each of these corners."""
+    """The logits of one image, channels last, covered by the window at each of these corners."""
     zero = jnp.zeros((), corners.dtype)
     place = jax.vmap(lambda corner: jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1], zero)))
     return logits_of(graph, state, jnp.moveaxis(place(corners), -1, 1 + channels))
@@ -89,16 +93,16 @@ def _covered_logits(
 def spread_windows(
     grids: ArrayLike, shape: tuple[int, int], window: int | tuple[int, int] = 5, strides: int | tuple[int, int] = 2
 ) -> np.ndarray:
-    """Gives every cell the mean of the windows that cover it.
+    """Computes for every cell the mean over the windows that cover it.
 
     Args:
-      grids: `(N, rows, columns)`, one value for every place of the window.
+      grids: `(N, rows, columns)`, one value per position of the window.
       shape: spatial sizes of the image.
       window: size of the window.
       strides: steps of the window.
 
     Returns:
-      `(N, *shape)`; 0 where no window comes.
+      `(N, *shape)`; 0 where no window covers the cell.
     """
     values = np.asarray(grids)
     (height, width), (down, right) = (geometry.per_axis(v, 2, "window") for v in (window, strides))

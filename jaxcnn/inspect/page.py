@@ -23,11 +23,14 @@ pre { background: #f3f3f1; padding: .6rem; overflow-x: auto; font-size: .8rem; }
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """A whole page.
+    """Makes a complete page.
 
     Args:
-      title: of the window.
-      parts: the body's markup, in order.
+      title: title of the window.
+      parts: markup of the body, in order.
+
+    Returns:
+      The HTML of the page.
     """
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -38,23 +41,26 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def section(heading: str, note: str, *figures: "tuple[Figure | Animation, str]") -> list[str]:
-    """A heading, a note below it, and figures.
+    """Makes a section of a heading, a note and figures.
 
     Args:
       heading: plain text.
-      note: plain text; none where it is empty.
-      figures: each with its description in words.
+      note: plain text; an empty note is left out.
+      *figures: figures, each with its description in words.
+
+    Returns:
+      The markup.
     """
     noted = [f'<p class="note">{text(note)}</p>'] if note else []
     return [f"<h2>{text(heading)}</h2>", *noted, *(image(figure, description) for figure, description in figures)]
 
 
 def image(figure: "Figure | Animation", description: str) -> str:
-    """A figure in its natural size.
+    """Makes the markup of a figure in its natural size.
 
     Args:
-      figure: a still or an animation.
-      description: in words, for those who do not see it.
+      figure: a figure or an animation.
+      description: alternative text for readers who cannot see the figure.
     """
     from jaxcnn.inspect.plots import style
 
@@ -67,5 +73,5 @@ def image(figure: "Figure | Animation", description: str) -> str:
 
 
 def text(value: Any) -> str:
-    """Plain text as markup."""
+    """Escapes plain text for markup."""
     return html.escape(str(value))

@@ -1,4 +1,4 @@
-"""Simple classifiers on features, which tell how much these say of the classes; all by scikit-learn."""
+"""Probes: simple classifiers on features, which measure how well these separate the classes, by scikit-learn."""
 
 import dataclasses
 import math
@@ -12,12 +12,19 @@ Kind = Literal["knn", "svm", "logistic"]
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A classifier's result on features that it has not seen."""
+    """The result of a classifier on test features.
+
+    Args:
+      kind: kind of the classifier.
+      accuracy: share of the test examples classified correctly.
+      predictions: `(M,)` predicted labels.
+      converged: whether its optimizer converged.
+    """
 
     kind: Kind
-    accuracy: float  # share of the test examples classified correctly
-    predictions: np.ndarray  # `(N,)` labels
-    converged: bool = True  # whether its optimizer came to an end
+    accuracy: float
+    predictions: np.ndarray
+    converged: bool = True
 
 
 def probe(
@@ -35,19 +42,20 @@ def probe(
     """Fits a classifier to features, and tests it.
 
     Args:
-      train_features: `(N, D)`; anything behind the first axis is flattened.
+      train_features: `(N, D)`; axes after the first are flattened.
       train_labels: `(N,)`.
       test_features: `(M, D)`.
       test_labels: `(M,)`.
-      kind: `"knn"`, the most frequent label among the nearest by L2 distance; `"svm"`, linear, one against the rest,
-        squared hinge loss; `"logistic"`, multinomial regression. The last two see standardized features.
-      neighbors: how many of them vote.
-      strength: the weight C of the examples against the L2 penalty, for the last two.
-      max_iterations: of their optimizers.
-      seed: of the SVM's.
+      kind: `"knn"`, the most frequent label among the nearest neighbors by L2 distance; `"svm"`, a linear one, one
+        against the rest, with squared hinge loss; `"logistic"`, multinomial regression. The last two standardize the
+        features.
+      neighbors: number of neighbors, for `"knn"`.
+      strength: weight C of the examples relative to the L2 penalty, for `"svm"` and `"logistic"`.
+      max_iterations: largest number of iterations of the optimizer, for `"svm"` and `"logistic"`.
+      seed: seed of the optimizer, for `"svm"`.
 
     Returns:
-      The accuracy and what was predicted.
+      The accuracy and the predictions.
 
     Raises:
       ValueError: if `kind` is unknown, arrays do not fit together, or there are fewer examples than `neighbors`.
@@ -92,22 +100,30 @@ def _classifier(kind: Kind, neighbors: int, strength: float, max_iterations: int
 
 
 class Neighbors(NamedTuple):
-    """The nearest rows of a set for every query, nearest first."""
+    """The nearest rows for every query, the nearest first.
 
-    places: np.ndarray  # `(M, count)` numbers of the rows
-    distances: np.ndarray  # `(M, count)`
+    Args:
+      places: `(M, count)` numbers of the rows.
+      distances: `(M, count)` L2 distances.
+    """
+
+    places: np.ndarray
+    distances: np.ndarray
 
 
 def neighbors(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Neighbors:
-    """The rows that are nearest to each query by L2 distance.
+    """Finds the rows that are nearest to each query by L2 distance.
 
     Args:
-      features: `(N, D)`; anything behind the first axis is flattened.
+      features: `(N, D)`; axes after the first are flattened.
       queries: `(M, D)`.
-      count: how many for each.
+      count: number of rows per query.
+
+    Returns:
+      The rows and their distances.
 
     Raises:
-      ValueError: if there are not so many rows, or the columns differ.
+      ValueError: if `count` is not from 1 to N, or the numbers of columns differ.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -121,39 +137,48 @@ def neighbors(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Neig
 
 
 class PCA(NamedTuple):
-    """The directions in which features vary most; called, it projects others on them."""
+    """The principal components of features; call it to project other features on them.
 
-    mean: np.ndarray  # `(D,)`
-    directions: np.ndarray  # `(components, D)`, orthonormal
-    explained: np.ndarray  # `(components,)`, the share of the variance along each
+    Args:
+      mean: `(D,)`.
+      directions: `(components, D)`, orthonormal.
+      explained: `(components,)`, the share of the variance along each direction.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    explained: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Maps `(N, D)` to `(N, components)`."""
+        """Projects features `(N, D)` to `(N, components)`."""
         return (as_rows(features, "features") - self.mean) @ self.directions.T
 
 
 def pca(features: np.ndarray, components: int = 2) -> PCA:
-    """Principal components of features.
+    """Computes the principal components of features.
 
     Args:
-      features: `(N, D)`; anything behind the first axis is flattened.
-      components: how many directions, at most N and D.
+      features: `(N, D)`; axes after the first are flattened.
+      components: number of directions, at most N and D.
+
+    Returns:
+      The mean, the directions, and the share of the variance along each.
 
     Raises:
-      ValueError: if there are not so many.
+      ValueError: if `components` is out of range.
     """
     from sklearn import decomposition
 
     rows = as_rows(features, "features")
     if not 1 <= components <= min(rows.shape):
-        raise ValueError(f"`components` must be between 1 and {min(rows.shape)}, as features are; got {components}.")
+        raise ValueError(f"`components` must be between 1 and {min(rows.shape)}; got {components}.")
     found = decomposition.PCA(components, svd_solver="full" if min(rows.shape) <= 500 else "auto", random_state=0)
     found.fit(rows)
     return PCA(*map(np.asarray, (found.mean_, found.components_, found.explained_variance_ratio_)))
 
 
 def as_rows(values: np.ndarray, name: str) -> np.ndarray:
-    """Features, or images of bytes, as rows of floating-point numbers.
+    """Converts features, or images of bytes, to rows of floats.
 
     Raises:
       ValueError: if there is no axis of examples.

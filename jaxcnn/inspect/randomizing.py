@@ -1,4 +1,4 @@
-"""Which maps ignore the weights: maps of a network against those of its randomized twins."""
+"""Checks whether maps ignore the weights, by comparing those of a network with those of randomized copies."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ Method = Callable[[Model, Any, Any], Any]
 
 
 def edges(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """How fast the image itself changes at every cell: a map that knows no network.
+    """Computes the edges of the image, a map that does not depend on the network.
 
     Args:
       model: ignored.
@@ -46,16 +46,31 @@ METHODS: Mapping[str, Method] = {
 
 
 class Randomization(NamedTuple):
-    """How like a network's maps those of its randomized twins are."""
+    """The similarity of a network's maps to those of its randomized copies.
 
-    layers: tuple[str, ...]  # first "none", then, from the head down, the lowest layer of each group
+    Args:
+      layers: `"none"`, then the lowest layer of each group, from the head down.
+      order: as in `randomization_check`.
+      rank: for each method, `(layers,)` mean Spearman correlations of the magnitudes of the maps.
+      ssim: for each method, `(layers,)` mean structural similarities of these magnitudes.
+      maps: for each method, `(layers, H, W)` magnitudes for the first image.
+    """
+
+    layers: tuple[str, ...]
     order: str
-    rank: dict[str, np.ndarray]  # by method, `(layers,)` mean Spearman correlations of the maps' magnitudes
-    ssim: dict[str, np.ndarray]  # by method, `(layers,)` mean structural similarities of the same
-    maps: dict[str, np.ndarray]  # by method, `(layers, H, W)` magnitudes for the first image
+    rank: dict[str, np.ndarray]
+    ssim: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray]
 
     def ignoring(self, threshold: float = 0.5) -> tuple[str, ...]:
-        """The methods whose rank correlation stays above a threshold to the end."""
+        """Lists the methods that ignore the weights.
+
+        Args:
+          threshold: a method ignores the weights if its last rank correlation is above this.
+
+        Returns:
+          The names of the methods.
+        """
         return tuple(name for name, row in self.rank.items() if row[1:].min() > threshold)
 
 
@@ -69,23 +84,27 @@ def randomization_check(
     groups: int = 6,
     seed: int = 0,
 ) -> Randomization:
-    """Compares maps of a network with those of twins whose layers were randomized.
+    """Compares maps of a network with those of copies whose layers are randomized.
 
-    A map that explains what the network learned must change when that is destroyed. To randomize a layer is to shuffle
-    the values of each of its parameters, which leaves their distribution as it was.
+    A map that explains what the network learned must change when the weights are destroyed. A layer is randomized by a
+    shuffle of the values of each of its parameters, which keeps their distribution.
 
     Args:
-      model: the network; it is left as it is.
-      images: `(N, H, W, C)`, scaled as the network is fed.
-      targets: classes to explain; by default those that the network predicts before anything is shuffled.
-      methods: by name, functions of network, images and targets that give maps `(N, h, w)` or `(N, h, w, C)`; by
-        default those of this package that apply, and the images' own edges, which know no network.
-      order: `"cascading"`, from the head down to a layer; `"independent"`, one group of layers alone.
-      groups: into how many groups of neighbors the layers are put, at most.
-      seed: of the shuffling.
+      model: the network; it stays unchanged.
+      images: scaled inputs of the network, `(N, H, W, C)`.
+      targets: classes to explain; by default those that the unchanged network predicts.
+      methods: by name, functions of network, images and targets that return maps `(N, h, w)` or `(N, h, w, C)`; by
+        default those of this package that apply, and the edges of the images, which ignore the network.
+      order: `"cascading"`, all layers from the head down to a group; `"independent"`, only one group of layers.
+      groups: largest number of groups of neighboring layers.
+      seed: seed of the shuffles.
+
+    Returns:
+      The similarities of the maps.
 
     Raises:
-      ValueError: if images are no pictures, or an option is unknown.
+      TypeError: if the network is not a Flax NNX module.
+      ValueError: if the images are not pictures, or an option is unknown.
 
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
     """
@@ -118,7 +137,7 @@ def randomization_check(
 
 
 def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> dict[str, Method]:
-    """The methods that do not refuse the network."""
+    """The methods that accept the network."""
     found = {}
     for name, method in METHODS.items():
         try:
@@ -130,7 +149,7 @@ def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> di
 
 
 def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -> nnx.State:
-    """A copy in which every parameter of these layers has its values in another order."""
+    """A copy in which the values of every parameter of these layers are shuffled."""
     flat = dict(nnx.to_flat_state(state))
     for path, variable in flat.items():
         inside = any(".".join(map(str, path)).startswith(f"{name}.") for name in names)
@@ -144,7 +163,7 @@ def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -
 
 
 def _magnitudes(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Magnitudes `(N, H, W)`, each map's largest 1."""
+    """Magnitudes `(N, H, W)`, scaled so that the largest of each map is 1."""
     found = np.asarray(by_cell(maps) if np.ndim(maps) == 4 else np.abs(maps), np.float64)
     down, right = map(_stretch, found.shape[1:], shape)
     found = down @ found @ right.T
@@ -158,7 +177,7 @@ def _stretch(size: int, wanted: int) -> np.ndarray:
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's; 0 where one map is constant."""
+    """Spearman's rank correlation; 0 if a map is constant."""
     from scipy import stats
 
     ranks = [stats.rankdata(each.reshape(-1)) for each in (a, b)]
@@ -168,12 +187,15 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def structural_similarity(a: np.ndarray, b: np.ndarray, window: int = 7) -> float:
-    """The mean structural similarity of two maps with values from 0 to 1.
+    """Computes the mean structural similarity of two maps with values from 0 to 1.
 
     Args:
       a: `(H, W)`.
-      b: of the same shape.
-      window: side of the square over which means and variances are taken; odd.
+      b: a map of the same shape.
+      window: side of the square over which means and variances are computed; odd.
+
+    Returns:
+      The similarity; 1 for equal maps.
 
     Source: Wang et al. 2004, equation 13, with a uniform window and sample variances.
     """

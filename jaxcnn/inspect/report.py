@@ -25,23 +25,24 @@ def write_report(
     *,
     augmentation: Augmentation | None = None,
 ) -> Path:
-    """Writes `report.html` into a run's folder.
+    """Writes `report.html` into the folder of a run.
 
-    Learning curves, confusion matrix, first-layer filters, feature maps of one example, the worst mistakes with their
-    probabilities, the layers, the configuration and the command that reproduces it; pictures inside the file.
+    The page shows learning curves, confusion matrix, first-layer filters, feature maps of one example, the most
+    confident mistakes, the layers, the configuration and the command that reproduces the run. The pictures are inside
+    the file.
 
     Args:
-      folder: the run's folder, with its `config.json` and `metrics.jsonl`.
+      folder: the folder of the run, with its `config.json` and `metrics.jsonl`.
       model: the trained network.
-      test: the examples that the report speaks of.
-      scaling: the scaling that the network was trained with.
+      test: the test examples.
+      scaling: the scaling with which the network was trained.
       augmentation: that of the training.
 
     Returns:
       The path of the page.
 
     Raises:
-      FileNotFoundError: if the folder is none of a run.
+      FileNotFoundError: if the folder is not that of a run.
       ValueError: if the examples have classes that the run did not learn.
     """
     folder = Path(folder)

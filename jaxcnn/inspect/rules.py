@@ -15,18 +15,18 @@ Model = TypeVar("Model", bound=nnx.Module | Callable[..., Any])
 
 
 def with_rules(model: Model, *, relu: ReluRule) -> Model:
-    """A twin that shares every parameter, its ReLUs with another rule.
+    """Makes a copy of a network with another backward rule of its ReLUs, which shares all parameters.
 
-    The forward is the same, and so is each parameter: the twin holds the very variables of the network. The rule is
-    static in the twin's graph, which every compiled function is looked up by, so none that was compiled for another
-    rule is used again. Max-pools of a twin for `"guided"` or `"deconvnet"` send errors where their switches point.
+    The copy computes the same outputs. It contains the same variables as the network, so it follows further training.
+    The rule is a static part of the copy, so no function that was compiled for another rule is reused. With `"guided"`
+    and `"deconvnet"`, max-pools send errors to the cells of their maxima.
 
     Args:
-      model: a network that rectifies by `layers.Activation`, or any function of arrays; it is left as it is.
-      relu: `"standard"` (or `"hand"`), `"guided"`, `"deconvnet"`, `"autodiff"`, as in `ops.relu`.
+      model: a network that rectifies by `layers.Activation`, or any function of arrays; it stays unchanged.
+      relu: `"standard"` (or `"hand"`), `"guided"`, `"deconvnet"` or `"autodiff"`, as in `ops.relu`.
 
     Returns:
-      The twin, a network of the same class; of a function, `by_hand` of it with these rules.
+      A network of the same class; for a function, `by_hand` of it with these rules.
 
     Raises:
       TypeError: if the network is neither a module nor a function.

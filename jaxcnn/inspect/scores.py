@@ -23,15 +23,18 @@ Apart = tuple[Any, Any]
 
 
 def taken_apart(model: Model, images: Any = None) -> Apart:
-    """What is static in a network, in evaluation mode, and its variables; the network is left as it was.
+    """Splits a network into its static part, in evaluation mode, and its variables; it stays unchanged.
 
     Args:
-      model: the network.
-      images: the images that it gets, or their type; a function, which is traced for them, needs it.
+      model: the network, or a function.
+      images: its images, or their type; required for a function, which is traced with them.
+
+    Returns:
+      The static part, and the variables.
 
     Raises:
-      TypeError: if there is a function and no images, or it is no network.
-      ValueError: if a function does not give logits.
+      TypeError: if `model` is a function and `images` is None, or `model` is neither a network nor a function.
+      ValueError: if a function does not return logits.
     """
     if not isinstance(model, nnx.Module):
         if images is None:
@@ -44,20 +47,20 @@ def taken_apart(model: Model, images: Any = None) -> Apart:
 
 @partial(jax.jit, static_argnums=0)
 def logits_of(graph: Any, state: Any, images: jax.Array) -> jax.Array:
-    """Logits `(N, classes)` of a network that is taken apart, in at least float32."""
+    """Computes the logits `(N, classes)` of a network that is split, in at least float32."""
     logits = graph(state, images) if isinstance(graph, Program) else nnx.merge(graph, state)(images)
     return at_least_float32(logits)
 
 
 def chosen(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Each row's entry of its target, `(N,)`."""
+    """Selects the entry of the target in each row, `(N,)`."""
     return jnp.take_along_axis(logits, targets[:, None], 1)[:, 0]
 
 
 def in_batches(function: Callable[[np.ndarray], Any], images: ArrayLike, size: int = 64) -> Any:
-    """A compiled function of images, which gives an array or several, over all of them.
+    """Applies a compiled function, which returns one or several arrays, to all images in batches.
 
-    The last batch is filled up with zeros, and what comes of these is cut off.
+    The last batch is filled up with zeros, whose results are cut off.
     """
     geometry.integer(size, "batch_size")
     every = np.asarray(images)
@@ -70,20 +73,20 @@ def in_batches(function: Callable[[np.ndarray], Any], images: ArrayLike, size: i
 
 
 def expect_some(images: np.ndarray | jax.Array) -> None:
-    """Refuses no images, of which there is no mean.
+    """Refuses an empty batch of images, which has no mean.
 
     Raises:
-      ValueError: if there are none.
+      ValueError: if there are no images.
     """
     if not len(images):
-        raise ValueError(f"`images` must hold at least one; got shape {images.shape}.")
+        raise ValueError(f"`images` must hold at least one image; got shape {images.shape}.")
 
 
 def expect_channel_axis(axis: int, rank: int) -> int:
-    """The axis of channels among `rank` axes, counted from the first.
+    """Returns the channel axis among `rank` axes, counted from the first.
 
     Raises:
-      ValueError: if it is that of the batch, or none.
+      ValueError: if it is the batch axis, or there is no such axis.
     """
     if axis not in range(1 - rank, rank) or axis == 0:
         raise ValueError(f"`channel_axis` must be from 1 to {rank - 1}, or from {1 - rank} to -1; got {axis}.")
@@ -91,7 +94,7 @@ def expect_channel_axis(axis: int, rank: int) -> int:
 
 
 def probabilities_of(logits: ArrayLike) -> np.ndarray:
-    """The softmax of logits that are at hand."""
+    """Computes the softmax of logits."""
     values = np.asarray(logits)
     shares = np.exp(values - values.max(-1, keepdims=True))
     return shares / shares.sum(-1, keepdims=True)
@@ -99,16 +102,17 @@ def probabilities_of(logits: ArrayLike) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=0)
 def score_gradient(graph: Any, state: Any, images: jax.Array, targets: jax.Array) -> jax.Array:
-    """The gradient of every image's target logit, as large as the images."""
+    """Computes the gradient of every image's target logit, in the shape of the images."""
     return jax.grad(lambda x: chosen(logits_of(graph, state, x), targets).sum())(images)
 
 
 def expected(model: Model, images: ArrayLike, targets: ArrayLike | None) -> tuple[Apart, jax.Array, np.ndarray]:
-    """The network taken apart, images, and the classes to explain; by default those that the network predicts.
+    """Returns the split network, the images, and the classes to explain, by default the predicted ones.
 
     Raises:
-      TypeError: if images are not real floating, or the network is neither a module nor a function.
-      ValueError: if a target is no class, there are not as many as images, or a function does not give logits.
+      TypeError: if the images are not real floating, or the network is neither a module nor a function.
+      ValueError: if a target is not a class, the number of targets is not that of the images, or a function does not
+        return logits.
     """
     (x,) = floating(images=images)
     graph, state = apart = taken_apart(model, x)

@@ -1,6 +1,6 @@
-"""The sections of a page about one image: what the network holds, and what a convolution does.
+"""The sections of a page about one image: the network, and how a convolution works.
 
-Each takes a `Subject` and gives markup, none where it does not apply.
+Each function takes a `Subject` and returns markup, which is empty if the section does not apply.
 """
 
 import numpy as np
@@ -64,7 +64,7 @@ def feature_maps(subject: Subject) -> list[str]:
 
 
 def receptive_fields(subject: Subject) -> list[str]:
-    """What a unit of each stage could see, and what it does see."""
+    """The receptive fields of each stage, by arithmetic and measured."""
     from jaxcnn.inspect import plots
 
     shape = subject.picture.shape
@@ -81,7 +81,7 @@ def receptive_fields(subject: Subject) -> list[str]:
 
 
 def convolution(subject: Subject) -> list[str]:
-    """What a convolution does, shown on this image."""
+    """How a convolution works, shown on this image."""
     from jaxcnn.inspect import plots
 
     gray = filtering.gray(subject.picture)

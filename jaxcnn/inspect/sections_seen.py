@@ -1,6 +1,6 @@
-"""The sections of a page about one image: what the network sees in it and in other examples.
+"""The sections of a page about one image: features, exciting images and mistakes.
 
-Each takes a `Subject` and gives markup, none where it does not apply.
+Each function takes a `Subject` and returns markup, which is empty if the section does not apply.
 """
 
 import numpy as np

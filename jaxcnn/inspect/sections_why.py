@@ -1,6 +1,6 @@
-"""The sections of a page about one image: why the network decides as it does, and what shifts change.
+"""The sections of a page about one image: attributions, and the effect of shifts.
 
-Each takes a `Subject` and gives markup, none where it does not apply.
+Each function takes a `Subject` and returns markup, which is empty if the section does not apply.
 """
 
 from functools import partial
@@ -30,7 +30,7 @@ _CHECKED = {name: method for name, method in randomizing.METHODS.items() if name
 
 
 def why(subject: Subject) -> list[str]:
-    """Maps of what speaks for each of the likeliest classes."""
+    """Maps of the evidence for each of the most probable classes."""
     from jaxcnn.inspect import plots
 
     likeliest = np.argsort(-subject.probabilities, kind="stable")[:_CLASSES]

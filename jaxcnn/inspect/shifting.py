@@ -1,4 +1,4 @@
-"""What becomes of the answer when the image is shifted."""
+"""How the prediction changes when the image is shifted."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,19 +17,19 @@ Border = Literal["wrap", "edge", "reflect"]
 
 
 def shifted(images: ArrayLike, offset: tuple[int, int], border: Border = "wrap") -> np.ndarray:
-    """Moves images by whole cells.
+    """Shifts images by whole cells.
 
     Args:
       images: `(N, H, W, C)`.
-      offset: cells down and to the right.
-      border: what comes in: `"wrap"`, what left on the other side; `"edge"`, the border's cells again; `"reflect"`,
-        the image mirrored there.
+      offset: shift down and to the right, in cells.
+      border: the values of the cells that enter: `"wrap"`, those that left on the other side; `"edge"`, those of the
+        border cells; `"reflect"`, the mirrored image.
 
     Returns:
       An array of the same shape and dtype.
 
     Raises:
-      ValueError: if the border is unknown, or a mirrored image is moved by more than its size.
+      ValueError: if the border is unknown, or a mirrored image is shifted by its size or more.
     """
     choice("border", border, ("wrap", "edge", "reflect"))
     moved = np.asarray(images)
@@ -43,11 +43,17 @@ def shifted(images: ArrayLike, offset: tuple[int, int], border: Border = "wrap")
 
 
 class ShiftCurve(NamedTuple):
-    """Probabilities by offset."""
+    """Probabilities and predictions by offset.
 
-    offsets: np.ndarray  # (offsets,) in cells
-    probabilities: np.ndarray  # (N, offsets) of each image's class
-    predictions: np.ndarray  # (N, offsets)
+    Args:
+      offsets: `(offsets,)`, in cells.
+      probabilities: `(N, offsets)`, the probability of each image's class.
+      predictions: `(N, offsets)`, the predicted classes.
+    """
+
+    offsets: np.ndarray
+    probabilities: np.ndarray
+    predictions: np.ndarray
 
 
 def shift_curve(
@@ -60,19 +66,23 @@ def shift_curve(
     border: Border = "wrap",
     batch_size: int = 64,
 ) -> ShiftCurve:
-    """The probability of a class while the image is moved along an axis.
+    """Computes the probability of a class while the image is shifted along an axis.
 
     Args:
       model: a network, or any function of images, channels last.
-      images: `(N, H, W, C)`, scaled as the network is fed.
+      images: scaled inputs of the network, `(N, H, W, C)`.
       targets: a class, or `(N,)` classes; by default the predicted ones.
-      reach: largest offset on either side, in cells.
-      axis: along which the images are moved.
+      reach: largest offset in each direction, in cells.
+      axis: the axis along which the images are shifted.
       border: as in `shifted`.
       batch_size: images per call.
 
+    Returns:
+      The probabilities and predictions by offset.
+
     Raises:
-      ValueError: if images are no pictures, or an option is unknown; and as in `gradient`.
+      TypeError: as in `gradient`.
+      ValueError: if the images are not pictures, or an option is unknown; and as in `gradient`.
 
     Source: Azulay & Weiss 2019, figure 1.
     """
@@ -100,25 +110,25 @@ def shift_consistency(
     batch_size: int = 64,
     seed: int = 0,
 ) -> float:
-    """How often a network gives two shifts of one image the same class.
+    """Computes how often a network predicts the same class for two shifts of an image.
 
-    Exactly 1 for convolutions with circular padding and stride 1 that end with the mean over space, whatever their
-    parameters: a shifted image has shifted maps, and the mean does not see that.
+    The result is exactly 1 for convolutions with circular padding and stride 1, followed by the mean over space: a
+    shifted image gives shifted maps, which have the same mean.
 
     Args:
       model: a network, or any function of images, channels last.
-      images: `(N, H, W, C)`, scaled as the network is fed.
-      reach: largest offset on either side along both axes, in cells.
-      pairs: pairs of random shifts; all images are moved alike.
+      images: scaled inputs of the network, `(N, H, W, C)`.
+      reach: largest offset in each direction along both axes, in cells.
+      pairs: number of pairs of random shifts; all images are shifted in the same way.
       border: as in `shifted`.
       batch_size: images per call.
-      seed: of the shifts.
+      seed: seed of the shifts.
 
     Returns:
-      The share of agreements among all images and pairs.
+      The share of equal predictions, over all images and pairs.
 
     Raises:
-      ValueError: if images are no pictures, there is no pair, or the border is unknown.
+      ValueError: if the images are not pictures, `pairs` is not positive, or the border is unknown.
 
     Source: Zhang 2019, section 4.
     """
@@ -138,7 +148,7 @@ def shift_consistency(
 
 
 def _in_batches_of(model: Model, images: np.ndarray | jax.Array, size: int) -> Callable[..., jax.Array]:
-    """The logits of as many such images."""
+    """A compiled function from batches of such images to logits."""
     kind = jax.ShapeDtypeStruct((geometry.integer(size, "batch_size"), *images.shape[1:]), images.dtype)
     return partial(logits_of, *taken_apart(model, kind))
 

@@ -1,4 +1,4 @@
-"""One convolution step by step: what the window reads, and what it writes."""
+"""One convolution step by step: the cells that the window reads, and the cell that it writes."""
 
 from typing import NamedTuple
 
@@ -11,29 +11,54 @@ from jaxcnn.inspect.matrices import cells_read
 
 
 class Slide(NamedTuple):
-    """A convolution of one map with one kernel, spread out on a plane; along one axis it has a single row."""
+    """A convolution of one map with one kernel; with one spatial axis, the arrays have a single row.
 
-    padded: np.ndarray  # `(H, W)`, the input with its padding, and zeros between its cells
-    real: np.ndarray  # `(H, W)` bool: cells that came from the input
-    kernel: np.ndarray  # `(kh, kw)`, as it lies on the input
-    output: np.ndarray  # `(h, w)`
+    Args:
+      padded: `(H, W)`, the input after dilation and padding.
+      real: `(H, W)` bool, the cells that come from the input.
+      kernel: `(kh, kw)`, in the order in which it is multiplied with the input.
+      output: `(h, w)`.
+      strides: steps of the window.
+      dilation: spacing of the kernel's taps.
+      transposed: whether this is a transposed convolution.
+      spread: whether there are zeros between the input's cells.
+    """
+
+    padded: np.ndarray
+    real: np.ndarray
+    kernel: np.ndarray
+    output: np.ndarray
     strides: tuple[int, int]
     dilation: tuple[int, int]
     transposed: bool
-    spread: bool  # whether there are zeros between the input's cells
+    spread: bool
 
     @property
     def steps(self) -> int:
-        """How many places the window has."""
+        """The number of positions of the window."""
         return self.output.size
 
     def place(self, step: int) -> tuple[int, int]:
-        """The output cell that a step writes."""
+        """Returns the output cell that a step writes.
+
+        Args:
+          step: number of the output cell, in row-major order.
+
+        Returns:
+          Row and column.
+        """
         row, column = divmod(step, self.output.shape[1])
         return row, column
 
     def reads(self, step: int) -> np.ndarray:
-        """The cells `(taps, 2)` of the padded input that the taps meet in a step, in row-major order."""
+        """Returns the cells of the padded input that the taps read in a step.
+
+        Args:
+          step: number of the output cell, in row-major order.
+
+        Returns:
+          `(taps, 2)`, row and column of each, in row-major order of the taps.
+        """
         taps = np.indices(self.kernel.shape).reshape(2, -1).T
         return np.array(self.place(step)) * self.strides + taps * self.dilation
 
@@ -49,17 +74,20 @@ def slide(
     flip_kernel: bool = False,
     transposed: bool = False,
 ) -> Slide:
-    """Takes a convolution apart into the steps of its window.
+    """Splits a convolution into the steps of its window.
 
     Args:
       inputs: `(H, W)`, or `(L,)`.
       kernel: `(kh, kw)`, or `(k,)`.
-      strides: as in `ops.conv`, like everything below.
-      padding: of the input; for `transposed`, as in `ops.conv_transpose`.
+      strides: steps of the window, as in `ops.conv`.
+      padding: as in `ops.conv`; if `transposed`, as in `ops.conv_transpose`.
       input_dilation: spacing of the input's cells.
       kernel_dilation: spacing of the kernel's taps.
-      flip_kernel: reverse the kernel: the convolution of signal processing.
-      transposed: show `ops.conv_transpose`, whose strides spread the input's cells apart.
+      flip_kernel: reverse the kernel, for the convolution of signal processing.
+      transposed: show `ops.conv_transpose`, whose strides dilate the input.
+
+    Returns:
+      The steps.
 
     Raises:
       ValueError: if ranks disagree or are neither 1 nor 2, or the window does not fit.

@@ -1,4 +1,4 @@
-"""What a network holds and does, stage by stage."""
+"""Activations, first kernel and receptive fields of a network, stage by stage."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,20 +15,23 @@ from jaxcnn.inspect.functions import Model, Program, evaluating, names_stages, p
 
 
 def activations(model: Model, images: ArrayLike) -> dict[str, np.ndarray]:
-    """What every stage computes for images, in evaluation mode.
+    """Computes the activations of every stage, in evaluation mode.
 
-    The stages of a function, or of a module that does not name them, are the values inside of it. Their names are those
-    that it gives by `jax.ad_checkpoint.checkpoint_name(x, "edges")` and `jax.named_scope("edges")`, with the scopes
-    round it, `"block/edges"`; a scope's value is what leaves it last. Linen, Haiku, Keras and Equinox name their
-    layers' scopes. A name that comes again is `"edges:1"`. Every convolution, pool and ReLU has its place for a name,
-    `"conv_2"`, `"max_pool_0"`, `"sum_pool_0"`, `"relu_1"`. What a loop or branch computes has none.
+    The stages of a function, or of a module that does not name them, are values inside it. Their names are those of
+    `jax.ad_checkpoint.checkpoint_name(x, "edges")` and of `jax.named_scope("edges")`, with the scopes around it, as
+    `"block/edges"`; the value of a scope is the last value that leaves it. Linen, Haiku, Keras and Equinox name the
+    scopes of their layers. A repeated name becomes `"edges:1"`. Every convolution, pool and ReLU also has a numbered
+    name: `"conv_2"`, `"max_pool_0"`, `"sum_pool_0"`, `"relu_1"`. Values inside loops and branches have no names.
 
     Args:
-      model: a network, or any function of images; left as it was.
-      images: `(N, *input_shape)`, or as the function takes them, scaled.
+      model: a network, or any function of images; it stays unchanged.
+      images: scaled inputs of the network, `(N, *input_shape)` or in the layout of the function.
 
     Returns:
-      By stage, in the order of the call.
+      The activations by stage, in the order of the call.
+
+    Raises:
+      ValueError: if the network refuses the images.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -64,11 +67,14 @@ def _all_stages(program: Program, state: Any, images: jax.Array) -> list[jax.Arr
 
 
 def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | None:
-    """The kernel `(kh, kw, C, O)` of the first convolution over two axes, masked if it is, or None.
+    """Returns the kernel of the first convolution over two axes.
 
     Args:
       model: the network.
-      input_shape: that of one example.
+      input_shape: shape of one example.
+
+    Returns:
+      `(kh, kw, C, O)`, times its mask if it has one; or None if there is no such convolution.
     """
     found = {
         ".".join(map(str, path)): module
@@ -86,7 +92,7 @@ def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | 
 
 
 class _End(nnx.Module):
-    """Returns what it gets; seen by `models.summary`, it marks where a stage ends."""
+    """Returns its input; it marks the end of a stage in `models.summary`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x
@@ -106,14 +112,14 @@ class _Marked(nnx.Module):
 
 
 def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str, geometry.ReceptiveField]:
-    """What one unit of each stage sees of the input, by the arithmetic of its windows.
+    """Computes the receptive field of one unit of each stage, from the windows of the layers.
 
     Args:
       model: a network that names its stages.
-      input_shape: that of one example, `(*spatial, C)`.
+      input_shape: shape of one example, `(*spatial, C)`.
 
     Returns:
-      By stage; without those for which space is gone.
+      The fields by stage, without stages that have no spatial axes.
     """
     if not names_stages(model):
         return {}
@@ -128,15 +134,21 @@ def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str,
 
 
 class EffectiveField(NamedTuple):
-    """How strongly the middle unit of a stage depends on each input cell, and what it could see at most."""
+    """The measured dependence of the middle unit of a stage on each input cell.
 
-    strength: np.ndarray  # `(H, W)`, the mean magnitude of its gradient; the largest is 1
-    center: tuple[float, ...]  # of the unit's receptive field, in input cells
+    Args:
+      strength: `(H, W)`, the mean magnitude of its gradient; the largest is 1.
+      center: center of the unit's receptive field, in input cells.
+      field: the receptive field of the stage.
+    """
+
+    strength: np.ndarray
+    center: tuple[float, ...]
     field: geometry.ReceptiveField
 
     @property
     def width(self) -> float:
-        """The side of a square as large as the cells with over 4.55 % of the largest strength.
+        """The side of a square with the area of the cells above 4.55 % of the largest strength.
 
         Source: Luo et al. 2016, section 4.
         """
@@ -151,19 +163,19 @@ def effective_fields(
     trials: int = 16,
     seed: int = 0,
 ) -> dict[str, EffectiveField]:
-    """The part of its receptive field that a stage's middle unit really uses, measured by gradients.
+    """Measures the part of its receptive field on which the middle unit of a stage really depends.
 
-    The input is noise, the gradient that of the unit's sum over channels, its magnitude averaged over trials.
+    The gradient of the unit's sum over channels is computed for inputs of noise; its magnitude is averaged over trials.
 
     Args:
       model: a network that names its stages.
-      input_shape: that of one example, `(H, W, C)`.
-      stages: their names; by default all for which space is left.
+      input_shape: shape of one example, `(H, W, C)`.
+      stages: names of the stages; by default all with spatial axes.
       trials: number of random inputs.
-      seed: of the noise.
+      seed: seed of the noise.
 
     Returns:
-      By stage.
+      The effective fields by stage.
 
     Source: Luo, Li, Urtasun & Zemel 2016.
     """

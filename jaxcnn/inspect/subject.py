@@ -1,4 +1,4 @@
-"""One image and one network: what the sections of a page are about."""
+"""One image and one network, with the results that the sections of a page share."""
 
 import functools
 from functools import partial
@@ -20,7 +20,7 @@ _COMPARED = 512
 
 
 class Compared(NamedTuple):
-    """Examples, and what the network computes for them."""
+    """Examples, and the network's results for them."""
 
     examples: Examples
     probabilities: np.ndarray  # (N, classes)
@@ -28,18 +28,18 @@ class Compared(NamedTuple):
 
 
 class Subject:
-    """A network, an image, and what is computed of them once for all sections.
+    """A network and an image, and their results, which are computed once for all sections.
 
     Args:
-      name: of the network.
-      model: the network; left as it was.
-      picture: `(H, W, C)` uint8, in the size that the network is fed.
+      name: name of the network.
+      model: the network; it stays unchanged.
+      picture: `(H, W, C)` uint8, in the size of the network's input.
       scaling: that of the training.
       classes: names of the classes.
-      examples: a data set's examples in that size, where there are any; their classes are found by name.
+      examples: examples of a data set in that size, or None; their classes are matched by name.
 
     Raises:
-      ValueError: if the examples have a class that is none of these.
+      ValueError: if the examples have a class that is not in `classes`.
     """
 
     def __init__(
@@ -71,33 +71,33 @@ class Subject:
 
     @property
     def logits(self) -> np.ndarray:
-        """The network's answer, `(classes,)`."""
+        """The logits, `(classes,)`."""
         return self._found[0]
 
     @property
     def activations(self) -> dict[str, np.ndarray]:
-        """What each stage computes, `(1, ...)`; none for a network that does not name them."""
+        """The activations of each stage, `(1, ...)`; empty for a network that does not name its stages."""
         return self._found[1]
 
     @property
     def last_stage(self) -> str | None:
-        """The name of the stage below the answer; none for a network that does not name them."""
+        """The name of the stage before the logits; None for a network that does not name its stages."""
         below = [name for name in self.activations if name != "head"]
         return below[-1] if below else None
 
     @property
     def last_maps(self) -> str | None:
-        """The name of the last stage with maps over space that is no pooling."""
+        """The name of the last stage with spatial maps that is not a pool."""
         maps = map_stages({name: array.shape for name, array in self.activations.items()}, self.inputs.ndim)
         return maps[-1] if maps else None
 
     def some(self, count: int) -> Examples | None:
-        """Up to `count` examples of the image's size, or None where there are none."""
+        """Selects up to `count` examples of the image's size; None if there are none."""
         return some_examples(self.examples, self.picture.shape, count)
 
     @functools.cached_property
     def compared(self) -> Compared | None:
-        """Examples of the image's size and what becomes of them, computed in one pass."""
+        """Examples of the image's size and the network's results for them, computed in one pass."""
         some = self.some(_COMPARED)
         if some is None:
             return None
@@ -110,7 +110,7 @@ class Subject:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The softmax of the answer."""
+        """The softmax of the logits."""
         return np.asarray(jax.nn.softmax(self.logits))
 
     @property

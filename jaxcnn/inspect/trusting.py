@@ -1,4 +1,4 @@
-"""Where it is wrong, and how far its probabilities can be trusted."""
+"""Mistakes of a network, and the calibration of its probabilities."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,17 @@ from jaxcnn import geometry
 
 
 def misclassified(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """The places of the wrong answers, the most confident first.
+    """Finds the examples that are classified wrongly, the most confident mistake first.
 
     Args:
       probabilities: `(N, classes)`.
       labels: `(N,)` true classes.
 
+    Returns:
+      The numbers of the examples.
+
     Raises:
-      ValueError: if there are not as many labels.
+      ValueError: if the numbers of labels and examples differ.
     """
     shares, truth = np.asarray(probabilities), np.asarray(labels)
     _expect_labels(shares, truth)
@@ -25,22 +28,33 @@ def misclassified(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
 
 class Calibration(NamedTuple):
-    """Confidence against accuracy, in bins of confidence."""
+    """Confidence and accuracy, in bins of confidence.
 
-    edges: np.ndarray  # (bins + 1,)
-    counts: np.ndarray  # (bins,) examples
-    confidence: np.ndarray  # (bins,) mean probability of the predicted class; NaN in an empty bin
-    accuracy: np.ndarray  # (bins,) share of right predictions; NaN in an empty bin
-    error: float  # expected calibration error: mean distance of the two, weighted by the counts
+    Args:
+      edges: `(bins + 1,)` edges of the bins.
+      counts: `(bins,)` numbers of examples.
+      confidence: `(bins,)` mean probabilities of the predicted class; NaN in an empty bin.
+      accuracy: `(bins,)` shares of correct predictions; NaN in an empty bin.
+      error: expected calibration error: the mean distance of confidence and accuracy, weighted by the counts.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    error: float
 
 
 def calibration(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> Calibration:
-    """Compares how sure a network is with how often it is right.
+    """Compares the confidence of a network with its accuracy.
 
     Args:
       probabilities: `(N, classes)`.
       labels: `(N,)` true classes.
-      bins: number of bins of equal width; a bin holds its upper edge.
+      bins: number of bins of equal width; a bin contains its upper edge.
+
+    Returns:
+      The results by bin, and the expected calibration error.
 
     Raises:
       ValueError: if there are no examples, no bins, or not as many labels.

@@ -1,4 +1,4 @@
-"""The best epoch so far, by held-out examples, and when to stop waiting for a better one."""
+"""Early stopping: the best epoch so far on held-out examples, and when to stop."""
 
 import math
 from typing import Any, Literal
@@ -8,13 +8,13 @@ class Best:
     """Early stopping (Morgan & Bourlard 1990; Prechelt 1998).
 
     Args:
-      monitor: `"accuracy"` or `"loss"`; of the moving averages, where they are evaluated.
-      patience: epochs without a better one after which waiting is over; None waits for ever.
+      monitor: `"accuracy"` or `"loss"`; of the moving averages, if they are evaluated.
+      patience: number of epochs without improvement after which to stop; None never stops.
 
     Attributes:
-      step: the end of the best epoch; of equals, of the later one.
-      score: of the best epoch, the larger the better.
-      waited: epochs since one was better than all before.
+      step: the last step of the best epoch; the later epoch, if two are equal.
+      score: of the best epoch; larger is better.
+      waited: number of epochs since the last improvement.
     """
 
     def __init__(self, monitor: Literal["accuracy", "loss"], patience: int | None):
@@ -24,7 +24,7 @@ class Best:
         self.waited = 0
 
     def see(self, row: dict[str, Any]) -> None:
-        """Looks at an epoch's row of the log; one without held-out examples tells nothing."""
+        """Reads an epoch's row of the log; a row without held-out examples changes nothing."""
         value = row.get(f"ema_{self.monitor}", row.get(f"eval_{self.monitor}"))
         if value is None:
             return
@@ -35,13 +35,13 @@ class Best:
 
     @property
     def over(self) -> bool:
-        """Whether waiting is over."""
+        """Whether to stop."""
         return self.patience is not None and self.waited >= self.patience
 
     def position(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Returns the values that a checkpoint saves."""
         return {"step": self.step, "score": self.score, "waited": self.waited}
 
     def go_on(self, position: dict[str, Any]) -> None:
-        """Goes on where a checkpoint was."""
+        """Restores the values that a checkpoint saved."""
         self.step, self.score, self.waited = position["step"], position["score"], position["waited"]

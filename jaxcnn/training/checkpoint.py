@@ -1,4 +1,4 @@
-"""Checkpoints of everything a run needs to go on, by Orbax: whole or not at all, and proven when they are read."""
+"""Checkpoints of everything that a run needs to resume, by Orbax: written atomically, and verified when read."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ from jaxcnn.training.step import TrainState
 
 
 class Restored(NamedTuple):
-    """What a checkpoint held."""
+    """The content of a checkpoint."""
 
     state: TrainState
     position: dict[str, Any]
@@ -29,13 +29,13 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints in a folder, numbered by step.
 
-    They are written in the background, and put under their name when they are whole. With each goes a sum over the
-    bits of every array, and a digest of these sums and of all else that it tells; what does not add up when it is read
-    was damaged on the way, and the one before it is used.
+    They are written in the background, and get their name when they are complete. Each contains a checksum of every
+    array, and a digest of these checksums and of its other values. If they do not match when it is read, the checkpoint
+    is damaged, and the one before it is used.
 
     Args:
-      folder: where they are; made if missing.
-      keep: how many stay, the newest ones, and the best one beside them.
+      folder: the folder of the checkpoints; created if missing.
+      keep: number of newest checkpoints to keep; the best one is kept in addition.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
@@ -54,26 +54,26 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def last_good(self) -> str:
-        """Where a run that fails now can be taken up, in words."""
+        """Describes in words the checkpoint from which a run that fails now can resume."""
         return _good(self.latest(), self.folder.parent)
 
     def last_written(self) -> str:
-        """The same after a write that failed: what was begun before it may have failed too."""
+        """The same after a failed write, since the write before it may also have failed."""
         with contextlib.suppress(Exception):
             if jax.process_count() == 1:  # others would have to wait as well
                 self._manager.wait_until_finished()
         return written_in(self.folder.parent)
 
     def save(self, state: TrainState, position: dict[str, Any], best: int | None = None) -> None:
-        """Begins to write a checkpoint; the arrays are copied before this returns.
+        """Starts to write a checkpoint; the arrays are copied before this returns.
 
         Args:
           state: all arrays.
-          position: all else, plain values.
-          best: the step of the best checkpoint, which stays.
+          position: all other values, which must be plain.
+          best: the step of the best checkpoint, which is kept.
 
         Raises:
-          CheckpointError: if this one or the one before it could not be written.
+          CheckpointError: if this checkpoint or the one before it could not be written.
         """
         self._kept.best = best
         told = {"position": position, "shapes": _shapes(state), "sums": sums(_by_path(_without_keys(state)))}
@@ -84,16 +84,19 @@ class Checkpoints:
             self._manager.save(int(state.step), args=items)
 
     def restore(self, like: TrainState, step: int | None = None, *, aside: bool = False) -> Restored:
-        """Reads a checkpoint, by default the newest that is whole.
+        """Reads a checkpoint, by default the newest that is not damaged.
 
         Args:
-          like: a state of the same structure; its shapes, dtypes and devices are those of the result.
-          step: which checkpoint.
-          aside: moves damaged ones out of the way of the one that is read, into `damaged/` beside the folder.
+          like: a state of the same structure; the result has its shapes, dtypes and devices.
+          step: the step of the checkpoint to read.
+          aside: whether to move damaged checkpoints that are newer than the result into `damaged/` beside the folder.
+
+        Returns:
+          The content of the checkpoint.
 
         Raises:
-          CheckpointError: if the system refuses to read one, which may pass; nothing is moved.
-          ValueError: if there is none, none is whole, or it does not fit; nothing is moved.
+          CheckpointError: if the system cannot read a file, perhaps only for now; nothing is moved.
+          ValueError: if there is no checkpoint, all are damaged, or it does not fit the network; nothing is moved.
         """
         damaged: list[int] = []
         gone: list[int] = []
@@ -116,29 +119,29 @@ class Checkpoints:
             damaged.append(number)
         if not damaged:
             raise ValueError(f"{self.folder} must hold a checkpoint; it holds none.")
-        raise ValueError(f"{self.folder} must hold a checkpoint that is whole; all of {damaged} are damaged.")
+        raise ValueError(f"{self.folder} must hold an undamaged checkpoint; all of {damaged} are damaged.")
 
     def wait(self) -> None:
-        """Waits until what was begun is written.
+        """Waits until the checkpoint that was started is written.
 
         Raises:
-          CheckpointError: if it could not be.
+          CheckpointError: if it could not be written.
         """
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits until everything is written.
+        """Waits until everything is written, and closes the folder.
 
         Raises:
-          CheckpointError: if it could not be.
+          CheckpointError: if something could not be written.
         """
         with self._writing(), contextlib.ExitStack() as last:
             last.callback(self._manager.close)
             self._manager.wait_until_finished()
 
     def _read(self, step: int, like: TrainState) -> tuple[Restored | None, str | None]:
-        """What a checkpoint holds, or in what way it is damaged."""
+        """The content of a checkpoint, or a description of its damage."""
         args, wanted = self._ocp.args, _shapes(like)
         told, failure = self._try(step, position=args.JsonRestore())
         if failure is None:
@@ -150,7 +153,7 @@ class Checkpoints:
         if wrong:
             raise ValueError(
                 f"checkpoint {step} in {self.folder} does not fit the network; "
-                f"{wrong[0]} is {shapes.get(wrong[0])} in the one, {wanted.get(wrong[0])} in the other."
+                f"{wrong[0]} is {shapes.get(wrong[0])} in the checkpoint, {wanted.get(wrong[0])} in the network."
             )
         abstract = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, _without_keys(like))
         restored, failure = self._try(step, state=args.StandardRestore(abstract))
@@ -166,10 +169,10 @@ class Checkpoints:
         return Restored(state, told["position"], step), None
 
     def _try(self, step: int, **item: Any) -> tuple[Any, str | None]:
-        """One item of a checkpoint, or why it cannot be read.
+        """One item of a checkpoint, or the reason why it cannot be read.
 
         Raises:
-          CheckpointError: if the system refuses it, to this process or to another.
+          CheckpointError: if the system cannot read it, in this process or in another.
         """
         found, failure, refused = None, None, None
         try:
@@ -182,7 +185,7 @@ class Checkpoints:
         return found, failure
 
     def _replaced(self, step: int, damaged: list[int]) -> bool:
-        """Whether a trainer has removed a checkpoint for newer ones while it was read here."""
+        """Whether a training process has replaced a checkpoint by newer ones while it was read here."""
         self._manager.reload()
         newer = any(other > step and other not in damaged for other in self._manager.all_steps())
         return any_process(newer or not (self.folder / str(step)).exists())
@@ -203,7 +206,7 @@ class Checkpoints:
 
 
 def written_in(run: Path) -> str:
-    """Where a run that fails can be taken up, in words, by what its folder holds."""
+    """Describes in words the checkpoint from which a failed run can resume, by the content of its folder."""
     steps = [int(place.name) for place in (run / "checkpoints").glob("*") if place.name.isdigit()]
     return _good(max(steps, default=None), run)
 
@@ -213,14 +216,14 @@ def _good(step: int | None, run: Path) -> str:
 
 
 class _NewestAndBest:
-    """Which checkpoints stay; Orbax asks after each that it has written."""
+    """Chooses the checkpoints to keep; Orbax asks after each write."""
 
     def __init__(self, newest: int):
         self.newest = newest
         self.best: int | None = None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """One answer for each checkpoint, oldest first."""
+        """Returns one answer for each checkpoint, the oldest first."""
         del context
         old = len(checkpoints) - self.newest
         return [place >= old or info.step == self.best for place, info in enumerate(checkpoints)]
@@ -228,7 +231,7 @@ class _NewestAndBest:
 
 @functools.cache
 def _hush_what_was_given_up() -> None:
-    """When an array fails, Orbax gives up the others, which end later; each would print a page."""
+    """Silences the errors of arrays that Orbax abandons after one array has failed; each would print a page."""
     before = sys.unraisablehook
 
     def hook(report: Any) -> None:
@@ -243,12 +246,12 @@ def _by_path(tree: Any) -> dict[str, Any]:
 
 
 def _shapes(state: TrainState) -> dict[str, list]:
-    """Shape and dtype of every array, by its path."""
+    """The shape and dtype of every array, by its path."""
     return {path: [*leaf.shape, str(leaf.dtype)] for path, leaf in _by_path(_without_keys(state)).items()}
 
 
 def _without_keys(state: TrainState) -> TrainState:
-    """Random keys as the integers behind them, which any reader of the file understands."""
+    """Converts random keys to their integers, which every reader of the file understands."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, state)
 
 

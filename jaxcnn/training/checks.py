@@ -1,4 +1,4 @@
-"""Examples held against a network before it sees them: its outputs, its classes, the units it is fed in."""
+"""Checks of examples against a network: its outputs, its classes, the units of its inputs."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,22 +26,22 @@ def check_examples(
     augmentation: Augmentation | None,
     size: int,
 ) -> int:
-    """Refuses examples that a network cannot learn from, or be asked about.
+    """Refuses examples that do not fit a network.
 
     Args:
-      datasets: the examples; those of the first show the network's outputs.
-      graph: what is static in the network, in evaluation mode.
-      state: its parameters and the rest.
-      scaling: what it is fed with.
-      augmentation: that of the training, for the size that it brings pictures to.
-      size: of a batch.
+      datasets: the examples; the network is traced with the first data set to find its outputs.
+      graph: the static part of the network, in evaluation mode.
+      state: its parameters and other variables.
+      scaling: the scaling of its inputs.
+      augmentation: that of the training, which determines the size of the pictures.
+      size: batch size.
 
     Returns:
-      How many outputs the network has, found without computing them.
+      The number of outputs of the network, found without computing them.
 
     Raises:
-      ValueError: if a label is no number of an output, there is not one for each example, pictures are in other units
-        than the network is fed, or it has not an output for each of two classes.
+      ValueError: if a label is not the number of an output, there is not one label per example, pictures are in other
+        units than the network's inputs, or the network has fewer than two outputs.
     """
     for examples in datasets:
         check_kind(examples.labels, len(examples.images), examples.title)
@@ -75,7 +75,7 @@ def _traced(
     shape: tuple[int, ...],
     dtype: Any,
 ) -> Any:
-    """Remembered: a deep network takes a second to trace."""
+    """The traced outputs; cached, since tracing a deep network takes a second."""
 
     def answer(state: Any, images: jax.Array) -> Any:
         seen = images if augmentation is None else augmentation.center(images)
@@ -86,7 +86,7 @@ def _traced(
 
 
 def check_alike(held_out: Dataset, train: Dataset) -> None:
-    """Refuses held-out examples whose labels or words mean something else than those of the training.
+    """Refuses held-out examples whose labels or words have another meaning than those of the training.
 
     Raises:
       ValueError: if their classes or vocabularies differ.
@@ -103,7 +103,7 @@ def check_alike(held_out: Dataset, train: Dataset) -> None:
 
 
 def check_same_classes(folder: Path, train: Dataset) -> None:
-    """Refuses to go on with a run whose outputs stand for other classes; no force makes them the same.
+    """Refuses to resume a run whose outputs stand for other classes, also with `force`.
 
     Raises:
       ValueError: if the folder holds such a run.
@@ -116,7 +116,7 @@ def check_same_classes(folder: Path, train: Dataset) -> None:
 
 
 def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
-    """How two lists of names differ, in words."""
+    """Describes in words how two lists of names differ."""
     wanted, got = spelled(wanted), spelled(got)
     if len(wanted) != len(got):
         return f"{len(wanted)}, {few(wanted)}; got {len(got)}, {few(got)}"
@@ -125,18 +125,18 @@ def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
 
 
 def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`images`", *, whole: bool = True) -> None:
-    """Refuses pictures from 0 to 1 for a network that is fed bytes, and bytes for one that is fed those.
+    """Refuses floats from 0 to 1 for a network whose inputs are bytes, and bytes for one whose inputs are such floats.
 
-    Either way it would see hardly anything but one gray.
+    In both cases the network would get nearly constant inputs.
 
     Args:
       images: the pictures.
-      scaling: what the network is fed with.
-      title: what the error calls them.
-      whole: whether they are all; a batch of them may be dark, so low values alone show nothing about its units.
+      scaling: the scaling of the network's inputs.
+      title: name of the pictures in the error message.
+      whole: whether these are all pictures. A single batch may be dark, so its low values do not prove its units.
 
     Raises:
-      ValueError: if they are.
+      ValueError: if the pictures are in the wrong units.
     """
     if not scaling.mean or not images.shape[0] or images.ndim != 4:
         return

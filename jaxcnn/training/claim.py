@@ -1,4 +1,4 @@
-"""Whether a run may begin in a folder, or go on there: what `config.json` says, what else is there, and the lock."""
+"""Decides whether a run may start or resume in a folder: by its `config.json`, its other files and the lock."""
 
 import json
 import unicodedata
@@ -16,21 +16,22 @@ _LEFT_OVERS = ("checkpoints", "damaged", "metrics.jsonl", "metrics.csv")
 
 
 def begin(path: Path, description: dict[str, Any], resume: bool, force: bool) -> FolderLock:
-    """Makes a folder that of a run, or sees that it is; nothing in a folder that is refused has changed.
+    """Makes a folder the folder of a run, or checks that it is; a folder that is refused stays unchanged.
 
     Args:
-      path: the folder; made if missing.
-      description: what the run says of itself.
-      resume: go on with the run that the folder holds.
-      force: go on even under another description.
+      path: the folder; created if missing.
+      description: the description of the run, for `config.json`.
+      resume: resume the run that the folder holds.
+      force: resume even with another description.
 
     Returns:
-      The folder's lock.
+      The lock of the folder.
 
     Raises:
       CheckpointError: if the folder cannot be written to.
       RuntimeError: if another process trains in it.
-      ValueError: if it holds a run and `resume` is false, or holds another run than this one, or what is left of one.
+      ValueError: if it holds a run and `resume` is false, or holds another run, or parts of a run without its
+        `config.json`.
     """
     _check(path, description, resume, force)
     with writing(path, "a run", lambda: written_in(path)):
@@ -47,7 +48,7 @@ def begin(path: Path, description: dict[str, Any], resume: bool, force: bool) ->
 
 
 def _check(path: Path, description: dict[str, Any], resume: bool, force: bool) -> bool:
-    """Refuses a folder that is not for this run; whether it is there already."""
+    """Refuses a folder that is not for this run; returns whether it already holds the run."""
     if not (path / "config.json").exists():
         left = [name for name in _LEFT_OVERS if _holds_something(path / name)]
         if left:
@@ -59,7 +60,7 @@ def _check(path: Path, description: dict[str, Any], resume: bool, force: bool) -
         _check_same(path, description)
     damaged = path / "damaged"
     if _holds_something(damaged) and not any(place.name.isdigit() for place in (path / "checkpoints").glob("*")):
-        raise ValueError(f"{path} must hold a checkpoint that is whole; all that are left are in {damaged}.")
+        raise ValueError(f"{path} must hold an undamaged checkpoint; all that remain are in {damaged}.")
     return True
 
 
@@ -68,16 +69,16 @@ def _holds_something(place: Path) -> bool:
 
 
 def expect_none(path: Path, config: TrainConfig, count: int, rows: list[dict[str, Any]]) -> None:
-    """Refuses to begin anew where a run had come so far that there were checkpoints, which are gone.
+    """Refuses to restart a run whose log shows that it had checkpoints, which are now missing.
 
     Args:
-      path: the run's folder, without checkpoints.
-      config: how it trains.
-      count: its training examples.
-      rows: of its log.
+      path: the folder of the run, without checkpoints.
+      config: its configuration.
+      count: number of its training examples.
+      rows: rows of its log.
 
     Raises:
-      ValueError: if there were some.
+      ValueError: if the run had checkpoints.
     """
     every = min(config.checkpoint_every, steps_per_epoch(count, config.batch_size))
     last = max((row["step"] for row in rows), default=0)
@@ -91,10 +92,16 @@ def write_description(path: Path, description: dict[str, Any]) -> None:
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """What a run's `config.json` says.
+    """Reads the `config.json` of a run.
+
+    Args:
+      path: the folder of the run.
+
+    Returns:
+      Its content.
 
     Raises:
-      FileNotFoundError: if the folder is none of a run.
+      FileNotFoundError: if the folder is not that of a run.
       ValueError: if the file is damaged.
     """
     file = Path(path) / "config.json"
@@ -112,12 +119,12 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 
 def _as_read(description: dict[str, Any]) -> dict[str, Any]:
-    """A description as its file gives it, letters with accents in one sign, where file systems may make them two."""
+    """A description as it is read from a file, with accented letters as one character (Unicode NFC)."""
     return json.loads(unicodedata.normalize("NFC", json.dumps(description, ensure_ascii=False)))
 
 
 def _check_same(path: Path, description: dict[str, Any]) -> None:
-    """Refuses to go on with a run under another description, naming every field that differs."""
+    """Refuses to resume a run with another description; the message names every field that differs."""
     before, now = (_flat(_as_read(found)) for found in (read_description(path), description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:

@@ -1,4 +1,4 @@
-"""What was compiled, kept for later starts."""
+"""A persistent cache of compiled programs."""
 
 import hashlib
 import os
@@ -13,20 +13,21 @@ _LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initializat
 
 
 def keep_compiled(where: str | Path | None = None) -> Path | None:
-    """Lets JAX keep what it compiles in a folder, where later processes find it.
+    """Lets JAX save compiled programs in a folder, where later processes find them.
 
-    Programs are found again by their text, the version of JAX, the options and the device. Those for CPUs hold
-    instructions of one kind of processor, and so `"auto"` has one folder for each kind: homes may be shared.
+    The key of a program consists of its text, the version of JAX, the options and the device. Programs for CPUs contain
+    instructions of one kind of processor. So `"auto"` uses one folder for each kind, since machines may share a home
+    folder.
 
     Args:
-      where: a folder; `"auto"` for one in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`; `"off"`; by default `"auto"`
-        on accelerators and `"off"` on CPU, but for what `$JAX_COMPILATION_CACHE_DIR` says.
+      where: a folder; `"auto"` for one in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`; `"off"`. By default the folder
+        of `$JAX_COMPILATION_CACHE_DIR` if that is set, else `"auto"` on accelerators and `"off"` on CPU.
 
     Returns:
       The folder, or None.
 
     Raises:
-      RuntimeError: if the folder of `"auto"` is another user's, whose code would be loaded.
+      RuntimeError: if the folder of `"auto"` belongs to another user, whose code would be loaded.
     """
     if where is None:
         given = jax.config.values["jax_compilation_cache_dir"]

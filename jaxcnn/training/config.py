@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and the optimizer that it describes."""
+"""The configuration of a training run, and the optimizer that it describes."""
 
 import dataclasses
 import math
@@ -17,7 +17,11 @@ from jaxcnn.training.step import path_of
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How to train; every field is a plain value, saved beside the run."""
+    """How to train; every field is a plain value, and is saved with the run.
+
+    Raises:
+      ValueError: if a value is out of range.
+    """
 
     epochs: int = 20
     """Passes over the training examples."""
@@ -106,7 +110,7 @@ class TrainConfig:
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ValueError(f"`clip_norm` must be positive and finite; got {self.clip_norm}.")
         if not all(0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(self.milestones):
-            raise ValueError(f"`milestones` must be shares between 0 and 1, rising; got {self.milestones}.")
+            raise ValueError(f"`milestones` must be increasing shares between 0 and 1; got {self.milestones}.")
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1); got {getattr(self, name)}.")
@@ -125,14 +129,21 @@ class TrainConfig:
 
 
 def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
-    """The learning rate as a function of the step.
+    """Makes the learning rate as a function of the step.
+
+    Args:
+      config: the configuration.
+      total_steps: number of steps of the run.
+
+    Returns:
+      The schedule.
 
     Raises:
       ValueError: if the warm-up is longer than the run.
     """
     rising = config.warmup_steps + round(config.warmup_epochs * total_steps / config.epochs)
     if rising >= total_steps:
-        raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in all; got {rising}.")
+        raise ValueError(f"`warmup_steps` must be below the {total_steps} steps in total; got {rising}.")
     rest, peak = total_steps - rising, config.learning_rate
     if config.schedule == "constant":
         body = optax.constant_schedule(peak)
@@ -153,7 +164,19 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str] = ()) -> optax.GradientTransformation:
-    """The optimizer that the configuration describes, its schedule inside; `frozen` are paths that it leaves alone."""
+    """Makes the optimizer that the configuration describes, with its schedule.
+
+    Args:
+      config: the configuration.
+      total_steps: number of steps of the run.
+      frozen: paths of parameters that are not trained.
+
+    Returns:
+      The optimizer.
+
+    Raises:
+      ValueError: if the warm-up is longer than the run.
+    """
     optimizer = _unclipped(config, make_schedule(config, total_steps))
     if config.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
@@ -167,10 +190,10 @@ def make_optimizer(config: TrainConfig, total_steps: int, frozen: Collection[str
 
 
 def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
-    """The parameters that the configuration freezes, by their paths.
+    """Finds the paths of the parameters that the configuration freezes.
 
     Raises:
-      ValueError: if a pattern is that of no parameter, or nothing is left to train.
+      ValueError: if a pattern matches no parameter, or no parameter remains to train.
     """
     paths = _paths(params)
     frozen = {path for pattern in config.freeze for path in _found("freeze", pattern, paths)}
@@ -180,10 +203,10 @@ def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
 
 
 def rates_by_path(config: TrainConfig, params: Any) -> dict[str, float]:
-    """The factors on the learning rate, of all parameters by their paths.
+    """Computes the factor of the learning rate of every parameter, by its path.
 
     Raises:
-      ValueError: if a pattern is that of no parameter.
+      ValueError: if a pattern matches no parameter.
     """
     paths = _paths(params)
     rates = dict.fromkeys(paths, 1.0)
@@ -197,7 +220,7 @@ def _paths(params: Any) -> list[str]:
 
 
 def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
-    """The parameters that a pattern names, alone or with the modules that hold them."""
+    """The parameters that a pattern matches, by their own path or by that of a module around them."""
     found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
     if not found:
         names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
@@ -206,7 +229,7 @@ def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
 
 
 def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
-    """Patterns and factors.
+    """Parses patterns and factors.
 
     Raises:
       ValueError: if a factor is missing, or is not positive and finite.
@@ -225,7 +248,7 @@ def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
 
 
 def _scaled(config: TrainConfig) -> optax.GradientTransformation:
-    """Takes the factors times the updates: every optimizer's are linear in the learning rate."""
+    """Multiplies the updates by the factors, since the updates of all optimizers are linear in the learning rate."""
 
     def init(params):
         rates_by_path(config, params)  # refuses patterns that name nothing, before anything is trained
@@ -268,12 +291,12 @@ def _unclipped(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTrans
 
 
 def _kernels(params):
-    """True for what is multiplied by inputs, False for biases and norms."""
+    """True for kernels, False for biases and norms."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _matrices(params):
-    """How `muon` reads each kernel as a matrix, `(everything else, outputs)`; None for biases and norms."""
+    """How `muon` reads each kernel as a matrix, `(other axes, outputs)`; None for biases and norms."""
 
     def matrix(leaf):
         if leaf.ndim < 2:

@@ -1,4 +1,4 @@
-"""What a network answers: over a whole data set, and for given pictures."""
+"""Evaluates a network: its results on a data set, and its outputs for given pictures."""
 
 import dataclasses
 import functools
@@ -26,9 +26,10 @@ Made = TypeVar("Made")
 
 
 def _remembered(make: Callable[..., Made]) -> Callable[..., Made]:
-    """Gives what was made for equal arguments before, or makes it anew where one of them cannot be compared.
+    """Caches results by arguments; without caching if an argument cannot be hashed.
 
-    The static part of a network can: evaluated again, with other parameters, it is not compiled again.
+    The static part of a network can be hashed. So a network that is evaluated again, with other parameters, is not
+    compiled again.
     """
     remembered = functools.lru_cache(maxsize=32)(make)
 
@@ -49,12 +50,19 @@ def _layout_of(devices: tuple[Any, ...]) -> Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A network's result on a whole data set."""
+    """The result of a network on a whole data set.
 
-    loss: float  # mean over the examples; of cross-entropy, in nats
-    accuracy: float  # share of examples classified correctly
-    count: int  # examples
-    top5_accuracy: float | None = None  # share whose class is among the five likeliest; None for five classes or fewer
+    Args:
+      loss: mean loss over the examples; cross-entropy is in nats.
+      accuracy: share of examples classified correctly.
+      count: number of examples.
+      top5_accuracy: share of examples whose class is among the five most probable; None for five classes or fewer.
+    """
+
+    loss: float
+    accuracy: float
+    count: int
+    top5_accuracy: float | None = None
 
 
 def evaluate(
@@ -68,22 +76,25 @@ def evaluate(
     augmentation: Augmentation | None = None,
     layout: Layout | None = None,
 ) -> Evaluation:
-    """Loss and accuracy over every example of a data set.
+    """Computes loss and accuracy over every example of a data set.
 
     Args:
-      model: the network; it is used in evaluation mode and left as it was.
+      model: the network; it is used in evaluation mode and stays unchanged.
       dataset: the examples.
-      scaling: the scaling that the network was trained with.
-      batch_size: examples per call; rounded up to a multiple of the devices.
+      scaling: the scaling with which the network was trained.
+      batch_size: examples per call; rounded up to a multiple of the number of devices.
       loss: as in `TrainConfig`.
-      views: what logits are averaged over: `"one"`, the picture; `"flip"`, its mirror image too; `"flip_shift"`, both,
-        and both shifted by a pixel along either diagonal (test-time augmentation).
-      augmentation: that of the training, for the size that it brings pictures to.
+      views: the images over which logits are averaged (test-time augmentation): `"one"`, the picture; `"flip"`, also
+        its mirror image; `"flip_shift"`, both, and both shifted by one pixel along each diagonal.
+      augmentation: that of the training, which determines the size of the pictures.
       layout: the devices; by default all of this process.
 
+    Returns:
+      The result.
+
     Raises:
-      ValueError: if the data set is empty, has labels that the network has no output for or floats where it is fed
-        bytes, or `views` is unknown or not for its examples.
+      ValueError: if the data set is empty, has labels without an output of the network, or floats although the
+        network's inputs are bytes; or if `views` is unknown or not possible for its examples.
     """
     layout = layout or _layout_of(tuple(local_devices()))
     graphs, params, rest = split(nnx.clone(model))
@@ -98,7 +109,7 @@ def evaluate(
 def evaluate_state(
     eval_step: Callable[..., Metrics], layout: Layout, state: Any, dataset: Dataset, batch_size: int = 256
 ) -> Evaluation:
-    """Loss and accuracy of a network that is taken apart into parameters and the rest, `state`."""
+    """Computes loss and accuracy of a network that is split into parameters and other variables, `state`."""
     count = len(dataset.labels)
     if not count:
         raise ValueError(f"the {dataset.split} split of {dataset.name} must hold examples; got none.")
@@ -120,7 +131,7 @@ def make_eval_step(
     augmentation: Augmentation | None = None,
     views: Views = "one",
 ) -> Callable[..., Metrics]:
-    """Compiles `(batch, (params, rest), None) -> sums` of loss and correct answers, filling left out.
+    """Compiles `(batch, (params, rest), None) -> sums` of loss and correct predictions, without filling.
 
     Raises:
       ValueError: if `views` is unknown.
@@ -169,14 +180,14 @@ def predict(
     *,
     augmentation: Augmentation | None = None,
 ) -> np.ndarray:
-    """Class probabilities of images, in batches.
+    """Computes the class probabilities of images, in batches.
 
     Args:
-      model: the network; it is used in evaluation mode and left as it was.
-      images: `(N, H, W, C)`, in the units that the network was trained in.
-      scaling: the scaling that the network was trained with.
+      model: the network; it is used in evaluation mode and stays unchanged.
+      images: `(N, H, W, C)`, in the units of the training.
+      scaling: the scaling with which the network was trained.
       batch_size: images per call.
-      augmentation: that of the training, for the size that it brings pictures to.
+      augmentation: that of the training, which determines the size of the pictures.
 
     Returns:
       `(N, classes)` float32.
@@ -188,7 +199,7 @@ def predict(
 
 
 def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
-    """All images in order, `size` at a time; those of a stream are decoded ahead, in threads."""
+    """Yields all images in order, `size` at a time; those of a stream are decoded in advance, in threads."""
     starts = range(0, len(images), size)
     if isinstance(images, Stream):
         return mapped_ahead(lambda start: images[start : start + size], starts, ahead=2)
@@ -196,7 +207,7 @@ def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
 
 
 def probabilities(model: Any, inputs: jax.Array) -> jax.Array:
-    """A network's class probabilities, `(N, classes)` float32."""
+    """Computes a network's class probabilities, `(N, classes)` float32."""
     return jax.nn.softmax(model(inputs).astype(jnp.float32))
 
 
@@ -208,18 +219,19 @@ def answers_to(
     augmentation: Augmentation | None = None,
     answer: Callable[[Any, jax.Array], jax.Array] = probabilities,
 ) -> Iterator[np.ndarray]:
-    """What a network answers to batches of images, as they come; one is computed while the next is made.
+    """Computes the outputs of a network for batches of images; one batch is computed while the next is made.
 
     Args:
-      model: the network; it is used in evaluation mode and left as it was.
-      batches: of images, none larger than the first; smaller ones are filled up, so that one program serves all. Floats
-        from 0 to 1 for a network that is fed bytes are not noticed here, as a single batch of bytes may be as dark.
-      scaling: the scaling that the network was trained with.
-      augmentation: that of the training, for the size that it brings pictures to.
-      answer: takes the network and its inputs to an array with a row for each of them.
+      model: the network; it is used in evaluation mode and stays unchanged.
+      batches: batches of images, none larger than the first. Smaller ones are filled up, so that all use one compiled
+        program. Floats from 0 to 1 are not refused here for a network whose inputs are bytes, since a batch of bytes
+        may be as dark.
+      scaling: the scaling with which the network was trained.
+      augmentation: that of the training, which determines the size of the pictures.
+      answer: a function of the network and its inputs that returns an array with one row per input.
 
     Yields:
-      An array for every batch, with as many rows.
+      For every batch, an array with one row per image.
     """
     graphs, params, rest = split(nnx.clone(model))
     layout = _layout_of(tuple(local_devices()))

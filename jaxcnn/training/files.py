@@ -1,4 +1,4 @@
-"""The files of a run: replaced whole, and a sentence where the system refuses one."""
+"""The files of a run: written atomically, with a clear error where the system refuses to write."""
 
 import contextlib
 import errno
@@ -20,15 +20,18 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # said of a file that wa
 
 
 class CheckpointError(RuntimeError):
-    """A run could not write or read a file; the message says which, why, and where to go on."""
+    """A run could not write or read a file; the message names the file, the reason, and where to resume."""
 
 
 def system_says(error: BaseException, but: tuple[int, ...] = ()) -> str | None:
-    """What the system says in an error, or in what led to it, also where a library tells it; None if it says nothing.
+    """Finds the operating system's message in an error, in its causes, or in the text of a library's error.
 
     Args:
       error: any error.
-      but: numbers of errors that are not meant.
+      but: error numbers to ignore.
+
+    Returns:
+      The message, or None if there is none.
     """
     seen: set[int] = set()
     found: BaseException | None = error
@@ -46,17 +49,20 @@ def system_says(error: BaseException, but: tuple[int, ...] = ()) -> str | None:
 
 
 def brief(error: BaseException) -> str:
-    """The first sentence of an error."""
+    """Returns the first sentence of an error."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).partition(". ")[0].rstrip(".")[:200]
 
 
 def unreadable(folder: Path, error: BaseException) -> str | None:
-    """Why the system does not let a folder be read, or None where it does, and the bytes themselves are at fault.
+    """Finds out why the system cannot read a folder.
 
     Args:
-      folder: with all that is below.
-      error: what its reader made of that.
+      folder: the folder, with everything below it.
+      error: the error of the program that read it.
+
+    Returns:
+      The reason, or None if the folder is readable, and so its content is damaged.
     """
 
     def refuse(error: OSError) -> None:
@@ -78,15 +84,15 @@ def unreadable(folder: Path, error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def writing(path: str | Path, what: str, last_good: Callable[[], str] | None = None) -> Iterator[None]:
-    """Says in one sentence where and why a run cannot go on writing.
+    """Converts errors of writing to one sentence that names the place and the reason.
 
     Args:
-      path: of the file or folder that is written to.
-      what: it has to take.
-      last_good: where the run can be taken up, in words.
+      path: the file or folder that is written to.
+      what: the content that is written, in words.
+      last_good: returns in words where the run can resume.
 
     Raises:
-      CheckpointError: if the system refuses.
+      CheckpointError: if the system refuses to write.
     """
     try:
         yield
@@ -102,11 +108,11 @@ def writing(path: str | Path, what: str, last_good: Callable[[], str] | None = N
 
 @contextlib.contextmanager
 def naming(path: str | Path, draft: Path | None = None) -> Iterator[None]:
-    """Gives errors of writing the name of the file, which those of a full disk lack.
+    """Adds the name of the file to errors of writing, since the error of a full disk has none.
 
     Args:
-      path: of the file.
-      draft: what is written, and then put in its place.
+      path: the file.
+      draft: the temporary file that is written first and then replaces it.
     """
     try:
         yield
@@ -117,7 +123,7 @@ def naming(path: str | Path, draft: Path | None = None) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step: a reader sees the old content or the new, whole."""
+    """Replaces a file in one step: a reader gets either the old or the new content, complete."""
     draft = path.with_name(path.name + ".draft")
     data = content.encode() if isinstance(content, str) else content
     with naming(path, draft):

@@ -1,4 +1,4 @@
-"""What proves that a checkpoint is read as it was written."""
+"""Checksums that prove that a checkpoint is read as it was written."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ _FIELDS = {"position", "shapes", "sums"}  # what stands beside the arrays
 
 
 def sealed(told: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint tells beside its arrays, with a digest of it."""
+    """Adds a digest to the values that a checkpoint stores besides its arrays."""
     return told | {"digest": _digest(told)}
 
 
 def broken(told: Any) -> str | None:
-    """In what way that is not as it was written, or None. A checkpoint from before there was a digest has none."""
+    """Describes how these values differ from what was written, or returns None; old checkpoints have no digest."""
     if not isinstance(told, dict) or told.keys() not in (_FIELDS, _FIELDS | {"digest"}):
         return "what it tells beside its arrays has another form"
     if "digest" in told and told["digest"] != _digest({field: told[field] for field in _FIELDS}):
@@ -36,10 +36,10 @@ def _digest(told: dict[str, Any]) -> str:
 
 @jax.jit
 def sums_on_device(leaves: list[jax.Array]) -> jax.Array:
-    """A sum over the bits of each array, modulo 2**32.
+    """Computes a checksum of each array: a sum over its bits, modulo 2**32.
 
-    Every word counts an odd number of times, so that no change of a single one is lost; and a sum of integers is the
-    same in any order, so that it does not depend on the devices that hold the array.
+    Each word is multiplied by an odd number, so that every change of a single word changes the sum. A sum of integers
+    does not depend on the order, and so not on the devices that hold the array.
     """
     return jnp.stack([_sum(leaf) for leaf in leaves])
 
@@ -56,19 +56,19 @@ def _sum(leaf: jax.Array) -> jax.Array:
 
 
 def sums(arrays: dict[str, jax.Array]) -> dict[str, int]:
-    """The sums of arrays by their names."""
+    """Computes the checksums of arrays, by their names."""
     return dict(zip(arrays, np.asarray(sums_on_device(list(arrays.values()))).tolist(), strict=True))
 
 
 def sums_of_read(arrays: dict[str, jax.Array]) -> dict[str, int]:
-    """The same, without compiling where this process holds all of them, so that reading does not take long."""
+    """The same without compiling, if this process holds all arrays, which makes reading faster."""
     if all(array.is_fully_addressable for array in arrays.values()):
         return {name: sum_on_host(np.asarray(array)) for name, array in arrays.items()}
     return sums(arrays)
 
 
 def sum_on_host(array: np.ndarray) -> int:
-    """What `sums_on_device` gives for an array, by NumPy."""
+    """Computes the checksum of `sums_on_device` for one array, by NumPy."""
     flat = np.ascontiguousarray(array).reshape(-1)
     words = flat.view(f"u{min(flat.dtype.itemsize, 4)}").astype(np.uint32)
     return int((words * (2 * np.arange(len(words), dtype=np.uint32) + 1)).sum(dtype=np.uint32))

@@ -4,10 +4,10 @@ from typing import Any
 
 
 def epoch_line(row: dict[str, Any]) -> str:
-    """An epoch in one line; what its row lacks is left out.
+    """Formats an epoch in one line, with the fields that its row has.
 
     Args:
-      row: of kind `epoch`.
+      row: a row of the log of kind `epoch`.
     """
     parts = [
         f"epoch {row['epoch']:3d}",
@@ -20,7 +20,7 @@ def epoch_line(row: dict[str, Any]) -> str:
 
 
 def rate(row: dict[str, Any]) -> str:
-    """Images a second, or steps where images were not counted."""
+    """Formats the images per second, or the steps per second if images were not counted."""
     for unit in ("images", "steps"):
         value = row.get(f"{unit}_per_second")
         if value is not None:
@@ -29,5 +29,5 @@ def rate(row: dict[str, Any]) -> str:
 
 
 def told(row: dict[str, Any], formats: dict[str, str], separator: str = " ") -> str:
-    """Those fields of a row that it has, each in its format."""
+    """Formats the fields of `formats` that the row has."""
     return separator.join(text.format(row[key]) for key, text in formats.items() if row.get(key) is not None)

@@ -1,8 +1,8 @@
 """The lock of a run's folder: one process trains in it at a time.
 
-It is the system's own lock on a file (`flock`), which ends with the process that holds it, however that ends. Whoever
-only reads the folder does not ask for it. Where there is no such lock, on Windows and on some file systems of networks,
-a run goes on without one, and says so.
+It is the system's lock on a file (`flock`), which the system releases when the process ends for any reason. Reading the
+folder does not need the lock. On Windows and on some network file systems there is no such lock; a run then continues
+without one, with a warning.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ class FolderLock:
     """The lock of a folder, held until `release`.
 
     Args:
-      folder: it must be there.
+      folder: the folder, which must exist.
 
     Raises:
-      OSError: if the file cannot be made.
-      RuntimeError: if a process, this one included, holds it; the message names it.
+      OSError: if the file of the lock cannot be created.
+      RuntimeError: if another process, or this one, already holds the lock; the message names the process.
     """
 
     def __init__(self, folder: Path):
@@ -44,7 +44,7 @@ class FolderLock:
                 os.write(self._descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
 
     def release(self) -> None:
-        """Lets others have it."""
+        """Releases the lock."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
@@ -55,7 +55,7 @@ class FolderLock:
 
 
 def _take(descriptor: int, folder: Path) -> bool:
-    """Locks an open file; false where that cannot be had."""
+    """Locks an open file; returns False where the system has no such lock."""
     reason = "this system has no flock"
     try:
         if fcntl is not None:
@@ -73,7 +73,7 @@ def _take(descriptor: int, folder: Path) -> bool:
 
 
 def _leave_to_parent() -> None:
-    """A copy in a forked process, as a worker that reads data, would hold the lock beyond the trainer's end."""
+    """Closes the copy in a forked process, for example a data worker, which would hold the lock after the trainer."""
     for descriptor in _HELD:
         with contextlib.suppress(OSError):
             os.close(descriptor)

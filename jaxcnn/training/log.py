@@ -1,4 +1,4 @@
-"""The log of a run: a row of JSON for every line."""
+"""The log of a run: one JSON object per line."""
 
 import json
 from collections.abc import Iterator
@@ -7,13 +7,16 @@ from typing import Any
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a log; a last line cut short, by a kill or a full disk, is left out.
+    """Reads the rows of a log; ignores an incomplete last line, as a killed process or a full disk leaves it.
 
     Args:
-      path: of `metrics.jsonl`; one that is missing has no rows.
+      path: the file `metrics.jsonl`; a missing file has no rows.
+
+    Yields:
+      The rows.
 
     Raises:
-      ValueError: if any other line is no row, which tells its `kind` and `step`.
+      ValueError: if another line is not a row, which is an object with `kind` and `step`.
     """
     if not path.exists():
         return

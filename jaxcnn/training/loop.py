@@ -33,18 +33,31 @@ _ASK_OTHERS = 10  # steps between agreements with other processes on whether to 
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind."""
+    """The result of a run.
 
-    history: list[Row]  # the log's rows, one an epoch
-    steps: int  # steps done, over all sittings
-    scaling: Scaling  # how images were fed to the network
+    Args:
+      history: the rows of the log, one per epoch.
+      steps: number of steps done, over all sessions.
+      scaling: the scaling of the network's inputs.
+      folder: the folder of the run; None if it has none.
+      interrupted: whether `should_stop` ended the run early.
+      best_step: the last step of the best epoch on held-out examples.
+    """
+
+    history: list[Row]
+    steps: int
+    scaling: Scaling
     folder: Path | None
-    interrupted: bool  # stopped early because it was asked to
-    best_step: int | None = None  # the end of the best epoch, by held-out examples
+    interrupted: bool
+    best_step: int | None = None
 
 
 def print_epoch(row: Row) -> None:
-    """Prints one line for every epoch."""
+    """Prints one line per epoch.
+
+    Args:
+      row: a row of the log; other rows than those of epochs are ignored.
+    """
     if row["kind"] == "epoch":
         print(epoch_line(row))
 
@@ -70,39 +83,50 @@ def fit(
 ) -> TrainResult:
     """Trains a network in place.
 
-    Two runs with the same configuration on the same CPU end with the same bits, and so does one that was killed and
-    resumed: batches and their random changes are a function of seed and step, and a checkpoint holds the rest. On
-    another number of devices or processes a run goes on as well, equal to rounding.
+    Two runs with the same configuration on the same CPU end with the same bits, and so does a run that was killed and
+    resumed: batches and their random changes are a function of seed and step, and a checkpoint contains everything
+    else. A run can also resume on another number of devices or processes; the results are then equal up to rounding.
 
     Args:
       model: the network; at the end it has the trained parameters and is in evaluation mode.
-      train: examples to learn from; the same on every process.
-      held_out: examples to evaluate on after every epoch.
-      config: how to train.
-      folder: where log, configuration and checkpoints go; without it nothing is written.
-      resume: go on from the folder's newest checkpoint, if it has one.
-      force: go on even if the folder holds a run of another configuration.
-      details: what else `config.json` should tell, as the model's name and options.
-      observer: is told every row of the log as it is written, on process 0.
-      should_stop: asked after every step; if true, the run saves a checkpoint and returns.
-      layout: the devices and what each holds; by default `jit` over all of them.
-      sinks: where else the log goes, into the folder: `"csv"`, `"tensorboard"`, `"wandb"`.
-      profile: write a JAX trace of so many steps to the folder.
-      workers: processes that read examples that are not in memory; by default by the cores.
-      freeze: patterns of parameters that do not train, in place of the configuration's.
-      scaling: how images are fed, in place of the configuration's; for a network that was trained before, as it was.
+      train: training examples; the same on every process.
+      held_out: examples for evaluation after every epoch.
+      config: how to train; by default `TrainConfig()`.
+      folder: folder for log, configuration and checkpoints; without it nothing is written.
+      resume: resume from the newest checkpoint in the folder, if there is one.
+      force: resume even if the folder holds a run with another configuration.
+      details: further values for `config.json`, as the name and options of the model.
+      observer: a function that is called with every row of the log, on process 0.
+      should_stop: a function that is called after every step; if it returns True, the run saves a checkpoint and
+        returns.
+      layout: the devices, and what each of them holds; by default `jit` over all devices.
+      sinks: further formats of the log, in the folder: `"csv"`, `"tensorboard"`, `"wandb"`.
+      profile: number of steps of which a JAX trace is written to the folder.
+      workers: number of processes that decode a stream; by default as in `data.batches_ahead`.
+      freeze: patterns of parameters that are not trained, instead of those of the configuration.
+      scaling: scaling of the inputs, instead of that of the configuration; for a network that was already trained, that
+        of its training.
 
     Returns:
-      The history and how images were scaled.
+      The history of the run, the scaling of the inputs, and how the run ended.
 
     Raises:
-      CheckpointError: if a file of the run cannot be written, on a full disk for instance, or a checkpoint cannot be
-        read; the last good one stays.
-      NonFiniteError: if the loss or the gradient stops being finite; the last good checkpoint stays.
+      CheckpointError: if a file of the run cannot be written, for instance on a full disk, or a checkpoint cannot be
+        read; the last good checkpoint stays.
+      NonFiniteError: if the loss or the gradient is no longer finite; the last good checkpoint stays.
       RuntimeError: if another process trains in the folder.
-      ValueError: if the folder holds another run or what is left of one, no checkpoint is whole, the log is damaged, a
-        configuration does not fit, or examples do not: labels that the network has no output for, held-out examples of
-        other classes, floats where it is fed bytes.
+      ValueError: if the folder holds another run or parts of one, all checkpoints are damaged, the log is damaged, the
+        configuration does not fit, or the examples do not: labels without an output of the network, held-out examples
+        of other classes, floats although the network's inputs are bytes.
+
+    Example:
+      >>> from flax import nnx
+      >>> from jaxcnn import data, models, training
+      >>> model = models.create("lenet5", num_classes=10, in_features=1, rngs=nnx.Rngs(0))
+      >>> train, held_out = data.load("digits", "train"), data.load("digits", "validation")
+      >>> run = training.fit(model, train, held_out, training.TrainConfig(epochs=1), observer=None)
+      >>> run.history[-1]["eval_accuracy"] > 0.5
+      True
     """
     config, layout = config or TrainConfig(), layout or Layout()
     folder = None if folder is None else Path(folder).expanduser()
@@ -216,7 +240,7 @@ def _prepared(
     scaling: Scaling,
     layout: Layout,
 ) -> tuple[Step, TrainState]:
-    """A step of this training, and the state before the first; refuses what does not fit together."""
+    """The step of this training, and the state before the first step; refuses arguments that do not fit together."""
     layout.check_batch(config.batch_size, config.accumulate)
     per_epoch = steps_per_epoch(len(train.labels), config.batch_size)
     augmentation = make_augmentation(config, train, scaling)
@@ -244,7 +268,7 @@ def _prepared(
 
 
 def _evaluated(eval_step: Callable[..., Metrics], layout: Layout, state: TrainState, held_out: Dataset) -> Row:
-    """What a row says of held-out examples: the result of the parameters, and that of their moving averages."""
+    """The results on held-out examples for a row: with the parameters, and with their moving averages."""
     found = evaluate_state(eval_step, layout, (state.params, state.rest), held_out)
     row = {"eval_split": held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
     if found.top5_accuracy is not None:
@@ -256,10 +280,19 @@ def _evaluated(eval_step: Callable[..., Metrics], layout: Layout, state: TrainSt
 
 
 def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> Augmentation | None:
-    """The random changes that a configuration names, or None.
+    """Makes the random changes that a configuration names, or returns None if it names none.
+
+    Args:
+      config: the configuration.
+      train: the training examples.
+      scaling: the scaling of the network's inputs.
+
+    Returns:
+      The augmentation, which fills with the mean of the data; or None.
 
     Raises:
-      ValueError: if the examples are not pictures, or what changes colors has to do with values of an unknown range.
+      ValueError: if the examples are not pictures, or an augmentation that changes colors gets values of an unknown
+        range.
     """
     if not config.augment:
         return None
@@ -273,14 +306,14 @@ def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> 
 
 
 def _stopping(should_stop: Callable[[], bool], step: int) -> bool:
-    """Whether to stop, on any process: all stop after the same step."""
+    """Whether any process wants to stop; all stop after the same step."""
     if jax.process_count() == 1:
         return should_stop()
     return step % _ASK_OTHERS == 0 and any_process(should_stop())
 
 
 def _on_devices(batches: Iterator[Batch], accumulate: int, layout: Layout) -> Iterator[list[Batch]]:
-    """Batches in their parts, moved to the devices one batch ahead of use."""
+    """Batches in parts, moved to the devices one batch in advance."""
 
     def put(batch: Batch) -> list[Batch]:
         size = len(batch.labels) // accumulate
@@ -298,7 +331,7 @@ def _on_devices(batches: Iterator[Batch], accumulate: int, layout: Layout) -> It
 
 
 def describe(config: TrainConfig, train: Dataset, scaling: Scaling) -> dict[str, Any]:
-    """What a run's `config.json` says of itself: how it trains, on what, and what the network is fed with."""
+    """Makes the content of `config.json`: the configuration, the data set and the scaling."""
     return {
         "training": dataclasses.asdict(config),
         "data": {

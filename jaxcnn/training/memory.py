@@ -1,4 +1,4 @@
-"""The memory of a step, kept for the next one."""
+"""Reuses the memory of a step for the next one."""
 
 import ctypes
 import sys
@@ -10,18 +10,18 @@ _KEPT_FREE, _LARGEST_BLOCK = 2**31 - 1, 2**30  # bytes
 
 
 def keep_memory() -> bool:
-    """Lets a process that computes on a CPU keep the memory of a step for the next one; to be called before any array.
+    """Lets a process on a CPU reuse the memory of a step for the next one; call it before making any array.
 
-    XLA asks malloc for all temporaries of a step as one block. Blocks above 32 MB glibc fetches from the system each
-    time anew, page by page: a fifth of a step of ResNet-20 went there. This lets it keep blocks of up to 1 GiB, and
-    2 GiB of what is free; and lets XLA compute in the thread that calls it, because the memory of another thread cannot
-    hold blocks above 64 MB. A call then returns when its result is there: arrays are no longer computed in the
-    background. Devices other than CPUs go on as before.
+    XLA allocates all temporaries of a step as one block by malloc. For every block above 32 MB, glibc requests new
+    pages from the system each time, which took a fifth of a step of ResNet-20. This function lets glibc keep blocks of
+    up to 1 GiB, and up to 2 GiB of free memory. It also lets XLA compute in the calling thread, because the heap of
+    another thread cannot contain blocks above 64 MB. So a call returns only when its result is computed: on CPU there
+    is no asynchronous dispatch any more. Other devices are not affected.
 
     Returns:
-      Whether malloc is glibc's (Linux); elsewhere nothing is changed.
+      Whether malloc is that of glibc (Linux); elsewhere nothing changes.
 
-    Source: mallopt(3); Gloger's and Lea's malloc keeps a heap of 64 MB for each thread but the first.
+    Source: mallopt(3); glibc's malloc has a heap of 64 MB for each thread except the first.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None or not mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK):

@@ -1,4 +1,4 @@
-"""What is measured."""
+"""The metrics of training steps."""
 
 import math
 from typing import Any
@@ -7,14 +7,14 @@ import jax
 
 
 class NonFiniteError(RuntimeError):
-    """The loss or the gradient stopped being a number; the message names the step."""
+    """The loss or the gradient is not finite; the message names the step."""
 
 
 _AHEAD = 2  # steps that the host may be ahead of the devices: enough to hide its work, few enough to measure waiting
 
 
 class Tally:
-    """Sums over the steps of an epoch; they stay on the device until `settle`, so that the host waits for none."""
+    """Sums over the steps of an epoch; they stay on the device until `settle`, so that the host does not wait."""
 
     def __init__(self, batch_size: int, loss: float = 0.0, correct: int = 0, batches: int = 0):
         self.batch_size = batch_size
@@ -23,13 +23,13 @@ class Tally:
         self._waiting: list[tuple[int, dict[str, jax.Array]]] = []
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of one step, without reading them; waits for a step that was given a little before."""
+        """Adds the metrics of one step without reading them; waits only for a step a little earlier."""
         self._waiting.append((step, metrics))
         if len(self._waiting) > _AHEAD:
             jax.block_until_ready(self._waiting[-1 - _AHEAD][1]["loss"])
 
     def settle(self, last_good: str) -> None:
-        """Reads the waiting steps and adds them up.
+        """Reads the metrics of the pending steps and sums them.
 
         Raises:
           NonFiniteError: at the first step whose loss or gradient is not finite; `last_good` ends the message.
@@ -50,13 +50,13 @@ class Tally:
             self.last = {"loss": loss, "accuracy": int(metrics["correct"]) / self.batch_size, "gradient_norm": norm}
 
     def means(self) -> dict[str, float]:
-        """Mean loss and accuracy over the epoch so far."""
+        """Returns the mean loss and accuracy of the epoch so far."""
         return {"loss": self.loss / self.batches, "accuracy": self.correct / (self.batches * self.batch_size)}
 
     def start_epoch(self) -> None:
-        """Forgets the sums."""
+        """Resets the sums."""
         self.loss, self.correct, self.batches = 0.0, 0, 0
 
     def position(self) -> dict[str, Any]:
-        """The sums as a checkpoint keeps them."""
+        """Returns the sums for a checkpoint."""
         return {"loss": self.loss, "correct": self.correct, "batches": self.batches}

@@ -1,15 +1,15 @@
-"""How a step is spread over devices and processes.
+"""Distributes a step over devices and processes.
 
 Every function that is compiled here has the form `function(batch, kept, donated)`: a batch, which is split over the
-devices, and two trees of whole arrays, of which the second is used up. It is written once, and runs in three ways:
+devices, and two pytrees of whole arrays, of which the second is donated. It is written once, and runs in three ways:
 
-- `jit`: XLA's partitioner splits the batch along the mesh's `data` axis; parameters are on every device;
-- `fsdp`: the same, and every large array of the state is split along `data` too, each over its largest axis
+- `jit`: XLA's partitioner splits the batch along the `data` axis of the mesh; every device has all parameters;
+- `fsdp`: the same, and every large array of the state is also split along `data`, over its largest axis
   (Rajbhandari et al. 2020, ZeRO-3; Xu et al. 2020);
-- `pmap`: each device runs the function on its part, and the function itself takes means over `axis_name`.
+- `pmap`: each device runs the function on its part of the batch, and the function itself takes means over `axis_name`.
 
-With `model_devices` above 1, the last axis of every array of the state, a layer's outputs, is split along `model`, as
-AlexNet's towers were over the two GPUs of 2012.
+With `model_devices` above 1, the last axis of every array of the state, the outputs of a layer, is split along the
+`model` axis, as AlexNet's towers were split over two GPUs in 2012.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ class Layout:
 
     Args:
       kind: `"jit"`, `"fsdp"` or `"pmap"`.
-      model_devices: devices among which the outputs of every layer are shared; not for `pmap`.
-      devices: which devices; by default all of all processes, or the one that `jax.default_device` names.
+      model_devices: number of devices over which the outputs of every layer are split; must be 1 for `"pmap"`.
+      devices: the devices; by default all devices of all processes, or the one that `jax.default_device` names.
 
     Raises:
       ValueError: if the kind is unknown, or `model_devices` does not divide the devices.
@@ -70,21 +70,29 @@ class Layout:
         return f"{devices} {kinds} device{'s' * (devices > 1)}{processes}" + (f", {self.kind}" if devices > 1 else "")
 
     def check_batch(self, size: int, accumulate: int = 1) -> None:
-        """Refuses a batch that the devices cannot share evenly.
+        """Refuses a batch that cannot be split evenly over the devices.
 
         Args:
-          size: of the batch.
-          accumulate: into how many parts it is cut before.
+          size: batch size.
+          accumulate: number of parts into which the batch is split first.
 
         Raises:
-          ValueError: if they cannot.
+          ValueError: if the size is not a multiple of the number of devices times parts.
         """
         if size // accumulate % self.data_devices:
             parts = f", in each of its {accumulate} parts" if accumulate > 1 else ""
             raise ValueError(f"`batch_size` must be a multiple of the {self.data_devices} devices{parts}; got {size}.")
 
     def rows(self, size: int, parts: int = 1) -> np.ndarray:
-        """The rows of a batch that this process's devices hold, if each of its parts is split over all devices."""
+        """Computes the rows of a batch that the devices of this process hold.
+
+        Args:
+          size: batch size.
+          parts: number of parts of the batch, each of which is split over all devices.
+
+        Returns:
+          The indices of the rows.
+        """
         part = size // parts
         held = range(part)
         if jax.process_count() > 1:
@@ -94,7 +102,14 @@ class Layout:
         return np.concatenate([np.array(held, np.int64) + start for start in range(0, size, part)])
 
     def put(self, batch: Any) -> Any:
-        """Moves this process's rows of a batch to its devices; returns before they are there."""
+        """Copies this process's rows of a batch to its devices; returns before the copy is complete.
+
+        Args:
+          batch: a pytree of arrays with these rows.
+
+        Returns:
+          The batch on the devices.
+        """
         if self.kind == "pmap":
             parts = self.data_devices // jax.process_count()
             return jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
@@ -103,7 +118,14 @@ class Layout:
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(self._split, a), batch)
 
     def place(self, tree: Any) -> Any:
-        """Puts arrays, equal on every process, where the layout wants them."""
+        """Distributes arrays that are equal on every process as the layout requires.
+
+        Args:
+          tree: a pytree of arrays.
+
+        Returns:
+          The pytree of arrays on the devices.
+        """
         if jax.process_count() > 1:  # what lies on a device already would be sent from host to host
             return jax.tree.map(self._place_from_host, tree)
         return jax.device_put(tree, jax.tree.map(self._sharding, tree))
@@ -115,7 +137,14 @@ class Layout:
         return jax.device_put(np.asarray(leaf), self._sharding(leaf))
 
     def across(self, tree: Any) -> Any:
-        """Arrays of all processes, as checkpoints want them; what pmap returns knows this process's devices alone."""
+        """Converts arrays to arrays over all processes, for checkpoints; those of pmap have only local devices.
+
+        Args:
+          tree: a pytree of arrays.
+
+        Returns:
+          The pytree of global arrays.
+        """
         if self.kind != "pmap" or jax.process_count() == 1:
             return tree
 
@@ -128,18 +157,28 @@ class Layout:
         return jax.tree.map(lifted, tree)
 
     def gather(self, tree: Any) -> Any:
-        """Whole arrays on this process's first device, from arrays anywhere."""
+        """Collects whole arrays on the first device of this process.
+
+        Args:
+          tree: a pytree of arrays on any devices.
+
+        Returns:
+          The pytree of whole arrays.
+        """
         if len(self.devices) == 1:
             return tree
         everywhere = jax.jit(lambda t: t, out_shardings=self._on())(self.across(tree))
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
     def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Any:
-        """Compiles `function(batch, kept, donated)`; what it returns lies as `place` would put it.
+        """Compiles `function(batch, kept, donated)`; the results are distributed as by `place`.
 
         Args:
-          function: see above.
-          batched: whether there is a batch, and not None in its place.
+          function: a function of a batch and two pytrees, of which the second is donated.
+          batched: whether there is a batch; if False, None is passed instead.
+
+        Returns:
+          The compiled function.
         """
         if self.kind == "pmap" and batched:
             axes = {"in_axes": (0, None, None), "out_axes": None, "donate_argnums": 2}
@@ -155,7 +194,7 @@ class Layout:
         return jax.jit(placed, donate_argnums=2)
 
     def _sharding(self, leaf: Any) -> Sharding:
-        """Where an array of the state lies, by its shape alone: a parameter and its momentum lie alike."""
+        """The sharding of an array of the state, by its shape alone, so that parameter and momentum have the same."""
         shape, axes = leaf.shape, [None] * leaf.ndim
         if is_key(leaf):
             return self._on()
@@ -184,22 +223,22 @@ def _all_devices() -> Sequence[Any]:
 
 
 def local_devices() -> Sequence[Any]:
-    """Those of this process, or the one that `jax.default_device` names."""
+    """Returns the devices of this process, or the one that `jax.default_device` names."""
     return [device for device in _all_devices() if device.process_index == jax.process_index()]
 
 
 def initialize(coordinator: str | None, processes: int | None = None, process: int | None = None) -> None:
-    """Joins this process to the others of a run; must come before anything else that uses JAX.
+    """Connects this process with the others of a run; call it before anything else that uses JAX.
 
     Args:
-      coordinator: `HOST:PORT` of process 0, the same for all; `"auto"` where the cluster tells (Slurm, Open MPI,
-        Kubernetes, Cloud TPU).
-      processes: how many there are, with an address.
-      process: the number of this one, with an address.
+      coordinator: `HOST:PORT` of process 0, the same for all; or `"auto"` if JAX can find it from the cluster (Slurm,
+        Open MPI, Kubernetes, Cloud TPU).
+      processes: number of processes; required with an address.
+      process: number of this process, from 0; required with an address.
 
     Raises:
-      ValueError: if an address comes without the numbers.
-      RuntimeError: if the others cannot be reached.
+      ValueError: if only some of the arguments are given, or a number is out of range.
+      RuntimeError: if the other processes cannot be reached.
     """
     if coordinator is None:
         if processes is not None or process is not None:
@@ -222,9 +261,9 @@ def initialize(coordinator: str | None, processes: int | None = None, process: i
 
 
 def leave() -> None:
-    """Parts from the other processes, all at once; what follows, each does alone on its first device.
+    """Shuts down the distributed runtime, in all processes together; each then continues on its first device.
 
-    On several, CPUs would want the service that was shut down to find one another.
+    With several devices, CPUs would need the service that was shut down to find each other.
     """
     if jax.process_count() > 1:
         jax.config.update("jax_default_device", jax.local_devices()[0])
@@ -232,12 +271,12 @@ def leave() -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes logs."""
+    """Whether this is process 0, which writes logs."""
     return jax.process_index() == 0
 
 
 def any_process(flag: bool) -> bool:
-    """Whether a flag is true on any process; all must ask together."""
+    """Whether a flag is True on any process; all processes must call this together."""
     if jax.process_count() == 1:
         return flag
     from jax.experimental import multihost_utils
@@ -246,7 +285,7 @@ def any_process(flag: bool) -> bool:
 
 
 def process_barrier(name: str) -> None:
-    """Waits until every process is here."""
+    """Waits until every process has called this."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -255,10 +294,12 @@ def process_barrier(name: str) -> None:
 
 @contextlib.contextmanager
 def first_decides() -> Iterator[None]:
-    """Lets what fails on process 0, a refused folder for instance, end the others too, and not hang them.
+    """Ends all processes if process 0 fails inside this context, for instance on a refused folder.
+
+    Otherwise the other processes would wait forever.
 
     Raises:
-      RuntimeError: on the others, if process 0 failed.
+      RuntimeError: on the other processes, if process 0 failed.
     """
     failure: Exception | None = None
     try:
@@ -269,14 +310,14 @@ def first_decides() -> Iterator[None]:
     if failure is not None:
         raise failure
     if failed:
-        raise RuntimeError("process 0 must be able to begin the run; it ended with an error, which it tells.")
+        raise RuntimeError("process 0 must be able to start the run; it failed, and its own message says why.")
 
 
 @contextlib.contextmanager
 def watching_processes(last_good: Callable[[], str]) -> Iterator[None]:
-    """Says in one sentence that another process is gone, and ends this one, which could only wait for it.
+    """If another process has died, prints one sentence and ends this process, which could only wait for it.
 
-    JAX's own end of a process waits for all the others, so this leaves at once, with exit status 2.
+    JAX's own shutdown waits for all other processes. So this exits immediately, with status 2.
     """
     try:
         yield

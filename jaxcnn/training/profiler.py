@@ -9,15 +9,15 @@ import jax
 
 
 class Profile:
-    """Records steps `first_step` to `first_step + steps - 1` as a JAX trace; a context that closes it in any case.
+    """Records steps `first_step` to `first_step + steps - 1` as a JAX trace; a context manager that closes the trace.
 
-    The first step of a sitting compiles: leave it out.
+    The first step of a session compiles: leave it out.
 
     Args:
-      folder: where the trace goes, made if missing.
+      folder: folder of the trace; created if missing.
       first_step: the first step to record.
-      steps: how many.
-      writing: makes a context for what writes.
+      steps: number of steps to record.
+      writing: makes a context manager around writing.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Profile:
         self.close()
 
     def before(self, step: int) -> None:
-        """Is told of a step that is about to be done."""
+        """Call this before a step."""
         if step == self.first_step:
             with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -51,11 +51,11 @@ class Profile:
             self._mark.__enter__()
 
     def after(self, step: int, wait_for: Any) -> None:
-        """Is told of a step that was handed to the device.
+        """Call this after a step was dispatched to the device.
 
         Args:
-          step: its number.
-          wait_for: arrays that are ready when the step is done; the last step recorded is waited for.
+          step: number of the step.
+          wait_for: results of the step; after the last recorded step, this waits for them.
         """
         if self._running:
             self._end_step()
@@ -64,7 +64,7 @@ class Profile:
                 self.close()
 
     def close(self) -> None:
-        """Ends the trace if it runs: the steps so far are kept."""
+        """Ends the trace if it is running; the steps so far are kept."""
         if self._running:
             self._end_step()
             self._running = False

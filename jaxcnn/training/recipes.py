@@ -6,7 +6,13 @@ from jaxcnn.training.config import TrainConfig
 
 
 class Recipe(NamedTuple):
-    """A configuration, what it was for, and where it comes from."""
+    """A published configuration.
+
+    Args:
+      config: the configuration.
+      network: the network that was trained with it.
+      source: the paper.
+    """
 
     config: TrainConfig
     network: str

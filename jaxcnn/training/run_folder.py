@@ -26,21 +26,21 @@ _NOWHERE = "no checkpoint was written before"
 
 
 class RunFolder:
-    """A run's folder while it trains; a context that ends with everything written. Without a path it keeps nothing.
+    """The folder of a run while it trains; a context manager that ends when everything is written.
 
     Args:
-      path: the folder; made if missing.
-      description: what `config.json` says.
-      config: how the run trains.
-      resume: go on with the run that the folder holds.
-      force: go on even under another description.
-      sinks: where else the log goes, `csv`, `tensorboard` or `wandb`.
+      path: the folder; created if missing. Without a path nothing is written.
+      description: the content of `config.json`.
+      config: the configuration of the run.
+      resume: resume the run that the folder holds.
+      force: resume even with another description.
+      sinks: further formats of the log: `csv`, `tensorboard` or `wandb`.
 
     Raises:
       CheckpointError: if the folder cannot be written to.
       RuntimeError: if another process trains in it.
-      ValueError: if the folder holds a run and `resume` is false, or holds another run than this one, or what is left
-        of one.
+      ValueError: if the folder holds a run and `resume` is false, or holds another run, or parts of a run without its
+        `config.json`.
     """
 
     def __init__(
@@ -96,21 +96,21 @@ class RunFolder:
             return Checkpoints(folder, keep)
 
     def writing(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
-        """Says in a sentence that one of the folder's files could not be written, and where the run can be taken up.
+        """Converts errors of writing a file of the folder to one sentence that says where the run can resume.
 
         Args:
-          name: of the file.
-          what: it has to take.
+          name: name of the file.
+          what: the content that is written, in words.
         """
         place = "a temporary folder" if self.path is None else self.path / name
         return writing(place, what, self._last_written)
 
     def restore(self, state: TrainState, tally: Tally, best: Best) -> tuple[TrainState, Tally, Best]:
-        """State and position of the newest checkpoint, or what was given if there is none; rewinds the log to it.
+        """Restores the newest checkpoint and truncates the log to its step; returns the arguments if there is none.
 
         Raises:
           CheckpointError: if the system refuses to read or to write.
-          ValueError: if there should be a checkpoint and none is whole, or the log is damaged; nothing is changed.
+          ValueError: if there should be a checkpoint and all are damaged, or the log is damaged; nothing is changed.
         """
         if self.path is None or self._checkpoints is None:
             return state, tally, best
@@ -151,20 +151,20 @@ class RunFolder:
                     sink.write(row)
 
     def save(self, state: TrainState, tally: Tally, best: Best) -> None:
-        """Begins to write a checkpoint."""
+        """Starts to write a checkpoint."""
         if self._checkpoints is not None:
             position = {"tally": tally.position(), "best": best.position()}
             self._checkpoints.save(state, position, best.step)
 
     def restore_step(self, state: TrainState, step: int) -> TrainState:
-        """The state of a checkpoint that is still there, the best one for instance."""
+        """Returns the state of a checkpoint that was kept, for instance the best one."""
         if self._checkpoints is None:
             raise ValueError(f"`step` must be that of a checkpoint; got {step} in a run without any.")
         self._checkpoints.wait()
         return self._checkpoints.restore(state, step).state
 
     def last_good(self) -> str:
-        """Where a run that fails now can be taken up, in words."""
+        """Describes in words the checkpoint from which a run that fails now can resume."""
         return _NOWHERE if self._checkpoints is None else self._checkpoints.last_good()
 
     def _last_written(self) -> str:
@@ -173,7 +173,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _of_this_form(path: Path, step: int) -> Iterator[None]:
-    """Says of a checkpoint, of another version perhaps, that its position has another form."""
+    """Converts errors on a checkpoint with another form of position, perhaps of another version, to one sentence."""
     try:
         yield
     except (KeyError, TypeError) as error:
@@ -182,17 +182,17 @@ def _of_this_form(path: Path, step: int) -> Iterator[None]:
 
 
 def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
-    """Gives a network the parameters of a run's newest checkpoint, and puts it in evaluation mode.
+    """Loads the parameters of a run's newest checkpoint into a network, and puts it in evaluation mode.
 
     Args:
-      model: a network of the run's kind and size.
-      path: the run's folder.
+      model: a network of the same kind and size as that of the run.
+      path: the folder of the run.
 
     Returns:
-      The scaling that the network was trained with.
+      The scaling with which the network was trained.
 
     Raises:
-      FileNotFoundError: if the folder is none of a run.
+      FileNotFoundError: if the folder is not that of a run.
       ValueError: if it holds no checkpoint, or the network does not fit.
     """
     description = read_description(path)

@@ -1,4 +1,4 @@
-"""Where the rows of a run's log go besides `metrics.jsonl`: a table, TensorBoard, Weights & Biases."""
+"""Further formats of a run's log besides `metrics.jsonl`: CSV, TensorBoard, Weights & Biases."""
 
 import csv
 import io
@@ -22,25 +22,28 @@ _PLACE = {"step", "epoch"}  # where a row stands, not what was measured
 
 
 class Sink(Protocol):
-    """Takes the rows of a log, one by one."""
+    """Writes the rows of a log, one by one."""
 
     def write(self, row: Row) -> None:
-        """Keeps a row."""
+        """Writes a row."""
         ...
 
     def close(self) -> None:
-        """Ends with everything written."""
+        """Writes everything that is pending, and closes."""
         ...
 
 
 def open_sinks(names: Iterable[str], folder: Path, description: dict[str, Any], rows: Sequence[Row]) -> list[Sink]:
-    """Opens places where a run's rows are kept; on several hosts, the first process alone should.
+    """Opens sinks for a run's rows; on several hosts, only the first process should call this.
 
     Args:
       names: `csv` (`metrics.csv`), `tensorboard` (event files in `tensorboard/`), `wandb` (Weights & Biases).
-      folder: the run's folder.
-      description: what the run's `config.json` says.
-      rows: the rows that the log already has, on resume; what a sink holds beyond the last of them is dropped.
+      folder: the folder of the run.
+      description: the content of its `config.json`.
+      rows: the rows that the log already has when a run resumes; later rows in a sink are removed.
+
+    Returns:
+      The sinks.
 
     Raises:
       ValueError: if a name is unknown.
@@ -60,7 +63,7 @@ def open_sinks(names: Iterable[str], folder: Path, description: dict[str, Any], 
 
 
 def known_sinks(names: Iterable[str]) -> list[str]:
-    """These names, each once.
+    """Checks names of sinks and removes duplicates.
 
     Raises:
       ValueError: if a name is unknown.
@@ -73,7 +76,7 @@ def known_sinks(names: Iterable[str]) -> list[str]:
 
 
 class _Csv:
-    """`metrics.csv` (RFC 4180): a header and the rows; a value that is missing is an empty field."""
+    """`metrics.csv` (RFC 4180): a header and the rows; a missing value is an empty field."""
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
         self._path = folder / "metrics.csv"
@@ -105,7 +108,7 @@ class _Csv:
 
 
 class _TensorBoard:
-    """Event files for TensorBoard, one a sitting; every row is on the disk once it is written."""
+    """Event files for TensorBoard, one per session; every row is flushed to disk."""
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
         try:
@@ -145,7 +148,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """A run of Weights & Biases, one over all sittings; its own variables (`WANDB_MODE`, ...) say where it goes."""
+    """A run of Weights & Biases, one over all sessions; configured by its own variables, as `WANDB_MODE`."""
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
         try:
@@ -186,7 +189,7 @@ PLACES = {"csv": "metrics.csv", "tensorboard": "tensorboard", "wandb": "wandb"} 
 
 
 def _scalars(row: Row) -> dict[str, float]:
-    """The numbers of a row under `train/`, `eval/` and `speed/`; of a sequence, one by one; words are left out."""
+    """The numbers of a row, named `train/`, `eval/` and `speed/`; sequences give one each; text is left out."""
     found = {}
     for key, value in row.items():
         if key in _PLACE:

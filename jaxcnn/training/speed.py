@@ -1,4 +1,4 @@
-"""How fast training goes, and how much of the device it uses."""
+"""The speed of training, and the utilization of the device."""
 
 import os
 import sys
@@ -48,11 +48,14 @@ _PEAKS: dict[str, tuple[float | None, float | None, float]] = {
 
 
 def peak_flops(device_kind: str, dtype: jax.typing.DTypeLike) -> float | None:
-    """FLOP/s that a device can reach at most, or None if that is not known.
+    """Returns the peak FLOP/s of a device.
 
     Args:
       device_kind: as in `jax.Device.device_kind`.
-      dtype: what the network computes in.
+      dtype: dtype of the computation.
+
+    Returns:
+      The peak in FLOP/s, or None if it is not known.
     """
     name, dtypes = jnp.dtype(dtype).name, ("bfloat16", "float16", "float32")
     if device_kind not in _PEAKS or name not in dtypes:
@@ -62,15 +65,19 @@ def peak_flops(device_kind: str, dtype: jax.typing.DTypeLike) -> float | None:
 
 
 def step_flops(stage: jax.stages.Lowered | jax.stages.Compiled, copies: int = 1) -> float | None:
-    """Floating-point operations of one step over all devices, as XLA counts them; None if it does not.
+    """Returns the floating-point operations of one step over all devices, as XLA counts them.
 
-    A lowered step is counted as it was written, over all devices. A compiled one is counted for one device, and what
-    a library computes in it (cuDNN, cuBLAS, oneDNN) is left out: give the lowered one where there is a choice.
+    For a lowered step, XLA counts the operations as they were written, over all devices. For a compiled step it counts
+    those of one device, without the operations of libraries (cuDNN, cuBLAS, oneDNN). So pass the lowered step if
+    possible.
 
     Args:
-      stage: `step.lower(...)`, or that compiled.
-      copies: on how many devices the same is done: 1 for a lowered step that `jit` partitions; the number of devices
+      stage: `step.lower(...)`, or its compiled form.
+      copies: number of devices that do the same work: 1 for a lowered step that `jit` partitions; the number of devices
         for a compiled step, and for one that `shard_map` or `pmap` maps.
+
+    Returns:
+      The number of operations, or None if XLA does not count them.
     """
     try:
         costs: Any = stage.cost_analysis()
@@ -83,7 +90,7 @@ def step_flops(stage: jax.stages.Lowered | jax.stages.Compiled, copies: int = 1)
 
 
 def memory_in_use(devices: Sequence[Any]) -> dict[str, int]:
-    """Bytes in use: the fullest device's peak as `device_memory`, else this process's as `host_memory`."""
+    """Returns the bytes in use: the largest peak of a device as `device_memory`, else the process's `host_memory`."""
     peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in devices]
     known = [peak for peak in peaks if peak is not None]
     if known:
@@ -105,14 +112,15 @@ def _resident_memory() -> int | None:
 
 
 class Speedometer:
-    """Throughput over a stretch of steps, which begins at `restart`.
+    """Measures the throughput of an interval of steps, which begins at `restart`.
 
-    Steps are handed to the device ahead of time: call `pause`, `restart` or `row` when it has done what it was given.
+    Steps are dispatched to the device asynchronously: call `pause`, `restart` and `row` when the device has finished
+    the steps.
 
     Args:
-      flops: of one step over all devices (`step_flops`); may be set later.
-      devices: those that share a step; by default all.
-      dtype: what the network computes in.
+      flops: floating-point operations of one step over all devices (`step_flops`); may be set later.
+      devices: the devices of a step; by default all.
+      dtype: dtype of the computation.
     """
 
     def __init__(
@@ -131,7 +139,7 @@ class Speedometer:
         self.restart()
 
     def restart(self) -> None:
-        """Begins a new stretch now."""
+        """Begins a new interval."""
         self._steps = self._images = 0
         self._wait.seconds = self._before = 0.0
         self._began: float | None = time.perf_counter()
@@ -141,28 +149,28 @@ class Speedometer:
         self._before, self._began = self._seconds(), None
 
     def resume(self) -> None:
-        """Goes on with the stretch after a pause."""
+        """Continues the interval after a pause."""
         if self._began is None:
             self._began = time.perf_counter()
 
     def waiting(self) -> "_Stopwatch":
-        """A context in which the loop gets its next batch."""
+        """Returns a context manager for the time in which the loop waits for its next batch."""
         return self._wait
 
     def step(self, images: int) -> None:
         """Counts a step.
 
         Args:
-          images: examples in its batch, over all devices.
+          images: number of examples in its batch, over all devices.
         """
         self._steps += 1
         self._images += images
 
     def row(self) -> dict[str, float]:
-        """The stretch so far, as fields of a row; what is not known is left out.
+        """Returns the results of the interval so far, as fields of a row, without those that are not known.
 
-        `input_wait` is the share of time in which the loop waited for a batch, `flops_utilization` the share of the
-        devices' peak that was reached (MFU).
+        `input_wait` is the share of the time in which the loop waited for a batch; `flops_utilization` is the share of
+        the devices' peak that was reached (MFU).
         """
         seconds = max(self._seconds(), 1e-9)
         found = {
@@ -181,7 +189,7 @@ class Speedometer:
 
 
 class _Stopwatch:
-    """Adds up the time spent in its context."""
+    """Sums the time spent inside its context."""
 
     def __init__(self):
         self.seconds = 0.0

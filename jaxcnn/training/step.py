@@ -22,7 +22,7 @@ Metrics = dict[str, jax.Array]
 
 
 class TrainState(NamedTuple):
-    """All that changes in training; a pytree of arrays."""
+    """Everything that changes in training; a pytree of arrays."""
 
     step: jax.Array  # steps done
     params: Any  # nnx.State
@@ -32,14 +32,14 @@ class TrainState(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What training makes small."""
+    """The loss that training minimizes."""
 
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
     label_smoothing: float = 0.0
-    auxiliaries: Mapping[str, float] = {}  # stages that are logits too, and the weights of their losses
+    auxiliaries: Mapping[str, float] = {}  # stages that are also logits, and the weights of their losses
 
     def losses(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
-        """One loss for each example; targets are labels, or a row of shares of the classes."""
+        """Computes one loss per example; targets are labels, or one row of class probabilities per example."""
         if jnp.ndim(targets) > 1:
             targets = jnp.asarray(targets, logits.dtype)
         if self.loss == "cross_entropy":
@@ -50,14 +50,14 @@ class Objective(NamedTuple):
 
 
 class Graphs(NamedTuple):
-    """The static part of a network, in its two modes."""
+    """The static part of a network, in training and in evaluation mode."""
 
     train: Any
     eval: Any
 
 
 class Sums(NamedTuple):
-    """What the parts of a batch add up to, and what they leave behind."""
+    """The sums over the parts of a batch, and the other variables after them."""
 
     gradient: Any
     loss: jax.Array
@@ -66,21 +66,25 @@ class Sums(NamedTuple):
 
 
 def path_of(path: Any) -> str:
-    """A parameter's path as configurations write it, `conv1/kernel`."""
+    """Formats the path of a parameter as in configurations, `conv1/kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
 
 
 def split(
     model: nnx.Module, frozen: Collection[str] = (), axis_name: str | None = None
 ) -> tuple[Graphs, nnx.State, nnx.State]:
-    """Takes a network apart, once: what is static in training and in evaluation, parameters, the rest.
+    """Splits a network into its static part in both modes, its parameters, and its other variables.
 
     The states are copies, so that steps may donate them and the network stays usable.
 
     Args:
-      model: the network; left in training mode.
-      frozen: paths of parameters that do not train; modules that have no others compute as in evaluation.
-      axis_name: mapped axis over which batch statistics are taken.
+      model: the network; it is left in training mode.
+      frozen: paths of parameters that are not trained; modules that have only such parameters compute as in
+        evaluation.
+      axis_name: mapped axis over which batch statistics are computed.
+
+    Returns:
+      The static parts, the parameters, and the other variables.
     """
     model.eval()
     eval_graph, _ = nnx.split(model)
@@ -101,13 +105,13 @@ def split(
 def init_state(
     params: nnx.State, rest: nnx.State, optimizer: optax.GradientTransformation, *, averaged: bool = False
 ) -> TrainState:
-    """The state before the first step; with `averaged`, averages that begin at the parameters."""
+    """Makes the state before the first step; with `averaged`, with moving averages that start at the parameters."""
     average = jax.tree.map(jnp.copy, (params, nnx.filter_state(rest, nnx.BatchStat))) if averaged else None
     return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params), average)
 
 
 def ended_with(state: TrainState) -> tuple[nnx.State, nnx.State]:
-    """What training gives the network: the moving averages where there are some, and the rest."""
+    """Returns the final parameters, the moving averages if there are some, and the other variables."""
     if state.average is None:
         return state.params, state.rest
     params, statistics = state.average
@@ -116,21 +120,21 @@ def ended_with(state: TrainState) -> tuple[nnx.State, nnx.State]:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step of training: all of it that does not change.
+    """The constant part of a training step.
 
-    Attributes:
-      graphs: the network.
-      optimizer: what turns gradients into updates.
-      scaling: what the network is fed with.
-      objective: what becomes smaller.
+    Args:
+      graphs: the static part of the network.
+      optimizer: the optimizer.
+      scaling: the scaling of the network's inputs.
+      objective: the loss that is minimized.
       augmentation: random changes of the pictures, drawn from `seed`, the step and the example.
-      seed: of the augmentation.
-      classes: of the targets that it mixes.
-      epoch_steps: steps of an epoch.
-      max_norms: bounds of the L2 norm of the columns of parameters, by their paths.
-      frozen: paths of parameters that do not train.
-      decay: share of the moving averages that stays in a step; it begins smaller.
-      accumulate: parts in which a batch's gradient is computed, one after the other, for want of memory.
+      seed: seed of the augmentation.
+      classes: number of classes, for the targets of the augmentation.
+      epoch_steps: number of steps in an epoch.
+      max_norms: bounds on the L2 norms of the columns of parameters, by path.
+      frozen: paths of parameters that are not trained.
+      decay: decay of the moving averages per step; it is smaller in the first steps.
+      accumulate: number of parts in which the gradient of a batch is computed, one after the other, to save memory.
       layout: the devices.
     """
 
@@ -151,8 +155,9 @@ class Step:
     def compiled(self) -> "CompiledStep":
         """Compiles `(state, parts of the batch) -> (state, metrics)`; the state is donated.
 
-        The metrics are the mean `loss`, the number of `correct` examples and the gradient's norm before the update,
-        and whether the parameters are finite after it. The loss is that of the logits alone, without auxiliary ones.
+        The metrics are the mean `loss`, the number of `correct` examples, the norm of the gradient before the update,
+        and whether the parameters are finite after it. The loss is that of the logits, without those of auxiliary
+        heads.
         """
         compiled = self.layout.compile
         if self.accumulate == 1:
@@ -236,7 +241,7 @@ class Step:
 
 
 class CompiledStep(NamedTuple):
-    """A step, and what it costs."""
+    """A compiled step, and a function that counts its operations."""
 
     run: Callable[[TrainState, Sequence[Batch]], tuple[TrainState, Metrics]]
     flops: Callable[[TrainState, Sequence[Batch]], float | None]  # floating-point operations over all devices
@@ -248,7 +253,7 @@ def _added(sums: Sums, more: Sums) -> Sums:
 
 
 def _apart(rest: nnx.State, axis: str | None) -> nnx.State:
-    """Random streams that differ on every device of a mapped axis, or dropout would drop the same units on all."""
+    """Makes random streams differ between devices of a mapped axis, so that dropout drops different units on each."""
     if axis is None:
         return rest
     place = jax.lax.axis_index(axis)
@@ -256,14 +261,14 @@ def _apart(rest: nnx.State, axis: str | None) -> nnx.State:
 
 
 def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
-    """Moves averages toward values: the first steps count more, so that the beginning is soon forgotten."""
+    """Updates moving averages; the decay is smaller in the first steps, so that the initial values soon vanish."""
     done = step.astype(jnp.float32)
     share = 1 - jnp.minimum(decay, (1 + done) / (10 + done))
     return jax.tree.map(lambda old, new: old + share.astype(old.dtype) * (new - old), average, values)
 
 
 def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
-    """Scales down the columns of some parameters whose L2 norm is above a bound."""
+    """Scales down the columns of parameters whose L2 norm is above its bound."""
 
     def bound(path: Any, leaf: jax.Array) -> jax.Array:
         limit = max_norms.get(path_of(path))
@@ -276,10 +281,10 @@ def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
 
 
 def at_least_float32(logits: jax.Array) -> jax.Array:
-    """Logits as losses take them: 16-bit floats are too coarse for a sum of exponentials."""
+    """Converts logits for losses, since 16-bit floats are too coarse for a sum of exponentials."""
     return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)
 
 
 def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
-    """For each example, whether the largest logit is the label's."""
+    """Whether the largest logit is that of the label, for each example."""
     return jnp.argmax(logits, -1).astype(jnp.int32) == jnp.asarray(labels).astype(jnp.int32)  # bytes count to 255 only

@@ -1,4 +1,4 @@
-"""Weights in and out: files of other libraries, and our own."""
+"""Reads and writes weights: files of other libraries, and our own."""
 
 from jaxcnn.weights.comparison import Comparison, StageDifference, compare
 from jaxcnn.weights.loading import Report, load

@@ -1,4 +1,4 @@
-"""Where two implementations of a network part, stage by stage."""
+"""Compares two implementations of a network stage by stage."""
 
 import dataclasses
 import math
@@ -14,25 +14,38 @@ from jaxcnn import models
 
 
 class StageDifference(NamedTuple):
-    """How far one stage is from the reference."""
+    """The difference of one stage from the reference.
+
+    Args:
+      stage: name of the stage.
+      shape: shape of our activations.
+      absolute: the largest difference.
+      relative: the largest difference divided by the largest value of the reference.
+      parts: whether the relative difference is above the tolerance.
+    """
 
     stage: str
-    shape: tuple[int, ...]  # ours
-    absolute: float  # the largest difference
-    relative: float  # the same over the reference's largest value
-    parts: bool  # whether it is more than the tolerance
+    shape: tuple[int, ...]
+    absolute: float
+    relative: float
+    parts: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The stages that both implementations have, in our order; prints as a table."""
+    """The stages that both implementations have, in our order; prints as a table.
+
+    Args:
+      rows: the difference of each stage.
+      tolerance: the largest relative difference allowed.
+    """
 
     rows: tuple[StageDifference, ...]
     tolerance: float
 
     @property
     def first(self) -> str | None:
-        """The first stage that parts, or None."""
+        """The first stage whose difference is above the tolerance, or None."""
         return next((row.stage for row in self.rows if row.parts), None)
 
     def __str__(self) -> str:
@@ -55,20 +68,20 @@ def compare(
     channels_first: bool = False,
     tolerance: float = 1e-4,
 ) -> Comparison:
-    """Holds a network's stages against those of another implementation, on the same images.
+    """Compares the stages of a network with those of another implementation, on the same images.
 
     Args:
-      model: the network; it is used in evaluation mode and left as it was.
-      reference_activations: `"images"`, and by the names of our stages what the other computed from them; stages that
-        it has not are passed over.
-      channels_first: whether images and activations are `(N, C, *spatial)`, as PyTorch's.
-      tolerance: of the largest difference, as a share of the reference's largest value.
+      model: the network; it is used in evaluation mode and stays unchanged.
+      reference_activations: the images as `"images"`, and the activations that the other implementation computed from
+        them, by the names of our stages; missing stages are skipped.
+      channels_first: whether images and activations are `(N, C, *spatial)`, as in PyTorch.
+      tolerance: the largest difference allowed, as a share of the largest value of the reference.
 
     Returns:
-      The differences by stage, and the first that is more than the tolerance; another shape or a NaN always is.
+      The differences by stage; another shape or a NaN is always above the tolerance.
 
     Raises:
-      ValueError: if the images are missing, there is nothing to compare, or a name is that of no stage.
+      ValueError: if the images are missing, there is nothing to compare, or a name is not that of a stage.
     """
     reference = {name: _channels_last(np.asarray(x), channels_first) for name, x in reference_activations.items()}
     images = reference.pop("images", None)

@@ -1,4 +1,4 @@
-"""Files of weights: arrays by name, read without ever running what a file says."""
+"""Files of weights: arrays by name; reading a file never runs code from it."""
 
 import contextlib
 import json
@@ -24,12 +24,12 @@ _SAFETENSORS |= {f"{kind[0].upper()}{bits}": f"{kind}{bits}" for kind in ("int",
 
 
 class Stored(NamedTuple):
-    """What a file holds."""
+    """The content of a file of weights."""
 
     path: Path
-    arrays: dict[str, np.ndarray]  # by their names in the file, with those of what they are wrapped in
+    arrays: dict[str, np.ndarray]  # by their names in the file, with the keys of the dictionaries around them
     config: dict[str, Any] | None  # of the network, as `save` wrote it
-    others: tuple[str, ...] = ()  # the names of what is no array
+    others: tuple[str, ...] = ()  # names of entries that are not arrays
 
 
 def read(path: str | Path) -> Stored:
@@ -37,7 +37,7 @@ def read(path: str | Path) -> Stored:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if its kind is unknown, it is damaged, or it could only be read by running what it says.
+      ValueError: if its format is unknown, it is damaged, or reading it would need to run code from it.
       ImportError: if it needs PyTorch, which is not installed.
     """
     path = Path(path)
@@ -54,13 +54,13 @@ def read(path: str | Path) -> Stored:
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None, kind: str) -> None:
-    """Writes a file of weights in one step; a reader sees the old one or the new one, whole.
+    """Writes a file of weights atomically: a reader gets either the old or the new file, complete.
 
     Args:
-      path: its suffix decides the format.
-      arrays: by name.
-      config: of the network; plain values. A PyTorch file has no place for it.
-      kind: whose names and layouts these are, `"pt"` or `"flax"`.
+      path: the file; its suffix determines the format.
+      arrays: the arrays, by name.
+      config: configuration of the network, in plain values. A PyTorch file cannot contain it.
+      kind: the library of these names and layouts, `"pt"` or `"flax"`.
     """
     path = Path(path)
     suffix = known_suffix(path)
@@ -88,7 +88,7 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
 
 
 def known_suffix(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> str:
-    """The suffix of a file of weights; by default of one that is written.
+    """Returns the suffix of a file of weights, by default among those that can be written.
 
     Raises:
       ValueError: if it is unknown.
@@ -100,7 +100,7 @@ def known_suffix(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> str:
 
 
 def _format(path: Path) -> str:
-    """The suffix that tells a file's format: its own, or that of what is inside."""
+    """The suffix of a file's format, by its content or else its name."""
     suffix = path.suffix.lower()
     if suffix not in _ANYTHING:
         return suffix
@@ -116,7 +116,7 @@ def _format(path: Path) -> str:
 
 @contextlib.contextmanager
 def _reading(path: Path, rule: str) -> Iterator[None]:
-    """Turns whatever a reader makes of broken bytes into one sentence."""
+    """Converts any error of a reader on damaged bytes to one sentence."""
     try:
         yield
     except (ImportError, MemoryError):
@@ -126,7 +126,7 @@ def _reading(path: Path, rule: str) -> Iterator[None]:
 
 
 def _first(error: Exception) -> str:
-    """The first sentence of an error, without its stop."""
+    """The first sentence of an error, without its period."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].partition(". ")[0].strip().rstrip(".:")[:200]
 
@@ -177,20 +177,20 @@ def _config(path: Path, text: str | None) -> dict[str, Any] | None:
     except ValueError:
         config = None
     if not isinstance(config, dict):
-        raise ValueError(f"{path} must tell of its network in JSON; got {text[:40]!r}.")
+        raise ValueError(f"{path} must describe its network in JSON; got {text[:40]!r}.")
     return config
 
 
 def check_real(path: Path, name: str, array: np.ndarray) -> None:
-    """Refuses weights that are no real numbers.
+    """Refuses weights that are not real numbers.
 
     Raises:
-      ValueError: naming the array and its dtype.
+      ValueError: if the dtype is not real; the message names the array and its dtype.
     """
     if str(array.dtype) not in _REALS:
         raise wrong_dtype(path, name, str(array.dtype))
 
 
 def wrong_dtype(path: Path, name: str, dtype: str) -> ValueError:
-    """The sentence about an array that can be no weight."""
+    """Makes the error for an array whose dtype is not that of a weight."""
     return ValueError(f"{path} must hold weights in {', '.join(_REALS)}; {name} is {dtype}.")

@@ -1,4 +1,4 @@
-"""Where our layout of a parameter differs from PyTorch's, and the way between the two."""
+"""Converts parameters between our layouts and those of PyTorch."""
 
 import math
 from collections.abc import Callable
@@ -10,20 +10,20 @@ Shape = tuple[int, ...]
 
 
 class Layout(NamedTuple):
-    """One way of writing down a parameter."""
+    """One layout of a parameter in another library."""
 
-    read: Callable[[np.ndarray], np.ndarray]  # theirs to ours
-    write: Callable[[np.ndarray], np.ndarray]  # ours to theirs
-    shape: Callable[[Shape], Shape]  # of theirs, given ours
+    read: Callable[[np.ndarray], np.ndarray]  # converts their array to ours
+    write: Callable[[np.ndarray], np.ndarray]  # converts our array to theirs
+    shape: Callable[[Shape], Shape]  # converts our shape to theirs
 
 
 class Entry(NamedTuple):
-    """One parameter or statistic, ours and theirs."""
+    """One parameter or statistic in our network and in a file."""
 
     path: str  # in our network, as in `freeze`
     name: str  # in the file
     layout: Layout
-    less: str | None = None  # their bias of the convolution before a normalization: its running mean holds it, ours not
+    less: str | None = None  # name of a convolution's bias before a normalization, which their running mean includes
 
 
 SAME = Layout(lambda x: x, lambda x: x, lambda shape: shape)
@@ -37,7 +37,7 @@ CONV = Layout(
 
 
 def flattened(spatial: Shape) -> Layout:
-    """Of the dense layer that reads maps `(*spatial, C)`: theirs has the channels first, ours last."""
+    """Returns the layout of a dense layer that reads maps `(*spatial, C)`; in PyTorch these have channels first."""
     cells, last = math.prod(spatial), len(spatial) + 1
 
     def read(theirs: np.ndarray) -> np.ndarray:

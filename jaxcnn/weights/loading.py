@@ -1,4 +1,4 @@
-"""Weights into a network: all of them or, unless asked otherwise, none."""
+"""Loads weights into a network: by default all of them or none."""
 
 import dataclasses
 import warnings
@@ -21,26 +21,39 @@ _BESIDE_GROUPS = ("opt_state", "optimizer")
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What became of every weight of a file and of a network; prints as a table."""
+    """The fate of every weight of a file and of a network; prints as a table.
+
+    Args:
+      file: the file.
+      scheme: the naming scheme of the file.
+      matched: pairs of the name in the file and the path in the network.
+      missing: names that the network needs and the file does not have.
+      unexpected: names in the file that the network does not have.
+      wrong_shape: triples of the name, the shape in the file and the shape in the network.
+      part: key in the file under which the weights are, as `"state_dict"`; the names are those below it.
+      other_parts: other keys with weights of such a network; `load(..., part=...)` loads them.
+      passed_over: other entries of the file.
+      alike: other parts that fit equally well, if their names do not show which one was trained.
+    """
 
     file: Path
-    scheme: str  # whose names the file has
-    matched: tuple[tuple[str, str], ...]  # name in the file, and path in the network
-    missing: tuple[str, ...] = ()  # names that the network asks for and the file has not
-    unexpected: tuple[str, ...] = ()  # names that the file has and the network does not know
-    wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()  # name, shape in the file, shape wanted
-    part: str = ""  # where in the file the weights are, as "state_dict"; names are those below
-    other_parts: tuple[str, ...] = ()  # where it holds weights of such a network too; `load(..., part=)` takes them
-    passed_over: tuple[str, ...] = ()  # what else it holds
-    alike: tuple[str, ...] = ()  # other parts that fit as well, and no word tells which one was trained
+    scheme: str
+    matched: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+    part: str = ""
+    other_parts: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every weight of the file found its place, and every place its weight."""
+        """Whether file and network have the same weights, with the same shapes."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
     def problems(self) -> dict[str, tuple[str, ...]]:
-        """What keeps it from being complete, in words, by kind."""
+        """Describes in words, by kind, why it is not complete."""
         wrong = tuple(f"{name} {found} for {wanted}" for name, found, wanted in self.wrong_shape)
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "of wrong shape": wrong}
         return {kind: names for kind, names in kinds.items() if names}
@@ -56,35 +69,37 @@ class Report:
         return "\n".join([f"{self.file}, {self.scheme} names: {self.counts()}", *self.source(), *lines])
 
     def source(self) -> list[str]:
-        """Which part of the file was taken and which might have been, in lines; none where there was no choice."""
+        """Describes in lines which part of the file was loaded, and the alternatives; none if there was no choice."""
         lines = [f"taken: {self.part}"] if self.part else []
         return lines + [f"there too, for part={part!r}: weights of such a network" for part in self.other_parts]
 
     def counts(self) -> str:
-        """How many of each kind, in words."""
+        """Describes in words the number of weights of each kind."""
         problems = [f"{len(names)} {kind}" for kind, names in self.problems().items()]
         return ", ".join([f"{len(self.matched)} matched", *problems])
 
 
 def load(model: nnx.Module, file: str | Path, *, strict: bool = True, part: str | None = None) -> Report:
-    """Gives a network the weights of a file, whose naming scheme is found out.
+    """Loads the weights of a file into a network; the naming scheme of the file is detected.
 
     Args:
-      model: the network; it is left as it was if anything is wrong.
-      file: `.safetensors`, `.npz`, a run folder; or with PyTorch installed `.pt`, `.pth`, `.th`, of which only tensors
-        are read. Nothing that a file says is ever run. `.pth.tar`, `.ckpt` and `.bin` are read as what they are.
-      strict: whether to refuse a file that does not match the network in every weight. Without it, weights that match
-        are loaded and the others stay, as for another head.
-      part: where in the file the weights are, as `"model_ema"`. By default they are looked for under whatever a
-        training program wrapped them in; of several such parts that fit as well, averages, copies
-        that follow and beginnings come last; where no word tells them apart, the first is taken, with a warning.
+      model: the network; if an error is raised, it stays unchanged.
+      file: `.safetensors`, `.npz` or a run folder; with PyTorch installed also `.pt`, `.pth` and `.th`, of which only
+        tensors are read. The format of `.pth.tar`, `.ckpt` and `.bin` is found by their content. Code in a file is
+        never run.
+      strict: whether to refuse a file that does not match the network in every weight. If False, the weights that match
+        are loaded and the others stay, for instance for another head.
+      part: key in the file under which the weights are, as `"model_ema"`. By default the usual keys of training
+        programs are tried. If several parts fit equally well, moving averages, copies that follow a network, and
+        initial weights come last; if the names do not tell them apart, the first is loaded, with a warning.
 
     Returns:
-      What was matched, missing, unexpected, and of wrong shape; which part was taken, and what was passed over.
+      The weights that matched, are missing, unexpected, or have a wrong shape; the part that was loaded, and the
+      entries that were ignored.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, holds no weights of such a network or not in that part, or does not match it.
+      ValueError: if it is damaged, has no weights of such a network, or none in that part, or does not match it.
       ImportError: if it needs PyTorch, which is not installed.
     """
     report = put(model, read_any(file), strict=strict, part=part)
@@ -93,7 +108,7 @@ def load(model: nnx.Module, file: str | Path, *, strict: bool = True, part: str 
 
 
 def warn_of_others(report: Report, part: str | None, stacklevel: int) -> None:
-    """Warns if what was asked for might as well have been another part of the file."""
+    """Warns if another part of the file fits equally well."""
     others = [repr(label) for label in report.alike if under(label, part)]
     if others:
         warnings.warn(
@@ -104,7 +119,7 @@ def warn_of_others(report: Report, part: str | None, stacklevel: int) -> None:
 
 
 def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | None = None) -> Report:
-    """As `load`, of a file that has been read."""
+    """The same as `load`, for a file that is already read."""
     taken, others, alike = _choose(model, stored, part)
     scheme, wanted = taken.scheme, entries(model, taken.scheme) or []
     here = part_of(stored.arrays, taken.label)
@@ -148,7 +163,7 @@ def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | N
 
 
 def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice, tuple[str, ...], tuple[str, ...]]:
-    """The part and the scheme with most of the network's weights, other parts that have them, and those as good."""
+    """The part and scheme with the most weights of the network, other parts with weights, and equally good parts."""
     known = {scheme: found for scheme in SCHEMES if (found := entries(model, scheme)) is not None}
     ours = leaves(model)
     wanted = {scheme: {canonical(e.name): shape_of(e, ours[e.path]) for e in found} for scheme, found in known.items()}
@@ -157,13 +172,13 @@ def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice
         first = next(iter(stored.arrays))
         raise ValueError(
             f"{stored.path} must hold weights of a {type(model).__name__}; "
-            f"none of its {len(stored.arrays)} names is one of that network's, the first is {first}."
+            f"none of its {len(stored.arrays)} names is a name of that network; the first is {first}."
         )
     labels = dict.fromkeys(canonical(choice.label) for choice in found if choice.most or choice is found[0])
     taken = next((choice for choice in found if under(choice.label, part)), None)
     if taken is None:
         if list(labels) == [""]:
-            raise ValueError(f"`part` must be left out for {stored.path}, as the weights are at its top; got {part!r}.")
+            raise ValueError(f"`part` must not be given for {stored.path}, whose weights are not nested; got {part!r}.")
         there = few(repr(label) if label else "'' (the top of the file)" for label in labels)
         raise ValueError(f"`part` must be one in which {stored.path} has such weights, {there}; got {part!r}.")
     others = tuple(label for label in labels if label != canonical(taken.label))
@@ -191,7 +206,7 @@ def _is_beside(name: str) -> bool:
 
 
 def _like(array: np.ndarray, leaf: jax.Array) -> jax.Array:
-    """An array in dtype and place of the one that it replaces."""
+    """An array with the dtype and on the devices of the one that it replaces."""
     return jax.device_put(array.astype(leaf.dtype), leaf.sharding)
 
 

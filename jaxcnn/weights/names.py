@@ -1,4 +1,4 @@
-"""What other libraries call the modules of our networks: one small table for each."""
+"""The names of our networks' modules in other libraries: one small table for each library."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeGuard, cast
@@ -23,7 +23,7 @@ def torchvision(model: nnx.Module) -> Names | None:
 
 
 def residual(model: nnx.Module, head: str, shortcut: str) -> Names | None:
-    """The names of residual networks in PyTorch, which agree but for head and shortcut."""
+    """Returns the names of residual networks in PyTorch, which differ only in those of head and shortcut."""
     if not is_residual(model):
         return None
     names = {"conv1/conv": "conv1", "conv1/norm": "bn1", "head": head}
@@ -37,13 +37,13 @@ def residual(model: nnx.Module, head: str, shortcut: str) -> Names | None:
 
 
 def lenet(model: nnx.Module, names: tuple[str, ...]) -> Names | None:
-    """The names of LeNet-5 in PyTorch, in the order of its layers."""
+    """Returns the names of LeNet-5 in PyTorch, in the order of its layers."""
     ours = ("conv1", "conv2", "dense1", "dense2", "head")
     return dict(zip(ours, names, strict=True)) if isinstance(model, models.LeNet5) else None
 
 
 def tutorial(model: nnx.Module) -> Names | None:
-    """The names that PyTorch's tutorials give to LeNet-5 and to multilayer perceptrons."""
+    """Returns the names of LeNet-5 and of multilayer perceptrons in PyTorch's tutorials."""
     if isinstance(model, models.MLP):
         paths = [*(f"dense/{i}" for i in range(len(model.dense))), "head"]
         return {path: f"fc{number}" for number, path in enumerate(paths, start=1)}
@@ -51,7 +51,7 @@ def tutorial(model: nnx.Module) -> Names | None:
 
 
 def flax(model: nnx.Module) -> Names | None:
-    """The names in Flax's ImageNet example, whose blocks are numbered through all stages."""
+    """Returns the names in Flax's ImageNet example, which numbers blocks through all stages."""
     if not isinstance(model, models.ResNet) or not is_residual(model):
         return None
     names = {"conv1/conv": "conv_init", "conv1/norm": "bn_init", "head": "Dense_0"}
@@ -65,7 +65,7 @@ def flax(model: nnx.Module) -> Names | None:
 
 
 def is_residual(model: nnx.Module) -> TypeGuard[models.ResNet | models.CifarResNet]:
-    """Whether it is a residual or plain network of version 1, as all libraries have it."""
+    """Whether a network is a residual or plain network of version 1, the version of all other libraries."""
     return isinstance(model, models.ResNet | models.CifarResNet) and model.final_norm is None
 
 
@@ -104,7 +104,7 @@ def _googlenet(model: models.GoogLeNet) -> Iterator[tuple[str, str]]:
 
 
 def by_path(model: nnx.Module) -> Names | None:
-    """Our own paths, with PyTorch's dots."""
+    """Returns our own paths, with dots as in PyTorch."""
     if isinstance(model, models.PReLUNet):  # flattens a pyramid, whose order is no single layout's
         return None
     paths = ("/".join(map(str, path)) for path, _ in nnx.iter_modules(model))

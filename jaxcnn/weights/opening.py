@@ -1,4 +1,4 @@
-"""A file of weights as a network: which one it is, by what the file says or by its names and shapes."""
+"""Opens a file of weights as a network, which is found by the file's description or by its names and shapes."""
 
 import re
 from collections import Counter
@@ -28,22 +28,22 @@ _HALF_SCALING = {"mean": [0.5] * 3, "std": [0.5] * 3, "unit": 255.0}
 def open_model(
     file: str | Path, *, rngs: nnx.Rngs | None = None, part: str | None = None
 ) -> tuple[nnx.Module, dict[str, Any]]:
-    """Builds the network that a file of weights is of, and gives it these.
+    """Builds the network of a file of weights, and loads them into it.
 
     Args:
-      file: as in `load`. A file that `save` or a training wrote says what it is of; of others, the networks of
-        torchvision, timm's ResNets, ResNets for CIFAR, the LeNet-5 of PyTorch's tutorials (whose pictures are 32x32,
-        without a border) and those of Flax's example are known by names and shapes.
+      file: as in `load`. Files of `save` and run folders describe their network. In other files, these networks are
+        recognized by names and shapes: those of torchvision, timm's ResNets, ResNets for CIFAR, the LeNet-5 of
+        PyTorch's tutorials (for 32x32 images, without a border) and those of Flax's example.
       rngs: random streams, for dropout in further training.
-      part: where in the file the weights are, as in `load`.
+      part: key in the file under which the weights are, as in `load`.
 
     Returns:
       The network, in evaluation mode, and its configuration: `name`, `num_classes`, `in_features` and `options`, as
-      `models.create` takes them, and whatever else the file tells, as `classes`, `image_shape` and `scaling`.
+      arguments of `models.create`, and further values from the file, as `classes`, `image_shape` and `scaling`.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, or of no network that is known.
+      ValueError: if it is damaged, or its network is not known.
       ImportError: if it needs PyTorch, which is not installed.
     """
     model, config, _ = open_stored(read_any(file), rngs, part=part)
@@ -56,7 +56,7 @@ def open_stored(
     config: dict[str, Any] | None = None,
     part: str | None = None,
 ) -> tuple[nnx.Module, dict[str, Any], Report]:
-    """As `open_model`, of a file that has been read, and perhaps known to be of a network; tells of what it matched."""
+    """The same as `open_model`, for a file that is already read; also returns the report of the loading."""
     asked, config = part, config or stored.config
     if config is None:
         part, config = _recognized(stored, part)
@@ -64,7 +64,7 @@ def open_stored(
         model = abstract(config)
     except Exception as error:  # whatever a constructor makes of values that nobody checked
         reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise ValueError(f"{stored.path} must tell of a network that can be built; {reason}.") from None
+        raise ValueError(f"{stored.path} must describe a network that can be built; {reason}.") from None
     report = put(model, stored, part=part)  # before anything as large as the network is allocated
     warn_of_others(report, asked, stacklevel=4)
     fill(model, nnx.Rngs(0) if rngs is None else rngs)
@@ -73,16 +73,16 @@ def open_stored(
 
 
 def recognize(stored: Stored) -> dict[str, Any]:
-    """The configuration of the network whose names and shapes a file has.
+    """Recognizes the network of a file by its names and shapes; returns its configuration.
 
     Raises:
-      ValueError: if it is none that is known.
+      ValueError: if the network is not known.
     """
     return _recognized(stored, None)[1]
 
 
 def _recognized(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
-    """Where in a file a known network's weights are, and its configuration."""
+    """The part of a file with the weights of a known network, and the configuration of that network."""
     for label in holders(stored.arrays, lambda name: name in _MARKS or re.fullmatch(_FLAX_MARK, name) is not None):
         if not under(label, part):
             continue
@@ -96,7 +96,7 @@ def _recognized(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
                 return label, config
     where = "" if part is None else f" in {part}"
     raise ValueError(
-        f"{stored.path} must tell of its network, or be{where} of one that is known by its names; "
+        f"{stored.path} must describe its network, or have{where} the names of a known one; "
         f"its names begin with {next(iter(stored.arrays))}."
     )
 
@@ -144,7 +144,7 @@ def _residual(shapes: Shapes) -> dict[str, Any] | None:
 
 
 def _tutorial(shapes: Shapes) -> dict[str, Any] | None:
-    """LeNet-5 as PyTorch's tutorials have it: the pictures fill its field."""
+    """LeNet-5 as in PyTorch's tutorials: for images without a border."""
     channels, classes = shapes["conv1.weight"][1], shapes["fc3.weight"][0]
     wanted = {"conv1": (6, channels, 5, 5), "conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120)}
     if any(shapes[f"{name}.weight"] != shape for name, shape in wanted.items()):
@@ -166,7 +166,7 @@ def _flax(shapes: Shapes) -> dict[str, Any] | None:
 def _by_depth(
     counts: tuple[int, ...], bottleneck: bool, classes: int, stem: tuple[int, ...], projected: bool
 ) -> dict[str, Any] | None:
-    """The residual network with so many blocks in its stages, and a first kernel (O, I, height, width)."""
+    """The residual network with these numbers of blocks in its stages, and a first kernel (O, I, height, width)."""
     width, channels, _, window = stem
     for depth, plan in IMAGENET.items():
         if plan == (counts, bottleneck) and window == 7:

@@ -1,4 +1,4 @@
-"""Where in a file a network's weights are: checkpoints wrap them, put words before names, and keep more beside."""
+"""Finds a network's weights in a file: checkpoints nest them under keys, and contain other entries besides."""
 
 import re
 from collections import Counter
@@ -23,36 +23,38 @@ _FEW = 3
 class Part(NamedTuple):
     """The weights of one network in a file."""
 
-    label: str  # the words before their names, as in the file, with dots; "" for those at the top
-    arrays: dict[str, np.ndarray]  # by their names after the label
+    label: str  # the prefix of their names in the file, with dots; "" if they are not nested
+    arrays: dict[str, np.ndarray]  # by their names after the prefix
     beside: tuple[str, ...] = ()  # the names of all other arrays
 
 
 class Choice(NamedTuple):
-    """A part of a file whose names are of a network, in one of the schemes."""
+    """A part of a file whose names are those of a network, in one of the schemes."""
 
     label: str
     scheme: str
-    fitting: int  # names that the network has, of the same shape
-    named: int  # names that it has
-    most: bool  # of the network's names
+    fitting: int  # number of names that the network also has, with the same shape
+    named: int  # number of names that the network also has
+    most: bool  # whether these are most of the network's names
 
 
 def canonical(name: str) -> str:
-    """A name with dots, and without what wrappers of modules put into it."""
+    """Returns a name with dots, and without the prefixes that wrappers of modules add."""
     return _joined(word for word, _ in _words(name))
 
 
 def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, Shape]]) -> list[Choice]:
-    """The parts that may hold a network's weights, the best first; of equals those trained last come first.
+    """Finds the parts of a file that may be a network's weights, the best first.
+
+    Among equally good parts, those that were trained come before averages and initial weights.
 
     Args:
-      arrays: all of a file.
-      wanted: by scheme, the network's names, canonical, and their shapes.
+      arrays: all arrays of the file.
+      wanted: for each scheme, the canonical names of the network, with their shapes.
 
     Returns:
-      Parts at the top or under a key that training programs use, if they share a name with the network; others if they
-      share most.
+      The parts that are not nested, or nested under a usual key of training programs, if they share a name with the
+      network; other parts only if they share most of its names.
     """
     known: dict[str, list[tuple[str, Shape]]] = {}
     for scheme, shapes in wanted.items():
@@ -84,7 +86,7 @@ def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, 
 
 
 def part_of(arrays: Mapping[str, np.ndarray], label: str) -> Part:
-    """The arrays under a label."""
+    """Returns the arrays under a label."""
     depth = len(label.split(".")) if label else 0
     inside, beside = {}, []
     for name, array in arrays.items():
@@ -97,7 +99,7 @@ def part_of(arrays: Mapping[str, np.ndarray], label: str) -> Part:
 
 
 def holders(arrays: Mapping[str, np.ndarray], has: Callable[[str], bool]) -> list[str]:
-    """The labels under which there is a name of a kind, in the order in which they are to be tried."""
+    """Returns the labels under which a name fulfills `has`, in the order in which to try them."""
     found: dict[str, None] = {}
     for name in arrays:
         words = [word for word, _ in _words(name)]
@@ -106,7 +108,7 @@ def holders(arrays: Mapping[str, np.ndarray], has: Callable[[str], bool]) -> lis
 
 
 def under(label: str, part: str | None) -> bool:
-    """Whether a label is the part that was asked for, or within it."""
+    """Whether a label is the requested part, or inside it."""
     if part is None:
         return True
     label, asked = canonical(label), canonical(part)
@@ -114,12 +116,12 @@ def under(label: str, part: str | None) -> bool:
 
 
 def comes_last(label: str) -> bool:
-    """Whether a label is of averages, of copies that follow a network, or of what it began with."""
+    """Whether a label is that of averages, of copies that follow a network, or of initial weights."""
     return not _LAST.isdisjoint(_split(label))
 
 
 def summary(names: Sequence[str], label: str) -> list[str]:
-    """Names of arrays that are not under a label, those under a common key in one line."""
+    """Lists the names of arrays that are not under a label; those under a common key share one line."""
     groups: dict[str, list[str]] = {}
     taken = label.split(".") if label else []
     for name in names:
@@ -130,14 +132,14 @@ def summary(names: Sequence[str], label: str) -> list[str]:
 
 
 def few(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Formats the first few names, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
     return ", ".join(names[:_FEW]) + more
 
 
 def _words(name: str) -> list[tuple[str, int]]:
-    """The words of a name, and where each begins."""
+    """The words of a name, and the position of each."""
     return [(match[0], match.start()) for match in re.finditer(r"[^./]+", name)]
 
 
@@ -150,5 +152,5 @@ def _is_key(label: str) -> bool:
 
 
 def _split(label: str) -> set[str]:
-    """The words of which keys are made, as "ema" and "model" of `ema_model`, `modelEMA` and `EmaModel`."""
+    """The words in a key, as "ema" and "model" in `ema_model`, `modelEMA` and `EmaModel`."""
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", label)}

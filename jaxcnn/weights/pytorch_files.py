@@ -1,4 +1,4 @@
-"""PyTorch's files: tensors by name out of whatever a training program saved, and nothing run."""
+"""PyTorch's files: reads tensors by name from any saved structure, without running code from the file."""
 
 import pickle
 import pickletools
@@ -23,33 +23,33 @@ _HOW_TO_SAVE = "where that code is, torch.save(model.state_dict(), 'weights.pth'
 
 
 def import_torch(path: Path) -> Any:
-    """PyTorch, if it is there and its reader can be trusted.
+    """Imports PyTorch, if it is installed and its reader is safe.
 
     Raises:
-      ImportError: if it is not, or is older than 2.6, whose restricted reader could be fooled (CVE-2025-32434).
+      ImportError: if it is not installed, or older than 2.6, whose restricted reader is not safe (CVE-2025-32434).
     """
     try:
         import torch
     except ImportError:
         raise ModuleNotFoundError(
-            f"{path} needs PyTorch: pip install 'jaxcnn[torch]', or convert it elsewhere."
+            f"{path} needs PyTorch: pip install 'jaxcnn[torch]', or convert it where PyTorch is installed."
         ) from None
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
-        raise ImportError(f"{path} needs PyTorch 2.6, whose reader runs nothing; got {torch.__version__}.")
+        raise ImportError(f"{path} needs PyTorch 2.6, whose reader runs no code; got {torch.__version__}.")
     return torch
 
 
 def unpickled(path: Path) -> Any:
-    """What a file holds, by PyTorch's restricted reader; inert objects stand for what is neither tensor nor plain.
+    """Reads a file by PyTorch's restricted reader; inert objects replace those that are neither tensors nor plain.
 
     Raises:
-      ValueError: if it is damaged, or names what could only be there to be called.
+      ValueError: if it is damaged, or names a function that can only be there to attack.
     """
     torch = import_torch(path)
     names = _named(path)
     traps = sorted(name for name in names if _is_trap(name))
     if traps:
-        raise ValueError(f"{traps[0]}, which it names, is nothing that holds weights")
+        raise ValueError(f"it names {traps[0]}, which cannot be part of weights")
     standing_in = [(_stand_in(name), name) for name in sorted(names)]  # those that the reader knows itself go before
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(standing_in):
@@ -66,7 +66,7 @@ def unpickled(path: Path) -> Any:
 
 
 def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """All tensors in nested dictionaries, by dotted names; and the names of what is none.
+    """Returns all tensors in nested dictionaries, by dotted names, and the names of the other entries.
 
     Raises:
       ValueError: if there is no tensor, or one that is not plain.
@@ -74,7 +74,7 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     import torch
 
     if what := _stands_for(found):
-        raise ValueError(f"it is a whole {what}, which only its code could restore; {_HOW_TO_SAVE}")
+        raise ValueError(f"it is a pickled {what}, which only its own code could restore; {_HOW_TO_SAVE}")
     arrays: dict[str, np.ndarray] = {}
     others: dict[str, Any] = {}
     for name, value in _walk(found, torch.Tensor):
@@ -85,13 +85,13 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     if not arrays:
         for name, value in others.items():
             if what := _stands_for(value):
-                raise ValueError(f"{name} is a whole {what}, which only its code could restore; {_HOW_TO_SAVE}")
+                raise ValueError(f"{name} is a pickled {what}, which only its own code could restore; {_HOW_TO_SAVE}")
         raise ValueError(f"it holds {_told(found, others)}")
     return arrays, tuple(others)
 
 
 def _told(found: Any, others: Mapping[str, Any]) -> str:
-    """What there is in place of tensors by name, in words."""
+    """Describes in words what there is instead of tensors by name."""
     kind = type(found).__name__
     if names := ", ".join(filter(None, others))[:60]:
         return f"a {kind} of {names}"
@@ -102,9 +102,9 @@ def _told(found: Any, others: Mapping[str, Any]) -> str:
 
 
 def _walk(found: Any, kind: type, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The tensors in dictionaries with names for keys, and in one piece whatever holds none.
+    """The tensors in dictionaries whose keys are names, and every other value as one entry.
 
-    An optimizer numbers what it remembers, and so is passed over whole.
+    The keys in the state of an optimizer are numbers, so it is one entry.
     """
     if isinstance(found, Mapping) and all(isinstance(key, str) for key in found) and depth < _DEEPEST:
         inner = [
@@ -124,14 +124,14 @@ def _from_torch(torch: Any, tensor: Any) -> np.ndarray:
 
 
 class _Swallowed(dict[str, Any]):
-    """The attributes of an inert object, which takes any state for an answer."""
+    """The attributes of an inert object, which ignores any state that it gets."""
 
     def update(self, *state: Any, **more: Any) -> None:
-        """Takes nothing."""
+        """Ignores its arguments."""
 
 
 def _stand_in(name: str) -> type:
-    """Makes inert objects in place of those of a class or function that is not imported."""
+    """Makes inert objects that replace those of a class or function that is not imported."""
 
     def make(*arguments: Any, **more: Any) -> OrderedDict[Any, Any]:
         del arguments, more
@@ -143,7 +143,7 @@ def _stand_in(name: str) -> type:
 
 
 def _stands_for(value: Any) -> str | None:
-    """What an inert object is in place of; None for any other."""
+    """The name of the class or function that an inert object replaces; None for any other object."""
     if isinstance(value, OrderedDict) and isinstance(vars(value), _Swallowed):
         return vars(value)["stands_for"]
     return value.__name__ if isinstance(value, type) and "." in value.__name__ else None
@@ -156,7 +156,7 @@ def _is_trap(name: str) -> bool:
 
 
 def _named(path: Path) -> set[str]:
-    """The classes and functions that a file names, found without importing one."""
+    """The classes and functions that a file names, found without importing any."""
     found: set[str] = set()
     try:
         if zipfile.is_zipfile(path):

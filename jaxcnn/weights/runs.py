@@ -1,4 +1,4 @@
-"""Run folders as if they were files of weights, and networks by their configuration."""
+"""Reads run folders like files of weights, and builds networks from their configurations."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ def read_any(path: str | Path) -> Stored:
     """Reads a file of weights, or the newest parameters of a run folder, as arrays by name.
 
     Raises:
-      FileNotFoundError: if there is neither.
-      ValueError: if it is damaged, of no known kind, or could only be read by running what it says.
+      FileNotFoundError: if there is no such file or folder.
+      ValueError: if it is damaged, its format is unknown, or reading it would need to run code from it.
       ImportError: if it needs PyTorch, which is not installed.
     """
     path = Path(path)
@@ -35,14 +35,14 @@ def read_any(path: str | Path) -> Stored:
 
 
 def run_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run's network, in the form in which `save` keeps it.
+    """Reads the configuration of a run's network, in the form in which `save` stores it.
 
     Returns:
-      `name`, `num_classes`, `in_features` and `options`, as `models.create` takes them; and, for whoever shows it
-      examples, `classes`, `image_shape` (as the network is fed), `scaling`, `augment` and `loss`.
+      `name`, `num_classes`, `in_features` and `options`, as arguments of `models.create`; and for its inputs `classes`,
+      `image_shape` (of one input of the network), `scaling`, `augment` and `loss`.
 
     Raises:
-      FileNotFoundError: if the folder is none of a run.
+      FileNotFoundError: if the folder is not that of a run.
       ValueError: if its configuration is incomplete.
     """
     description = training.read_description(folder)
@@ -63,20 +63,20 @@ def run_config(folder: Path) -> dict[str, Any]:
             "loss": config.loss,
         }
     except KeyError as missing:
-        raise ValueError(f"{folder / 'config.json'} must tell of {missing}; it does not.") from None
+        raise ValueError(f"{folder / 'config.json'} must have {missing}; it does not.") from None
     except TypeError as error:
         raise ValueError(f"{folder / 'config.json'} must describe this version's training; {error}.") from None
 
 
 def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """A network's options, with those that the shape of its examples decides.
+    """Adds the options that follow from the shape of the examples to a network's options.
 
     Raises:
-      ValueError: if the name is unknown, or an option is one that data and seed decide.
+      ValueError: if the name is unknown, or an option is one that data and seed determine.
     """
     decided = [name for name in options if name in _DECIDED]
     if decided:
-        raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed decide.")
+        raise ValueError(f"`model_options` must not set {', '.join(decided)}, which data and seed determine.")
     known = models.options_of(name)
     return {key: shape[:-1] for key, rank in _SIZED.items() if key in known and len(shape) == rank} | options
 
@@ -84,10 +84,10 @@ def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> d
 def build(
     name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
 ) -> models.Network:
-    """The network by its name, as large as the examples of a shape need it, its parameters drawn from a seed.
+    """Builds a network by its name, for examples of this shape, with parameters drawn from a seed.
 
     Raises:
-      ValueError: if the name or an option is unknown, or an option is one that data and seed decide.
+      ValueError: if the name or an option is unknown, or an option is one that data and seed determine.
     """
     options = options_for(name, shape, options)
     config = {"name": name, "num_classes": num_classes, "in_features": in_features, "options": options}
@@ -95,10 +95,10 @@ def build(
 
 
 def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
-    """The network that a configuration tells of.
+    """Builds the network that a configuration describes.
 
     Raises:
-      ValueError: if it tells of none, or of options that the network has not.
+      ValueError: if it describes no network, or options that the network does not have.
     """
     name, options = config.get("name"), config.get("options", {})
     if not isinstance(name, str) or not isinstance(options, dict):
@@ -109,17 +109,17 @@ def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
 
 
 def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a network is fed, given that of the stored examples: crops make pictures smaller."""
+    """Computes the shape of a network's input from that of the stored examples, which crops make smaller."""
     return Augmentation(config.augment).resized(shape) if config.augment and len(shape) == 3 else shape
 
 
 def abstract(config: dict[str, Any]) -> models.Network:
-    """The same without numbers, for its names and shapes alone."""
+    """Builds the same network without values, only for its names and shapes."""
     return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(0)))
 
 
 def fill(model: nnx.Module, rngs: nnx.Rngs) -> None:
-    """Gives an abstract network its random streams, and zeros for what nothing has been loaded into."""
+    """Gives an abstract network its random streams, and zeros for all parameters that were not loaded."""
 
     def number(leaf: nnx.Variable) -> nnx.Variable:
         value = leaf.get_value()
@@ -133,7 +133,7 @@ def fill(model: nnx.Module, rngs: nnx.Rngs) -> None:
 
 
 def empty(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
-    """The same with zeros for what is learned; drawing what is then replaced would take most of the time."""
+    """Builds the same network with zeros as parameters, which saves the time to draw values that are then replaced."""
     model = abstract(config)
     fill(model, rngs)
     return model

@@ -1,4 +1,4 @@
-"""A network's weights out, under our names or another library's."""
+"""Writes a network's weights, with our names or those of another library."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,17 +25,18 @@ def save(
     Args:
       model: the network.
       file: `.safetensors` or `.npz`; with PyTorch installed also `.pt`, `.pth`, `.th`.
-      config: what `open_model` needs to build the network again: `name`, `num_classes`, `in_features` and `options`, as
-        `models.create` takes them. It goes into the metadata as JSON, with whatever else it has, as `classes` and
-        `scaling`; a PyTorch file has no place for it.
-      scheme: whose names and layouts, of `SCHEMES`; by default ours, and in a PyTorch file those of `to_torch`, or
-        `"pytorch"` where that has none or `open_model` would take them for those of another network.
+      config: the values from which `open_model` rebuilds the network: `name`, `num_classes`, `in_features` and
+        `options`, as arguments of `models.create`. They are stored as JSON in the metadata, with further values, as
+        `classes` and `scaling`. A PyTorch file cannot contain them.
+      scheme: the naming scheme, of `SCHEMES`, for names and layouts; by default ours. In a PyTorch file the default is
+        that of `to_torch`, or `"pytorch"` if `to_torch` has no names for the network or `open_model` would mistake them
+        for another network.
 
     Returns:
-      The file.
+      The path of the file.
 
     Raises:
-      ValueError: if the suffix or the scheme is unknown, the scheme has no names for the network, or `config` is of
+      ValueError: if the suffix or the scheme is unknown, the scheme has no names for the network, or `config` describes
         another network.
     """
     file = Path(file)
@@ -51,17 +52,18 @@ def save(
 
 
 def to_torch(model: nnx.Module, scheme: str | None = None) -> dict[str, np.ndarray]:
-    """A network's weights under another library's names and in its layouts, the reverse of `load`.
+    """Converts a network's weights to the names and layouts of another library, the inverse of `load`.
 
     Args:
       model: the network.
-      scheme: `"torchvision"`, `"timm"`, `"cifar"` (`linear` and `shortcut`; `"cifar_fc"`, `"cifar_linear"` with one of
-        them), `"tutorial"` (`conv1` to `fc3`, for LeNet-5 and perceptrons), `"features"`, `"features_flatten"` and
-        `"sequential"` (LeNet-5 in `Sequential`s), `"pytorch"` (our paths with dots, PyTorch's layouts, for a network of
-        one's own), `"flax"`, `"jaxcnn"`. By default torchvision's, and the tutorials' for networks that it has not.
+      scheme: `"torchvision"`, `"timm"`, `"cifar"` (`linear` and `shortcut`; `"cifar_fc"` and `"cifar_linear"` have one
+        of the two), `"tutorial"` (`conv1` to `fc3`, for LeNet-5 and perceptrons), `"features"`, `"features_flatten"`
+        and `"sequential"` (LeNet-5 in `Sequential` modules), `"pytorch"` (our paths with dots, PyTorch's layouts, for
+        your own network), `"flax"` or `"jaxcnn"`. By default that of torchvision, or of the tutorials for networks that
+        torchvision does not have.
 
     Returns:
-      Arrays by name. `torch.from_numpy` makes tensors of them, which `load_state_dict` takes.
+      Arrays by name. `torch.from_numpy` converts them to tensors for `load_state_dict`.
 
     Raises:
       ValueError: if the scheme is unknown, has no names for the network, or names one that computes something else.
@@ -83,7 +85,7 @@ def to_torch(model: nnx.Module, scheme: str | None = None) -> dict[str, np.ndarr
 
 
 def _for_pytorch(model: nnx.Module) -> str:
-    """The scheme of a PyTorch file, which says no more of its network than names."""
+    """The scheme of a PyTorch file, which describes its network only by names."""
     bordered = isinstance(model, models.LeNet5) and model.input_shape[0] != 32
     known = ("torchvision", "pytorch") if bordered else ("torchvision", "tutorial")
     return next((scheme for scheme in known if _why_not(model, scheme) is None), "pytorch")
@@ -103,6 +105,6 @@ def _check_config(model: nnx.Module, config: dict[str, Any]) -> None:
     if differ:
         at = differ[0]
         raise ValueError(
-            f"`config` must build the network that is saved; {at} is {wanted.get(at)} in it, "
-            f"{built.get(at)} by `config`."
+            f"`config` must build the network that is saved; {at} is {wanted.get(at)} in the network, "
+            f"{built.get(at)} in that of `config`."
         )

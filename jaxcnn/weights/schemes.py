@@ -1,4 +1,4 @@
-"""Naming schemes: for each of a network's parameters, its name and layout in another library."""
+"""Naming schemes: the name and layout of each parameter of a network in another library."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ _LEAVES: dict[type, dict[str, tuple[str, Layout]]] = {
 
 
 def leaves(model: nnx.Module) -> dict[str, Any]:
-    """All that a network has learned, by path: parameters, statistics, fixed vectors; no random streams."""
+    """Returns the weights of a network by path: parameters, statistics, fixed vectors; no random streams."""
     state = nnx.state(model, nnx.Not(nnx.Any(nnx.RngState, nnx.OfType(nnx.Intermediate))))
     variables = [(path, leaf) for path, leaf in nnx.to_flat_state(state) if isinstance(leaf, nnx.Variable)]
     return {
@@ -36,7 +36,7 @@ def leaves(model: nnx.Module) -> dict[str, Any]:
 
 
 def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
-    """A network's parameters in a scheme, or None if it has no names for such a network.
+    """Returns a network's parameters in a scheme, or None if the scheme has no names for such a network.
 
     Raises:
       ValueError: if the scheme is unknown.
@@ -73,7 +73,7 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
 
 
 def objection(model: nnx.Module, scheme: str) -> str | None:
-    """Why a network would compute something else with a scheme's weights, though their shapes fit; None if not."""
+    """Returns why a network would compute something else with weights of a scheme, though shapes fit; else None."""
     if isinstance(model, models.ResNet) and is_residual(model) and scheme not in ("jaxcnn", "pytorch"):
         first, second, *rest = model.blocks[1][0].units
         same = second.conv.padding == "SAME"
@@ -94,7 +94,7 @@ def objection(model: nnx.Module, scheme: str) -> str | None:
 
 
 def _flattened(model: nnx.Module) -> dict[str, tuple[int, ...]]:
-    """The dense layers that read flattened maps, and the maps' spatial shape."""
+    """The dense layers that read flattened maps, and the spatial shape of the maps."""
     if isinstance(model, models.LeNet5):
         return {"dense1": (5, 5)}
     if isinstance(model, models.LeNet5Of1998):
@@ -111,5 +111,5 @@ def _flattened(model: nnx.Module) -> dict[str, tuple[int, ...]]:
 
 
 def shape_of(entry: Entry, leaf: jax.Array) -> tuple[int, ...]:
-    """The shape of a parameter of ours in the other library."""
+    """Returns the shape of our parameter in the other library."""
     return entry.layout.shape(leaf.shape)

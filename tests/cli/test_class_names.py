@@ -183,7 +183,7 @@ def test_a_folder_tells_at_training_what_became_of_it(jaxcnn, tmp_path):
     (root / "train" / "empty").mkdir()
     options = ["--data", f"folder:{root}", "--epochs", "1", "--out", tmp_path / "run"]
     outcome = jaxcnn("train", *NETWORK, *options)
-    assert outcome.status == 2 and "got none of empty (no files); take such classes with" in outcome.err
+    assert outcome.status == 2 and "got none of empty (no files); accept such classes with" in outcome.err
     outcome = jaxcnn("train", *NETWORK, *options, "--allow-empty")
     assert outcome.status == 0, outcome.err
     lines = outcome.out.splitlines()

@@ -75,7 +75,7 @@ REFUSED = {
     "no run": ([".", "out.npz"], "must be the folder of a run; it has no config.json."),
     "unknown format": (["w.npz", "out.onnx"], "out.onnx must be a run folder or end in .safetensors, .npz"),
     "options alone": (["w.npz", "out.npz", "--model-options", "depth=3"], "`model_options` need a `model`; got none."),
-    "no known network": (["w.npz", "out.npz"], "w.npz must tell of its network, or be of one that is known"),
+    "no known network": (["w.npz", "out.npz"], "w.npz must describe its network, or have the names of a known one"),
     "another network": (
         ["w.npz", "out.npz", "--model", "mlp"],
         "w.npz must hold weights of a MLP; none of its 1 names",
@@ -99,5 +99,8 @@ def test_without_pytorch_one_line_tells_how_to_add_it(jaxcnn, trained, alone, mo
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     outcome = jaxcnn("convert", trained[0], "out.pth")
     assert outcome.status == 2
-    assert outcome.err == "jaxcnn: out.pth needs PyTorch: pip install 'jaxcnn[torch]', or convert it elsewhere.\n"
+    assert (
+        outcome.err
+        == "jaxcnn: out.pth needs PyTorch: pip install 'jaxcnn[torch]', or convert it where PyTorch is installed.\n"
+    )
     assert not list(alone.iterdir())

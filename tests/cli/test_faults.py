@@ -119,7 +119,7 @@ def test_where_all_checkpoints_are_damaged_nothing_is_made_up(jaxcnn, tiny, whol
             cut_short(file)
     found = jaxcnn("train", *tiny, *SETTINGS, "--out", folder, "--resume")
     assert found.status == 2
-    assert "must hold a checkpoint that is whole; all of" in found.err.splitlines()[-1]
+    assert "must hold an undamaged checkpoint; all of" in found.err.splitlines()[-1]
 
 
 def test_another_configuration_needs_force(jaxcnn, tiny, whole, tmp_path):

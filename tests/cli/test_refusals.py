@@ -57,7 +57,7 @@ REFUSED = {
     "rate of nan": (["train", "--learning-rate", "nan"], "`learning_rate` must be positive; got nan."),
     "smoothing of one": (["train", "--label-smoothing", "1"], "`label_smoothing` must be in [0, 1); got 1"),
     "no such optimizer": (["train", "--optimizer", "lion"], "adamw"),
-    "long warm-up": (["train", "--warmup-steps", "9999"], "`warmup_steps` must be below the 440 steps in all"),
+    "long warm-up": (["train", "--warmup-steps", "9999"], "`warmup_steps` must be below the 440 steps in total"),
     "large batch": (["train", "--batch-size", "2000"], "between 1 and the 1438 training examples; got 2000."),
     "nothing to resume": (["train", "--resume"], "`resume` needs the folder of a run"),
     "nothing to resume there": (["train", "--resume", "--out", "nowhere"], "nowhere is none."),
@@ -99,7 +99,7 @@ def test_bad_input_to_eval_is_one_line_and_status_2(jaxcnn, alone, trained, argu
     [
         ("config.json", "{", "config.json must be JSON"),
         ("config.json", "[]", "config.json"),
-        ("config.json", "{}", "config.json must tell of 'model'"),
+        ("config.json", "{}", "config.json must have 'model'"),
         (
             "config.json",
             '{"model": {"name": "lenet5", "options": {}}, "data": {"image_shape": [28, 28, 1]}}',

@@ -29,7 +29,7 @@ def test_accents_are_found_in_one_sign_and_in_two():
     assert found.labels.tolist() == [0, 1] and found.classes == one
     turned = some([0, 1, 1], two[::-1]).for_classes(one)
     assert turned.labels.tolist() == [1, 0, 0] and turned.classes == one
-    with pytest.raises(ValueError, match="must have different names to be found by; got 'café' twice."):
+    with pytest.raises(ValueError, match="must have unique names; got 'café' twice."):
         some([0, 1], (one[0], two[0])).for_classes(("tea", *one))
 
 
@@ -39,7 +39,7 @@ def test_accents_are_found_in_one_sign_and_in_two():
         ([0], ("green", "red"), ("blue", "red"), "the classes of some must be among blue, red; got green."),
         ([0], tuple("abcdef"), ("a", "b"), "the classes of some must be among a, b; got c, d, e, f."),
         ([0], ("z",), tuple("abcdef"), "the classes of some must be among a, b, c and 3 more; got z."),
-        ([0], ("a", "a"), ("a", "b"), "`classes` must have different names to be found by; got 'a' twice."),
+        ([0], ("a", "a"), ("a", "b"), "`classes` must have unique names; got 'a' twice."),
         ([0, 2], ("b", "a"), ("a", "b"), "`labels` of the test split of some must .*; got 2, and 1 of 2"),
     ],
 )

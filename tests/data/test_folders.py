@@ -114,8 +114,8 @@ def test_a_class_without_pictures_is_named_and_may_be_allowed(split):
     with pytest.raises(ValueError) as caught:
         data.load(f"folder:{split}", "train")
     assert str(caught.value) == (
-        f"{split}/train must hold whole pictures of every class; got none of emu (1 .heic), fox (no files); "
-        "take such classes with `allow_empty` (--allow-empty)."
+        f"{split}/train must hold undamaged pictures of every class; got none of emu (1 .heic), fox (no files); "
+        "accept such classes with `allow_empty` (--allow-empty)."
     )
     found = data.load(f"folder:{split}", "train", allow_empty=True)
     assert found.classes == ("cat", "dog", "emu", "fox") and set(found.labels.tolist()) == {0, 1}
@@ -139,7 +139,8 @@ def test_a_class_that_is_not_tested_is_none_of_that(split):
 
 
 def test_only_folders_have_empty_classes():
-    with pytest.raises(ValueError, match="`allow_empty` is for folders of pictures, not digits; got True."):
+    rule = "`allow_empty` must be False except for folders of pictures; got True for digits."
+    with pytest.raises(ValueError, match=rule):
         data.load("digits", "train", allow_empty=True)
 
 
@@ -164,7 +165,7 @@ def test_two_folders_for_one_split_are_refused(split):
 
 def test_splits_without_one_to_learn_from_are_no_classes(split):
     shutil.rmtree(split / "train")
-    with pytest.raises(FileNotFoundError, match="must hold a folder train beside .*; it holds test, validation."):
+    with pytest.raises(FileNotFoundError, match="must have a folder train beside .*; it has test, validation."):
         data.splits(f"folder:{split}")
 
 

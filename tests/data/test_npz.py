@@ -120,7 +120,7 @@ def test_idx_files_of_any_prefix(tmp_path):
 def test_a_prefix_chooses_among_several(tmp_path, one_sentence):
     write_pair(tmp_path, "emnist-digits-train", noise(2, 5, 5), [0, 1])
     write_pair(tmp_path, "emnist-letters-train", noise(3, 5, 5), [1, 2, 3])
-    with pytest.raises(ValueError, match="or end with it .*; got emnist-digits, emnist-letters") as caught:
+    with pytest.raises(ValueError, match="or name one .*; got emnist-digits, emnist-letters") as caught:
         data.splits(f"idx:{tmp_path}")
     one_sentence(caught.value, tmp_path)
     assert len(data.load(f"idx:{tmp_path}/emnist-letters", "train").labels) == 3

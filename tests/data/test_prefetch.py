@@ -125,7 +125,7 @@ def test_a_picture_that_goes_or_breaks_meanwhile_is_named(tmp_path, workers):
     path.unlink()
     with pytest.raises(FileNotFoundError) as gone, data.batches_ahead(dataset, 1, 0, 0, 9, workers=workers) as batches:
         next(batches)
-    assert str(gone.value) == f"{path} must stay where it is; it is gone."
+    assert str(gone.value) == f"{path} must not be moved or deleted while it is in use; it no longer exists."
     path.write_bytes(content[:60])
     with pytest.raises(ValueError) as broken, data.batches_ahead(dataset, 1, 0, 0, 9, workers=0) as batches:
         next(batches)
@@ -140,7 +140,7 @@ def test_a_worker_that_is_ended_is_one_sentence(both):
                 child.kill()
         for _ in batches:
             pass
-    assert str(caught.value) == "a process that reads pictures was ended from outside, perhaps for want of memory."
+    assert str(caught.value) == "a worker process that decodes pictures was killed, perhaps because memory ran out."
 
 
 def test_numbers_below_zero_are_refused(both):

@@ -35,7 +35,7 @@ def test_a_file_in_place_of_the_folder_is_not_found(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileNotFoundError) as caught:
         data.load("mnist", data_dir=tmp_path / "file")
-    assert str(caught.value) == f"`data_dir` must be a folder; {tmp_path / 'file'} is none."
+    assert str(caught.value) == f"`data_dir` must be a folder; got {tmp_path / 'file'}."
 
 
 def test_digits_need_no_folder(tmp_path, monkeypatch):

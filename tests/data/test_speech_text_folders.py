@@ -218,7 +218,7 @@ def test_damaged_and_odd_pictures_are_named(pictures):
 
 
 def test_folders_that_hold_nothing_useful(pictures, tmp_path):
-    with pytest.raises(FileNotFoundError, match="`folder:` must name a folder; /no/where is none."):
+    with pytest.raises(FileNotFoundError, match="`folder:` must name a folder; got /no/where."):
         data.load("folder:/no/where", "train")
     picture(pictures / "test" / "green" / "0.png", (0, 200, 0))
     with pytest.raises(ValueError, match="test must hold the classes of .*train only; got green."):

@@ -155,5 +155,5 @@ def test_a_part_is_split_off_by_class_once(tmp_path, stream):
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 0.001, float("nan")])
 def test_a_part_of_nothing_or_of_all_is_refused(share):
-    with pytest.raises(ValueError, match="`share` must leave some of the 180 examples on either side; got "):
+    with pytest.raises(ValueError, match="`share` must put some of the 180 examples into each part; got "):
         data.load("digits", "test").split_off(share)

@@ -114,7 +114,7 @@ def test_refusals(tmp_path, pictures, digits):
         "`classes` must name all 10 outputs; got 1 names.": (digits.model, {"classes": ["one"]}),
         "`final` must be one of 'softmax', 'logistic', 'none'; got 'tanh'.": (digits.model, {"final": "tanh"}),
         "`weights` must be one of 'float', 'int8'; got 'int4'.": (digits.model, {"weights": "int4"}),
-        "`final` 'softmax' needs two outputs or more; got 1, for which there is 'logistic'.": (
+        "`final` 'softmax' needs two outputs or more; got 1, use 'logistic'.": (
             models.create("mlp", num_classes=1, image_size=(4, 4), hidden=(), rngs=nnx.Rngs(0)),
             {},
         ),

@@ -283,9 +283,9 @@ REFUSED = {
     "no logits": (
         lambda x: inspect.saliency(lambda x: x, x),
         ValueError,
-        r"must give logits, \(3, classes\) for 3 images; got \(3, 8, 8, 1\)",
+        r"must return logits, \(3, classes\) for 3 images; got \(3, 8, 8, 1\)",
     ),
-    "two results": (lambda x: inspect.saliency(lambda x: (x, x), x), ValueError, "must give logits, .*; got tuple"),
+    "two results": (lambda x: inspect.saliency(lambda x: (x, x), x), ValueError, "must return logits, .*; got tuple"),
     "no class": (lambda x: inspect.gradient(flat, x, 64), ValueError, "`targets` must be from 0 to 63; got 64 to 64"),
     "no stage": (
         lambda x: inspect.grad_cam(flat, x),

@@ -39,7 +39,7 @@ def test_windows_over_no_images(network):
 
 @pytest.mark.parametrize("check", [inspect.shift_consistency, inspect.randomization_check])
 def test_there_is_no_mean_of_no_images(network, check):
-    with pytest.raises(ValueError, match=r"^`images` must hold at least one; got shape \(0, 28, 28, 1\)\.$"):
+    with pytest.raises(ValueError, match=r"^`images` must hold at least one image; got shape \(0, 28, 28, 1\)\.$"):
         check(network, NONE)
 
 

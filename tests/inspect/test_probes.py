@@ -95,7 +95,7 @@ def test_principal_components_are_those_of_the_covariance(random):
         (lambda a, b, c, d: inspect.probe(b, b, c, d), "`train_features` must be rows, (N, D); got shape (60,)."),
         (lambda a, b, c, d: inspect.neighbors(a, c, 0), "`count` must be between 1 and the 60 rows; got 0."),
         (lambda a, b, c, d: inspect.neighbors(a, c[:, :1]), "`queries` must have 2 columns, as the features; got 1."),
-        (lambda a, b, c, d: inspect.pca(a, 3), "`components` must be between 1 and 2, as features are; got 3."),
+        (lambda a, b, c, d: inspect.pca(a, 3), "`components` must be between 1 and 2; got 3."),
     ],
     ids=range(10),
 )

@@ -205,7 +205,7 @@ def test_images_of_another_shape_are_refused(name, network, shape):
         ("vgg11", {"depth": 13}, "got depth."),
         ("resnet20", {"depth": 18, "version": 2}, "got depth."),
         ("resnet20", {"version": 3}, "`version` must be 1 or 2; got 3."),
-        ("resnet50", {"version": 2, "zero_last": True}, "version 2, which ends with a convolution"),
+        ("resnet50", {"version": 2, "zero_last": True}, "version 2, which ends with a convolution; got True."),
         ("resnet18", {"shortcut": "D"}, "'none'; got 'D'."),
         ("allcnn", {"base": "D"}, "'C'; got 'D'."),
         ("tdnn_wide", {"dilations": (1, 2)}, "one entry per width, here 3; got (1, 2)."),

@@ -68,7 +68,7 @@ def test_where_all_are_damaged_nothing_is_moved_and_every_resumption_is_refused(
     for _ in range(2):
         with pytest.warns(RuntimeWarning, match="is damaged"):
             told = refused(small, folder, ValueError, force=force)
-        assert told == f"{folder / 'checkpoints'} must hold a checkpoint that is whole; all of [9, 8] are damaged."
+        assert told == f"{folder / 'checkpoints'} must hold an undamaged checkpoint; all of [9, 8] are damaged."
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -76,7 +76,7 @@ def test_a_run_whose_checkpoints_were_all_set_aside_is_not_begun_anew(small, fol
     (folder / "checkpoints").rename(folder / "damaged")
     (folder / "checkpoints").mkdir()
     told = refused(small, folder, ValueError, force=force)
-    assert told == f"{folder} must hold a checkpoint that is whole; all that are left are in {folder / 'damaged'}."
+    assert told == f"{folder} must hold an undamaged checkpoint; all that remain are in {folder / 'damaged'}."
 
 
 def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(small, folder):

@@ -105,7 +105,7 @@ def test_constant_stays():
 def test_a_warm_up_longer_than_the_run_is_refused(warmup):
     with pytest.raises(ValueError) as caught:
         make_schedule(TrainConfig(warmup_steps=warmup), 9)
-    assert str(caught.value) == f"`warmup_steps` must be below the 9 steps in all; got {warmup}."
+    assert str(caught.value) == f"`warmup_steps` must be below the 9 steps in total; got {warmup}."
 
 
 def test_steps_fall_to_a_tenth_at_the_milestones():
@@ -127,8 +127,8 @@ def test_one_cycle_rises_and_falls():
     [
         ({"clip_norm": 0.0}, "`clip_norm` must be positive and finite; got 0.0."),
         ({"clip_norm": math.nan}, "`clip_norm` must be positive and finite; got nan."),
-        ({"milestones": (0.5, 0.2)}, "`milestones` must be shares between 0 and 1, rising; got (0.5, 0.2)."),
-        ({"milestones": (1.5,)}, "`milestones` must be shares between 0 and 1, rising; got (1.5,)."),
+        ({"milestones": (0.5, 0.2)}, "`milestones` must be increasing shares between 0 and 1; got (0.5, 0.2)."),
+        ({"milestones": (1.5,)}, "`milestones` must be increasing shares between 0 and 1; got (1.5,)."),
     ],
     ids=str,
 )

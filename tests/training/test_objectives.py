@@ -47,7 +47,7 @@ def test_the_network_of_1989_learns_by_its_own_loss():
 
 def test_symmetric_scaling_needs_bytes():
     sounds = noise()._replace(images=np.zeros((4, 5, 2), np.float32))
-    with pytest.raises(ValueError, match="`scaling` 'symmetric' needs pictures of bytes; got float32."):
+    with pytest.raises(ValueError, match="`scaling` 'symmetric' needs pictures in bytes \\(uint8\\); got float32."):
         data.symmetric_scaling(sounds)
 
 

@@ -199,7 +199,9 @@ def test_a_part_that_is_not_there_is_refused_by_name(state, tmp_path, drawn):
     model = weights.open_model(tmp_path / "w.pth")[0]
     with pytest.raises(ValueError, match=r"`part` must be one in which .*, 'model', 'model_ema'; got 'teacher'\.$"):
         weights.load(model, tmp_path / "w.pth", part="teacher")
-    with pytest.raises(ValueError, match=r"w.pth must tell of its network, or be in teacher of one that is known"):
+    with pytest.raises(
+        ValueError, match=r"w.pth must describe its network, or have in teacher the names of a known one"
+    ):
         weights.open_model(tmp_path / "w.pth", part="teacher")
 
 
@@ -301,7 +303,7 @@ def test_a_whole_pickled_network_is_told_how_to_be_saved(wrapped, new, tmp_path,
         weights.load(drawn("lenet5"), tmp_path / "w.pt")
     said = str(caught.value)
     assert re.search(
-        (rf"of plain tensors by name; {'model' if wrapped else 'it'} is a whole " if new else "failed: it holds a ")
+        (rf"of plain tensors by name; {'model' if wrapped else 'it'} is a pickled " if new else "failed: it holds a ")
         + r"\S*Whole, which only its code could restore; where that code is, torch\.save\(model\.state_dict\(\), "
         r"'weights\.pth'\) writes what can be read\.$",
         said,
@@ -328,7 +330,7 @@ def test_tensors_without_names_are_refused_in_a_whole_sentence(make, told, state
 def test_a_part_of_a_file_without_parts_is_refused_in_a_whole_sentence(state, tmp_path):
     torch.save(state, tmp_path / "w.pth")
     model, _ = weights.open_model(tmp_path / "w.pth")
-    told = r"`part` must be left out for .*w.pth, as the weights are at its top; got 'ema'.$"
+    told = r"`part` must not be given for .*w.pth, whose weights are not nested; got 'ema'.$"
     with pytest.raises(ValueError, match=told):
         weights.load(model, tmp_path / "w.pth", part="ema")
 
@@ -337,7 +339,7 @@ def test_what_names_a_function_of_python_s_is_refused_for_that(tmp_path, drawn):
     torch.save({"state_dict": {"head.weight": torch.ones(3)}, "hook": print}, tmp_path / "w.pth")
     with pytest.raises(ValueError) as caught:
         weights.load(drawn("lenet5"), tmp_path / "w.pth", strict=False)
-    assert str(caught.value).endswith("failed: builtins.print, which it names, is nothing that holds weights.")
+    assert str(caught.value).endswith("failed: it names builtins.print, which cannot be part of weights.")
 
 
 def test_what_stands_in_for_other_objects_is_inert_and_leaves_no_trace(tmp_path, monkeypatch, state):

@@ -119,7 +119,7 @@ def test_a_dtype_that_numpy_has_not_is_refused(mlp, tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_a_configuration_that_is_no_json_object_is_refused(mlp, tmp_path, text):
     np.savez(tmp_path / "w.npz", **weights.to_torch(mlp, "jaxcnn"), __jaxcnn__=np.array(text))
-    refused(mlp, tmp_path / "w.npz", "must tell of its network in JSON")
+    refused(mlp, tmp_path / "w.npz", "must describe its network in JSON")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_configuration_that_is_no_json_object_is_refused(mlp, tmp_path, text):
 )
 def test_a_configuration_of_no_network_is_refused(mlp, tmp_path, config, part):
     np.savez(tmp_path / "w.npz", **weights.to_torch(mlp, "jaxcnn"), __jaxcnn__=np.array(json.dumps(config)))
-    with pytest.raises(ValueError, match=f"w.npz must tell of a network that can be built; .*{part}"):
+    with pytest.raises(ValueError, match=f"w.npz must describe a network that can be built; .*{part}"):
         weights.open_model(tmp_path / "w.npz")
 
 
@@ -164,7 +164,7 @@ def test_names_of_a_known_network_with_other_shapes_are_refused(mlp, tmp_path, s
 
 def test_weights_without_a_configuration_must_be_of_a_known_network(mlp, tmp_path):
     file = weights.save(mlp, tmp_path / "w.npz")
-    with pytest.raises(ValueError, match="w.npz must tell of its network, or be of one that is known by its names"):
+    with pytest.raises(ValueError, match="w.npz must describe its network, or have the names of a known one"):
         weights.open_model(file)
 
 
@@ -214,5 +214,5 @@ def test_an_old_pytorch_whose_reader_could_be_fooled_is_refused(mlp, tmp_path, m
 
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.5.1+cpu"))
     (tmp_path / "w.pth").write_bytes(b"x")
-    with pytest.raises(ImportError, match=r"w.pth needs PyTorch 2.6, whose reader runs nothing; got 2.5.1\+cpu"):
+    with pytest.raises(ImportError, match=r"w.pth needs PyTorch 2.6, whose reader runs no code; got 2.5.1\+cpu"):
         weights.load(mlp, tmp_path / "w.pth")

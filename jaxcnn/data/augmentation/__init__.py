@@ -1,4 +1,4 @@
-"""Random changes of training pictures, on the device: keyed, pure, one example at a time."""
+"""Random changes of training pictures: pure functions of a random key, computed on the device."""
 
 from jaxcnn.data.augmentation.augmentation import Augmentation
 from jaxcnn.data.augmentation.names import AUGMENTATIONS

@@ -1,4 +1,4 @@
-"""A configuration's augmentations as one pure function of key, epoch and example."""
+"""The augmentations of a configuration as one pure function of key, epoch and example."""
 
 import dataclasses
 import functools
@@ -20,15 +20,23 @@ _parsed = functools.lru_cache(maxsize=64)(parse)
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training pictures, as named in a configuration."""
+    """Random changes of training pictures, as named in a configuration.
+
+    Args:
+      specs: names from `AUGMENTATIONS`, with values as in `pad_crop=4`, applied in this order; mixtures come last.
+      fill: the value outside a picture, one for all channels or one per channel.
+      unit: the value of white: 255 for bytes, 1 for floats from 0 to 1.
+
+    Raises:
+      ValueError: if an augmentation is unknown, a value is out of range, or a mixture is not last.
+    """
 
     specs: tuple[str, ...] = ()
-    """Names out of `AUGMENTATIONS`, with values as in `pad_crop=4`, applied in this order; mixtures come last."""
+    """Names from `AUGMENTATIONS`, with values as in `pad_crop=4`, applied in this order; mixtures come last."""
     fill: tuple[float, ...] = (0.0,)
-    """What lies outside a picture, in its own numbers, one entry or one for each channel; the data's mean is a good
-    choice."""
+    """The value outside a picture, one for all channels or one per channel; the mean of the data is a good choice."""
     unit: float = 255.0
-    """What white is in the pictures' numbers: 255 for bytes, 1 for floats from 0 to 1."""
+    """The value of white: 255 for bytes, 1 for floats from 0 to 1."""
 
     def __post_init__(self):
         """Checks every name and value.
@@ -51,17 +59,19 @@ class Augmentation:
     def __call__(
         self, key: jax.Array, epoch: ArrayLike, ids: ArrayLike, images: ArrayLike, targets: ArrayLike
     ) -> tuple[jax.Array, jax.Array]:
-        """Changes a batch; what happens to an example depends on `key`, `epoch`, its number and its neighbor alone.
+        """Changes a batch at random.
+
+        The result for an example depends only on `key`, `epoch`, its number and, for mixtures, its neighbor.
 
         Args:
           key: the typed key of the step.
           epoch: int32 scalar, counted from 0.
           ids: `(B,)` int32, the numbers of the examples in their split.
-          images: `(B, H, W, C)` uint8, or floats of which `unit` is white; without `specs`, of any shape.
+          images: `(B, H, W, C)` uint8, or floats where `unit` is white; without `specs`, any shape.
           targets: `(B, classes)` float32.
 
         Returns:
-          Images in float32 and in the units that they were given in, of shape `(B, *resized((H, W, C)))`, and targets.
+          The images, `(B, *resized((H, W, C)))` in float32 with the same value of white; and the targets.
 
         Raises:
           ValueError: if an augmentation does not suit such pictures.
@@ -86,7 +96,7 @@ class Augmentation:
         return (changed.images if scale == 1 else changed.images / scale), changed.targets
 
     def center(self, images):
-        """What evaluation sees: the middle of the pictures, in the size that training sees.
+        """Cuts out the middle of the pictures, in the size of training, for evaluation.
 
         Args:
           images: `(..., H, W, C)`, a NumPy or JAX array.
@@ -105,10 +115,13 @@ class Augmentation:
         return images[..., top : top + new_height, left : left + new_width, :]
 
     def resized(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """`(H, W, C)` that the network is fed.
+        """Computes the shape of one network input.
 
         Args:
           shape: `(H, W, C)` of the data set; without `specs`, any shape.
+
+        Returns:
+          `(H, W, C)` after the augmentations.
 
         Raises:
           ValueError: if an augmentation does not suit such pictures.
@@ -125,13 +138,13 @@ class Augmentation:
         return size
 
     def check_range(self, images: Any) -> None:
-        """Refuses pictures beyond black and white where colors are changed, which ends there.
+        """Checks that pictures whose colors are changed have values from 0 to `unit`.
 
         Args:
-          images: `(N, H, W, C)`, all of a data set; bytes are known to be within.
+          images: `(N, H, W, C)`, all pictures of a data set; bytes always pass.
 
         Raises:
-          ValueError: if they are.
+          ValueError: if a value is out of this range, and an augmentation changes colors.
         """
         change = next((change for change in self._changes if change.of_colors), None)
         if change is None or images.dtype == np.uint8 or not len(images):

@@ -1,6 +1,7 @@
-"""Changes of color, with the meaning that Pillow and torchvision gave to their names.
+"""Changes of color, with the definitions of Pillow and torchvision.
 
-All take pictures `(B, H, W, C)` float32 from 0 to 255, with 1 or 3 channels; `factor` is `(B,)`, and 1 changes nothing.
+All functions take pictures `(B, H, W, C)` float32 from 0 to 255, with 1 or 3 channels. A `factor` is `(B,)`; the factor
+1 changes nothing.
 """
 
 import jax
@@ -14,22 +15,25 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's mo
 
 
 def brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """0 is black."""
+    """Changes the brightness; the factor 0 gives black."""
     return _blend(images, jnp.zeros_like(images), factor)
 
 
 def contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """0 is the mean gray of the picture."""
+    """Changes the contrast; the factor 0 gives the mean gray of the picture."""
     return _blend(images, jnp.mean(_gray(images), (1, 2, 3), keepdims=True), factor)
 
 
 def saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """0 is the picture in gray."""
+    """Changes the saturation; the factor 0 gives the picture in gray."""
     return _blend(images, _gray(images), factor)
 
 
 def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """0 is the picture smoothed by a 3x3 mask, 5 in the middle of ones; its outermost pixels stay."""
+    """Changes the sharpness; the factor 0 gives a smoothed picture.
+
+    The 3x3 mask has 5 in the middle and 1 around it. The outermost pixels stay.
+    """
     padded = jnp.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
     rows = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
     smooth = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * images) / 13
@@ -39,7 +43,7 @@ def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
-    """Turns the hue of HSV by a share of the whole circle; grays have none."""
+    """Turns the hue of HSV by a share of the full circle; gray stays gray."""
     if images.shape[-1] == 1:
         return images
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
@@ -63,12 +67,12 @@ def posterize(images: jax.Array, bits: int) -> jax.Array:
 
 
 def solarize(images: jax.Array, threshold: float) -> jax.Array:
-    """Inverts what is not below the threshold."""
+    """Inverts the values that are not below the threshold."""
     return jnp.where(images < threshold, images, 255 - images)
 
 
 def autocontrast(images: jax.Array) -> jax.Array:
-    """Stretches every channel to 0 to 255."""
+    """Stretches every channel to the range from 0 to 255."""
     low, top = jnp.min(images, (1, 2), keepdims=True), jnp.max(images, (1, 2), keepdims=True)
     return jnp.where(top > low, (images - low) * (255 / jnp.where(top > low, top - low, 1)), images)
 
@@ -96,9 +100,9 @@ def equalize(images: jax.Array) -> jax.Array:
 
 
 def color_jitter(examples: Examples, strength: float, turn: float) -> Examples:
-    """Brightness, contrast and saturation by `1 - strength` to `1 + strength`, hue by `-turn` to `turn`.
+    """Changes brightness, contrast and saturation by `1 - strength` to `1 + strength`, hue by `-turn` to `turn`.
 
-    The order is drawn for each example, as torchvision draws it for each call.
+    The order is drawn at random for each example; torchvision draws it for each call.
     """
     changes = [brightness, contrast, saturation, hue][: 4 if turn else 3]
     if examples.images.shape[-1] == 1:

@@ -1,4 +1,4 @@
-"""What an augmentation is given and gives back."""
+"""The batch of examples that an augmentation takes and returns."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Examples(NamedTuple):
-    """A batch of B examples and what may be known of it.
+    """A batch of B examples.
 
     Shapes: `keys` `(B,)`, one typed key for each example; `epoch` an int32 scalar; `ids` `(B,)` int32; `images`
     `(B, H, W, C)` float32 from 0 to 255; `targets` `(B, classes)` float32; `fill` `(C,)` float32.
@@ -22,21 +22,21 @@ class Examples(NamedTuple):
 
 
 def column(values: jax.Array) -> jax.Array:
-    """One value for each example, `(B,)`, as `(B, 1, 1, 1)`, to go with its picture."""
+    """Reshapes one value per example, `(B,)`, to `(B, 1, 1, 1)`, which broadcasts to the pictures."""
     return values[:, None, None, None]
 
 
 def row(values: jax.Array) -> jax.Array:
-    """One value for each channel, `(C,)`, as `(1, 1, 1, C)`, to go with every picture."""
+    """Reshapes one value per channel, `(C,)`, to `(1, 1, 1, C)`, which broadcasts to the pictures."""
     return values[None, None, None, :]
 
 
 def boxes(corners: jax.Array, ends: jax.Array, height: int, width: int) -> jax.Array:
-    """Which pixels lie in a box for each example.
+    """Marks the pixels in one box per example.
 
     Args:
-      corners: `(B, 2)` int32, the first row and column inside; may lie outside the picture.
-      ends: `(B, 2)` int32, the first row and column behind.
+      corners: `(B, 2)` int32, the first row and column of the box; may lie outside the picture.
+      ends: `(B, 2)` int32, the row and column after the last.
       height: H.
       width: W.
 

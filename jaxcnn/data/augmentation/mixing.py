@@ -1,7 +1,7 @@
-"""Mixtures of neighbors in the batch, pictures and targets alike.
+"""Mixtures of pairs of examples in a batch, of both pictures and targets.
 
-Example `i` is mixed with `i ^ 1`, so that pairs stay on one device; each of the two draws its own share and place. An
-odd last example stays alone.
+Example `i` is mixed with its neighbor `i ^ 1`, so that pairs stay on one device. Each of the two draws its own share
+and position. If the number of examples is odd, the last one is not mixed.
 """
 
 import jax
@@ -11,7 +11,7 @@ from jaxcnn.data.augmentation.examples import Examples, boxes, column
 
 
 def mixup(examples: Examples, alpha: float) -> Examples:
-    """Adds the neighbor, with shares from Beta(alpha, alpha) (Zhang et al. 2018)."""
+    """Takes the weighted mean with the neighbor, with weights from Beta(alpha, alpha) (Zhang et al. 2018)."""
     share = _shares(examples.keys, alpha)
     images, targets = _partners(examples.images), _partners(examples.targets)
     return examples._replace(
@@ -21,9 +21,10 @@ def mixup(examples: Examples, alpha: float) -> Examples:
 
 
 def cutmix(examples: Examples, alpha: float) -> Examples:
-    """Pastes a box of the neighbor, whose area is from Beta(alpha, alpha) (Yun et al. 2019).
+    """Pastes a box from the neighbor, whose share of the area is from Beta(alpha, alpha) (Yun et al. 2019).
 
-    The box is as long and wide for the picture, and lies anywhere; targets follow the area that is inside.
+    The box has the proportions of the picture, and its center may be any pixel. The targets are mixed by the area of
+    the box inside the picture.
     """
     height, width = examples.images.shape[1:3]
     size = jnp.array([height, width], jnp.int32)
@@ -46,7 +47,7 @@ def _shares(keys: jax.Array, alpha: float) -> jax.Array:
 
 
 def _partners(values: jax.Array) -> jax.Array:
-    """Neighbors exchanged."""
+    """Exchanges neighbors."""
     even = len(values) // 2 * 2
     pairs = values[:even].reshape(even // 2, 2, *values.shape[1:])
     return jnp.concatenate([pairs[:, ::-1].reshape(even, *values.shape[1:]), values[even:]])

@@ -1,4 +1,4 @@
-"""Crops, flips and patches: every pixel keeps its value, or is resampled on a straight grid."""
+"""Crops, flips and patches: pixels keep their values, or are resampled on an axis-aligned grid."""
 
 import math
 
@@ -13,7 +13,7 @@ _TRIES = 10
 
 
 def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
-    """Pads by `fill` or by reflection, and crops the old size anywhere (He et al. 2015)."""
+    """Pads with `fill` or by reflection, and crops the original size at a random position (He et al. 2015)."""
     images = examples.images
     count, height, width, channels = images.shape
     margins = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
@@ -27,12 +27,12 @@ def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
 
 
 def crop(examples: Examples, size: int) -> Examples:
-    """A random part in its own size (Krizhevsky et al. 2012)."""
+    """Crops a random square of `size` pixels, without resizing (Krizhevsky et al. 2012)."""
     return _parts(examples, examples.images, (size, size))
 
 
 def _parts(examples: Examples, images: jax.Array, size: tuple[int, int]) -> Examples:
-    """A part of every picture, its corner anywhere."""
+    """Crops a part of every picture at a random position."""
     room = jnp.array(images.shape[1:3], jnp.int32) - jnp.array(size, jnp.int32) + 1
 
     def part(key: jax.Array, picture: jax.Array) -> jax.Array:
@@ -43,19 +43,21 @@ def _parts(examples: Examples, images: jax.Array, size: tuple[int, int]) -> Exam
 
 
 def shift(examples: Examples, reach: int) -> Examples:
-    """Moves by whole pixels, up to `reach` along each axis: what a crop of the padded picture is."""
+    """Moves by whole pixels, up to `reach` along each axis, as a crop of the padded picture does."""
     return pad_crop(examples, reach, "fill")
 
 
 def flip(examples: Examples) -> Examples:
-    """Exchanges left and right of every other picture, by chance."""
+    """Exchanges left and right with probability 1/2."""
     return _mirror(examples, jax.vmap(jax.random.bernoulli)(examples.keys))
 
 
 def alternating_flip(examples: Examples) -> Examples:
-    """A random half in epoch 0, then each example every other epoch (Jordan 2024, arXiv:2404.00498).
+    """Flips a random half of the examples in epoch 0, then each example every other epoch.
 
-    Which half depends on the example's number alone, so that the two pictures of an example come in turn.
+    The half depends only on the number of the example, so that an example and its mirror image alternate.
+
+    Source: Jordan 2024, arXiv:2404.00498.
     """
     seed = jax.random.key(_FLIP_SEED, impl="threefry2x32")
     first = jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(seed, number)))(examples.ids)
@@ -68,7 +70,7 @@ def _mirror(examples: Examples, chosen: jax.Array) -> Examples:
 
 
 def random_resized_crop(examples: Examples, size: int, least: float) -> Examples:
-    """A random part in the wanted size (Szegedy et al. 2015): area `least` to 1, aspect 3/4 to 4/3."""
+    """Crops a random part and resizes it to `size` (Szegedy et al. 2015): area `least` to 1, aspect 3/4 to 4/3."""
     height, width = examples.images.shape[1:3]
 
     def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
@@ -78,9 +80,9 @@ def random_resized_crop(examples: Examples, size: int, least: float) -> Examples
 
 
 def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[jax.Array, jax.Array]:
-    """The part's corner and extent, in rows and columns.
+    """Draws a part of a picture; returns its corner and extent, in rows and columns.
 
-    Of ten draws the first that fits into the picture is taken; where none does, the first is cut to fit.
+    The result is the first of ten draws that fits into the picture; if none fits, the first draw, cut to fit.
     """
     area_key, ratio_key, place_key = jax.random.split(key, 3)
     area = jax.random.uniform(area_key, (_TRIES, 1), jnp.float32, least, 1) * (height * width)
@@ -92,14 +94,14 @@ def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[
 
 
 def resized_part(picture: jax.Array, corner: jax.Array, extent: jax.Array, size: int) -> jax.Array:
-    """A part in a square, bilinear with antialiasing, as Pillow's `resize` with a box."""
+    """Resizes a part to a square, bilinear with antialiasing, as Pillow's `resize` with a box."""
     scale = size / extent
     shape = (size, size, picture.shape[-1])
     return jax.image.scale_and_translate(picture, shape, (0, 1), scale, -corner * scale, "linear", antialias=True)
 
 
 def cutout(examples: Examples, side: int) -> Examples:
-    """A square of `fill` whose middle may be any pixel (DeVries & Taylor 2017)."""
+    """Covers a square with `fill`; its center may be any pixel (DeVries & Taylor 2017)."""
     height, width = examples.images.shape[1:3]
     ends = jnp.array([height, width], jnp.int32)
     middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, ends, jnp.int32))(examples.keys)

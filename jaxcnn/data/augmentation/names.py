@@ -1,4 +1,4 @@
-"""The augmentations by name, and how a configuration spells them."""
+"""The augmentations by name, and their syntax in a configuration."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -130,16 +130,16 @@ class Change(NamedTuple):
     values: tuple[float | str, ...]
 
     def __call__(self, examples: Examples) -> Examples:
-        """The examples after it."""
+        """Applies the augmentation."""
         return _NAMES[self.name].change(examples, *self.values)
 
     @property
     def of_colors(self) -> bool:
-        """Whether it knows black and white."""
+        """Whether it changes colors, which needs values from black to white."""
         return _NAMES[self.name].colors
 
     def resized(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """`(H, W, C)` after it.
+        """Computes the shape `(H, W, C)` after it.
 
         Raises:
           ValueError: if it does not suit such pictures.
@@ -156,7 +156,7 @@ class Change(NamedTuple):
 
 
 def parse(specs: tuple[str, ...]) -> tuple[Change, ...]:
-    """The augmentations that a configuration names, in order.
+    """Parses the augmentations that a configuration names, in order.
 
     Raises:
       ValueError: if one is unknown, has a value out of range, or follows a mixture.
@@ -168,7 +168,7 @@ def parse(specs: tuple[str, ...]) -> tuple[Change, ...]:
             mixture = change
         elif mixture:
             raise ValueError(
-                f"`{mixture.spec}` must follow what changes single pictures; got '{change.spec}' after it."
+                f"`{mixture.spec}` must follow all changes of single pictures; got '{change.spec}' after it."
             )
     return changes
 

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020): a few of fourteen operations, all of one magnitude."""
+"""RandAugment (Cubuk et al. 2020): a few of fourteen operations, all with the same magnitude."""
 
 import math
 
@@ -29,7 +29,7 @@ OPERATIONS = (
 
 
 def rand_augment(examples: Examples, operations: int, magnitude: float) -> Examples:
-    """Draws `operations` of the fourteen for each example, with repetition, and applies them in turn.
+    """Draws `operations` of the fourteen for each example, with repetition, and applies them one after the other.
 
     Magnitude 10 is torchvision's strongest: shear 0.3, translation by 150/331 of the side, rotation by 30 degrees,
     brightness, contrast, saturation and sharpness 0.1 or 1.9, 4 bits, every value inverted.
@@ -49,17 +49,19 @@ def rand_augment(examples: Examples, operations: int, magnitude: float) -> Examp
 
 
 def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, fill: jax.Array) -> jax.Array:
-    """One operation for each picture.
+    """Applies one operation to each picture.
+
+    All operations are computed for every picture, since a batch has one program.
 
     Args:
       images: `(B, H, W, C)`.
       which: `(B,)` int32, numbers in `OPERATIONS`.
-      signed: `(B,)`, the magnitude from -1 to 1, for those that go either way.
-      share: the magnitude from 0 to 1, for those that do not.
+      signed: `(B,)`, the magnitude from -1 to 1, for operations with a sign.
+      share: the magnitude from 0 to 1, for the others.
       fill: `(C,)`.
 
     Returns:
-      `(B, H, W, C)`. All operations are computed for every picture: a batch has one program.
+      `(B, H, W, C)`.
     """
     height, width = images.shape[1:3]
 

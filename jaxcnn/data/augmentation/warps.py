@@ -1,4 +1,4 @@
-"""Affine maps and elastic deformations: every pixel looks up where it comes from."""
+"""Affine maps and elastic deformations: every new pixel is read from a position in the old picture."""
 
 import functools
 import math
@@ -13,12 +13,12 @@ from jaxcnn.data.augmentation.examples import Examples, row
 
 
 def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array) -> jax.Array:
-    """Pictures read between their pixels, bilinearly; `fill` lies around them.
+    """Reads pictures at positions between their pixels, by bilinear interpolation, with `fill` around them.
 
     Args:
       images: `(B, H, W, C)`.
-      rows: `(B, h, w)`, the row that each new pixel comes from.
-      columns: `(B, h, w)`, its column.
+      rows: `(B, h, w)`, the row from which each new pixel is read.
+      columns: `(B, h, w)`, the column.
       fill: `(C,)`.
 
     Returns:
@@ -30,11 +30,11 @@ def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array
 
 
 def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
-    """Where each pixel comes from under an affine map about the middle of the picture.
+    """Computes the source of each new pixel under an affine map around the middle of the picture.
 
     Args:
-      matrix: `(B, 2, 2)`, from new (row, column) to old; the inverse of what happens to the picture.
-      move: `(B, 2)`, pixels that the picture is moved by, last of all.
+      matrix: `(B, 2, 2)`, from new (row, column) to old: the inverse of the map of the picture.
+      move: `(B, 2)`, pixels by which the picture is moved after that map.
       height: H.
       width: W.
 
@@ -51,17 +51,17 @@ def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -
 
 
 def affine(examples: Examples, degrees: float, shear: float, scale: float, translate: float) -> Examples:
-    """Shears along the rows, scales, turns and moves each picture, by chance up to the given bounds.
+    """Shears along the rows, scales, rotates and moves each picture at random, up to the given bounds.
 
     Args:
       examples: the batch.
-      degrees: of rotation, either way.
-      shear: pixels to the side for each pixel of height.
-      scale: the size is between `1 - scale` and `1 + scale`.
-      translate: share of the height and of the width, either way.
+      degrees: largest rotation in either direction.
+      shear: largest shear, in pixels to the side per pixel of height.
+      scale: the size is between `1 - scale` and `1 + scale` times the original.
+      translate: largest move, as a share of the height and of the width, in either direction.
 
     Returns:
-      The batch with other pictures.
+      The batch with the changed pictures.
     """
     height, width = examples.images.shape[1:3]
     draws = jax.vmap(lambda key: jax.random.uniform(key, (5,), jnp.float32, -1, 1))(examples.keys)
@@ -73,15 +73,15 @@ def affine(examples: Examples, degrees: float, shear: float, scale: float, trans
 
 
 def matrices(angle: jax.Array, along_rows: jax.Array, along_columns: jax.Array) -> jax.Array:
-    """Maps from new (row, column) to old that undo a shear along rows, one along columns, then a turn.
+    """Computes the inverse of a shear along rows, a shear along columns and a rotation, in this order.
 
     Args:
-      angle: `(B,)` radians, counter-clockwise as seen.
+      angle: `(B,)` radians, counterclockwise on the screen.
       along_rows: `(B,)`, the shear that moves each row to the side.
       along_columns: `(B,)`, the shear that moves each column up or down.
 
     Returns:
-      `(B, 2, 2)`.
+      `(B, 2, 2)`, from new (row, column) to old.
     """
     sine, cosine = jnp.sin(angle), jnp.cos(angle)
     turn = [[cosine, sine], [-sine, cosine]]  # rows count downwards
@@ -106,7 +106,7 @@ def elastic(examples: Examples, alpha: float, sigma: float) -> Examples:
 
 
 def _gaussian(size: int, sigma: float) -> np.ndarray:
-    """The matrix that smooths a row of numbers, zeros around it."""
+    """The matrix that smooths a row of numbers, with zeros around it."""
     reach = math.ceil(6 * sigma)
     total = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).sum()
     distance = np.arange(size)[:, None] - np.arange(size)

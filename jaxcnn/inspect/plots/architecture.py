@@ -18,12 +18,15 @@ _SAYS = {"conv": "convolution", "pool": "pooling", "dense": "fully connected"}
 
 
 def architecture(summary: Summary) -> Figure:
-    """The layers that change shape or have kernels, in the order of their calls.
+    """Draws the layers that change the shape or have kernels, in the order of their calls.
 
-    A block's height is its side, its width grows with its channels; both by the root, so that all can be seen.
+    The height of a block shows its spatial size, the width its channels, both on a square-root scale.
 
     Args:
-      summary: of a network, `models.summary`.
+      summary: the result of `models.summary`.
+
+    Returns:
+      The figure.
     """
     rows = [row for row in summary.rows if kind_of(row)]
     columns = int((_WIDTH - 0.2) / _STEP)

@@ -1,4 +1,4 @@
-"""Why it decides, and which pictures of it ignore the weights."""
+"""Figures of attributions, and of the check whether they ignore the weights."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,16 +15,19 @@ from jaxcnn.inspect.randomizing import Randomization
 def attributions(
     pictures: ArrayLike, maps: Mapping[str, ArrayLike], rows: Sequence[str] = (), *, title: str = ""
 ) -> Figure:
-    """Pictures, and beside each its maps.
+    """Draws pictures, with the maps of each beside it.
 
-    Each map is on a scale of its own, which ends at the largest magnitude but for one cell in two hundred. Methods with
-    negative values have zero in the middle gray; others start with zero black.
+    Each map has its own scale, which ends at the 99.5th percentile of the magnitudes. For methods with negative values
+    zero is the middle gray; for others zero is black.
 
     Args:
       pictures: `(N, H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
       maps: by method, `(N, h, w)` or `(N, h, w, C)`; channels are summed.
-      rows: what each row is of.
-      title: what is seen.
+      rows: a label for each row.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     shown = in_bytes(pictures)
     by_cell = [_summed(np.asarray(found), shown.ndim) for found in maps.values()]
@@ -60,10 +63,13 @@ def colored(picture: ArrayLike) -> np.ndarray:
 
 
 def randomization_curves(found: Randomization) -> Figure:
-    """How like the network's maps those of its randomized twins are, layer by layer.
+    """Draws the similarity of the network's maps to those of its randomized copies, layer by layer.
 
     Args:
-      found: of `inspect.randomization_check`.
+      found: the result of `inspect.randomization_check`.
+
+    Returns:
+      The figure.
     """
     how = "from the head down to each" if found.order == "cascading" else "each alone"
     figure = style.canvas(8.4, 3.6, f"likeness of the maps to those of the trained network, layers shuffled {how}")
@@ -88,10 +94,13 @@ def _line(number: int) -> dict:
 
 
 def randomization_maps(found: Randomization) -> Figure:
-    """The maps of one image as layer after layer is shuffled.
+    """Draws the maps of one image while more and more layers are randomized.
 
     Args:
-      found: of `inspect.randomization_check`.
+      found: the result of `inspect.randomization_check`.
+
+    Returns:
+      The figure.
     """
     images = [each for maps in found.maps.values() for each in maps]
     names = [("trained" if layer == "none" else layer).replace(".units", "\nunits") for layer in found.layers]

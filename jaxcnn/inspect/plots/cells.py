@@ -27,7 +27,7 @@ def arrange(
 
     Args:
       rows: the panels' shapes, and between them signs such as `"="`.
-      title: what is seen.
+      title: title of the figure.
       cell: side of a cell, in inches.
       below: room under each row, in inches.
       headed: a line above each row.

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,15 @@ from jaxcnn.inspect.plots import style
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> Figure:
-    """How often each class (row) was taken for each (column).
+    """Draws how often each true class (row) was predicted as each class (column).
 
     Args:
       labels: `(N,)` true classes.
       predictions: `(N,)` predicted classes.
       classes: their names.
+
+    Returns:
+      The figure.
     """
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, predictions), 1)

@@ -1,4 +1,4 @@
-"""Where parameters and work are, and what sharing weights saves."""
+"""Figures of parameters and multiply-adds, and of what weight sharing saves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,13 @@ from jaxcnn.inspect.plots import style
 
 
 def costs(found: Sequence[Cost]) -> Figure:
-    """Parameters and multiply-adds of each layer, as bars.
+    """Draws the parameters and multiply-adds of each layer, as bars.
 
     Args:
-      found: of `inspect.costs`.
+      found: the result of `inspect.costs`.
+
+    Returns:
+      The figure.
     """
     totals = [sum(getattr(cost, kind) for cost in found) for kind in ("parameters", "multiply_adds")]
     title = f"{totals[0]:,} parameters, {totals[1]:,} multiply-adds: where they are"
@@ -38,11 +41,14 @@ def costs(found: Sequence[Cost]) -> Figure:
 
 
 def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
-    """Parameters of convolutions, and of layers in their place that do not share weights.
+    """Draws the parameters of convolutions, and of layers without weight sharing that would replace them.
 
     Args:
-      found: of `inspect.shared_counts`.
-      most: how many convolutions are shown; the first of each size.
+      found: the result of `inspect.shared_counts`.
+      most: largest number of convolutions; the first of each size are drawn.
+
+    Returns:
+      The figure.
     """
     sizes = {each[1:]: each for each in reversed(found)}
     shown = [each for each in found if sizes[each[1:]] is each][:most]

@@ -13,25 +13,31 @@ from jaxcnn.inspect.plots.attributions import colored
 
 
 def maximized(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") -> Figure:
-    """Images that were made to excite units.
+    """Draws images that were made to excite units.
 
     Args:
       pictures: `(N, H, W, C)` from 0 to 255, C = 1 or 3.
-      captions: one for each.
-      title: what is seen.
+      captions: one per picture.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     images = list(map(colored, in_bytes(pictures)))
     return style.tiles(images, captions, columns=min(10, len(images)), size=0.85, title=title)
 
 
 def most_exciting(pictures: ArrayLike, found: Sequence[Exciting], rows: Sequence[str], *, title: str = "") -> Figure:
-    """For each unit, the examples that excite it most, and the part of them that it looks at.
+    """Draws for each unit the examples that excite it most, and the part of each on which it depends.
 
     Args:
-      pictures: `(N, H, W, C)` uint8, those among which was looked.
-      found: of `inspect.most_exciting`, one for each unit, all of the same count.
-      rows: the units' names.
-      title: what is seen.
+      pictures: `(N, H, W, C)` uint8, all examples that were searched.
+      found: results of `inspect.most_exciting`, one for each unit, all with the same number of examples.
+      rows: names of the units.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     every = in_bytes(pictures)
     images = [colored(every[index]) for each in found for index in each.indices]

@@ -1,4 +1,4 @@
-"""Receptive fields: what a unit could see, and what it does see."""
+"""Figures of receptive fields and of effective receptive fields."""
 
 import math
 from collections.abc import Mapping
@@ -16,11 +16,14 @@ from jaxcnn.inspect.stages import EffectiveField
 
 
 def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> Figure:
-    """The fields of the middle units on an image, and their sizes by stage.
+    """Draws the receptive fields of the middle units on an image, and their sizes by stage.
 
     Args:
       image: `(H, W, C)`, C = 1 or 3.
       fields: by stage, of `inspect.receptive_fields`.
+
+    Returns:
+      The figure.
     """
     image = np.asarray(image)
     height, width = image.shape[:2]
@@ -48,11 +51,14 @@ def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> 
 
 
 def effective_fields(fields: Mapping[str, EffectiveField], *, columns: int = 5) -> Figure:
-    """How strongly a stage's middle unit depends on each input cell, its receptive field outlined.
+    """Draws how strongly the middle unit of a stage depends on each input cell, with its receptive field outlined.
 
     Args:
       fields: by stage, of `inspect.effective_fields`.
       columns: stages in a row, at most.
+
+    Returns:
+      The figure.
     """
     captions = [f"{name}\ncould: {max(each.field.size)}, does: {each.width:.0f}" for name, each in fields.items()]
     title = "effective receptive fields: mean magnitude of the middle unit's gradient; outlined, all that it could see"

@@ -1,4 +1,4 @@
-"""Filters and what they make of a picture."""
+"""Figures of filters and their results on a picture."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,17 @@ from jaxcnn.inspect.plots import style
 
 
 def filtered_pictures(found: Sequence[filtering.Filtered], *, columns: int = 5, size: float = 1.75) -> Figure:
-    """A picture under several filters, each with its kernel below.
+    """Draws the results of several filters on a picture, each with its kernel below.
 
-    Filters whose taps sum to zero give signed results, with zero in the middle of the map.
+    Filters whose taps sum to zero give signed results, drawn with zero in the middle of the color map.
 
     Args:
-      found: of `inspect.apply_filters`.
-      columns: pictures in a row.
-      size: of a picture, in inches.
+      found: the result of `inspect.apply_filters`.
+      columns: number of pictures in a row.
+      size: side of a picture, in inches.
+
+    Returns:
+      The figure.
     """
     columns = min(columns, len(found))
     rows = math.ceil(len(found) / columns)
@@ -47,11 +50,14 @@ def filtered_pictures(found: Sequence[filtering.Filtered], *, columns: int = 5, 
 
 
 def correlation_and_convolution(picture: ArrayLike, kernel: ArrayLike) -> Figure:
-    """What flipping a kernel does: to a single bright cell, which shows the kernel itself, and to a picture.
+    """Draws the effect of a flipped kernel: on a single bright cell, which shows the kernel, and on a picture.
 
     Args:
       picture: `(H, W)`.
-      kernel: `(kh, kw)`; one that is not symmetric shows a difference.
+      kernel: `(kh, kw)`; the results differ only if it is not symmetric.
+
+    Returns:
+      The figure.
     """
     kernel = np.asarray(kernel, float)
     impulse = np.zeros([2 * k + 1 - k % 2 * 2 + 2 for k in kernel.shape])

@@ -7,13 +7,16 @@ from jaxcnn.inspect.plots import style
 
 
 def filters(kernel: np.ndarray, *, columns: int | None = None, title: str = "") -> Figure:
-    """The filters of a first layer, one tile each; signed values with zero in the middle, colors as they are.
+    """Draws the filters of a first layer as tiles.
 
     Args:
-      kernel: `(kh, kw, C, O)`; C = 3 is shown as color, zero gray, each filter reaching as far as it can; anything
-        else as one signed tile for each input channel, all on one scale.
-      columns: tiles in a row; by default 8, or 16 for more than 64.
-      title: what is seen.
+      kernel: `(kh, kw, C, O)`. With C = 3, each filter is drawn in color on its own scale, where zero is gray.
+        Otherwise there is one tile with signed values for each input channel, all on one scale.
+      columns: number of tiles in a row; by default 8, or 16 for more than 64 tiles.
+      title: title of the figure.
+
+    Returns:
+      The figure.
 
     Source: Krizhevsky et al. 2012, figure 3.
     """

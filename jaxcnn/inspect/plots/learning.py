@@ -1,4 +1,4 @@
-"""How a training went."""
+"""Learning curves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,13 @@ from jaxcnn.inspect.plots import style
 
 
 def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Loss and error by epoch, of training and of the held-out split.
+    """Draws loss and error by epoch, of the training and of the held-out examples.
 
     Args:
       rows: the epoch rows of a run's log.
+
+    Returns:
+      The figure.
     """
     figure = style.canvas(8, 3)
     losses, errors = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""Which examples a network finds alike."""
+"""Figures of examples that are similar for a network."""
 
 from collections.abc import Sequence
 
@@ -23,15 +23,18 @@ def neighbors(
     rows: Sequence[str] = (),
     title: str = "each query, and the examples whose features are nearest; other classes than its own are framed",
 ) -> Figure:
-    """Each query in a row with its neighbors, the nearest first.
+    """Draws each query in a row with its neighbors, the nearest first.
 
     Args:
       queries: `(Q, H, W, C)` uint8.
       found: `(Q, count, H, W, C)` uint8, the neighbors.
       query_classes: a class for each query, its true or its predicted one.
       classes: for each query, the classes of its neighbors; those that differ are framed.
-      rows: what each row is of; by default queries.
-      title: what is seen.
+      rows: a label for each row; by default queries.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     near_all = in_bytes(found)
     images, captions, differs = [], [], []
@@ -60,7 +63,7 @@ def components(
     marked: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """Examples in their two principal components, by class.
+    """Draws examples in their first two principal components, by class.
 
     Args:
       found: of `inspect.pca`, two components or more.
@@ -68,7 +71,10 @@ def components(
       labels: `(N,)` classes.
       classes: their names.
       marked: `(1, D)`, an example to mark.
-      title: what is seen.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     shares, points = 100 * found.explained[:2], found(features)
     figure = style.canvas(6.4, 5.2, title or "features in the two directions in which they differ most")

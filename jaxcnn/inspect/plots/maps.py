@@ -1,4 +1,4 @@
-"""What the stages of a network make of one example."""
+"""Figures of feature maps."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,11 +9,14 @@ _SHOWN = 32
 
 
 def feature_maps(name: str, maps: np.ndarray) -> Figure:
-    """The maps of one stage for one example.
+    """Draws the maps of one stage for one example.
 
     Args:
-      name: of the stage.
+      name: name of the stage.
       maps: `(H, W, C)` activations.
+
+    Returns:
+      The figure.
     """
     every = list(np.moveaxis(maps, -1, 0))
     shown = every[:_SHOWN]

@@ -15,13 +15,16 @@ _WIDEST = 4.6  # inches, of one matrix
 def convolution_as_matrix(
     inputs: ArrayLike, kernel: ArrayLike, errors: ArrayLike | None = None, **options: Any
 ) -> Figure:
-    """The sparse matrix of a convolution, its transpose as the gradient, and im2col beside it.
+    """Draws the sparse matrix of a convolution, its transpose as the gradient, and im2col.
 
     Args:
-      inputs: `(H, W)` or `(L,)`, one map; up to some 36 cells can be read.
+      inputs: `(H, W)` or `(L,)`, one map; up to about 36 cells are readable.
       kernel: `(kh, kw)` or `(k,)`.
-      errors: of the output's shape, what comes back to it; by default ones.
-      options: of `inspect.convolution_matrix`; `padding` is `"SAME"` unless given.
+      errors: the gradient of the outputs, in their shape; by default ones.
+      **options: as in `inspect.convolution_matrix`; `padding` is `"SAME"` by default.
+
+    Returns:
+      The figure.
 
     Raises:
       ValueError: if shapes disagree.
@@ -62,14 +65,17 @@ def pool_as_matrix(
     kind: Literal["max", "average"] = "max",
     **options: Any,
 ) -> Figure:
-    """Where a pooling takes its values from and sends its errors to, and the matrix G of both.
+    """Draws from which cells a pool takes its values, to which it sends its errors, and the matrix G of both.
 
     Args:
       inputs: `(H, W)`, one map.
       window_shape: size of the window.
-      errors: of the output's shape, what comes back to it; by default 1, 2, 3 ...
+      errors: the gradient of the outputs, in their shape; by default 1, 2, 3 ...
       kind: `"max"` or `"average"`.
-      options: of `inspect.pool_matrix`.
+      **options: as in `inspect.pool_matrix`.
+
+    Returns:
+      The figure.
     """
     inputs = np.asarray(inputs, np.float32)
     matrix = matrices.pool_matrix(inputs[..., None], window_shape, kind=kind, **options)

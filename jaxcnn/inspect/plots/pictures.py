@@ -1,4 +1,4 @@
-"""Examples, and what augmentation makes of them."""
+"""Figures of examples, of their augmentations, and of a prediction."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,28 @@ from jaxcnn.inspect.plots import style
 
 
 def labeled_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Images in a grid, a caption above each.
+    """Draws images in a grid, with a caption above each.
 
     Args:
       images: `(N, H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
-      captions: one for each, cut where it is too long.
+      captions: one per image; a caption that is too long is cut.
+
+    Returns:
+      The figure.
     """
     return style.tiles(list(in_bytes(images)), captions, size=1.0, levels=(0, 255))
 
 
 def augmented(before: np.ndarray, after: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Pictures before and after augmentation, the first sixteen.
+    """Draws the first sixteen pictures before and after augmentation.
 
     Args:
       before: `(N, H, W, C)` from 0 to 255, or floats from 0 to 1, C = 1 or 3; the upper row.
       after: `(N, h, w, C)`, likewise; the lower row.
       captions: one for each.
+
+    Returns:
+      The figure.
     """
     shown = min(16, len(before))
     upper, lower = in_bytes(before[:shown]), in_bytes(after[:shown])
@@ -35,13 +41,16 @@ def augmented(before: np.ndarray, after: np.ndarray, captions: Sequence[str]) ->
 
 
 def prediction(picture: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, top: int = 5) -> Figure:
-    """An image beside its likeliest classes.
+    """Draws an image beside its most probable classes.
 
     Args:
       picture: `(H, W, C)` uint8, or floats from 0 to 1; C = 1 or 3.
       probabilities: `(classes,)`.
       classes: their names.
       top: how many are shown.
+
+    Returns:
+      The figure.
     """
     ranked = np.argsort(-probabilities, kind="stable")[:top]
     figure = style.canvas(6.4, 2.3)

@@ -1,4 +1,4 @@
-"""What shifts do to the answer."""
+"""Figures of the effect of shifts on predictions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,12 +13,16 @@ from jaxcnn.inspect.shifting import ShiftCurve
 
 
 def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the right", title: str = "") -> Figure:
-    """The probability of the class by the image's offset.
+    """Draws the probability of the class over the offset of the image.
 
     Args:
-      found: by name, of `inspect.shift_curve`; of several images the mean is drawn, and the range of nine in ten.
-      direction: in which the images are moved.
-      title: what is seen.
+      found: results of `inspect.shift_curve`, by name; for several images the mean is drawn, with the range of the
+        middle 90 %.
+      direction: direction of the shift, for the label.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     figure = style.canvas(7.0, 3.2, title or "probability of the class while the picture is shifted")
     axes = figure.subplots()
@@ -41,23 +45,29 @@ def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the ri
 
 
 def shifted_pictures(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") -> Figure:
-    """One picture in several places, what the network says above each.
+    """Draws several shifts of one picture, with the prediction above each.
 
     Args:
       pictures: `(N, H, W, C)` uint8.
-      captions: one for each.
-      title: what is seen.
+      captions: one per picture.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     images = list(map(colored, in_bytes(pictures)))
     return style.tiles(images, captions, columns=min(9, len(images)), size=0.9, title=title)
 
 
 def shift_consistencies(shares: Mapping[str, float], *, title: str = "") -> Figure:
-    """How often two shifts of a picture get the same class, as bars.
+    """Draws how often two shifts of a picture get the same class, as bars.
 
     Args:
-      shares: by name, of `inspect.shift_consistency`.
-      title: what is seen.
+      shares: results of `inspect.shift_consistency`, by name.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     names = list(shares)
     figure = style.canvas(6.4, 0.3 * len(names) + 1.1, title or "pairs of shifts that get the same class (%)")

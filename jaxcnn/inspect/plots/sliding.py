@@ -14,11 +14,14 @@ _TOLD = 9  # products that are written out
 
 
 def sliding_window(slide: Slide, step: int = 0) -> Figure:
-    """One step: the cells that the window reads, the kernel, and what has been written until then.
+    """Draws one step: the cells that the window reads, the kernel, and the outputs so far.
 
     Args:
-      slide: a convolution, of `inspect.slide`.
+      slide: the result of `inspect.slide`.
       step: the output cell, counted in row-major order.
+
+    Returns:
+      The figure.
 
     Raises:
       ValueError: if there is no such step.
@@ -27,11 +30,14 @@ def sliding_window(slide: Slide, step: int = 0) -> Figure:
 
 
 def sliding_steps(slide: Slide, steps: Sequence[int] | None = None) -> Figure:
-    """Several steps, one below the other.
+    """Draws several steps, one below the other.
 
     Args:
-      slide: a convolution, of `inspect.slide`.
+      slide: the result of `inspect.slide`.
       steps: output cells, counted in row-major order; by default the first three and the last.
+
+    Returns:
+      The figure.
 
     Raises:
       ValueError: if there is no such step.
@@ -47,11 +53,14 @@ def sliding_steps(slide: Slide, steps: Sequence[int] | None = None) -> Figure:
 
 
 def sliding_animation(slide: Slide, *, rate: float = 1.5) -> style.Animation:
-    """All steps, one after the other.
+    """Animates all steps, one after the other.
 
     Args:
-      slide: a convolution, of `inspect.slide`.
-      rate: steps a second.
+      slide: the result of `inspect.slide`.
+      rate: steps per second.
+
+    Returns:
+      The animation.
     """
     figure, (row,) = _sheet(slide, 1)
 

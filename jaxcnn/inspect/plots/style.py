@@ -64,8 +64,11 @@ def canvas(width: float, height: float, title: str = "", *, layout: Any = "const
     Args:
       width: in inches, of 96 pixels on a page.
       height: in inches, that of the title included.
-      title: what is seen, over everything, broken into lines where it is too long.
+      title: title of the figure, over everything, broken into lines where it is too long.
       layout: matplotlib's layout engine; None for panels that are placed by hand.
+
+    Returns:
+      The figure.
     """
     figure = Drawing(figsize=(width, height), layout=layout, facecolor=PAPER)
     if title:
@@ -194,8 +197,11 @@ def tiles(
       signed: as in `show`; the scale reaches as far as any of them.
       levels: as in `show`; by default those of all of them together.
       cmap: as in `show`.
-      title: what is seen.
+      title: title of the figure.
       rows: one on the left of each row.
+
+    Returns:
+      The figure.
     """
     images = [np.asarray(image) for image in images]
     count = math.ceil(len(images) / columns)
@@ -241,7 +247,10 @@ def mosaic(
       size: of a picture, in inches.
       signed: as in `tiles`.
       levels: as in `tiles`.
-      title: what is seen.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     images = [np.asarray(image) for image in images]
     rows = math.ceil(len(images) / columns)

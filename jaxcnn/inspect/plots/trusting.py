@@ -1,4 +1,4 @@
-"""How far probabilities can be trusted."""
+"""The reliability diagram."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,11 +8,14 @@ from jaxcnn.inspect.trusting import Calibration
 
 
 def calibration(found: Calibration, *, title: str = "") -> Figure:
-    """The reliability diagram: how often a network is right, by how sure it is.
+    """Draws the reliability diagram: the accuracy of a network over its confidence.
 
     Args:
-      found: of `inspect.calibration`.
-      title: what is seen.
+      found: the result of `inspect.calibration`.
+      title: title of the figure.
+
+    Returns:
+      The figure.
     """
     told = f"accuracy by confidence; expected calibration error {100 * found.error:.1f} %"
     figure = style.canvas(4.6, 4.4, title or told)
