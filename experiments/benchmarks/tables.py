@@ -15,8 +15,8 @@ IN_README = (
     "max-pool, value and gradient",
     "gradient of grouped convolution, AlexNet's conv2",
     "convolution by oneDNN, geometric mean",
-    "step of LeNet-5, batch 128",
-    "step of ResNet-20, batch 128",
+    "training step of LeNet-5, batch 128",
+    "training step of ResNet-20, batch 128",
 )
 
 
@@ -72,9 +72,9 @@ def _caption(documents: Sequence[Document]) -> list[str]:
     about = documents[0]["about"]
     where = f"{about['cores']} cores of {about['processor'] or 'a CPU'}, {_date(documents[0])[:10]}"
     return [
-        "Stock Flax's time, or that of PyTorch's better layout, over jaxcnn's: median and quartiles of alternating "
-        "rounds (of",
-        f"means, extremes), memory kept for all; of temporaries, jaxcnn's share. {where}.",
+        "Speed-up: baseline time divided by jaxcnn's; median (quartiles) of alternating rounds, or mean (extremes) of rows.",
+        "The baseline is stock Flax; where PyTorch is named, it is PyTorch in its better layout. All keep their memory.",
+        f"{where}.",
     ]
 
 
