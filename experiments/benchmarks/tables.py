@@ -72,9 +72,9 @@ def _caption(documents: Sequence[Document]) -> list[str]:
     about = documents[0]["about"]
     where = f"{about['cores']} cores of {about['processor'] or 'a CPU'}, {_date(documents[0])[:10]}"
     return [
-        "Speed-up: baseline time divided by jaxcnn's; median (quartiles) of alternating rounds, or mean (extremes) of rows.",
-        "The baseline is stock Flax; where PyTorch is named, it is PyTorch in its better layout. All keep their memory.",
-        f"{where}.",
+        "Speed-up: baseline time divided by jaxcnn's; median (quartiles) of alternating rounds, or mean (extremes) of",
+        "rows. The baseline is stock Flax; where PyTorch is named, it is PyTorch in its better layout. All keep their",
+        f"memory. {where}.",
     ]
 
 
