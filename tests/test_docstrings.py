@@ -1,4 +1,4 @@
-"""The examples in the docstrings of public functions and classes outside `ops` run; those of `ops` have their own test."""
+"""The examples in the docstrings of public names outside `ops` run; those of `ops` have their own test."""
 
 import doctest
 import inspect
