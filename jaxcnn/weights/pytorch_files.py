@@ -74,7 +74,7 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     import torch
 
     if what := _stands_for(found):
-        raise ValueError(f"it is a pickled {what}, which only its own code could restore; {_HOW_TO_SAVE}")
+        raise ValueError(f"it is a pickled {what}, which only its code could restore; {_HOW_TO_SAVE}")
     arrays: dict[str, np.ndarray] = {}
     others: dict[str, Any] = {}
     for name, value in _walk(found, torch.Tensor):
@@ -85,7 +85,7 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     if not arrays:
         for name, value in others.items():
             if what := _stands_for(value):
-                raise ValueError(f"{name} is a pickled {what}, which only its own code could restore; {_HOW_TO_SAVE}")
+                raise ValueError(f"{name} is a pickled {what}, which only its code could restore; {_HOW_TO_SAVE}")
         raise ValueError(f"it holds {_told(found, others)}")
     return arrays, tuple(others)
 

@@ -163,7 +163,7 @@ def test_weights_of_another_network_share_no_name(thin, drawn, tmp_path):
     np.savez(file, **arrays)
     for strict in (True, False):
         with pytest.raises(
-            ValueError, match="w.npz must hold weights of a MLP; none of its 4 names is one of that net"
+            ValueError, match="w.npz must hold weights of a MLP; none of its 4 names is a name of that network"
         ):
             weights.load(mlp, file, strict=strict)
 
@@ -210,7 +210,9 @@ def test_a_vgg_s_biases_before_normalization_go_into_its_means(drawn, tmp_path, 
 
 
 def test_save_refuses_a_configuration_of_another_network(thin, tmp_path):
-    with pytest.raises(ValueError, match=r"`config` must build the network that is saved; head/bias is \(7,\) in it"):
+    with pytest.raises(
+        ValueError, match=r"`config` must build the network that is saved; head/bias is \(7,\) in the network"
+    ):
         weights.save(thin(7), tmp_path / "w.npz", config={"name": "resnet20", "num_classes": 9, "options": THIN})
     with pytest.raises(ValueError, match="`scheme` 'flax' must have names for the network; it has none for a CifarRes"):
         weights.save(thin(7), tmp_path / "w.npz", scheme="flax")

@@ -1,0 +1,31 @@
+"""The examples in the docstrings of public names outside `ops` run; those of `ops` have their own test."""
+
+import doctest
+import inspect
+
+import pytest
+
+import jaxcnn
+from jaxcnn import check, layers, training
+from jaxcnn import inspect as looking
+
+PUBLIC = {
+    f"{package.__name__}.{name}": inspect.getdoc(getattr(package, name))
+    for package in (jaxcnn, check, layers, looking, training)
+    for name in package.__all__
+    if inspect.isfunction(getattr(package, name)) or inspect.isclass(getattr(package, name))
+}
+EXAMPLES = {name: documented for name, documented in PUBLIC.items() if ">>>" in (documented or "")}
+
+
+def test_every_public_name_has_a_docstring():
+    assert PUBLIC and all(PUBLIC.values()), [name for name, documented in PUBLIC.items() if not documented]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_its_example_runs(name):
+    """Alone, as a reader pastes it: with no name but those that it imports."""
+    example = doctest.DocTestParser().get_doctest(EXAMPLES[name], {}, name, None, 0)
+    told: list[str] = []
+    results = doctest.DocTestRunner(verbose=False).run(example, out=told.append)
+    assert results.attempted and not results.failed, "".join(told)
