@@ -65,7 +65,7 @@ def update(path: Path, text: str) -> None:
 
 
 def models_table() -> str:
-    """The table of networks, from the registry; takes minutes, since every network is traced."""
+    """The table of networks, from the registry."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         Models(json=True)()
