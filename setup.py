@@ -1,4 +1,4 @@
-"""Builds the C++ backend of `jaxcnn.ops.native` while jaxcnn is installed; all else is told by pyproject.toml.
+"""Builds the C++ backend of `jaxcnn.ops.native` while jaxcnn is installed; pyproject.toml has all else.
 
 The backend is optional. Where it cannot be built, jaxcnn is installed without it, and the reason is kept for
 `jaxcnn doctor`. The library is loaded by ctypes, not imported, so that one wheel serves every version of Python.
@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -127,11 +128,22 @@ class Wheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2] if built else "any"
 
 
+def readme() -> str:
+    """README.md, with links that also lead somewhere from a package index."""
+    repository = tomllib.loads(Path("pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    place = {"": f"{repository}/blob/main/", "!": f"{repository}/raw/main/"}  # of pages, of pictures
+    relative = re.compile(r"(!?)(\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)")
+    text = Path("README.md").read_text(encoding="utf-8")
+    return relative.sub(lambda found: f"{found[1]}{found[2]}({place[found[1]]}{found[3]})", text)
+
+
+native = {}
 if (sys.platform, platform.machine()) == ("linux", "x86_64"):
-    setup(
-        ext_modules=[Extension("jaxcnn.ops.native.library", [str(source) for source in sorted(FOLDER.glob("*.cc"))])],
-        cmdclass={"build_ext": BuildNative, "bdist_wheel": Wheel},
-        setup_requires=NEEDED if trouble() is None else [],
-    )
-else:
-    setup()
+    native = {
+        "ext_modules": [
+            Extension("jaxcnn.ops.native.library", [str(source) for source in sorted(FOLDER.glob("*.cc"))])
+        ],
+        "cmdclass": {"build_ext": BuildNative, "bdist_wheel": Wheel},
+        "setup_requires": NEEDED if trouble() is None else [],
+    }
+setup(long_description=readme(), long_description_content_type="text/markdown", **native)

@@ -211,6 +211,8 @@ def test_archive_and_wheel_hold_the_package(built):
     assert {name.partition("/")[0] for name in names} == {"jaxcnn", f"jaxcnn-{PROJECT['version']}.dist-info"}
     for label, address in PROJECT["urls"].items():
         assert f"Project-URL: {label}, {address}" in metadata
+    links = re.findall(r"\]\(([^)]+)\)", metadata)
+    assert len(links) > 20 and all(link.startswith("https://") for link in links), "an index shows README.md too"
 
 
 @pytest.mark.slow
