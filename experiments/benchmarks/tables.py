@@ -72,9 +72,9 @@ def _caption(documents: Sequence[Document]) -> list[str]:
     about = documents[0]["about"]
     where = f"{about['cores']} cores of {about['processor'] or 'a CPU'}, {_date(documents[0])[:10]}"
     return [
-        "Speed-up: baseline time divided by jaxcnn's; median (quartiles) of alternating rounds, or mean (extremes) of",
-        "rows. The baseline is stock Flax; where PyTorch is named, it is PyTorch in its better layout. All keep their",
-        f"memory. {where}.",
+        "Speed-up: baseline time divided by jaxcnn's. For one task: median (quartiles) of alternating rounds; for",
+        "several tasks: geometric mean (smallest to largest). The baseline is stock Flax; where PyTorch is named,",
+        f"it is PyTorch in its better layout. All run with `training.keep_memory()`. {where}.",
     ]
 
 
@@ -112,7 +112,8 @@ def _gpu_line(documents: Sequence[Document]) -> str:
     found = [document for document in documents if document["about"]["device"].lower() != "cpu"]
     if not found:
         return (
-            "On a GPU (ResNet-50, batch 256, bfloat16): not run; `jaxcnn bench --rows step/resnet50-gpu max-pool` does."
+            "On a GPU (ResNet-50, batch 256, bfloat16): not measured yet. To measure: "
+            "`jaxcnn bench --rows step/resnet50-gpu max-pool`."
         )
     document = max(found, key=_date)
     ours = document["rows"].get("step/resnet50-gpu", {}).get("contestants", {}).get("jaxcnn", {})

@@ -49,8 +49,8 @@ def transposed_output_shape(
 def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
     """Returns the window of the input gradient: from output cells back to the input cells that they read.
 
-    Strides and input dilation change places, and `lo' = k - 1 - lo`. The high padding is chosen so that the output
-    shape is exactly `input_shape`.
+    Strides and input dilation change places, and `lo' = d (k - 1) - lo` for a window dilation d. The high padding is
+    chosen so that the output shape is exactly `input_shape`.
 
     Args:
       window: the window of the forward operation.

@@ -107,10 +107,11 @@ def _mistakes(test: Dataset, probabilities: np.ndarray) -> list[str]:
         return ["<h2>Worst mistakes</h2>", '<p class="note">There is none.</p>']
     worst = wrong[np.argsort(-probabilities[wrong].max(-1), kind="stable")][:_MISTAKES]
     captions = [
-        f"{test.classes[test.labels[i]]} as {test.classes[predictions[i]]}, {100 * probabilities[i].max():.0f} %"
+        f"{100 * probabilities[i].max():.0f} %, {test.classes[test.labels[i]]} as {test.classes[predictions[i]]}"
         for i in worst
     ]
-    note = f'<p class="note">True class, predicted class, its probability; {len(worst)} of {len(wrong)}.</p>'
+    told = f"Probability of the predicted class, true class, predicted class; {len(worst)} of {len(wrong)}."
+    note = f'<p class="note">{told}</p>'
     if test.vocabulary:
         lines = [
             f"<li>{page.text(c)}: {page.text(_sentence(test, i))}</li>" for c, i in zip(captions, worst, strict=True)

@@ -68,3 +68,18 @@ def test_a_function_that_rounds_is_judged_by_how_it_rounds():
 def test_what_goes_wrong_inside_is_a_finding():
     report = check.compare(network, lambda parameters, x: 1 // 0, PARAMETERS, X)
     assert not report.passed and "ZeroDivisionError" in str(report)
+
+
+def test_a_function_that_has_no_float64_is_compared_as_given():
+    """As Equinox's BatchNorm, whose counter changes its dtype where 64 bits are on: no fault of the other function."""
+
+    def counting(x):
+        count = jax.lax.cond(True, lambda: jnp.asarray(1), lambda: jnp.int32(0))  # of two dtypes in x64
+        return x * count.astype(x.dtype)
+
+    report = check.compare(counting, by_hand(counting), X)
+    assert report.passed and report.findings[0].skipped, str(report)
+    assert "counting itself does not run in float64: " in report.findings[0].detail
+    assert report.findings[1].passed and not report.findings[1].skipped
+    broken = check.compare(lambda x: 1 // 0, lambda x: x, X)
+    assert not broken.passed
