@@ -53,6 +53,7 @@ def test_a_wrong_rule_ends_with_status_1(jaxcnn, monkeypatch):
     assert "1 FAILED" in outcome.out and "d/d(argument 0)" in outcome.out and "expected" in outcome.out
 
 
+@pytest.mark.slow
 def test_the_work_is_shared_among_processes(spawn, tmp_path):
     process = spawn("check", "--op", "softmax_cross_entropy", "--jobs", "2", cwd=tmp_path)
     out, err = process.communicate(timeout=300)

@@ -74,6 +74,7 @@ def kill_and_resume(spawn, tiny, folder, kills: int, seed: int) -> int:
     return met
 
 
+@pytest.mark.slow  # test_signals has a kill at one moment
 def test_kills_at_random_moments_lose_nothing(spawn, tiny, whole, tmp_path):
     assert kill_and_resume(spawn, tiny, tmp_path / "run", 2, seed=1) > 0
     assert_same_run(tmp_path / "run", whole)

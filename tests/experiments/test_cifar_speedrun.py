@@ -50,7 +50,7 @@ def test_a_quick_run_learns_to_tell_colors(tmp_path, capsys):
     assert seconds["all"]["mean"] > seconds["up to the test"]["mean"] > 0
     said = capsys.readouterr()
     assert "10 steps of 64" in said.err and said.err.count("compiled in") == 1
-    assert "a small network reaches 80.00 % in seconds" in said.out
+    assert "a small network reaches 80.00 % in less" in said.out
 
 
 def test_a_peer_moves_the_target(tmp_path, monkeypatch):

@@ -141,7 +141,15 @@ def test_the_readme_s_rows_are_experiments_and_complaints():
     assert set(complaints.IN_README) <= set(complaints.COMPLAINTS)
 
 
-@pytest.mark.parametrize("experiment", ALL, ids=lambda experiment: experiment.name)
+# take 20 seconds and more; the others go through the same form
+LONG = {"depth_degradation", "lecun1989", "pooling_kinds", "regularization", "resnet_cifar", "scaling"}
+LONG |= {"shift_invariance", "tdnn_speech", "transfer_digits"}
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.name in LONG else []) for one in ALL],
+)
 def test_its_short_form_runs(experiment, tmp_path, capsys):
     out = tmp_path / "found.json"
     code = experiment.main(["--quick", "--seeds", "0", "--out", str(out)])

@@ -39,7 +39,7 @@ REDUCED["alexnet_single"] = REDUCED["alexnet"]
 # compile for long; their shallow siblings have the same blocks
 DEEP = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (32, 34, 44, 50, 56, 101, 110, 152)}
 DEEP |= {f"vgg{depth}{norm}" for depth in (13, 16, 19) for norm in ("", "_bn")} | {"plain18", "vgg11"}
-DEEP |= {"alexnet_torchvision", "bn_inception", "googlenet_torchvision"}
+DEEP |= {"alexnet_torchvision", "bn_inception", "googlenet", "googlenet_torchvision"}
 DEEP -= {"resnet50"}
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in sorted(models.MODELS)]
 

@@ -125,7 +125,11 @@ def test_several_devices_have_the_statistics_of_all_cells(random, float64, mask,
             r"`mask` must broadcast to the shape of `x`, \(4, 3\); got \(3, 1\)\.",
         ),
         ({"mask": np.ones((1, 1, 1), bool)}, ValueError, r"got \(1, 1, 1\)\."),
-        ({"mask": np.ones((4, 1), bool), "method": "native"}, ValueError, "training alone; got a `mask`"),
+        (
+            {"mask": np.ones((4, 1), bool), "method": "native"},
+            ValueError,
+            "supports only the hand-written rule in training; got a `mask`",
+        ),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(options, error, message):

@@ -84,12 +84,14 @@ def test_a_library_for_a_newer_jaxlib_is_not_registered(at, monkeypatch):
     expect(f"it was built for version 0.9999 of XLA's foreign function interface, and {here}", monkeypatch)
 
 
-def test_it_says_so_where_it_is_there(built):
+def test_it_says_so_where_it_is_there(built, tmp_path):
     code = "from jaxcnn.ops import native; print(native.active(), native.reason())"
     for switch, expected in (
         ("on", "True active: C++ with oneDNN 3.2.0.\n"),
         ("off", "False not active: the environment variable JAXCNN_NATIVE is off.\n"),
     ):
         environment = backend.os.environ | {"JAXCNN_NATIVE": switch, "PYTHONPATH": backend.os.pathsep.join(sys.path)}
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
         assert found.stdout == expected, found.stderr
