@@ -24,8 +24,15 @@ from setuptools.command.build_ext import build_ext
 FOLDER = Path("jaxcnn/ops/native")
 LIBRARY, ONEDNN, NOT_BUILT = "libjaxcnn_native.so", "libdnnl.so.3", "not_built.txt"
 # The headers of XLA's foreign function interface are those of the oldest jaxlib that is supported: a newer jaxlib runs
-# what was compiled with older headers, but not the other way round.
-NEEDED = ["jaxlib==0.10.0", "onednn-cpu-gomp==2023.2.0", "onednn-devel-cpu-gomp==2023.2.0"]
+# what was compiled with older headers, but not the other way round. A Python for which that one has no wheel gets the
+# newest, as it does at run time.
+NEEDED = [
+    "jaxlib==0.10.0; python_version < '3.15'",
+    "jaxlib>=0.10; python_version >= '3.15'",
+    "onednn-cpu-gomp==2023.2.0",
+    "onednn-devel-cpu-gomp==2023.2.0",
+]
+HEADERS = {"jaxlib": "xla/ffi/api/ffi.h", "onednn-devel-cpu-gomp": "oneapi/dnnl/dnnl.hpp"}  # one of each distribution
 FLAGS = ["-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-Wno-attributes", "-Wno-ignored-attributes", "-Wno-return-type"]
 
 
@@ -46,16 +53,12 @@ def compiler() -> list[str]:
     return shlex.split(os.environ.get("CXX") or "g++")
 
 
-def include(module: str) -> Path:
-    """Where the headers of a package that was installed for this build are."""
-    spelled = {"jaxlib": "xla/ffi/api/ffi.h", "onednn-devel-cpu-gomp": "oneapi/dnnl/dnnl.hpp"}[module]
-    return Path(str(installed(module, spelled)).removesuffix(spelled))
-
-
 def installed(distribution: str, name: str) -> Path:
-    """A file of an installed distribution."""
-    found = next(file for file in metadata.files(distribution) or () if str(file).endswith(name))
-    return Path(os.path.normpath(str(found.locate())))
+    """A file of a distribution that was installed for this build."""
+    for file in metadata.files(distribution) or ():
+        if str(file).endswith(name):
+            return Path(os.path.normpath(str(file.locate())))
+    raise RuntimeError(f"{distribution} has no file {name}")
 
 
 class BuildNative(build_ext):
@@ -65,7 +68,7 @@ class BuildNative(build_ext):
         """Builds, or writes down why not."""
         place = (Path() if self.inplace else Path(self.build_lib)) / FOLDER
         place.mkdir(parents=True, exist_ok=True)
-        (place / NOT_BUILT).unlink(missing_ok=True)
+        clear(place)  # a running process keeps what it has loaded, since nothing is written over
         reason = trouble()
         if reason is None:
             try:
@@ -75,8 +78,7 @@ class BuildNative(build_ext):
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 reason = f"its build failed when jaxcnn was installed: {first.rstrip('.')}."
         if reason is not None:
-            for name in (LIBRARY, ONEDNN):
-                (place / name).unlink(missing_ok=True)
+            clear(place)
             (place / NOT_BUILT).write_text(f"{reason}\n")
             self.warn(f"jaxcnn is built without its C++ backend: {reason}")
 
@@ -84,7 +86,7 @@ class BuildNative(build_ext):
         """Leaves the backend's library and oneDNN's in `place`."""
         objects = Path(self.build_temp) / FOLDER
         objects.mkdir(parents=True, exist_ok=True)
-        headers = [f"-I{include(name)}" for name in ("jaxlib", "onednn-devel-cpu-gomp")]
+        headers = [f"-I{str(installed(*pair)).removesuffix(pair[1])}" for pair in HEADERS.items()]
         onednn = installed("onednn-cpu-gomp", ONEDNN)
         sources = sorted(FOLDER.glob("*.cc"))
 
@@ -108,6 +110,12 @@ class BuildNative(build_ext):
     def get_output_mapping(self) -> dict[str, str]:
         """None is a copy of a source; an editable install has them in place."""
         return {}
+
+
+def clear(place: Path) -> None:
+    """Removes what a build left, whole or in part."""
+    for name in (LIBRARY, ONEDNN, NOT_BUILT):
+        (place / name).unlink(missing_ok=True)
 
 
 def call(command: list[str]) -> None:

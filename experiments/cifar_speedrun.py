@@ -14,7 +14,7 @@ Protocol:
   whitens patches, three blocks of two 3x3 convolutions with GELU (JAX's own), label smoothing 0.2, SGD with Nesterov
   momentum and Lookahead, or Muon, batch 1024, 9.9 epochs; each picture is mirrored in every other epoch and moved by up
   to 2 pixels; tested by the mean over six views. bfloat16 on a GPU, float32 on a CPU. The clock runs over
-  initialisation, whitening, every step and the test, with the pictures on the device as bytes; it leaves out reading,
+  initialization, whitening, every step and the test, with the pictures on the device as bytes; it leaves out reading,
   copying and compiling, and two steps before the first run.
 
 Expected:
@@ -139,7 +139,7 @@ def on_device(examples: data.Dataset, multiple: int = 1) -> Pictures:
 
 
 def colors(split: str) -> data.Dataset:
-    """Easy pictures, of four colours and much noise."""
+    """Easy pictures, of four colors and much noise."""
     random = np.random.default_rng(split == "test")
     centers = np.array([[220, 60, 60], [60, 220, 60], [60, 60, 220], [200, 200, 60]])
     labels = random.integers(0, len(centers), 640 if split == "train" else 260).astype(np.int32)

@@ -13,8 +13,8 @@ Proxy:
   run here.
 
 Protocol:
-  Convolution, batch normalisation, ReLU; 9 or 27 blocks of two layers between a first layer and the mean over time with
-  a dense layer; the identity past each block, or nothing. He's initialisation, SGD 0.1 with momentum 0.9 and weight
+  Convolution, batch normalization, ReLU; 9 or 27 blocks of two layers between a first layer and the mean over time with
+  a dense layer; the identity past each block, or nothing. He's initialization, SGD 0.1 with momentum 0.9 and weight
   decay 1e-4, batches of 100, 20 epochs, a tenth of the rate after 10 and 15. Errors after the last epoch, over all
   examples, by running statistics. Norms of the gradient by each layer's kernel: on the first 500 training examples, by
   their own statistics, before training and after an epoch of it. Nothing was chosen on the test signals.
@@ -193,7 +193,7 @@ def claims(document: Document) -> list[Claim]:
 
 
 def figure(document: Document) -> Any:
-    """Errors by epoch above, norms by layer below; dashed for the shallow networks, grey for the plain ones."""
+    """Errors by epoch above, norms by layer below; dashed for the shallow networks, gray for the plain ones."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(10, 7.5), layout="constrained")

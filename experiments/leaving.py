@@ -6,7 +6,7 @@ Hypothesis:
   Weights in 8 bits change few predictions.
 
 Proxy:
-  LeNet-5, which has no batch normalisation, and ResNet-20 with half its features, which has; on MNIST's 10,000 test
+  LeNet-5, which has no batch normalization, and ResNet-20 with half its features, which has; on MNIST's 10,000 test
   digits.
 
 Protocol:

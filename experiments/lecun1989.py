@@ -133,7 +133,7 @@ def learn(model: models.Network, way: Way, train: data.Dataset, scaling: data.Sc
 
 
 def pass_of(graph: Any, optimizer: optax.GradientTransformation, cross_entropy: bool) -> Callable[..., Any]:
-    """A step for each example in turn: from parameters, the rest and the optimiser's state to the next ones."""
+    """A step for each example in turn: from parameters, the rest and the optimizer's state to the next ones."""
 
     def loss_of(params: Any, rest: Any, image: jax.Array, target: jax.Array) -> tuple[jax.Array, Any]:
         model = nnx.merge(graph, params, rest, copy=True)

@@ -80,7 +80,7 @@ ASKED = 10_000
 
 
 def one_seed(seed: int, options: argparse.Namespace) -> Tables:
-    """Errors in percent, by network and by what it learnt from."""
+    """Errors in percent, by network and by what it learned from."""
     name, epochs = ("digits", 1) if options.quick else ("mnist", 8)
     train, test = (data.load(name, split) for split in ("train", "test"))
     asked = {TEST: test, TRAIN: train.take(ASKED)}
@@ -160,7 +160,7 @@ def figure(document: Document) -> Any:
             rows = document["tables"][title].values()
             there = {group + 0.38 * (place - 0.5): row[column] for group, row in enumerate(rows) if column in row}
             heights = [cell["mean"] for cell in there.values()]
-            axes.bar(list(there), heights, 0.36, color=color, label=f"learnt on digits {column}")
+            axes.bar(list(there), heights, 0.36, color=color, label=f"learned on digits {column}")
             for middle, cell in there.items():
                 values = cell["values"]
                 axes.plot([middle] * len(values), values, "o", mfc="white", mec="black", ms=4)

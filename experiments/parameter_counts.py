@@ -6,7 +6,7 @@ Hypothesis:
 
 Proxy:
   None: parameters are counted, not estimated. The lecture gives only the number, not the layer that it belongs to. Here
-  it is the layer of round numbers that gives it: a 100x100 colour picture and 30 maps of 100x100, 3x3 windows,
+  it is the layer of round numbers that gives it: a 100x100 color picture and 30 maps of 100x100, 3x3 windows,
   30,000 x 300,000 = 9.0 billion. Beside it three others of which courses tell.
 
 Protocol:

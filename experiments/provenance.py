@@ -7,12 +7,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "keras", "equinox", "torch", "numpy", "onednn-cpu-gomp")
+_PACKAGES = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "keras", "equinox", "torch", "numpy")
 
 
 def about() -> dict[str, Any]:
     """Where and with what these figures are measured."""
     import jax
+
+    from jaxcnn.ops import native
 
     return {
         "device": jax.devices()[0].device_kind,
@@ -21,6 +23,7 @@ def about() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "backend": native.reason(),
     }
 
 

@@ -14,7 +14,7 @@ Protocol:
   out, the pass of least loss on them is kept, 15 passes without a lesser one end the run. Augmentation: rotation up to
   10 degrees, shear 0.1, scale 1 +- 0.1, moves by 0.05 of the side. Each at this one strength, which was set beforehand
   and not searched for: a method that fails here may work at another. Error and loss after the run on all 10,000 test
-  digits, and on the digits learnt from, without augmentation or dropout.
+  digits, and on the digits learned from, without augmentation or dropout.
 
 Expected:
   None: no training error, 4 to 6 % test error. Augmentation about half of that. No published table has this protocol.

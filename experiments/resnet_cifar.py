@@ -13,7 +13,7 @@ Protocol:
   The recipe `he2015-cifar`: SGD 0.1 with momentum 0.9 and weight decay 1e-4 on everything, batches of 128, a tenth at
   a half and at three quarters of 164 epochs (63,960 steps; the paper has 64,000), pictures moved by up to 4 pixels and
   mirrored. All 50,000 training pictures, float32 (on a GPU, the matrix units' shorter form of it). 110 layers start
-  with 400 steps of a rising rate, where the paper takes 0.01 until the training error is below 80 %. Colours are
+  with 400 steps of a rising rate, where the paper takes 0.01 until the training error is below 80 %. Colors are
   scaled by channel; the paper subtracts a mean picture. Tested after the last epoch, once; no choice is made. Training
   error is that of the trained network on the training pictures as they are. Plain-110 is left out, as in the paper,
   where it does not train.

@@ -100,7 +100,7 @@ class Pooled(models.Network):
 
 
 def _max_blur(x: jax.Array, border: str) -> jax.Array:
-    """The larger of every two neighbours, blurred, every second one (Zhang 2019)."""
+    """The larger of every two neighbors, blurred, every second one (Zhang 2019)."""
     after = jnp.pad(x, ((0, 0), (0, 1), (0, 0)), mode=border)  # zeros are neutral after ReLU
     return ops.blur_pool(ops.max_pool(after, 2, strides=1), border=border)
 

@@ -8,12 +8,12 @@ Proxy:
   The 1989 network told B, D and G apart in 15 frames cut out around them, spoken by three Japanese speakers, one
   network for each; those recordings are not public, and no hidden Markov model is fitted here. Here: ten English
   digits, whole words of up to a second, six speakers (Free Spoken Digit Dataset, 3,000 recordings), and a network of
-  today: three dilated layers of 64 units, batch normalisation, ReLU, mean over time, 33,290 parameters.
+  today: three dilated layers of 64 units, batch normalization, ReLU, mean over time, 33,290 parameters.
 
 Protocol:
   40 log-mel bands of 100 frames of 10 ms, silence where a recording is shorter. Known voices: takes 0 to 4 of every
-  digit and speaker are tested (300), the other 2,700 learnt from. New voices: all 500 recordings of one speaker are
-  tested, the 2,500 of the five others learnt from, for each of the six. `tdnn_wide` as it comes, dropout 0.2, 20
+  digit and speaker are tested (300), the other 2,700 learned from. New voices: all 500 recordings of one speaker are
+  tested, the 2,500 of the five others learned from, for each of the six. `tdnn_wide` as it comes, dropout 0.2, 20
   epochs, AdamW 2e-3, cosine, batches of 64, no augmentation, no validation and no early stop: nothing is chosen on
   what is tested. Seeds change the initial weights, the order and dropout.
 

@@ -117,7 +117,7 @@ def sentences(fold: int, split: str, quick: bool) -> data.Dataset:
 
 
 def naive_bayes(train: data.Dataset, dev: data.Dataset, test: data.Dataset) -> float:
-    """Accuracy of multinomial naive Bayes over words and pairs of neighbours."""
+    """Accuracy of multinomial naive Bayes over words and pairs of neighbors."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
 

@@ -178,7 +178,7 @@ def claims(document: Document) -> list[Claim]:
 
 
 def figure(document: Document) -> Any:
-    """Error over the number of digits, on logarithmic axes; told apart in grey too."""
+    """Error over the number of digits, on logarithmic axes; told apart in gray too."""
     from matplotlib.figure import Figure
 
     rows = document["tables"][TITLE]

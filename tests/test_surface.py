@@ -113,10 +113,11 @@ def test_the_python_of_every_page_runs(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(FOREIGN.search, blocks(page)))], ids=page_name)
 def test_the_python_for_peers_runs(page):
-    for block in blocks(page):
-        for library in FOREIGN.findall(block):
-            pytest.importorskip(library)
-            run(block, page)
+    foreign = [block for block in blocks(page) if FOREIGN.search(block)]
+    for library in {library for block in foreign for library in FOREIGN.findall(block)}:
+        pytest.importorskip(library)
+    for block in foreign:
+        run(block, page)
 
 
 def test_every_link_between_the_pages_leads_somewhere():

@@ -47,7 +47,7 @@ class LeNet5(eqx.Module):
 
 
 def local_response_norm(x):
-    """Over 5 neighbouring channels, the first axis here; Equinox's LayerNorm and GroupNorm are other things."""
+    """Over 5 neighboring channels, the first axis here; Equinox's LayerNorm and GroupNorm are other things."""
     padded = jnp.pad(x * x, [(2, 2), (0, 0), (0, 0)])
     energy = sum(padded[shift : shift + len(x)] for shift in range(5))
     return x / (2 + 1e-4 * energy) ** 0.75

@@ -27,7 +27,7 @@ class LeNet5(nnx.Module):
 
 
 def local_response_norm(x):
-    """Over 5 neighbouring channels; Flax has none."""
+    """Over 5 neighboring channels; Flax has none."""
     padded = jnp.pad(x * x, [(0, 0)] * 3 + [(2, 2)])
     energy = sum(padded[..., shift : shift + x.shape[-1]] for shift in range(5))
     return x / (2 + 1e-4 * energy) ** 0.75

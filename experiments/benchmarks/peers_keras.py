@@ -26,7 +26,7 @@ def lenet5(x, classes: int):
 
 
 class LocalResponseNorm(kl.Layer):
-    """Over 5 neighbouring channels; Keras has none."""
+    """Over 5 neighboring channels; Keras has none."""
 
     def call(self, x: Any) -> Any:
         channels = x.shape[-1]

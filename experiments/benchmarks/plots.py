@@ -1,4 +1,4 @@
-"""The figures, readable in grey."""
+"""The figures, readable in gray."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from experiments.benchmarks.results import Document
 from experiments.benchmarks.rows import LAYOUTS, OURS, PEERS
 
-_PEERS = {  # who stands in the figure: grey, hatching; PyTorch by its better layout
+_PEERS = {  # who stands in the figure: gray, hatching; PyTorch by its better layout
     "stock Flax": (("flax",), "0.35", ""),
     "Keras": (("keras",), "0.6", "//"),
     "Equinox": (("equinox",), "0.75", ".."),

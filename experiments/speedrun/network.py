@@ -15,7 +15,7 @@ WIDTHS = (64, 256, 256)
 
 
 class Block(nnx.Module):
-    """Twice convolution, normalisation, GELU; the first with a pool that halves the sides."""
+    """Twice convolution, normalization, GELU; the first with a pool that halves the sides."""
 
     def __init__(self, in_features: int, out_features: int, **numbers: Any):
         convolution = functools.partial(layers.Conv, kernel_size=(3, 3), use_bias=False, kernel_init=identity_first)

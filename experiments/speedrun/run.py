@@ -19,7 +19,7 @@ RECIPE = training.RECIPES["airbench"].config
 WHITENED_FROM = 5000  # pictures
 EVALUATED = 2000  # pictures in a call
 BIAS_EPOCHS = 3  # in which the first layer's bias learns
-BIAS_FACTOR = 64  # how much faster biases of normalisations learn
+BIAS_FACTOR = 64  # how much faster biases of normalizations learn
 LOOK = 5  # steps between Lookahead's looks
 MUON_RATE = 0.05
 

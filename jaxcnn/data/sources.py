@@ -90,7 +90,8 @@ def _source(name: str) -> _Source:
         )
     if colon or name not in SOURCES:
         known = ", ".join(map(repr, [*sorted(SOURCES), *_FORMS]))
-        raise ValueError(f"`name` must be one of {known}; got {name!r}.")
+        meant = f"; perhaps you meant 'folder:{name}'" if expanded(name).is_dir() else ""
+        raise ValueError(f"`name` must be one of {known}; got {name!r}{meant}.")
     return SOURCES[name]
 
 

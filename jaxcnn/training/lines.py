@@ -20,10 +20,10 @@ def epoch_line(row: dict[str, Any]) -> str:
 
 
 def rate(row: dict[str, Any]) -> str:
-    """Formats the images per second, or the steps per second if images were not counted."""
+    """Formats the images per second, or the steps per second if no images were counted; nothing if no step was."""
     for unit in ("images", "steps"):
         value = row.get(f"{unit}_per_second")
-        if value is not None:
+        if value:
             return f"{value:,.0f} {unit}/s" if value >= 10 else f"{value:.2f} {unit}/s"
     return ""
 

@@ -205,3 +205,10 @@ def test_a_tilde_is_the_home_folder(flat, monkeypatch):
     monkeypatch.setenv("JAXCNN_DATA_DIR", f"~/{flat.name}")
     with pytest.raises(FileNotFoundError, match=f"{flat} must hold train-images"):
         data.load("mnist", "train")
+
+
+def test_a_folder_named_without_its_kind_is_understood(tmp_path):
+    with pytest.raises(ValueError, match=rf"; got '{tmp_path}'; perhaps you meant 'folder:{tmp_path}'\.$"):
+        data.load(str(tmp_path), "train")
+    with pytest.raises(ValueError, match=rf"; got '{tmp_path}/no'\.$"):
+        data.load(f"{tmp_path}/no", "train")

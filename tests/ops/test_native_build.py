@@ -66,20 +66,22 @@ def test_where_its_library_is_damaged(at, content):
     assert not native.available()
 
 
-def test_a_library_without_our_functions(at):
+def put_library(minor):
+    """Compiles a library that has no function but the one that tells for which version it is."""
     compiler = shutil.which("g++") or pytest.skip("g++ is not installed")
-    source = 'extern "C" int jaxcnn_ffi_minor() { return 0; }\n'
+    source = f'extern "C" int jaxcnn_ffi_minor() {{ return {minor}; }}\n'
     command = [compiler, "-shared", "-fPIC", "-x", "c++", "-", "-o", str(backend.LIBRARY)]
     subprocess.run(command, input=source, text=True, check=True)
+
+
+def test_a_library_without_our_functions(at):
+    put_library(0)
     assert "undefined symbol" in native.reason() and not native.available()
 
 
 def test_a_library_for_a_newer_jaxlib_is_not_registered(at, monkeypatch):
     """XLA would refuse it at the first computation, and the process would have no CPU."""
-    compiler = shutil.which("g++") or pytest.skip("g++ is not installed")
-    source = 'extern "C" int jaxcnn_ffi_minor() { return 9999; }\n'
-    command = [compiler, "-shared", "-fPIC", "-x", "c++", "-", "-o", str(backend.LIBRARY)]
-    subprocess.run(command, input=source, text=True, check=True)
+    put_library(9999)
     here = f"jaxlib {backend.metadata.version('jaxlib')} has 0.{backend._ffi_minor()}; pip install -U jax."
     expect(f"it was built for version 0.9999 of XLA's foreign function interface, and {here}", monkeypatch)
 

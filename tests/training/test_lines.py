@@ -23,6 +23,7 @@ HELD_OUT = {"eval_split": "test", "eval_loss": 0.75, "eval_accuracy": 0.5}
         ),
         ({"epoch": 12, "loss": 0.5, "steps_per_second": 3.14159}, "epoch  12  loss 0.5000  3.14 steps/s"),
         ({"epoch": 3}, "epoch   3"),
+        ({"epoch": 4, "images_per_second": 0.0, "steps_per_second": 0.0}, "epoch   4"),
     ],
 )
 def test_an_epoch_is_one_line(row, line):

@@ -32,8 +32,11 @@ def available() -> bool:
 
 @functools.cache
 def active() -> bool:
-    """Whether `method="auto"` may choose the backend: it is available, and `JAXCNN_NATIVE` was not `off` at first."""
-    return os.environ.get(_SWITCH, "on") != "off" and available()
+    """Whether `method="auto"` may choose the backend: it is available, and `JAXCNN_NATIVE` is not `off`.
+
+    The answer stays the same while the process lives: what is compiled depends on it.
+    """
+    return not _is_off() and available()
 
 
 def reason() -> str:
@@ -48,7 +51,7 @@ def reason() -> str:
 
 def missing() -> str | None:
     """Why a CPU is slower here than it could be, and what to do; None where nothing can be done, or need be."""
-    if os.environ.get(_SWITCH, "on") == "off" or jax.default_backend() != "cpu" or not _is_suited():
+    if _is_off() or jax.default_backend() != "cpu" or not _is_suited():
         return None
     found = _loaded()
     return found if isinstance(found, str) else None
@@ -96,6 +99,10 @@ def _loaded() -> ctypes.CDLL | str:
     for target, capsule in capsules.items():
         jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     return loaded
+
+
+def _is_off() -> bool:
+    return os.environ.get(_SWITCH, "on") == "off"
 
 
 def _is_suited() -> bool:
