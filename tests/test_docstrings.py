@@ -3,6 +3,7 @@
 import doctest
 import inspect
 
+import jax
 import pytest
 
 import jaxcnn
@@ -24,8 +25,9 @@ def test_every_public_name_has_a_docstring():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_its_example_runs(name):
-    """Alone, as a reader pastes it: with no name but those that it imports."""
+    """Alone, as a reader pastes it: with no name but those that it imports, and with JAX's own settings."""
     example = doctest.DocTestParser().get_doctest(EXAMPLES[name], {}, name, None, 0)
     told: list[str] = []
-    results = doctest.DocTestRunner(verbose=False).run(example, out=told.append)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        results = doctest.DocTestRunner(verbose=False).run(example, out=told.append)
     assert results.attempted and not results.failed, "".join(told)
