@@ -66,7 +66,7 @@ def test_a_quick_run_writes_figures_of_everybody_who_is_there(tmp_path):
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     assert set(document) == {"about", "rows", "bars"}
-    assert {"device", "processor", "cores", "platform", "python", "versions"} == set(document["about"])
+    assert {"backend", "device", "processor", "cores", "platform", "python", "versions"} == set(document["about"])
     assert {"jax", "flax", "jaxcnn"} <= set(document["about"]["versions"])
     (name,) = document["rows"]
     assert name == "conv/lenet-conv1/kernel-gradient"
