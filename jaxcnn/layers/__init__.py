@@ -4,6 +4,7 @@ from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.fusion import apart
 from jaxcnn.layers.inception import Inception
+from jaxcnn.layers.linear import Linear
 from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalize_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
@@ -17,6 +18,7 @@ __all__ = [
     "Conv",
     "ConvUnit",
     "Inception",
+    "Linear",
     "LocalResponseNorm",
     "MaxPool",
     "PReLU",

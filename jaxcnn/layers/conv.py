@@ -13,6 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, ops
+from jaxcnn.layers import initializers
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.conv import METHODS, Method
@@ -25,8 +26,7 @@ from jaxcnn.ops.select import method_named
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 
 
-KERNEL_INIT = nnx.initializers.lecun_normal()  # the defaults of flax.nnx.Conv
-_BIAS_INIT = nnx.initializers.zeros_init()
+KERNEL_INIT, BIAS_INIT = initializers.lecun_normal(), initializers.constant(0.0)  # the defaults of flax.nnx.Conv
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -101,7 +101,7 @@ class Conv(nnx.Module):
         preferred_element_type: DTypeLike | None = None,
         strict: bool = False,
         kernel_init: nnx.Initializer = KERNEL_INIT,
-        bias_init: nnx.Initializer = _BIAS_INIT,
+        bias_init: nnx.Initializer = BIAS_INIT,
         conv_general_dilated: Callable[..., jax.Array] | None = None,
         promote_dtype: Callable[..., tuple[Any, ...]] = dtypes.promote_dtype,
         rule: Rule = "hand",

@@ -11,12 +11,13 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import ops
+from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.fusion import is_apart
 from jaxcnn.ops.norm.batch import Method
 from jaxcnn.ops.rule import Rule
 
-_SCALE_INIT, _BIAS_INIT = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
+_SCALE_INIT, _BIAS_INIT = initializers.constant(1.0), initializers.constant(0.0)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -76,8 +77,8 @@ class BatchNorm(nnx.Module):
     ):
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be in [0, 1); got {momentum}.")
-        self.mean = nnx.BatchStat(jnp.zeros(num_features, jnp.float32))
-        self.var = nnx.BatchStat(jnp.ones(num_features, jnp.float32))
+        self.mean = nnx.BatchStat(initializers.filled(num_features, 0.0, jnp.float32))
+        self.var = nnx.BatchStat(initializers.filled(num_features, 1.0, jnp.float32))
         scale = scale_init(rngs.params(), (num_features,), param_dtype) if use_scale else None
         bias = bias_init(rngs.params(), (num_features,), param_dtype) if use_bias else None
         self.scale = nnx.data(None) if scale is None else nnx.Param(scale, **scale_metadata)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import jax
 from flax import nnx
 
+from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, are_one, normalize_and_activate
@@ -99,7 +100,7 @@ class ResidualBlock(nnx.Module):
         self.has_shortcut = shortcut != "none"
         last: dict[str, Any] = {"activation": None, **numbers}
         if zero_last:
-            last["scale_init"] = nnx.initializers.zeros_init()
+            last["scale_init"] = initializers.constant(0.0)
         if bottleneck:
             first, middle = (strides, 1) if stride_on == "first" else (1, strides)
             units = [

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.conv import KERNEL_INIT
+from jaxcnn.layers.initializers import filled
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.rule import Rule
@@ -59,7 +60,7 @@ class TableConv(nnx.Module):
                 raise ValueError(f"`table` must name maps from 0 to {in_features - 1} in every row; got {tuple(row)}.")
         parts = [kernel_init(rngs.params(), (*kernel_size, len(row), 1), param_dtype) for row in table]
         self.kernel = nnx.Param(jnp.concatenate([part[..., 0] for part in parts], -1))
-        self.bias = nnx.data(nnx.Param(jnp.zeros(len(table), param_dtype)) if use_bias else None)
+        self.bias = nnx.data(nnx.Param(filled(len(table), 0.0, param_dtype)) if use_bias else None)
         self.table = frozen([list(row) for row in table])
         self.in_features, self.out_features = in_features, len(table)
         self.strides, self.padding, self.dtype = strides, frozen(padding), dtype

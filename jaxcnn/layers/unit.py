@@ -9,13 +9,14 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry
+from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, normalize_and_activate
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.ops.rule import Rule
 
-HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps the errors' variance through ReLUs
+HE_NORMAL = initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps the errors' variance through ReLUs
 
 
 class ConvUnit(nnx.Module):

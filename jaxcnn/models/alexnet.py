@@ -8,10 +8,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
+from jaxcnn.layers import initializers
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.rule import Rule
 
-_NORMAL = nnx.initializers.normal(0.01)
+_NORMAL = initializers.normal(0.01)
 _POOLED = (1, 2, 5)  # convolutions after which there is a pool
 
 
@@ -93,7 +94,7 @@ class AlexNet(Network):
                 s,
                 padding=p,
                 feature_group_count=g,
-                bias_init=nnx.initializers.constant(b),
+                bias_init=initializers.constant(b),
                 rule=rule,
                 **numbers,
             )
@@ -106,10 +107,10 @@ class AlexNet(Network):
             if number in _POOLED:
                 size = geometry.output_shape(size, (3, 3), strides=2)
         self.last_shape = size = self.grid or size
-        ones = nnx.initializers.ones_init()
-        self.dense1 = nnx.Linear(size[0] * size[1] * widths[-1], hidden[0], bias_init=ones, **numbers)
-        self.dense2 = nnx.Linear(hidden[0], hidden[1], bias_init=ones, **numbers)
-        self.head = nnx.Linear(hidden[1], num_classes, **numbers)
+        ones = initializers.constant(1.0)
+        self.dense1 = layers.Linear(size[0] * size[1] * widths[-1], hidden[0], bias_init=ones, **numbers)
+        self.dense2 = layers.Linear(hidden[0], hidden[1], bias_init=ones, **numbers)
+        self.head = layers.Linear(hidden[1], num_classes, **numbers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.activation = layers.Activation("relu", rule=rule)
         self.rule: Rule = rule

@@ -71,7 +71,7 @@ class BNInception(Network):
         self.blocks = nnx.Dict(blocks)
         self.pool = layers.MaxPool(3, 2, padding="SAME", rule=rule)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = nnx.Linear(features, num_classes, **plain)
+        self.head = layers.Linear(features, num_classes, **plain)
         self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 

@@ -65,9 +65,9 @@ class C3D(Network):
             size = geometry.output_shape(size, window, strides=window, padding="SAME")
         self.blocks, self.pools = nnx.List(stages), nnx.List(pools)
         self.last_shape = size
-        self.dense1 = nnx.Linear(size[0] * size[1] * size[2] * features, hidden, **numbers)
-        self.dense2 = nnx.Linear(hidden, hidden, **numbers)
-        self.head = nnx.Linear(hidden, num_classes, **numbers)
+        self.dense1 = layers.Linear(size[0] * size[1] * size[2] * features, hidden, **numbers)
+        self.dense2 = layers.Linear(hidden, hidden, **numbers)
+        self.head = layers.Linear(hidden, num_classes, **numbers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.activation = layers.Activation("relu", rule=rule)
 

@@ -35,8 +35,8 @@ class AuxiliaryHead(nnx.Module):
         self, in_features: int, num_classes: int, *, dropout: float, rule: Rule, norm: dict[str, Any], **numbers: Any
     ):
         self.conv = layers.ConvUnit(in_features, 128, 1, rule=rule, **norm, **numbers)
-        self.dense = nnx.Linear(4 * 4 * 128, 1024, **numbers)
-        self.head = nnx.Linear(1024, num_classes, **numbers)
+        self.dense = layers.Linear(4 * 4 * 128, 1024, **numbers)
+        self.head = layers.Linear(1024, num_classes, **numbers)
         self.dropout = nnx.Dropout(dropout, rngs=numbers["rngs"])
         self.activation = layers.Activation("relu", rule=rule)
         self.rule: Rule = rule
@@ -122,7 +122,7 @@ class GoogLeNet(Network):
         self.pool = layers.MaxPool(3, 2, padding=padding, rule=rule)
         self.last_pool = layers.MaxPool(3 if of_paper else 2, 2, padding=padding, rule=rule)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = nnx.Linear(features, num_classes, **plain)
+        self.head = layers.Linear(features, num_classes, **plain)
         self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 

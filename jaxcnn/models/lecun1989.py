@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import layers
+from jaxcnn.layers import initializers
+from jaxcnn.layers.initializers import filled
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.rule import Rule
@@ -18,11 +19,8 @@ from jaxcnn.ops.rule import Rule
 CONNECTIONS = tuple(row for row in ((*range(8),), (*range(4, 12),), (*range(4), *range(8, 12))) for _ in range(4))
 
 
-def fan_in_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding=None):
-    """Draws from +-2.4 / sqrt(fan-in), uniformly; the paper divides by the fan-in, its reproduction by the root."""
-    del out_sharding
-    reach = 2.4 / np.sqrt(np.prod(shape[:-1]))
-    return jax.random.uniform(key, shape, dtype, -reach, reach)
+# uniform in +-2.4 / sqrt(fan-in); the paper divides by the fan-in, its reproduction by the root
+FAN_IN_UNIFORM = initializers.variance_scaling(2.4**2 / 3, "fan_in", "uniform")
 
 
 class LeCun1989(Network):
@@ -65,14 +63,14 @@ class LeCun1989(Network):
         rngs: nnx.Rngs,
     ):
         choice("output", output, ("activated", "linear"))
-        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=fan_in_uniform)
+        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=FAN_IN_UNIFORM)
         options: dict[str, Any] = {"padding": "VALID", "use_bias": False, "rule": rule, **numbers}
         self.h1 = layers.Conv(in_features, 12, (5, 5), 2, **options)
-        self.h1_bias = nnx.Param(jnp.zeros((8, 8, 12), param_dtype))
+        self.h1_bias = nnx.Param(filled((8, 8, 12), 0.0, param_dtype))
         self.h2 = layers.TableConv(12, CONNECTIONS, (5, 5), 2, **options)
-        self.h2_bias = nnx.Param(jnp.zeros((4, 4, 12), param_dtype))
-        self.h3 = nnx.Linear(4 * 4 * 12, 30, **numbers)
-        self.head = nnx.Linear(30, num_classes, **numbers)
+        self.h2_bias = nnx.Param(filled((4, 4, 12), 0.0, param_dtype))
+        self.h3 = layers.Linear(4 * 4 * 12, 30, **numbers)
+        self.head = layers.Linear(30, num_classes, **numbers)
         self.activation = layers.Activation(activation, rule=rule)
         self.output = output
         self.input_shape = (16, 16, in_features)

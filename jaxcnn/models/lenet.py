@@ -64,9 +64,9 @@ class LeNet5(Network):
         self.pool1 = POOLS[pool](2, rule=rule)
         self.conv2 = layers.Conv(6, 16, (5, 5), padding="VALID", rule=rule, **numbers)
         self.pool2 = POOLS[pool](2, rule=rule)
-        self.dense1 = nnx.Linear(5 * 5 * 16, 120, **numbers)
-        self.dense2 = nnx.Linear(120, 84, **numbers)
-        self.head = nnx.Linear(84, num_classes, **numbers)
+        self.dense1 = layers.Linear(5 * 5 * 16, 120, **numbers)
+        self.dense2 = layers.Linear(120, 84, **numbers)
+        self.head = layers.Linear(84, num_classes, **numbers)
         self.activation = layers.Activation(activation, rule=rule)
         self.input_shape = (32 - 2 * border, 32 - 2 * border, in_features)
 

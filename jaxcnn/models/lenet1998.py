@@ -11,7 +11,8 @@ from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
 from jaxcnn.layers.conv import KERNEL_INIT
-from jaxcnn.models.lecun1989 import fan_in_uniform
+from jaxcnn.layers.initializers import filled
+from jaxcnn.models.lecun1989 import FAN_IN_UNIFORM
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.rule import Rule
@@ -56,8 +57,8 @@ class TrainableSubsample(nnx.Module):
     """Sums 2x2 cells, multiplies by a trained coefficient and adds a trained bias, one of each per map."""
 
     def __init__(self, num_features: int, *, param_dtype: DTypeLike = jnp.float32, rule: Rule = "hand"):
-        self.coefficient = nnx.Param(jnp.full(num_features, 0.25, param_dtype))
-        self.bias = nnx.Param(jnp.zeros(num_features, param_dtype))
+        self.coefficient = nnx.Param(filled(num_features, 0.25, param_dtype))
+        self.bias = nnx.Param(filled(num_features, 0.0, param_dtype))
         self.rule: Rule = rule
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -101,14 +102,14 @@ class LeNet5Of1998(Network):
         rngs: nnx.Rngs,
     ):
         _check_classes(num_classes)
-        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=fan_in_uniform)
+        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=FAN_IN_UNIFORM)
         small: dict[str, Any] = {"param_dtype": param_dtype, "rule": rule}
         self.c1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
         self.s2 = TrainableSubsample(6, **small)
         self.c3 = layers.TableConv(6, CONNECTIONS, (5, 5), padding="VALID", rule=rule, **numbers)
         self.s4 = TrainableSubsample(16, **small)
-        self.c5 = nnx.Linear(5 * 5 * 16, 120, **numbers)
-        self.f6 = nnx.Linear(120, 84, **numbers)
+        self.c5 = layers.Linear(5 * 5 * 16, 120, **numbers)
+        self.f6 = layers.Linear(120, 84, **numbers)
         self.num_classes = num_classes
         self.activation = layers.Activation("scaled_tanh", rule=rule)
         self.input_shape = (28, 28, in_features)

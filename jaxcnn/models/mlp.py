@@ -47,8 +47,8 @@ class MLP(Network):
         self.input_shape = (height, width, in_features)
         widths = (height * width * in_features, *geometry.sizes(hidden, "hidden"))
         numbers = numbers_of(dtype, param_dtype, rngs)
-        self.dense = nnx.List(nnx.Linear(i, o, **numbers) for i, o in zip(widths[:-1], widths[1:], strict=True))
-        self.head = nnx.Linear(widths[-1], num_classes, **numbers)
+        self.dense = nnx.List(layers.Linear(i, o, **numbers) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.head = layers.Linear(widths[-1], num_classes, **numbers)
         self.activation = layers.Activation(activation, rule=rule)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
+from jaxcnn.layers.initializers import filled
 
 
 class Network(nnx.Module):
@@ -85,7 +86,7 @@ class Network(nnx.Module):
             kernel = layer.kernel[...]
             layer.kernel = nnx.Param(kernel_init(rngs.params(), (*kernel.shape[:-1], num_classes), kernel.dtype))
             if layer.bias is not None:
-                layer.bias = nnx.Param(jnp.zeros(num_classes, layer.bias.dtype))
+                layer.bias = nnx.Param(filled(num_classes, 0.0, layer.bias.dtype))
             layer.out_features = num_classes
 
 

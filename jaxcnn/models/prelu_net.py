@@ -9,10 +9,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
+from jaxcnn.layers import initializers
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.rule import Rule
 
-_HE_FAN_IN = nnx.initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal")  # equation 15, with a = 0.25
+_HE_FAN_IN = initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal")  # equation 15, with a = 0.25
 
 
 class PReLUNet(Network):
@@ -65,11 +66,11 @@ class PReLUNet(Network):
         self.convs, self.rectifiers = nnx.List(convs), nnx.List(rectifiers)
         self.pool = layers.MaxPool(2, padding="SAME", rule=rule)
         self.dense = nnx.List(
-            nnx.Linear(i, hidden, **numbers) for i in (features * sum(n * n for n in (7, 3, 2, 1)), hidden)
+            layers.Linear(i, hidden, **numbers) for i in (features * sum(n * n for n in (7, 3, 2, 1)), hidden)
         )
         self.dense_rectifiers = nnx.List(layers.PReLU(hidden, **slopes) for _ in range(2))
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = nnx.Linear(hidden, num_classes, **numbers)
+        self.head = layers.Linear(hidden, num_classes, **numbers)
         self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 

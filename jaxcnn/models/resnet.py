@@ -54,7 +54,7 @@ class _Residual(Network):
         self.final_norm = nnx.data(layers.BatchNorm(features, **numbers, rule=rule) if version == 2 else None)
         self.activation = layers.Activation("relu", rule=rule)
         self.rule: Rule = rule
-        self.head = nnx.Linear(features, num_classes, **numbers)
+        self.head = layers.Linear(features, num_classes, **numbers)
 
     def _after_stem(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         for number, stage in enumerate(self.blocks, start=2):

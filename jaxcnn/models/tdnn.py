@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
+from jaxcnn.layers.initializers import filled
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.rule import Rule
@@ -52,8 +53,8 @@ class TDNN(Network):
         options = numbers_of(dtype, param_dtype, rngs, rule=rule, padding="VALID")
         self.hidden1 = layers.Conv(in_features, units, 3, **options)
         self.hidden2 = layers.Conv(units, num_classes, 5, **options)
-        self.weight = nnx.Param(jnp.ones(num_classes, param_dtype))
-        self.bias = nnx.Param(jnp.zeros(num_classes, param_dtype))
+        self.weight = nnx.Param(filled(num_classes, 1.0, param_dtype))
+        self.bias = nnx.Param(filled(num_classes, 0.0, param_dtype))
         self.activation = layers.Activation(activation, rule=rule)
         self.input_shape = (None, in_features)
 
@@ -73,8 +74,8 @@ class TDNN(Network):
           ValueError: if the number is not positive.
         """
         super().replace_head(num_classes, rngs=rngs, kernel_init=kernel_init)
-        self.weight = nnx.Param(jnp.ones(num_classes, self.weight.dtype))
-        self.bias = nnx.Param(jnp.zeros(num_classes, self.bias.dtype))
+        self.weight = nnx.Param(filled(num_classes, 1.0, self.weight.dtype))
+        self.bias = nnx.Param(filled(num_classes, 0.0, self.bias.dtype))
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations.
@@ -138,7 +139,7 @@ class WideTDNN(Network):
         )
         self.norms = nnx.List(layers.BatchNorm(width, rule=rule, **numbers) for width in widths)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = nnx.Linear(widths[-1], num_classes, **numbers)
+        self.head = layers.Linear(widths[-1], num_classes, **numbers)
         self.activation = layers.Activation("relu", rule=rule)
         self.input_shape = (None, in_features)
 

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, layers, ops
+from jaxcnn.layers import initializers
 from jaxcnn.models.network import Network, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.rule import Rule
@@ -92,8 +93,8 @@ class TextCNN(Network):
             for window in windows
         )
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = nnx.Linear(
-            features * len(windows), num_classes, kernel_init=nnx.initializers.zeros_init(), **numbers
+        self.head = layers.Linear(
+            features * len(windows), num_classes, kernel_init=initializers.constant(0.0), **numbers
         )
         self.activation = layers.Activation("relu", rule=rule)
         self.max_norm = max_norm

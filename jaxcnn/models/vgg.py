@@ -9,6 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
+from jaxcnn.layers import initializers
 from jaxcnn.models.network import Network, flattened, numbers_of
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.rule import Rule
@@ -76,12 +77,12 @@ class VGG(Network):
             blocks.append(nnx.List(units))
         self.blocks = nnx.List(blocks)
         self.pool = POOLS[pool](2, rule=rule)
-        dense: dict[str, Any] = {**numbers, "kernel_init": nnx.initializers.normal(0.01)}
+        dense: dict[str, Any] = {**numbers, "kernel_init": initializers.normal(0.01)}
         self.grid = None if grid is None else geometry.per_axis(grid, 2, "grid")
         self.last_shape = rows, columns = self.grid or (height // 32, width // 32)
-        self.dense1 = nnx.Linear(rows * columns * features, hidden, **dense)
-        self.dense2 = nnx.Linear(hidden, hidden, **dense)
-        self.head = nnx.Linear(hidden, num_classes, **dense)
+        self.dense1 = layers.Linear(rows * columns * features, hidden, **dense)
+        self.dense2 = layers.Linear(hidden, hidden, **dense)
+        self.head = layers.Linear(hidden, num_classes, **dense)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.activation = layers.Activation("relu", rule=rule)
         self.rule: Rule = rule
