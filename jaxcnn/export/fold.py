@@ -11,7 +11,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxcnn import layers
-from jaxcnn.models.summary import calls_observed
+from jaxcnn.models.summary import observe
 
 Model = TypeVar("Model", bound=nnx.Module)
 _ANY_SIZE = 64  # where a network takes any size, large enough for all windows
@@ -105,8 +105,8 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
                 outputs.append(output)
             return output
 
-        with calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record):
-            return copy(inputs)
+        observe(copy, record)
+        return copy(inputs)
 
     dtype = getattr(model, "input_dtype", jnp.float32)
     shape = (1, *example_shape(model, input_shape, any_size=_ANY_SIZE))

@@ -2,7 +2,6 @@
 
 from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.fusion import apart
 from jaxcnn.layers.inception import Inception
 from jaxcnn.layers.linear import Linear
 from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalize_and_activate
@@ -26,6 +25,5 @@ __all__ = [
     "ResidualBlock",
     "TableConv",
     "activate_and_pool",
-    "apart",
     "normalize_and_activate",
 ]

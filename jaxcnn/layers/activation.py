@@ -27,16 +27,18 @@ class Activation(nnx.Module):
     Args:
       name: `"relu"`, `"leaky_relu"`, `"sigmoid"`, `"tanh"` or `"scaled_tanh"`.
       rule: `"hand"` or `"autodiff"`; for ReLU also the other rules of `ops.relu`.
+      fuse: whether this may be one operation with the normalization before it or the pool after it.
 
     Raises:
       ValueError: if name or rule is unknown.
     """
 
-    def __init__(self, name: str = "relu", *, rule: ReluRule = "hand"):
+    def __init__(self, name: str = "relu", *, rule: ReluRule = "hand", fuse: bool = True):
         choice("activation", name, tuple(ACTIVATIONS))
         choice("rule", rule, get_args(ReluRule) if name == "relu" else ("hand", "autodiff"))
         self.name = name
         self.rule: ReluRule = rule
+        self.fuse = fuse
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Applies the activation.

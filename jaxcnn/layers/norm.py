@@ -13,7 +13,6 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import ops
 from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
-from jaxcnn.layers.fusion import is_apart
 from jaxcnn.ops.norm.batch import Method
 from jaxcnn.ops.rule import Rule
 
@@ -175,8 +174,8 @@ class BatchNorm(nnx.Module):
 
 
 def are_one(norm: nnx.Module | None, activation: nnx.Module | None) -> bool:
-    """Whether these two are fused: in training, with hand-written rules, outside `apart`."""
-    if not isinstance(norm, BatchNorm) or not isinstance(activation, Activation) or is_apart():
+    """Whether these two are fused: in training, with hand-written rules, if `activation.fuse`."""
+    if not isinstance(norm, BatchNorm) or not isinstance(activation, Activation) or not activation.fuse:
         return False
     return not norm.use_running_average and (activation.name, activation.rule, norm.rule) == ("relu", "hand", "hand")
 

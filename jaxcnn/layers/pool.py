@@ -10,7 +10,6 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.activation import Activation
-from jaxcnn.layers.fusion import is_apart
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.pool.switches import Method
 from jaxcnn.ops.rule import Rule
@@ -139,7 +138,7 @@ def activate_and_pool(
     """Activates, then pools, as one operation where the two can be fused.
 
     ReLU and max-pool are one operation, which keeps only pooled arrays for the gradient. The activations are then not
-    computed unless they are used. Inside `apart` there are two operations.
+    computed unless they are used. With `activation.fuse` False there are two operations.
 
     Args:
       inputs: `(N, *spatial, C)`.
@@ -150,7 +149,7 @@ def activate_and_pool(
       The activations, `(N, *spatial, C)`, and the pooled activations, `(N, *output, C)`.
     """
     activations = jnp.asarray(inputs) if activation is None else activation(inputs)
-    if activation is None or not isinstance(pool, MaxPool) or is_apart():
+    if activation is None or not isinstance(pool, MaxPool) or not activation.fuse:
         return activations, pool(activations)
     if (activation.name, activation.rule, pool.rule) != ("relu", "hand", "hand"):
         return activations, pool(activations)

@@ -1,6 +1,5 @@
 """The base class of all networks: it checks the input and captures the stages."""
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,9 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxcnn import geometry, layers
+from jaxcnn import geometry
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
+from jaxcnn.layers.options import unfused
 
 
 class Network(nnx.Module):
@@ -61,9 +61,9 @@ class Network(nnx.Module):
           ValueError: if the images have another shape than the network expects.
         """
         geometry.expect_images(jnp.shape(images), self.input_shape, type(self).__name__)
-        with layers.apart() if capture else contextlib.nullcontext():
-            captured = dict(self.stages(jnp.asarray(images)))
-        return (captured["head"], captured) if capture else captured["head"]
+        network = unfused(self) if capture else self  # so that the output depends on what every stage shows
+        stages = dict(network.stages(jnp.asarray(images)))
+        return (stages["head"], stages) if capture else stages["head"]
 
     def head_layers(self) -> tuple[Any, ...]:
         """Returns the layers whose outputs are the classes: the last one, and those of auxiliary classifiers."""

@@ -1,10 +1,9 @@
 """A table of a network's layers: output shapes, parameters, multiply-adds, receptive fields."""
 
-import contextlib
 import functools
 import html
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxcnn import geometry, layers
+from jaxcnn.layers.options import unfused
 
 _MARK = "jaxcnn layer "  # and its number, on a layer's output
 
@@ -108,7 +108,7 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
     windows: list[geometry.Window | None] = []
 
     def call(state: Any, inputs: jax.Array) -> Any:
-        copy = nnx.merge(graph, state)
+        copy = unfused(nnx.merge(graph, state))
         copy.eval()
         names = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(copy)}
         seen: set[str] = set()
@@ -129,8 +129,8 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
             windows.append(slide(inputs.shape[1:-1]) if slide and inputs.ndim > 2 else None)
             return checkpoint_name(output, f"{_MARK}{len(rows) - 1}")  # found again in the jaxpr
 
-        with calls_observed({type(module) for _, module in nnx.iter_modules(copy)}, record), layers.apart():
-            return copy(inputs)
+        observe(copy, record)
+        return copy(inputs)
 
     dtype = getattr(model, "input_dtype", jnp.float32)
     jaxpr = jax.make_jaxpr(call)(state, jax.ShapeDtypeStruct(tuple(input_shape), dtype))
@@ -172,31 +172,25 @@ def _parameter_count(module: nnx.Module) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
-@contextlib.contextmanager
-def calls_observed(kinds: set[type], record: Callable[[nnx.Module, Any, Any], Any]) -> Iterator[None]:
-    """While open, replaces the result of every call of such a module by `record(module, input, output)`, once."""
-    lineages = [[c for c in kind.__mro__ if "__call__" in c.__dict__] for kind in kinds]
-    owners = {lineage[0] for lineage in lineages if lineage}
-    originals = {owner: owner.__dict__["__call__"] for owner in owners}
-    running: set[int] = set()
+Record = Callable[[nnx.Module, Any, Any], Any]
 
-    def observed(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
-            if id(self) in running:  # its own call of its parent's
-                return original(self, *args, **kwargs)
-            running.add(id(self))
-            try:
-                output = original(self, *args, **kwargs)
-            finally:
-                running.discard(id(self))
-            return record(self, args[0] if args else None, output)
 
-        return call
+def observe(model: nnx.Module, record: Record) -> None:
+    """Replaces the result of every call of a module of `model` by `record(module, first argument, result)`.
 
-    try:
-        for owner, original in originals.items():
-            setattr(owner, "__call__", observed(original))  # noqa: B010  (a dunder of a class, not an attribute)
-        yield
-    finally:
-        for owner, original in originals.items():
-            setattr(owner, "__call__", original)  # noqa: B010
+    Args:
+      model: a copy that nobody else uses: its modules become instances of subclasses.
+      record: returns the result that the caller gets.
+    """
+    for _, module in list(nnx.iter_modules(model)):
+        if "__call__" in {name for kind in type(module).__mro__ for name in kind.__dict__}:
+            object.__setattr__(module, "__class__", _observed(type(module)))
+            object.__setattr__(module, "_record", record)
+
+
+@functools.cache
+def _observed(kind: type[nnx.Module]) -> type[nnx.Module]:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._record(self, args[0] if args else None, kind.__call__(self, *args, **kwargs))
+
+    return type(kind.__name__, (kind,), {"__call__": call})

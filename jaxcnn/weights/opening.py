@@ -8,7 +8,9 @@ from typing import Any
 
 from flax import nnx
 
+from jaxcnn.layers.options import with_options
 from jaxcnn.models.resnet import IMAGENET
+from jaxcnn.ops.rule import Rule
 from jaxcnn.weights.files import Stored
 from jaxcnn.weights.loading import Report, put, warn_of_others
 from jaxcnn.weights.parts import canonical, holders, part_of, under
@@ -26,7 +28,7 @@ _HALF_SCALING = {"mean": [0.5] * 3, "std": [0.5] * 3, "unit": 255.0}
 
 
 def open_model(
-    file: str | Path, *, rngs: nnx.Rngs | None = None, part: str | None = None
+    file: str | Path, *, rngs: nnx.Rngs | None = None, part: str | None = None, rule: Rule = "hand"
 ) -> tuple[nnx.Module, dict[str, Any]]:
     """Builds the network of a file of weights, and loads them into it.
 
@@ -36,6 +38,7 @@ def open_model(
         PyTorch's tutorials (for 32x32 images, without a border) and those of Flax's example.
       rngs: random streams, for dropout in further training.
       part: key in the file under which the weights are, as in `load`.
+      rule: `"hand"` or `"autodiff"`, which also differentiates in forward mode; as in `models.with_options`.
 
     Returns:
       The network, in evaluation mode, and its configuration: `name`, `num_classes`, `in_features` and `options`, as
@@ -47,7 +50,7 @@ def open_model(
       ImportError: if it needs PyTorch, which is not installed.
     """
     model, config, _ = open_stored(read_any(file), rngs, part=part)
-    return model, config
+    return (model if rule == "hand" else with_options(model, rule=rule)), config
 
 
 def open_stored(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from jax.export import symbolic_shape
@@ -73,6 +74,31 @@ def test_it_takes_no_images(name, random):
         return model(inputs)
 
     assert jax.eval_shape(logits, examples(name, random, 0)).shape == (0, CLASSES)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_with_the_rule_of_autodiff_it_has_every_derivative(name, random):
+    """A trained network gets forward mode, `linearize` and products with the Hessian by `with_options`."""
+    network = build(name)
+    network.eval()
+    inputs = examples(name, random, 2)
+    graph, params, rest = nnx.split(models.with_options(network, rule="autodiff"), nnx.Param, ...)
+    params = off_zero(params, random)
+    direction = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape), p.dtype), params)
+
+    def loss(params):
+        return jnp.mean(jnp.square(nnx.merge(graph, params, rest)(inputs)))
+
+    @jax.jit
+    def derivatives(params, direction):
+        slope = jax.jvp(loss, (params,), (direction,))[1]
+        linear = jax.linearize(loss, params)[1](direction)
+        bend = jax.jvp(jax.grad(loss), (params,), (direction,))[1]
+        return slope, linear, optax.tree.vdot(jax.grad(loss)(params), direction), optax.tree.norm(bend)
+
+    slope, linear, by_hand, bend = derivatives(params, direction)
+    np.testing.assert_allclose([slope, linear], by_hand, rtol=1e-3)
+    assert np.isfinite(bend) and bend > 0
 
 
 @pytest.mark.parametrize("name", EVERY)
