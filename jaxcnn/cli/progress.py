@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxcnn import training
-from jaxcnn.training.lines import rate, told
+from jaxcnn.training.formatting import format_fields, format_speed
 
 
 @contextlib.contextmanager
@@ -40,6 +40,6 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def state(row: dict[str, Any]) -> str:
     """What the bar says of a row; what the row lacks is left out."""
-    result = told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"})
-    use = told(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})
-    return "  ".join(filter(None, (result, rate(row), use)))
+    result = format_fields(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"})
+    use = format_fields(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})
+    return "  ".join(filter(None, (result, format_speed(row), use)))

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxcnn.inspect.extracting import stages_of
 from jaxcnn.inspect.functions import Model, Program
 from jaxcnn.inspect.scores import Apart, chosen, in_batches, taken_apart
-from jaxcnn.training.step import at_least_float32
+from jaxcnn.training.objective import at_least_float32
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxcnn import models, training
 from jaxcnn.data import Augmentation, Dataset, Scaling
 from jaxcnn.inspect import page, stages
-from jaxcnn.training.lines import rate, told
+from jaxcnn.training.formatting import format_fields, format_speed
 
 _MISTAKES = 24
 _CHANGED = 16  # pictures shown before and after their random changes
@@ -87,7 +87,7 @@ def _speed(rows: list[dict[str, Any]]) -> list[str]:
     use = {"input_wait": "{:.0%} of the time waiting for input", "flops_utilization": "{:.0%} of the peak FLOP/s"}
     columns = {key: [row[key] for row in rows if key in row] for key in ("images_per_second", *use)}
     medians = {key: float(np.median(values)) for key, values in columns.items() if values}
-    parts = [part for part in (rate(medians), told(medians, use, ", ")) if part]
+    parts = [part for part in (format_speed(medians), format_fields(medians, use, ", ")) if part]
     return [f'<p class="note">Median epoch: {", ".join(parts)}.</p>'] if parts else []
 
 

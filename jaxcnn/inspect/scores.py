@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxcnn import geometry
 from jaxcnn.inspect.functions import Model, Program, name_of, program_of
 from jaxcnn.ops.arrays import floating
-from jaxcnn.training.step import at_least_float32
+from jaxcnn.training.objective import at_least_float32
 
 # Functions here are compiled once for each graph, which holds all that is static in a network, its rules included; the
 # graph of a function is its trace.

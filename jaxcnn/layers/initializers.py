@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jax.extend.random import define_prng_impl, threefry_2x32
 from jax.typing import DTypeLike
 
@@ -84,7 +85,7 @@ def constant(value: float) -> nnx.Initializer:
     original = nnx.initializers.constant(value)
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding: Any = None):
-        if out_sharding is not None or isinstance(key, jax.core.Tracer):
+        if out_sharding is not None or isinstance(key, Tracer):
             return original(key, shape, dtype, out_sharding)
         return filled(shape, value, dtype)
 
@@ -100,7 +101,7 @@ def _drawn_in_chunks(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -
     """Whether chunks give the numbers that `jax.random` gives for this key."""
     return (
         0 not in shape
-        and not isinstance(key, jax.core.Tracer)
+        and not isinstance(key, Tracer)
         and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
         and str(jax.random.key_impl(key)) == "threefry2x32"
         and bool(jax.config.values["jax_threefry_partitionable"])
@@ -112,7 +113,7 @@ def _drawn_in_chunks(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -
 def _draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, distribution: Distribution) -> np.ndarray:
     size = math.prod(shape)
     words = np.asarray(jax.random.key_data(key))
-    parts = [_chunk(distribution, jnp.dtype(dtype), np.uint32([*words, at])) for at in range(0, size, _CHUNK)]
+    parts = [_chunk(distribution, jnp.dtype(dtype), np.array([*words, at], np.uint32)) for at in range(0, size, _CHUNK)]
     return np.concatenate(jax.device_get(parts))[:size].reshape(shape)
 
 

@@ -83,9 +83,11 @@ def _checked(name: str, value: Any) -> Any:
         return choice("rule", value, get_args(Rule))
     if name == "method":
         return method_named(value, tuple(dict.fromkeys(method for methods in _METHODS.values() for method in methods)))
+    if name == "dtype":
+        return None if value is None else jnp.dtype(value)
     if name == "fuse" and not isinstance(value, bool):
         raise ValueError(f"`fuse` must be True or False; got {value!r}.")
-    return value if name != "dtype" or value is None else jnp.dtype(value)
+    return value
 
 
 def _has(module: nnx.Module, name: str, value: Any) -> bool:

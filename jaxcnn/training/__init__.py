@@ -5,13 +5,16 @@ from jaxcnn.training.compilation import keep_compiled
 from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.evaluation import Evaluation, Views, answers_to, evaluate, in_batches, predict
 from jaxcnn.training.files import CheckpointError, write_atomically
+from jaxcnn.training.fit import TrainResult, fit, print_epoch
 from jaxcnn.training.log import read_log
-from jaxcnn.training.loop import TrainResult, fit, make_augmentation, print_epoch
 from jaxcnn.training.memory import keep_memory
-from jaxcnn.training.metrics import NonFiniteError
 from jaxcnn.training.parallel import Layout, initialize, is_first, leave
 from jaxcnn.training.recipes import RECIPES, Recipe
 from jaxcnn.training.run_folder import restore_model
+from jaxcnn.training.setup import make_augmentation
+from jaxcnn.training.state import TrainState
+from jaxcnn.training.step import init_state, load_state, make_step
+from jaxcnn.training.tally import NonFiniteError
 
 __all__ = [
     "CheckpointError",
@@ -22,17 +25,21 @@ __all__ = [
     "Recipe",
     "TrainConfig",
     "TrainResult",
+    "TrainState",
     "Views",
     "answers_to",
     "evaluate",
     "fit",
     "in_batches",
+    "init_state",
     "initialize",
     "is_first",
     "keep_compiled",
     "keep_memory",
     "leave",
+    "load_state",
     "make_augmentation",
+    "make_step",
     "predict",
     "print_epoch",
     "read_description",

@@ -15,7 +15,7 @@ import jax
 from jaxcnn.training.files import CheckpointError, brief, unreadable, writing
 from jaxcnn.training.integrity import broken, sealed, sums, sums_of_read
 from jaxcnn.training.parallel import any_process, is_first, is_key, process_barrier
-from jaxcnn.training.step import TrainState
+from jaxcnn.training.state import TrainState
 
 
 class Restored(NamedTuple):

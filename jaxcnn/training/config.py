@@ -12,7 +12,7 @@ import optax.contrib
 
 from jaxcnn import geometry
 from jaxcnn.data.augmentation import Augmentation
-from jaxcnn.training.step import path_of
+from jaxcnn.training.state import path_of
 
 
 @dataclasses.dataclass(frozen=True)

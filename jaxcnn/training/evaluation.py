@@ -17,8 +17,10 @@ from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.checks import check_examples, check_units
+from jaxcnn.training.objective import Objective, at_least_float32, is_right
 from jaxcnn.training.parallel import Layout, local_devices
-from jaxcnn.training.step import Metrics, Objective, at_least_float32, is_right, split
+from jaxcnn.training.state import split
+from jaxcnn.training.step import Metrics
 
 Loss = Literal["cross_entropy", "mean_squared_error"]
 Views = Literal["one", "flip", "flip_shift"]
@@ -116,7 +118,7 @@ def evaluate_state(
     parts = layout.data_devices
     size = -(-min(batch_size, count) // parts) * parts
     batches = eval_batches(dataset, size, rows=layout.rows(size))
-    found = jax.device_get([eval_step(layout.put(batch), state, None) for batch in batches])
+    found = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
     sums = {name: sum(float(part[name]) for part in found) for name in found[0]}
     top5 = sums["top5"] / count if len(dataset.classes) > 5 else None
     return Evaluation(sums["loss"] / count, sums["correct"] / count, count, top5)
@@ -131,7 +133,7 @@ def make_eval_step(
     augmentation: Augmentation | None = None,
     views: Views = "one",
 ) -> Callable[..., Metrics]:
-    """Compiles `(batch, (params, rest), None) -> sums` of loss and correct predictions, without filling.
+    """Compiles `((params, rest), batch) -> sums` of loss and correct predictions, without filling.
 
     Raises:
       ValueError: if `views` is unknown.
@@ -141,7 +143,7 @@ def make_eval_step(
 
     objective = Objective(loss)
 
-    def eval_step(batch: Batch, state: Any, _: None) -> Metrics:
+    def eval_step(state: Any, batch: Batch) -> Metrics:
         model = nnx.merge(graph, *state, copy=True)
         images = jnp.asarray(batch.images)
         seen = _views(images if augmentation is None else augmentation.center(images), views)
@@ -156,7 +158,7 @@ def make_eval_step(
         }
         return sums if layout.axis_name is None else jax.lax.psum(sums, layout.axis_name)
 
-    return layout.compile(eval_step)
+    return layout.compile(eval_step, batch=1)
 
 
 def _views(images: jax.Array, views: Views) -> list[jax.Array]:
@@ -241,7 +243,7 @@ def answers_to(
         check_units(batch, scaling, whole=False)
         size = size or -(-len(batch) // layout.data_devices) * layout.data_devices
         filled = np.pad(batch, [(0, size - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
-        started = compute(layout.put(filled), state, None), len(batch)
+        started = compute(state, layout.put(filled)), len(batch)
         if waiting is not None:
             yield np.asarray(waiting[0])[: waiting[1]]
         waiting = started
@@ -257,8 +259,8 @@ def _answering(
     augmentation: Augmentation | None,
     answer: Callable[[Any, jax.Array], jax.Array],
 ) -> Callable[..., jax.Array]:
-    def answered(batch: jax.Array, state: Any, _: None) -> jax.Array:
+    def answered(state: Any, batch: jax.Array) -> jax.Array:
         seen = batch if augmentation is None else augmentation.center(batch)
         return answer(nnx.merge(graph, *state, copy=True), scaling(seen))
 
-    return layout.compile(answered)
+    return layout.compile(answered, batch=1)

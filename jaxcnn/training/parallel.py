@@ -1,7 +1,6 @@
 """Distributes a step over devices and processes.
 
-Every function that is compiled here has the form `function(batch, kept, donated)`: a batch, which is split over the
-devices, and two pytrees of whole arrays, of which the second is donated. It is written once, and runs in three ways:
+A function of a batch, which is split over the devices, and of whole arrays is written once, and runs in three ways:
 
 - `jit`: XLA's partitioner splits the batch along the `data` axis of the mesh; every device has all parameters;
 - `fsdp`: the same, and every large array of the state is also split along `data`, over its largest axis
@@ -13,6 +12,7 @@ With `model_devices` above 1, the last axis of every array of the state, the out
 """
 
 import contextlib
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -170,28 +170,30 @@ class Layout:
         everywhere = jax.jit(lambda t: t, out_shardings=self._on())(self.across(tree))
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
-    def compile(self, function: Callable[..., Any], *, batched: bool = True) -> Any:
-        """Compiles `function(batch, kept, donated)`; the results are distributed as by `place`.
+    def compile(self, function: Callable[..., Any], *, batch: int | None = None, donate: int | None = None) -> Any:
+        """Compiles a function of pytrees; the results are distributed as by `place`.
 
         Args:
-          function: a function of a batch and two pytrees, of which the second is donated.
-          batched: whether there is a batch; if False, None is passed instead.
+          function: a function of pytrees of whole arrays, and of a batch, which is split over the devices.
+          batch: position of the batch among the arguments; None if there is none.
+          donate: position of the argument whose memory the result may take.
 
         Returns:
           The compiled function.
         """
-        if self.kind == "pmap" and batched:
-            axes = {"in_axes": (0, None, None), "out_axes": None, "donate_argnums": 2}
-            return jax.pmap(function, "data", devices=self.devices, **axes)
+        donated = () if donate is None else donate
+        if self.kind == "pmap" and batch is not None:
+            axes = tuple(0 if place == batch else None for place in range(len(inspect.signature(function).parameters)))
+            return jax.pmap(function, "data", in_axes=axes, out_axes=None, devices=self.devices, donate_argnums=donated)
 
         if len(self.devices) == 1:
-            return jax.jit(function, donate_argnums=2)
+            return jax.jit(function, donate_argnums=donated)
 
-        def placed(batch: Any, kept: Any, donated: Any) -> Any:
-            found = function(batch, kept, donated)
+        def placed(*args: Any) -> Any:
+            found = function(*args)
             return jax.lax.with_sharding_constraint(found, jax.tree.map(self._sharding, found))
 
-        return jax.jit(placed, donate_argnums=2)
+        return jax.jit(placed, donate_argnums=donated)
 
     def _sharding(self, leaf: Any) -> Sharding:
         """The sharding of an array of the state, by its shape alone, so that parameter and momentum have the same."""

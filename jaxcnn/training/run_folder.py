@@ -11,16 +11,16 @@ from flax import nnx
 
 from jaxcnn.data.batches import steps_per_epoch
 from jaxcnn.data.dataset import Scaling
-from jaxcnn.training.best import Best
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.claim import begin, expect_none, read_description, write_description
 from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer
+from jaxcnn.training.early_stopping import EarlyStopping
 from jaxcnn.training.files import CheckpointError, write_atomically, writing
 from jaxcnn.training.log import read_log
-from jaxcnn.training.metrics import Tally
 from jaxcnn.training.parallel import first_decides, is_first, process_barrier
 from jaxcnn.training.sinks import PLACES, Sink, known_sinks, open_sinks
-from jaxcnn.training.step import TrainState, ended_with, init_state, split
+from jaxcnn.training.state import TrainState, first_state, split
+from jaxcnn.training.tally import Tally
 
 _NOWHERE = "no checkpoint was written before"
 
@@ -105,7 +105,7 @@ class RunFolder:
         place = "a temporary folder" if self.path is None else self.path / name
         return writing(place, what, self._last_written)
 
-    def restore(self, state: TrainState, tally: Tally, best: Best) -> tuple[TrainState, Tally, Best]:
+    def restore(self, state: TrainState, tally: Tally, best: EarlyStopping) -> tuple[TrainState, Tally, EarlyStopping]:
         """Restores the newest checkpoint and truncates the log to its step; returns the arguments if there is none.
 
         Raises:
@@ -150,7 +150,7 @@ class RunFolder:
                 with self.writing(PLACES[name], "a row"):
                     sink.write(row)
 
-    def save(self, state: TrainState, tally: Tally, best: Best) -> None:
+    def save(self, state: TrainState, tally: Tally, best: EarlyStopping) -> None:
         """Starts to write a checkpoint."""
         if self._checkpoints is not None:
             position = {"tally": tally.position(), "best": best.position()}
@@ -205,7 +205,7 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
         raise ValueError(f"{path}/config.json must describe this version's training; {said}.") from None
     _, params, rest = split(model)
     optimizer = make_optimizer(config, total, frozen_paths(config, params))
-    like = init_state(params, rest, optimizer, averaged=config.ema_decay is not None)
+    like = first_state(params, rest, optimizer, averaged=config.ema_decay is not None)
     if not (Path(path) / "checkpoints").is_dir():
         raise ValueError(f"{path} must hold a checkpoint; it holds none.")
     checkpoints = Checkpoints(Path(path) / "checkpoints", config.keep_checkpoints)
@@ -217,6 +217,6 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
             state = checkpoints.restore(like, best).state
     finally:
         checkpoints.close()
-    nnx.update(model, *ended_with(state))
+    nnx.update(model, *state.trained())
     model.eval()
     return scaling

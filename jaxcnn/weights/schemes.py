@@ -55,7 +55,7 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
     for path in paths:
         owner, _, leaf = path.rpartition("/")
         name = names.get(owner)
-        kind = _LEAVES.get(type(modules[owner]), {})
+        kind = next((names for kind, names in _LEAVES.items() if isinstance(modules[owner], kind)), {})
         if name is None or leaf not in kind:
             if scheme != "pytorch":
                 return None

@@ -12,8 +12,8 @@ from flax import nnx
 
 from jaxcnn import data, models, training
 from jaxcnn.data.batches import train_batch
-from jaxcnn.training.best import Best
 from jaxcnn.training.config import frozen_paths, make_schedule
+from jaxcnn.training.early_stopping import EarlyStopping
 
 CONFIG = training.TrainConfig(epochs=3, batch_size=6, optimizer="sgd", momentum=0.0, learning_rate=0.05, log_every=1)
 
@@ -120,7 +120,7 @@ def test_patience_needs_something_to_watch(small):
 
 
 def test_of_equally_good_epochs_the_later_is_kept_but_waiting_goes_on():
-    best = Best("accuracy", 2)
+    best = EarlyStopping("accuracy", 2)
     for step, accuracy in enumerate((0.5, 0.7, 0.7), start=1):
         best.see({"step": step, "eval_accuracy": accuracy})
     assert (best.step, best.waited, best.over) == (3, 1, False)
@@ -129,7 +129,7 @@ def test_of_equally_good_epochs_the_later_is_kept_but_waiting_goes_on():
 
 
 def test_the_best_epoch_is_that_of_the_averages_where_they_are_evaluated():
-    best = Best("loss", None)
+    best = EarlyStopping("loss", None)
     for step, (loss, averaged) in enumerate(((0.1, 0.7), (0.9, 0.3), (0.5, 0.5)), start=1):
         best.see({"step": step, "eval_loss": loss, "ema_loss": averaged})
     assert (best.step, best.score, best.waited) == (2, -0.3, 1)

@@ -11,7 +11,8 @@ from flax import nnx
 
 from jaxcnn import data, layers, ops, training
 from jaxcnn.training.config import make_optimizer, make_schedule
-from jaxcnn.training.step import Step, init_state, split
+from jaxcnn.training.state import first_state, split
+from jaxcnn.training.train_step import TrainStep
 
 SHORT = training.TrainConfig(epochs=2, batch_size=6, learning_rate=0.05, log_every=1)
 
@@ -205,8 +206,8 @@ def test_a_second_step_finds_the_first_one_s_program(small):
             return programs[-1]
 
     layout = Remembering()
-    step = Step(graphs, optimizer, data.measure_scaling(train), layout=layout).compiled().run
-    state = layout.place(init_state(params, rest, optimizer))
+    step = TrainStep(graphs, optimizer, data.measure_scaling(train), layout=layout).compiled().run
+    state = layout.place(first_state(params, rest, optimizer))
     for number in range(3):
         state, _ = step(state, [layout.put(data.train_batch(train, 6, 0, number))])
     assert [program._cache_size() for program in programs] == [1]
@@ -217,8 +218,8 @@ def test_the_model_given_to_split_stays_usable(small):
     train, model = small.noise(20), small.Linear(nnx.Rngs(0))
     graphs, params, rest = split(model)
     optimizer = make_optimizer(SHORT, 6)
-    Step(graphs, optimizer, data.measure_scaling(train)).compiled().run(
-        init_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)]
+    TrainStep(graphs, optimizer, data.measure_scaling(train)).compiled().run(
+        first_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)]
     )
     assert np.isfinite(model(jnp.zeros((1, 6, 6, 1)))).all()
 
@@ -366,8 +367,8 @@ def test_no_transfer_is_hidden_in_a_step(small):
     train = small.noise(20)
     graphs, params, rest = split(small.Linear(nnx.Rngs(0)))
     optimizer = make_optimizer(SHORT, 6)
-    step = Step(graphs, optimizer, data.measure_scaling(train)).compiled().run
-    _, metrics = step(init_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)])
+    step = TrainStep(graphs, optimizer, data.measure_scaling(train)).compiled().run
+    _, metrics = step(first_state(params, rest, optimizer), [data.train_batch(train, 6, 0, 0)])
     assert metrics.keys() == {"loss", "correct", "gradient_norm", "parameters_finite"}
     assert all(isinstance(value, jax.Array) and value.shape == () for value in metrics.values())
 

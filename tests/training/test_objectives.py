@@ -7,7 +7,9 @@ import pytest
 from flax import nnx
 
 from jaxcnn import data, models, training
-from jaxcnn.training.step import Objective, Step, init_state, split
+from jaxcnn.training.objective import Objective
+from jaxcnn.training.state import first_state, split
+from jaxcnn.training.train_step import TrainStep
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +77,9 @@ def gradient_of(auxiliaries, network=Aided):
     model, train = network(nnx.Rngs(0), auxiliaries), noise()
     graphs, params, rest = split(model)
     optimizer, scaling = optax.sgd(1.0), data.measure_scaling(train)
-    step = Step(graphs, optimizer, scaling, Objective(auxiliaries=model.auxiliaries)).compiled().run
+    step = TrainStep(graphs, optimizer, scaling, Objective(auxiliaries=model.auxiliaries)).compiled().run
     before = jax.tree.map(jnp.copy, params)
-    state, metrics = step(init_state(params, rest, optimizer), [data.train_batch(train, 8, 0, 0)])
+    state, metrics = step(first_state(params, rest, optimizer), [data.train_batch(train, 8, 0, 0)])
     moved = jax.tree.map(lambda a, b: a - b, before, state.params)
     return {"/".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(moved)}, float(metrics["loss"])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxcnn.training.lines import epoch_line
+from jaxcnn.training.formatting import epoch_line
 
 EPOCH = {"kind": "epoch", "step": 22, "epoch": 1, "loss": 0.5, "accuracy": 0.25, "images_per_second": 1234.4}
 HELD_OUT = {"eval_split": "test", "eval_loss": 0.75, "eval_accuracy": 0.5}

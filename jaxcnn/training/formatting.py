@@ -1,4 +1,4 @@
-"""Rows of a log as lines of text."""
+"""Formats rows of the log as text."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ def epoch_line(row: dict[str, Any]) -> str:
     """
     parts = [
         f"epoch {row['epoch']:3d}",
-        told(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"}),
-        told(row, {"eval_split": "{}", "eval_loss": "loss {:.4f}", "eval_accuracy": "accuracy {:.2%}"}),
-        told(row, {"eval_top5_accuracy": "top-5 {:.2%}", "ema_accuracy": "averaged {:.2%}"}, "  "),
-        rate(row),
+        format_fields(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"}),
+        format_fields(row, {"eval_split": "{}", "eval_loss": "loss {:.4f}", "eval_accuracy": "accuracy {:.2%}"}),
+        format_fields(row, {"eval_top5_accuracy": "top-5 {:.2%}", "ema_accuracy": "averaged {:.2%}"}, "  "),
+        format_speed(row),
     ]
     return "  ".join(filter(None, parts))
 
 
-def rate(row: dict[str, Any]) -> str:
+def format_speed(row: dict[str, Any]) -> str:
     """Formats the images per second, or the steps per second if no images were counted; nothing if no step was."""
     for unit in ("images", "steps"):
         value = row.get(f"{unit}_per_second")
@@ -28,6 +28,6 @@ def rate(row: dict[str, Any]) -> str:
     return ""
 
 
-def told(row: dict[str, Any], formats: dict[str, str], separator: str = " ") -> str:
+def format_fields(row: dict[str, Any], formats: dict[str, str], separator: str = " ") -> str:
     """Formats the fields of `formats` that the row has."""
     return separator.join(text.format(row[key]) for key, text in formats.items() if row.get(key) is not None)

@@ -4,7 +4,7 @@ import math
 from typing import Any, Literal
 
 
-class Best:
+class EarlyStopping:
     """Early stopping (Morgan & Bourlard 1990; Prechelt 1998).
 
     Args:
