@@ -144,6 +144,36 @@ print("largest difference:", float(jnp.abs(by_hand - by_jax).max()))
 assert jnp.allclose(by_hand, by_jax, rtol=1e-4, atol=1e-6)
 
 # %% [markdown]
+# ## The loop, written out
+#
+# `fit` repeats one step: the gradient of the loss on a batch, then a change of the parameters. You can write that loop yourself. The step is a pure function: it takes the state (parameters, statistics, and what the optimizer remembers) and a batch, and returns the new state and the metrics.
+
+# %%
+import optax
+
+fresh = models.create("lenet5", num_classes=10, in_features=1, rngs=nnx.Rngs(0))
+optimizer = optax.adam(1e-3)
+
+
+def batch_loss(model, batch):
+    logits = model(run.scaling(batch.images))
+    correct = jnp.mean(logits.argmax(-1) == batch.labels)
+    return ops.softmax_cross_entropy(logits, batch.labels).mean(), {"accuracy": correct}
+
+
+state = training.init_state(fresh, optimizer)
+step = jax.jit(training.make_step(fresh, batch_loss, optimizer), donate_argnums=0)
+for number in range(60):
+    state, metrics = step(state, data.train_batch(train, 64, seed=0, step=number))
+    if number % 20 == 19:
+        print(f"step {number + 1}: loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
+
+training.load_state(fresh, state)
+found = training.evaluate(fresh, test, run.scaling)
+print(f"test accuracy {found.accuracy:.1%}")
+assert found.accuracy > 0.7
+
+# %% [markdown]
 # ## Where next
 #
 # How that rule is derived, and how to prove a rule: [2. Gradients by hand](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/02_gradients_by_hand.ipynb). What the network sees, and whether such pictures can be trusted: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). Sizes, strides, channels and filters, with the numbers in the cells: [4. Convolution arithmetic](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/04_convolution_arithmetic.ipynb). On the command line, `jaxcnn train` does all of this page.
