@@ -88,6 +88,6 @@ def test_links_that_leave_the_pages_are_led_to_their_place():
         "[a](../../experiments/scaling.py#L3)": f"[a]({pages.SOURCE}/experiments/scaling.py#L3)",
         "[a](ops.md#layers)": "[a](ops.md#layers)",
         "[a](https://example.org/b)": "[a](https://example.org/b)",
-        "![a](../../experiments/results/leaving.png)": "![a](../../experiments/results/leaving.png)",
+        "![a](../../experiments/results/exported_models.png)": "![a](../../experiments/results/exported_models.png)",
     }.items():
         assert pages.linked(written, page) == led

@@ -6,8 +6,10 @@ from pathlib import Path
 import tyro
 
 from jaxcnn import data, inspect
+from jaxcnn.cli.progress import counting
 from jaxcnn.cli.runs import Run, known_examples, open_run
 from jaxcnn.data import Dataset
+from jaxcnn.inspect.pages.image_page import SECTIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +36,19 @@ class Inspect:
         read = data.read_picture(self.picture, run.image_shape, invert=self.invert)
         pixels = read.pixels if run.augmentation is None else run.augmentation.center(read.pixels[None])[0]
         beside = run.folder.parent if run.folder.is_file() else run.folder
-        path = inspect.write_image_page(
-            self.out or beside / f"inspect-{self.picture.stem}.html",
-            run.model,
-            pixels,
-            run.scaling,
-            run.classes,
-            name=run.description["model"]["name"],
-            image=self.picture.name,
-            examples=self._examples(run),
-        )
+        examples = self._examples(run)
+        with counting(len(SECTIONS)) as observer:
+            path = inspect.write_image_page(
+                self.out or beside / f"inspect-{self.picture.stem}.html",
+                run.model,
+                pixels,
+                run.scaling,
+                run.classes,
+                name=run.description["model"]["name"],
+                image=self.picture.name,
+                examples=examples,
+                observer=observer,
+            )
         changes = f" ({'; '.join(read.changes)})" if read.changes else ""
         print(f"{self.picture}{changes}: page {path}")
 

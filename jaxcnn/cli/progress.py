@@ -1,4 +1,4 @@
-"""Progress on a terminal: a live bar; elsewhere: a line an epoch."""
+"""Progress on a terminal: a live bar; elsewhere: lines."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -36,6 +36,22 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
                 training.print_epoch(row)  # rich lifts printed lines above the bar
 
         yield observe
+
+
+@contextlib.contextmanager
+def counting(total: int) -> Iterator[Callable[[int, str], None]]:
+    """An observer of parts with names, which is called before each: a bar on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    if not console.is_terminal:
+        yield lambda number, name: print(f"{number + 1}/{total} {name}", flush=True)
+        return
+    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda number, name: bar.update(task, completed=number, description=name)
 
 
 def state(row: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def onnx(
     except ImportError as error:
         raise RuntimeError(f"`export.onnx` needs {error.name}: pip install 'jaxcnn[onnx]'.") from None
     path = Path(path)
-    leaving = inference(
+    exported = inference(
         model,
         scaling=scaling,
         augmentation=augmentation,
@@ -82,19 +82,19 @@ def onnx(
         fold=fold_batch_norm,
         weights=weights,
     )
-    description = describe("onnx", ("jax2onnx",), classes, leaving.details)
-    graph = _graph(leaving)
+    description = describe("onnx", ("jax2onnx",), classes, exported.details)
+    graph = _graph(exported)
     for key, value in description.items():
         graph.metadata_props.add(key=key, value=json.dumps(value))
     format.checker.check_model(graph, full_check=True)
     content = graph.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    difference = leaving.difference(lambda images: np.asarray(session.run(None, {INPUT: images})[0]))
+    difference = exported.difference(lambda images: np.asarray(session.run(None, {INPUT: images})[0]))
     write_atomically(path, content)
     return Exported(path, len(content), difference, description)
 
 
-def _graph(leaving: Inference) -> Any:
+def _graph(exported: Inference) -> Any:
     """The function as an ONNX model.
 
     It is traced here and not by jax2onnx, which replaces functions of NumPy by its own while it traces.
@@ -104,8 +104,8 @@ def _graph(leaving: Inference) -> Any:
     from jaxcnn.export.onnx_windows import own_windows
 
     (batch,) = symbolic_shape("batch")
-    like = jax.ShapeDtypeStruct((batch, *leaving.shape), leaving.dtype)
-    traced = jax.make_jaxpr(leaving.call)(like)
+    like = jax.ShapeDtypeStruct((batch, *exported.shape), exported.dtype)
+    traced = jax.make_jaxpr(exported.call)(like)
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # warns of types that jax2onnx leaves out, which ONNX infers
     with own_windows():
         return jax2onnx.to_onnx(

@@ -64,7 +64,7 @@ def stablehlo(
       RuntimeError: if the function does not compute what the network computes, or flatbuffers is not installed.
     """
     path = Path(path)
-    leaving = inference(
+    exported = inference(
         model,
         scaling=scaling,
         augmentation=augmentation,
@@ -75,11 +75,11 @@ def stablehlo(
         weights=weights,
     )
     every = tuple(dict.fromkeys((*platforms, export.default_export_platform())))
-    description = describe("stablehlo", ("jax",), classes, {**leaving.details, "platforms": list(every)})
+    description = describe("stablehlo", ("jax",), classes, {**exported.details, "platforms": list(every)})
     (batch,) = export.symbolic_shape("batch")
-    like = jax.ShapeDtypeStruct((batch, *leaving.shape), leaving.dtype)
-    content = bytes(export.export(jax.jit(leaving.call), platforms=every)(like).serialize())
-    difference = leaving.difference(lambda images: np.asarray(export.deserialize(bytearray(content)).call(images)))
+    like = jax.ShapeDtypeStruct((batch, *exported.shape), exported.dtype)
+    content = bytes(export.export(jax.jit(exported.call), platforms=every)(like).serialize())
+    difference = exported.difference(lambda images: np.asarray(export.deserialize(bytearray(content)).call(images)))
     write_atomically(path, content)
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps(description, indent=2) + "\n")
     return Exported(path, len(content), difference, description)

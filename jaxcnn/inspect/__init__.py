@@ -2,12 +2,12 @@
 
 from importlib import import_module as _import_module
 
-from jaxcnn.inspect.class_maps import class_activation_map, grad_cam
-from jaxcnn.inspect.counts import Cost, Shared, costs, shared_counts
-from jaxcnn.inspect.exciting import Exciting, maximize, most_exciting
-from jaxcnn.inspect.extracting import Pool, features, stages_of
-from jaxcnn.inspect.filtering import Filtered, apply_filters, classic_filters, sample_picture
-from jaxcnn.inspect.gradients import (
+from jaxcnn.inspect.arithmetic.classic_filters import Filtered, apply_filters, classic_filters, sample_picture
+from jaxcnn.inspect.arithmetic.counts import Cost, Shared, costs, shared_counts
+from jaxcnn.inspect.arithmetic.matrices import convolution_matrix, im2col, pool_matrix
+from jaxcnn.inspect.arithmetic.sliding_window import Slide, slide
+from jaxcnn.inspect.attribution.class_maps import class_activation_map, grad_cam
+from jaxcnn.inspect.attribution.gradients import (
     by_cell,
     completeness,
     deconvnet,
@@ -17,17 +17,24 @@ from jaxcnn.inspect.gradients import (
     saliency,
     smooth_grad,
 )
-from jaxcnn.inspect.image_page import write_image_page
-from jaxcnn.inspect.matrices import convolution_matrix, im2col, pool_matrix
-from jaxcnn.inspect.occluding import occlusion, spread_windows
-from jaxcnn.inspect.probes import PCA, Neighbors, Probe, neighbors, pca, probe
-from jaxcnn.inspect.randomizing import Randomization, randomization_check
-from jaxcnn.inspect.report import write_report
-from jaxcnn.inspect.rules import with_rules
-from jaxcnn.inspect.shifting import ShiftCurve, shift_consistency, shift_curve, shifted
-from jaxcnn.inspect.sliding import Slide, slide
-from jaxcnn.inspect.stages import EffectiveField, activations, effective_fields, first_kernel, receptive_fields
-from jaxcnn.inspect.trusting import Calibration, calibration, misclassified
+from jaxcnn.inspect.attribution.occlusion import occlusion, spread_windows
+from jaxcnn.inspect.attribution.randomization import Randomization, randomization_check
+from jaxcnn.inspect.attribution.relu_rules import with_rules
+from jaxcnn.inspect.diagnostics.calibration import Calibration, calibration, misclassified
+from jaxcnn.inspect.diagnostics.shifts import ShiftCurve, shift_consistency, shift_curve, shifted
+from jaxcnn.inspect.pages.image_page import write_image_page
+from jaxcnn.inspect.pages.report import write_report
+from jaxcnn.inspect.representations.extraction import Pool, features
+from jaxcnn.inspect.representations.maximization import Exciting, maximize, most_exciting
+from jaxcnn.inspect.representations.probes import PCA, Neighbors, Probe, neighbors, pca, probe
+from jaxcnn.inspect.stages import (
+    EffectiveField,
+    activations,
+    effective_fields,
+    first_kernel,
+    receptive_fields,
+    stages_of,
+)
 
 __all__ = [
     "Calibration",

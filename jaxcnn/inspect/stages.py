@@ -1,7 +1,7 @@
 """Activations, first kernel and receptive fields of a network, stage by stage."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry, layers, models
 from jaxcnn.inspect.functions import Model, Program, evaluating, names_stages, program_of, with_names
+from jaxcnn.inspect.scores import taken_apart
 
 
 def activations(model: Model, images: ArrayLike) -> dict[str, np.ndarray]:
@@ -211,3 +212,38 @@ def effective_fields(
 
 def _middle(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n // 2 for n in shape[1:-1])
+
+
+def stages_of(model: Model, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Finds the stages of a network in evaluation mode, and their shapes, without computing anything.
+
+    Args:
+      model: a network, or any function of images, whose stages are named as in `activations`.
+      inputs: images, or their type.
+
+    Returns:
+      Shape and dtype of each stage, by name.
+
+    Raises:
+      ValueError: if the network refuses the inputs, or a function does not return logits.
+    """
+    if not names_stages(model):
+        program, _ = program_of(with_names(model), inputs)
+        return {name: jax.ShapeDtypeStruct(stage.shape, stage.dtype) for name, stage in program.stages.items()}
+    graph, state = taken_apart(model)
+    leaves, tree = jax.tree.flatten((state, jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)))
+    return dict(_traced(graph, tree, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)))
+
+
+@lru_cache(maxsize=64)
+def _traced(graph: Any, tree: Any, types: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The traced stages; cached, since tracing a deep network takes long."""
+
+    def capture(state: Any, inputs: jax.Array) -> list[jax.Array]:
+        captured = nnx.merge(graph, state)(inputs, capture=True)[1]
+        names.extend(captured)  # a dictionary would come back in the order of its names
+        return list(captured.values())
+
+    names: list[str] = []
+    shapes = jax.eval_shape(capture, *jax.tree.unflatten(tree, types))
+    return dict(zip(names, shapes, strict=True))

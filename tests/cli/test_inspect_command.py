@@ -35,7 +35,11 @@ def picture(tmp_path_factory):
 def test_the_page_has_everything_that_applies(jaxcnn, trained, picture, tmp_path):
     outcome = jaxcnn("inspect", trained[0], picture, "--out", tmp_path / "page.html")
     assert (outcome.status, outcome.err) == (0, "")
-    assert outcome.out == f"{picture}: page {tmp_path / 'page.html'}\n"
+    *progress, last = outcome.out.splitlines()
+    assert last == f"{picture}: page {tmp_path / 'page.html'}"
+    assert progress[0] == "1/13 prediction" and [line.split("/")[0] for line in progress] == [
+        str(n + 1) for n in range(13)
+    ]
     page = (tmp_path / "page.html").read_text()
     found = re.findall("<h2>(.*?)</h2>", page)
     assert [title for title in found if title in SECTIONS] == SECTIONS

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from jaxcnn import inspect, layers, models
-from jaxcnn.inspect.inner import stage_and_gradient
 from jaxcnn.inspect.scores import taken_apart
+from jaxcnn.inspect.stage_gradients import stage_and_gradient
 
 
 class Plane(nnx.Module):

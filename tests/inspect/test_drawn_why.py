@@ -6,7 +6,7 @@ from drawings import whole
 
 from jaxcnn import inspect
 from jaxcnn.inspect import plots
-from jaxcnn.inspect.plots.attributions import tinted
+from jaxcnn.inspect.plots.attribution.attributions import tinted
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import inspect
-from jaxcnn.inspect.randomizing import METHODS, structural_similarity
+from jaxcnn.inspect.attribution.randomization import METHODS, structural_similarity
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import inspect
-from jaxcnn.inspect.inner import features_at, last_maps, stage_shapes
+from jaxcnn.inspect.stage_gradients import features_at, last_maps, stage_shapes
 from jaxcnn.models.resnet import CifarResNet
 
 

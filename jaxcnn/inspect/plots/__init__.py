@@ -1,23 +1,23 @@
 """Figures of what a network computes and has learned; each function returns a matplotlib figure."""
 
 from jaxcnn.inspect.plots import style
-from jaxcnn.inspect.plots.architecture import architecture
-from jaxcnn.inspect.plots.attributions import attributions, randomization_curves, randomization_maps
-from jaxcnn.inspect.plots.confusion import confusion_matrix
-from jaxcnn.inspect.plots.counts import costs, shared_counts
-from jaxcnn.inspect.plots.exciting import maximized, most_exciting
-from jaxcnn.inspect.plots.fields import effective_fields, receptive_fields
-from jaxcnn.inspect.plots.filtering import correlation_and_convolution, filtered_pictures
-from jaxcnn.inspect.plots.filters import filters
-from jaxcnn.inspect.plots.learning import learning_curves
-from jaxcnn.inspect.plots.likeness import components, neighbors
-from jaxcnn.inspect.plots.maps import feature_maps
-from jaxcnn.inspect.plots.matrices import convolution_as_matrix, pool_as_matrix
-from jaxcnn.inspect.plots.pictures import augmented, labeled_images, prediction
-from jaxcnn.inspect.plots.shifting import shift_consistencies, shift_curves, shifted_pictures
-from jaxcnn.inspect.plots.sliding import sliding_animation, sliding_steps, sliding_window
+from jaxcnn.inspect.plots.arithmetic.architecture import architecture
+from jaxcnn.inspect.plots.arithmetic.classic_filters import correlation_and_convolution, filtered_pictures
+from jaxcnn.inspect.plots.arithmetic.counts import costs, shared_counts
+from jaxcnn.inspect.plots.arithmetic.matrices import convolution_as_matrix, pool_as_matrix
+from jaxcnn.inspect.plots.arithmetic.receptive_fields import effective_fields, receptive_fields
+from jaxcnn.inspect.plots.arithmetic.sliding_window import sliding_animation, sliding_steps, sliding_window
+from jaxcnn.inspect.plots.attribution.attributions import attributions, randomization_curves, randomization_maps
+from jaxcnn.inspect.plots.diagnostics.calibration import calibration
+from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
+from jaxcnn.inspect.plots.diagnostics.learning_curves import learning_curves
+from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
+from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
+from jaxcnn.inspect.plots.representations.feature_maps import feature_maps
+from jaxcnn.inspect.plots.representations.filters import filters
+from jaxcnn.inspect.plots.representations.maximization import maximized, most_exciting
+from jaxcnn.inspect.plots.representations.similarity import components, neighbors
 from jaxcnn.inspect.plots.style import Animation, save
-from jaxcnn.inspect.plots.trusting import calibration
 
 __all__ = [
     "Animation",

@@ -1,0 +1,1 @@
+"""The arithmetic of convolution and pooling: matrices, windows, filters, counts."""

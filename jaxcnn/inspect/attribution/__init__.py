@@ -1,0 +1,1 @@
+"""Attributions: what in an image a score depends on."""

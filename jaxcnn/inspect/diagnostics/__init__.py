@@ -1,0 +1,1 @@
+"""Whether a network can be trusted: calibration, mistakes, shifts."""

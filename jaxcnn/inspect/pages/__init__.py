@@ -1,0 +1,1 @@
+"""Self-contained pages about a network, and about one image in it."""

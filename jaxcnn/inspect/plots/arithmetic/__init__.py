@@ -1,0 +1,1 @@
+"""Figures of the arithmetic of convolution and pooling."""
