@@ -69,11 +69,17 @@ def with_options(model: Model, **options: Any) -> Model:
 
 
 def unfused(model: Model) -> Model:
-    """Makes a copy of a module in which every layer is an operation of its own; variables are shared."""
+    """Returns a module in which every layer is an operation of its own: itself if it is one, else a copy."""
+
+    def fusing(module: nnx.Module) -> list[Activation]:
+        found = [part for _, part in nnx.iter_modules(module) if isinstance(part, Activation)]
+        return [activation for activation in found if activation.fuse]
+
+    if not fusing(model):
+        return model
     twin = nnx.clone(model, variables=False)
-    for _, module in nnx.iter_modules(twin):
-        if isinstance(module, Activation):
-            module.fuse = False
+    for activation in fusing(twin):
+        activation.fuse = False
     return twin
 
 
