@@ -117,7 +117,7 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
         kernel = None
         if number is not None and once and kernels.count(kernels[number]) == 1 and readers.get(number) == 1:
             kernel = mine[kernels[number]]
-        found.append(_Call(".".join(map(str, path)), mine[path], kernel))
+        found.append(_Call("/".join(map(str, path)), mine[path], kernel))
     return found
 
 

@@ -78,7 +78,7 @@ def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | 
       `(kh, kw, C, O)`, times its mask if it has one; or None if there is no such convolution.
     """
     found = {
-        ".".join(map(str, path)): module
+        "/".join(map(str, path)): module
         for path, module in nnx.iter_modules(model)
         if isinstance(module, layers.Conv | nnx.Conv) and len(module.kernel_size) == 2
     }

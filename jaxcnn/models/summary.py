@@ -110,7 +110,7 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
     def call(state: Any, inputs: jax.Array) -> Any:
         copy = unfused(nnx.merge(graph, state))
         copy.eval()
-        names = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(copy)}
+        names = {id(module): "/".join(map(str, path)) for path, module in nnx.iter_modules(copy)}
         seen: set[str] = set()
 
         def record(module: nnx.Module, inputs: Any, output: Any) -> Any:

@@ -32,7 +32,7 @@ def test_zero_is_the_middle_of_a_map_with_a_sign_and_the_start_of_one_without():
 
 @pytest.mark.parametrize("order", ["cascading", "independent"])
 def test_randomization_has_a_line_and_a_row_for_each_method(random, order):
-    names = ("none", "head", "blocks.2.1.units.0.conv", "conv1")
+    names = ("none", "head", "blocks/2/1/units/0/conv", "conv1")
     rows = {f"method {i}": np.linspace(1, i / 7, 4) for i in range(7)}
     maps = {name: random.uniform(size=(4, 8, 8)) for name in rows}
     found = inspect.Randomization(names, order, rows, rows, maps)

@@ -215,7 +215,7 @@ def test_forward_mode_agrees_with_the_rules_by_hand(name, random):
         )
 
     expected, *found, bend = derivatives(params, direction)
-    np.testing.assert_allclose(found, [expected] * 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, [expected] * 2, rtol=5e-4, atol=1e-5)  # float32: logits of 1998 are near 100
     assert np.isfinite(bend) and bend > 0
 
 

@@ -82,8 +82,8 @@ def test_lenet5_is_as_computed_by_hand():
 def test_mlp_is_as_computed_by_hand():
     found = models.summary(models.MLP(rngs=nnx.Rngs(0)), (1, 28, 28, 1))
     assert rows(found) == [
-        ("dense.0", "Linear", (1, 300), 235_500, 784 * 300),
-        ("dense.1", "Linear", (1, 100), 30_100, 300 * 100),
+        ("dense/0", "Linear", (1, 300), 235_500, 784 * 300),
+        ("dense/1", "Linear", (1, 100), 30_100, 300 * 100),
         ("head", "Linear", (1, 10), 1010, 1000),
     ]
     assert (found.parameters, found.multiply_adds) == (266_610, 784 * 300 + 300 * 100 + 1000)
@@ -103,8 +103,8 @@ def test_groups_and_nested_layers_count_what_they_do():
     found = models.summary(Mixed(nnx.Rngs(0)), (1, 8, 8, 4))
     assert rows(found) == [
         ("grouped", "Conv", (1, 4, 4, 6), 3 * 1 * 2 * 6, 4 * 4 * 6 * 3 * 2),
-        ("block.layers.0", "BatchNorm", (1, 4, 4, 6), 12, 0),
-        ("block.layers.1", "Dropout", (1, 4, 4, 6), 0, 0),
+        ("block/layers/0", "BatchNorm", (1, 4, 4, 6), 12, 0),
+        ("block/layers/1", "Dropout", (1, 4, 4, 6), 0, 0),
         ("flat", "Conv", (1, 4, 4, 1), 7, 4 * 4 * 6),
     ]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxcnn import training
+from jaxcnn import models, training
 from jaxcnn.data import Scaling
-from jaxcnn.training.config import make_optimizer, rates_by_path
+from jaxcnn.training.config import frozen_paths, make_optimizer, rates_by_path
 
 CONFIG = training.TrainConfig(epochs=1, batch_size=6, schedule="constant", learning_rate=0.05, log_every=1)
 
@@ -110,3 +110,11 @@ def test_a_scaling_of_other_channels_is_refused(small):
     with pytest.raises(ValueError) as caught:
         training.fit(small.Linear(nnx.Rngs(0)), small.noise(12), config=CONFIG, scaling=scaling)
     assert str(caught.value) == "`scaling` must have an entry for each of the 1 channels; got 3."
+
+
+def test_the_names_of_the_summary_are_names_for_freeze_and_rates():
+    model = models.create("resnet20", widths=(4, 6, 8), rngs=nnx.Rngs(0))
+    for row in models.summary(model, (1, 12, 12, 3)).rows:
+        if row.parameters:
+            found = frozen_paths(training.TrainConfig(freeze=(row.name,)), nnx.state(model, nnx.Param))
+            assert found and all(path.startswith(f"{row.name}/") for path in found), row.name

@@ -39,7 +39,7 @@ def costs(summary: Summary, most: int = 24) -> list[Cost]:
     for depth in range(max((row.name.count(".") for row in rows), default=0) + 1, 0, -1):
         groups = {}
         for row in rows:
-            groups.setdefault(".".join(row.name.split(".")[:depth]), []).append(row)
+            groups.setdefault("/".join(row.name.split("/")[:depth]), []).append(row)
         if len(groups) <= most:
             break
     return [

@@ -159,7 +159,7 @@ def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -
     """A copy in which the values of every parameter of these layers are shuffled."""
     flat = dict(nnx.to_flat_state(state))
     for path, variable in flat.items():
-        inside = any(".".join(map(str, path)).startswith(f"{name}.") for name in names)
+        inside = any("/".join(map(str, path)).startswith(f"{name}/") for name in names)
         if inside and isinstance(variable, nnx.Param):
             before = variable[...]
             values = random.permutation(np.asarray(before).reshape(-1)).reshape(before.shape)

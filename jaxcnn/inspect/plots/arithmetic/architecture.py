@@ -96,15 +96,15 @@ def _shape(row: LayerRow) -> list[str]:
 
 
 def _broken(name: str) -> list[str]:
-    """A dotted name in lines of a column's width; a last part that only says the kind is left out."""
-    parts = name.split(".")
+    """A path in lines of a column's width; a last part that only says the kind is left out."""
+    parts = name.split("/")
     parts = parts[:-1] if len(parts) > 1 and parts[-1] in _KINDS else parts
     lines = [parts[0]]
     for part in parts[1:]:
         if len(lines[-1]) + len(part) + 2 <= _MOST:
-            lines[-1] += f".{part}"
+            lines[-1] += f"/{part}"
         else:
-            lines[-1] += "."
+            lines[-1] += "/"
             lines.append(part)
     return [style.shortened(line, _STEP, 6.5) for line in lines]
 
