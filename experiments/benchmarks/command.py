@@ -71,7 +71,8 @@ def _measure(
     os.environ.setdefault("KERAS_BACKEND", "jax")
     from experiments import provenance
     from experiments.benchmarks import measure, results, tables
-    from experiments.benchmarks.rows import PEERS, chosen_contestants, chosen_rows
+    from experiments.benchmarks.rows import PEERS
+    from experiments.benchmarks.selection import chosen_contestants, chosen_rows
 
     chosen = chosen_rows(patterns, quick)
     if quick:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.benchmarks.contestants import Contestant, LeftOut
 from experiments.benchmarks.rows import Row
+from experiments.benchmarks.steps import STEPS, step
 
 ROOT = Path(__file__).parent.parent.parent
 IMPORTS = {
@@ -30,8 +31,6 @@ def rows() -> Iterator[Row]:
 
 def first_step(peer: str) -> None:
     """Builds LeNet-5 and trains it for one step."""
-    from experiments.benchmarks.steps import STEPS, step
-
     step(STEPS["lenet5"], peer).call()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.bars import judge
+from jaxcnn.training import write_atomically
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -58,9 +59,7 @@ def write(path: Path, document: Document) -> None:
     """Writes a document whole, with its verdicts."""
     document["bars"] = judge(document)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(document, indent=1) + "\n")
-    part.replace(path)
+    write_atomically(path, json.dumps(document, indent=1) + "\n")
 
 
 def all_documents() -> list[Document]:

@@ -122,15 +122,29 @@ def naming(path: str | Path, draft: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from None  # of the class that the number stands for
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step: a reader gets either the old or the new content, complete."""
-    draft = path.with_name(path.name + ".draft")
-    data = content.encode() if isinstance(content, str) else content
+@contextlib.contextmanager
+def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Replaces a file in one step: a reader gets either the old or the new content, complete.
+
+    Args:
+      path: the file.
+      suffix: suffix of the draft, for writers that add one.
+
+    Yields:
+      The path of a draft. It replaces the file when the context ends, and is removed after an error.
+    """
+    draft = path.with_name(f"{path.name}.draft{suffix}")
     with naming(path, draft):
         try:
-            draft.write_bytes(data)
+            yield draft
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())  # before the old file's name is given away
             os.replace(draft, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                draft.unlink()
-            raise
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces a file in one step by this content, text as UTF-8."""
+    with replacing(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)

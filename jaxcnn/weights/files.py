@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.training.files import replacing
 from jaxcnn.weights import pytorch_files
 
 PYTORCH = (".pt", ".pth", ".th")
@@ -64,12 +64,11 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
     """
     path = Path(path)
     suffix = known_suffix(path)
-    draft = path.with_name(f"{path.name}.draft{suffix}")
     whole = {name: np.array(array, order="C") for name, array in arrays.items()}
     if suffix != ".safetensors":  # NumPy's files have no bfloat16, nor has the way from NumPy to PyTorch
         whole = {name: x.astype(np.float32) if x.dtype == jnp.bfloat16 else x for name, x in whole.items()}
     text = None if config is None else json.dumps(config)
-    try:
+    with replacing(path, suffix) as draft:
         if suffix == ".safetensors":
             from safetensors.numpy import save_file
 
@@ -80,11 +79,6 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
         else:
             torch = pytorch_files.import_torch(path)
             torch.save({name: torch.from_numpy(array) for name, array in whole.items()}, draft)
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())  # before the old file's name is given away
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def known_suffix(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> str:

@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 import jaxcnn
-from experiments.benchmarks import __main__, bars, command, measure, plots, results, rows, tables
+from experiments.benchmarks import __main__, bars, command, measure, plots, results, rows, selection, tables
 from experiments.benchmarks.contestants import Contestant, LeftOut, timed_step
 from experiments.benchmarks.networks import Task
 from experiments.benchmarks.peers_flax import nnx_program
@@ -129,23 +129,23 @@ def test_who_is_missing_is_named_and_the_others_run():
 
 def test_rows_and_peers_are_chosen_by_name_or_part():
     def names(*patterns):
-        return {found.name for found in rows.chosen_rows(patterns, quick=False)}
+        return {found.name for found in selection.chosen_rows(patterns, quick=False)}
 
     assert {"step/lenet5", "compile/lenet5", "stage/lenet"} <= names("lenet*")
-    assert names("step/*") == {name for name in rows.all_rows() if name.startswith("step/")}
-    assert all(found.quick for found in rows.chosen_rows((), quick=True))
-    step = rows.all_rows()["step/lenet5"]
-    assert rows.chosen_contestants(step, ["flax", "torch"]) == [*rows.OURS, "flax", *rows.PEERS[3:]]
-    assert rows.chosen_contestants(step, ["torch-nchw"]) == [*rows.OURS, "torch-nchw"]
-    assert rows.chosen_contestants(step, []) == [*rows.OURS, *rows.PEERS]
+    assert names("step/*") == {name for name in selection.all_rows() if name.startswith("step/")}
+    assert all(found.quick for found in selection.chosen_rows((), quick=True))
+    step = selection.all_rows()["step/lenet5"]
+    assert selection.chosen_contestants(step, ["flax", "torch"]) == [*rows.OURS, "flax", *rows.PEERS[3:]]
+    assert selection.chosen_contestants(step, ["torch-nchw"]) == [*rows.OURS, "torch-nchw"]
+    assert selection.chosen_contestants(step, []) == [*rows.OURS, *rows.PEERS]
     with pytest.raises(ValueError, match="`rows` must .*'nothing'"):
         names("nothing")
     with pytest.raises(ValueError, match="`peers` must .*'linen'"):
-        rows.chosen_contestants(step, ["linen"])
+        selection.chosen_contestants(step, ["linen"])
 
 
 def test_every_row_that_a_bar_reads_exists_with_all_whom_it_compares():
-    known = rows.all_rows()
+    known = selection.all_rows()
     for bar in bars.BARS:
         for case in bar.cases:
             for name in case.rows:
