@@ -1,4 +1,4 @@
-"""Arrows only go down: who may import whom, inside jaxcnn."""
+"""Who may import whom inside jaxcnn, and how long a file or a function may be."""
 
 import ast
 from pathlib import Path
@@ -54,3 +54,24 @@ def test_arrows_only_go_down():
 def test_ops_know_no_flax():
     for file in [*(ROOT / "ops").rglob("*.py"), *(ROOT / "geometry").rglob("*.py")]:
         assert "flax" not in file.read_text().replace("flax.nnx.Conv", ""), file
+
+
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 80
+LONGER: set[str] = set()  # exceptions; there are none
+
+
+def test_files_are_short():
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in ROOT.rglob("*.py")}
+    assert {name for name, length in lengths.items() if length > MOST_LINES_OF_A_FILE} == LONGER
+
+
+def test_functions_are_short():
+    """Their lines are counted without the docstring."""
+    long = []
+    for file in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
+                if (node.end_lineno or 0) - body[0].lineno + 1 > MOST_LINES_OF_A_FUNCTION:
+                    long.append(f"{file.relative_to(ROOT)}:{node.name}")
+    assert set(long) == LONGER

@@ -16,7 +16,7 @@ from flax import nnx
 from matplotlib.colors import LinearSegmentedColormap
 
 from jaxcnn import data, models, ops, training
-from jaxcnn.inspect.plots import style
+from jaxcnn.inspect.plots import saving, style
 
 PATH = Path(__file__).with_suffix(".png")
 ERROR = LinearSegmentedColormap.from_list("error", ["#07265c", "#ffffff", "#b3541e"])
@@ -100,7 +100,7 @@ def main() -> None:
     label = jnp.asarray(test.labels[hardest : hardest + 1])
     values, errors = backward(model, images[hardest : hardest + 1], label)
     values["image"] = values["image"] - values["image"].min()  # the background is black
-    style.save(draw(values, errors), PATH)
+    saving.save(draw(values, errors), PATH)
 
 
 if __name__ == "__main__":

@@ -14,20 +14,17 @@ from jaxcnn.geometry.arrays import (
     pool_window,
 )
 from jaxcnn.geometry.fields import ReceptiveField, receptive_field
+from jaxcnn.geometry.integers import Shape, integer, per_axis, sizes
 from jaxcnn.geometry.transposed import tap_window, transposed_output_shape, transposed_padding, transposed_window
 from jaxcnn.geometry.windows import (
     PADDING_NAMES,
     Padding,
-    Shape,
     Window,
     check_extent,
     dilated_size,
-    integer,
     output_shape,
-    per_axis,
     resolve_padding,
     resolve_window,
-    sizes,
 )
 
 __all__ = [

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from jaxcnn.geometry.windows import Padding, Window, integer, per_axis, resolve_window
+from jaxcnn.geometry.integers import integer, per_axis
+from jaxcnn.geometry.windows import Padding, Window, resolve_window
 
 
 def check_rank(shape: Sequence[int]) -> None:

@@ -4,7 +4,8 @@ import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jaxcnn.geometry.windows import Shape, Window
+from jaxcnn.geometry.integers import Shape
+from jaxcnn.geometry.windows import Window
 
 
 class ReceptiveField(NamedTuple):

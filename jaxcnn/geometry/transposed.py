@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from jaxcnn.geometry.windows import Padding, Shape, Window, dilated_size, per_axis, resolve_padding
+from jaxcnn.geometry.integers import Shape, per_axis
+from jaxcnn.geometry.windows import Padding, Window, dilated_size, resolve_padding
 
 
 def transposed_output_shape(

@@ -8,8 +8,8 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import ops
-from jaxcnn.ops.activations import ReluRule
 from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.rectifiers import ReluRule
 from jaxcnn.ops.rule import Rule
 
 ACTIVATIONS = {

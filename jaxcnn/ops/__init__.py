@@ -4,17 +4,7 @@ import warnings as _warnings
 from typing import Any as _Any
 
 from jaxcnn.ops import filters, native
-from jaxcnn.ops.activations import (
-    leaky_relu,
-    prelu,
-    relu,
-    scaled_tanh,
-    sigmoid,
-    signum,
-    softmax,
-    tanh,
-    unit_step,
-)
+from jaxcnn.ops.activations import scaled_tanh, sigmoid, softmax, tanh
 from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
 from jaxcnn.ops.dropout import dropout
@@ -27,7 +17,9 @@ from jaxcnn.ops.pool.max import max_pool
 from jaxcnn.ops.pool.rectified import conv_relu_pool, relu_max_pool
 from jaxcnn.ops.pool.sums import avg_pool, lp_pool, subsample
 from jaxcnn.ops.pool.unpool import max_pool_with_switches, max_unpool
+from jaxcnn.ops.rectifiers import leaky_relu, prelu, relu
 from jaxcnn.ops.residual import bottleneck_block, residual_block
+from jaxcnn.ops.steps import signum, unit_step
 
 __all__ = [
     "adaptive_avg_pool",

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcnn.ops.activations import relu
 from jaxcnn.ops.arrays import along_last, choice, floating
 from jaxcnn.ops.conv import conv
 from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
 from jaxcnn.ops.pool.sums import subsample
+from jaxcnn.ops.rectifiers import relu
 from jaxcnn.ops.rule import Rule
 
 # A block is y = max(F(x) + S(x), 0): a branch F of units, and a shortcut S that is the identity, or zeros and a

@@ -8,8 +8,8 @@ from flax import nnx
 from jaxcnn import layers
 from jaxcnn.by_hand import by_hand
 from jaxcnn.by_hand.transform import ByHand, known_of
-from jaxcnn.ops.activations import ReluRule
 from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.rectifiers import ReluRule
 
 Model = TypeVar("Model", bound=nnx.Module | Callable[..., Any])
 

@@ -62,11 +62,11 @@ def image(figure: "Figure | Animation", description: str) -> str:
       figure: a figure or an animation.
       description: alternative text for readers who cannot see the figure.
     """
-    from jaxcnn.inspect.plots import style
+    from jaxcnn.inspect.plots import saving
 
-    moves = isinstance(figure, style.Animation)
+    moves = isinstance(figure, saving.Animation)
     still = figure.figure if moves else figure
-    data = base64.b64encode(style.as_gif(figure) if moves else style.as_png(figure)).decode()
+    data = base64.b64encode(saving.as_gif(figure) if moves else saving.as_png(figure)).decode()
     kind = "gif" if moves else "png"
     width = round(still.get_figwidth() * 96)
     return f'<img width="{width}" alt="{text(description)}" src="data:image/{kind};base64,{data}">'

@@ -17,7 +17,7 @@ from jaxcnn.inspect.plots.representations.feature_maps import feature_maps
 from jaxcnn.inspect.plots.representations.filters import filters
 from jaxcnn.inspect.plots.representations.maximization import maximized, most_exciting
 from jaxcnn.inspect.plots.representations.similarity import components, neighbors
-from jaxcnn.inspect.plots.style import Animation, save
+from jaxcnn.inspect.plots.saving import Animation, save
 
 __all__ = [
     "Animation",

@@ -8,12 +8,12 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxcnn.ops import arrays, select
-from jaxcnn.ops.activations import relu
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.native import backend
 from jaxcnn.ops.native import norm as compiled
 from jaxcnn.ops.norm import masked
 from jaxcnn.ops.norm.given import by_given, plain_by_given
+from jaxcnn.ops.rectifiers import relu
 from jaxcnn.ops.rule import Rule, custom_vjp, def_sparing_vjp
 from jaxcnn.ops.sharding import mapped_axes, match_cotangent, varying_like
 

@@ -9,10 +9,10 @@ from jax.typing import ArrayLike
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
 from jaxcnn.ops import arrays, select
-from jaxcnn.ops.activations import relu
 from jaxcnn.ops.conv import conv
 from jaxcnn.ops.pool.max import expect_compiled, max_and_switches, max_pool, route
 from jaxcnn.ops.pool.switches import METHODS, Method, now, winners
+from jaxcnn.ops.rectifiers import relu
 from jaxcnn.ops.rule import Rule, custom_vjp
 from jaxcnn.ops.sharding import match_cotangent, varying_like
 

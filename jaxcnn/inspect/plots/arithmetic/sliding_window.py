@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxcnn.inspect.arithmetic.sliding_window import Slide
-from jaxcnn.inspect.plots import cells, style
+from jaxcnn.inspect.plots import cells, saving, style
 
 _TOLD = 9  # products that are written out
 
@@ -52,7 +52,7 @@ def sliding_steps(slide: Slide, steps: Sequence[int] | None = None) -> Figure:
     return figure
 
 
-def sliding_animation(slide: Slide, *, rate: float = 1.5) -> style.Animation:
+def sliding_animation(slide: Slide, *, rate: float = 1.5) -> saving.Animation:
     """Animates all steps, one after the other.
 
     Args:
@@ -71,7 +71,7 @@ def sliding_animation(slide: Slide, *, rate: float = 1.5) -> style.Animation:
         _draw(row, slide, step)
 
     draw(0)
-    return style.Animation(figure, draw, slide.steps, rate)
+    return saving.Animation(figure, draw, slide.steps, rate)
 
 
 def _sheet(slide: Slide, count: int) -> tuple[Figure, list[list[Axes]]]:
