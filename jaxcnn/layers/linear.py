@@ -1,10 +1,20 @@
 """The fully connected layer."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
+from flax.nnx.nn import dtypes
+from flax.typing import PrecisionLike
+from jax import lax
+from jax.typing import DTypeLike
 
 from jaxcnn.layers.conv import BIAS_INIT, KERNEL_INIT
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Linear(nnx.Linear):
@@ -13,9 +23,18 @@ class Linear(nnx.Linear):
     Args:
       in_features: input units I.
       out_features: output units O.
-      kernel_init: initializer of the kernel; by default LeCun's normal (variance 1 / fan-in).
+      use_bias: whether to add a bias.
+      dtype: dtype of the computation; by default that of inputs and parameters together.
+      param_dtype: dtype of the parameters.
+      precision: as in `jax.lax.dot_general`.
+      kernel_init: initializer of the kernel, `(I, O)`; by default LeCun's normal (variance 1 / fan-in).
       bias_init: initializer of the bias; by default zeros.
-      **options: further arguments of `flax.nnx.Linear`; of them, `rngs` must be given.
+      dot_general: as in `flax.nnx.Linear`.
+      promote_dtype: as in `flax.nnx.Linear`.
+      preferred_element_type: as in `jax.lax.dot_general`.
+      rngs: random streams; `params` is used.
+      kernel_metadata: further arguments of the kernel's `nnx.Param`.
+      bias_metadata: further arguments of the bias's `nnx.Param`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -30,8 +49,32 @@ class Linear(nnx.Linear):
         in_features: int,
         out_features: int,
         *,
+        use_bias: bool = True,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        precision: PrecisionLike = None,
         kernel_init: nnx.Initializer = KERNEL_INIT,
         bias_init: nnx.Initializer = BIAS_INIT,
-        **options: Any,
+        dot_general: Callable[..., jax.Array] = lax.dot_general,
+        promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
+        preferred_element_type: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+        kernel_metadata: Mapping[str, Any] = _NOTHING,
+        bias_metadata: Mapping[str, Any] = _NOTHING,
     ):
-        super().__init__(in_features, out_features, kernel_init=kernel_init, bias_init=bias_init, **options)
+        super().__init__(
+            in_features,
+            out_features,
+            use_bias=use_bias,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            dot_general=dot_general,
+            promote_dtype=promote_dtype,
+            preferred_element_type=preferred_element_type,
+            rngs=rngs,
+            kernel_metadata=kernel_metadata,
+            bias_metadata=bias_metadata,
+        )

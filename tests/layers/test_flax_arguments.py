@@ -25,7 +25,15 @@ ABSENT = {
 OTHER_DEFAULTS = {
     ("BatchNorm", "momentum"): "0.9, as 1 - 0.1 in PyTorch, Keras's 0.99 being slow to settle",
     ("Conv", "conv_general_dilated"): "None is `ops.conv`, whose rule is what this library is for",
-    ("Conv", "kernel_init"): "Flax's own, made anew",
+    **{
+        (name, key): "the same numbers, without a compilation for every shape"
+        for name, keys in {
+            "BatchNorm": ("scale_init", "bias_init"),
+            "Conv": ("kernel_init", "bias_init"),
+            "Linear": ("kernel_init", "bias_init"),
+        }.items()
+        for key in keys
+    },
 }
 
 
@@ -37,7 +45,7 @@ def signatures():
 
 
 def test_flax_s_twins_are_these():
-    assert TWINS == ["BatchNorm", "Conv", "PReLU"]
+    assert TWINS == ["BatchNorm", "Conv", "Linear", "PReLU"]
 
 
 def test_every_argument_of_flax_is_taken_or_listed():
