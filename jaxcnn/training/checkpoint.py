@@ -1,12 +1,13 @@
 """Checkpoints of everything that a run needs to resume, by Orbax: written atomically, and verified when read."""
 
 import contextlib
-import functools
+import gc
 import logging
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,13 +42,15 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2):
         import orbax.checkpoint as ocp
 
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax reports every file; failures come as exceptions
-        _hush_what_was_given_up()
         self._ocp = ocp
         self._kept = _NewestAndBest(keep)
+        self._abandoned = False  # whether reading failed, and Orbax has left other arrays half read
         self.folder = folder.absolute()
         options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, create=True)
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        with contextlib.ExitStack() as opening:
+            opening.enter_context(_ORBAX_IS_QUIET.silenced())
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+            self._open = opening.pop_all()
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint."""
@@ -136,9 +139,11 @@ class Checkpoints:
         Raises:
           CheckpointError: if something could not be written.
         """
-        with self._writing(), contextlib.ExitStack() as last:
+        with self._open, self._writing(), contextlib.ExitStack() as last:
             last.callback(self._manager.close)
             self._manager.wait_until_finished()
+            if self._abandoned:
+                gc.collect()  # they complain when they are collected: now, while nobody listens
 
     def _read(self, step: int, like: TrainState) -> tuple[Restored | None, str | None]:
         """The content of a checkpoint, or a description of its damage."""
@@ -179,6 +184,7 @@ class Checkpoints:
             found = self._manager.restore(step, args=self._ocp.args.Composite(**item))[next(iter(item))]
         except Exception as error:  # whatever Orbax and the readers below it make of broken bytes
             failure, refused = brief(error), unreadable(self.folder / str(step), error)
+            self._abandoned = True
         if any_process(refused is not None):
             why = refused or "another process could not"
             raise CheckpointError(f"checkpoint {step} in {self.folder} must be readable; {why}.")
@@ -229,16 +235,40 @@ class _NewestAndBest:
         return [place >= old or info.step == self.best for place, info in enumerate(checkpoints)]
 
 
-@functools.cache
-def _hush_what_was_given_up() -> None:
-    """Silences the errors of arrays that Orbax abandons after one array has failed; each would print a page."""
-    before = sys.unraisablehook
+class _Quiet:
+    """Silences Orbax while a folder of checkpoints is open: what it reports of every file, and of abandoned arrays.
 
-    def hook(report: Any) -> None:
+    Failures come as exceptions. What others log, and other errors that cannot be raised, are printed as before.
+    """
+
+    def __init__(self):
+        self._lock, self._open = threading.Lock(), 0
+
+    @contextlib.contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Silences Orbax until the last of these contexts ends."""
+        with self._lock:
+            self._open += 1
+            if self._open == 1:
+                absl = logging.getLogger("absl")
+                self._level, self._hook = absl.level, sys.unraisablehook
+                absl.setLevel(logging.CRITICAL)
+                sys.unraisablehook = self._unraisable
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                if not self._open:
+                    logging.getLogger("absl").setLevel(self._level)
+                    sys.unraisablehook = self._hook
+
+    def _unraisable(self, report: Any) -> None:
         if not str(report.exc_value).startswith(("Encountered error while reading", "Event loop is closed")):
-            before(report)
+            self._hook(report)
 
-    sys.unraisablehook = hook
+
+_ORBAX_IS_QUIET = _Quiet()
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

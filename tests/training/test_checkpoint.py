@@ -1,9 +1,12 @@
 """What is damaged, gone or out of reach is told apart, and nothing is moved or begun anew that could be taken up."""
 
 import json
+import logging
 import os
 import shutil
+import sys
 
+import orbax.checkpoint
 import pytest
 from flax import nnx
 
@@ -228,3 +231,22 @@ def test_a_reader_takes_the_newer_one_where_the_trainer_removes_what_it_reads(sm
     training.restore_model(small.Linear(nnx.Rngs(0)), folder)
     assert asked == [9, 10] and [path.name for path in (folder / "checkpoints").iterdir()] == ["10"]
     trainer.close()
+
+
+def test_the_process_logs_and_complains_as_before(folder, monkeypatch):
+    """Orbax is silenced while a folder is open, and only then; also if two are open, or one cannot be opened."""
+    absl = logging.getLogger("absl")
+    before = absl.level, sys.unraisablehook
+    first, second = (Checkpoints(folder / "checkpoints") for _ in "12")
+    first.close()
+    assert absl.level == logging.CRITICAL and sys.unraisablehook != before[1]
+    second.close()
+    assert (absl.level, sys.unraisablehook) == before
+
+    def refuse(*_, **__):
+        raise OSError("no")
+
+    monkeypatch.setattr(orbax.checkpoint, "CheckpointManager", refuse)
+    with pytest.raises(OSError, match="no"):
+        Checkpoints(folder / "checkpoints")
+    assert (absl.level, sys.unraisablehook) == before
