@@ -35,6 +35,10 @@ def test_a_network_is_built_again_from_its_file(suffix, thin, tmp_path):
     opened, told = weights.open_model(file)
     assert told == config and same(model, opened)
     assert opened.conv1.norm.use_running_average, "it is in evaluation mode"
+    forward, _ = weights.open_model(file, rule="autodiff")
+    assert same(model, forward)
+    images = jnp.ones((1, 8, 8, 3))
+    assert jax.jvp(forward, (images,), (images,))[1].shape == (1, 7)
 
 
 @pytest.mark.parametrize("kind", [layers.Conv, nnx.Conv])
