@@ -84,8 +84,8 @@ def fit(
       force: resume even if the folder holds a run with another configuration.
       details: further values for `config.json`, as the name and options of the model.
       observer: a function that is called with every row of the log, on process 0.
-      should_stop: a function that is called after every step; if it returns True, the run saves a checkpoint and
-        returns.
+      should_stop: a function that is called after every step, with several processes after every tenth; if it returns
+        True, the run saves a checkpoint and returns.
       layout: the devices, and what each of them holds; by default `jit` over all devices.
       sinks: further formats of the log, in the folder: `"csv"`, `"tensorboard"`, `"wandb"`.
       profile: number of steps of which a JAX trace is written to the folder.

@@ -96,35 +96,46 @@ def prepare(
     graphs, params, rest = split(model, frozen, layout.axis_name)
     part = config.batch_size // config.accumulate // (layout.data_devices if layout.axis_name else 1)
     examples = [train] if held_out is None else [train, held_out]
-    outputs = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part)
+    classes = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part)
     step = TrainStep(
         graphs,
         make_optimizer(config, epoch_steps * config.epochs, frozen),
         scaling,
-        Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
-        augmentation,
-        config.seed,
-        outputs,
-        epoch_steps,
-        getattr(model, "max_norms", {}),
-        frozen,
-        config.ema_decay,
-        config.accumulate,
-        layout,
+        objective=Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
+        augmentation=augmentation,
+        seed=config.seed,
+        classes=classes,
+        epoch_steps=epoch_steps,
+        max_norms=getattr(model, "max_norms", {}),
+        frozen=frozen,
+        decay=config.ema_decay,
+        accumulate=config.accumulate,
+        layout=layout,
     )
     eval_step = make_eval_step(graphs.eval, scaling, config.loss, layout, augmentation)
     schedule = make_schedule(config, epoch_steps * config.epochs)
     dtype = getattr(model, "dtype", None) or jnp.float32
-    setup = Setup(config, train, held_out, scaling, layout, step, eval_step, schedule, epoch_steps, dtype)
+    setup = Setup(
+        config=config,
+        train=train,
+        held_out=held_out,
+        scaling=scaling,
+        layout=layout,
+        step=step,
+        eval_step=eval_step,
+        schedule=schedule,
+        epoch_steps=epoch_steps,
+        dtype=dtype,
+    )
     return setup, layout.place(first_state(params, rest, step.optimizer, averaged=config.ema_decay is not None))
 
 
-def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> Augmentation | None:
+def make_augmentation(config: TrainConfig, examples: Dataset, scaling: Scaling) -> Augmentation | None:
     """Makes the random changes that a configuration names, or returns None if it names none.
 
     Args:
       config: the configuration.
-      train: the training examples.
+      examples: examples of the size on which it works.
       scaling: the scaling of the network's inputs.
 
     Returns:
@@ -136,12 +147,12 @@ def make_augmentation(config: TrainConfig, train: Dataset, scaling: Scaling) -> 
     """
     if not config.augment:
         return None
-    if train.images.ndim != 4:
-        raise ValueError(f"`augment` needs pictures, (N, H, W, C); got {train.name} of {train.images.shape[1:]}.")
+    if examples.images.ndim != 4:
+        raise ValueError(f"`augment` needs pictures, (N, H, W, C); got {examples.name} of {examples.images.shape[1:]}.")
     fill = tuple(scaling.unit * mean for mean in scaling.mean)
     augmentation = Augmentation(config.augment, fill, scaling.unit)
-    augmentation.resized(train.images.shape[1:])  # refuses what is larger than the pictures
-    augmentation.check_range(train.images)
+    augmentation.resized(examples.images.shape[1:])  # refuses what is larger than the pictures
+    augmentation.check_range(examples.images)
     return augmentation
 
 

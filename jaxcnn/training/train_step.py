@@ -20,8 +20,8 @@ from jaxcnn.training.state import Graphs, TrainState, path_of
 from jaxcnn.training.step import Metrics, descend, differentiate
 
 
-class Sums(NamedTuple):
-    """The sums over the parts of a batch, and the other variables after them."""
+class PartResults(NamedTuple):
+    """The results of a batch, or of its parts so far: sums of mean gradients and losses, and the other variables."""
 
     gradient: Any
     loss: jax.Array
@@ -100,20 +100,21 @@ class TrainStep:
     def _whole(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         return self._update(state, self._gradient(state, batch))
 
-    def _added(self, sums: Sums, state: TrainState, batch: Batch) -> Sums:
+    def _added(self, sums: PartResults, state: TrainState, batch: Batch) -> PartResults:
         more = self._gradient(state._replace(rest=sums.rest), batch)
         gradient = jax.tree.map(jnp.add, sums.gradient, more.gradient)
-        return Sums(gradient, sums.loss + more.loss, sums.correct + more.correct, more.rest)
+        return PartResults(gradient, sums.loss + more.loss, sums.correct + more.correct, more.rest)
 
-    def _gradient(self, state: TrainState, batch: Batch) -> Sums:
+    def _gradient(self, state: TrainState, batch: Batch) -> PartResults:
         axis = self.layout.axis_name
-        images, targets = self._augmented(state, batch)
 
-        def loss_of(model: nnx.Module, images: jax.Array) -> tuple[jax.Array, Metrics]:
-            total, loss, logits = self.objective.of(model, self.scaling(images), targets)
-            return total, {"loss": loss, "correct": jnp.sum(is_right(logits, batch.labels))}
+        def loss_of(model: nnx.Module, shown: tuple[Any, Any]) -> tuple[jax.Array, Metrics]:
+            images, targets = shown
+            minimized, loss, logits = self.objective.of(model, self.scaling(images), targets)
+            return minimized, {"loss": loss, "correct": jnp.sum(is_right(logits, batch.labels))}
 
-        slope = differentiate(self.graphs.train, loss_of, state, images, _different_keys(state.rest, axis))
+        shown = self._augmented(state, batch)
+        slope = differentiate(self.graphs.train, loss_of, state, shown, _different_keys(state.rest, axis))
         gradient, loss, correct = slope.gradient, slope.metrics["loss"], slope.metrics["correct"]
         if axis is not None:
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
@@ -122,7 +123,7 @@ class TrainStep:
             gradient = jax.tree_util.tree_map_with_path(
                 lambda path, leaf: jnp.zeros_like(leaf) if path_of(path) in self.frozen else leaf, gradient
             )
-        return Sums(gradient, loss, correct, slope.rest)
+        return PartResults(gradient, loss, correct, slope.rest)
 
     def _augmented(self, state: TrainState, batch: Batch) -> tuple[Any, Any]:
         if self.augmentation is None:
@@ -131,7 +132,7 @@ class TrainStep:
         shares = jax.nn.one_hot(batch.labels, self.classes, dtype=jnp.float32)
         return self.augmentation(key, state.step // self.epoch_steps, batch.ids, batch.images, shares)
 
-    def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Metrics]:
+    def _update(self, state: TrainState, sums: PartResults) -> tuple[TrainState, Metrics]:
         gradient = sums.gradient
         if self.accumulate > 1:
             gradient = jax.tree.map(lambda leaf: leaf / self.accumulate, gradient)

@@ -32,7 +32,8 @@ class Trainer:
       state: the state before the first step.
       run: the folder of the run.
       observer: a function that is called with every row of the log, on process 0.
-      should_stop: a function that is called after every step; if it returns True, the run saves a checkpoint and ends.
+      should_stop: a function that is called after every step, with several processes after every tenth; if it returns
+        True, the run saves a checkpoint and ends.
 
     Attributes:
       state: the state after the last step.
@@ -74,19 +75,18 @@ class Trainer:
             )
             batches = _on_devices(stack.enter_context(ahead), config.accumulate, setup.layout)
             while self.step < setup.total_steps and not self.interrupted and not self.stopping.over:
-                parts = self._take_step(batches, trace)
+                self._take_step(batches, trace)
                 self.interrupted = self._asked_to_stop()
                 ended = self.step % setup.epoch_steps == 0
                 due = ended or self.interrupted or self.step % config.checkpoint_every == 0
                 if due or self.step % config.log_every == 0:
-                    self._report(parts, ended, due)
+                    self._report(ended, due)
         best = self.stopping.step
         wanted = config.patience is not None or config.restore_best
         if wanted and best not in (None, self.step) and not self.interrupted:
             self.state = self._run.restore_step(self.state, best)
 
-    def _take_step(self, batches: Iterator[list[Batch]], trace: Profile | None) -> list[Batch]:
-        """Takes one step, and returns its batch."""
+    def _take_step(self, batches: Iterator[list[Batch]], trace: Profile | None) -> None:
         with self._speed.waiting():
             parts = next(batches)
         if trace is not None:
@@ -100,8 +100,8 @@ class Trainer:
         if not self._compiled:  # the first step's time is that of the compiler
             self._compiled = True
             jax.block_until_ready(metrics)
+            self._speed.flops = self._train_step.flops(self.state, parts)
             self._speed.restart()
-        return parts
 
     def _asked_to_stop(self) -> bool:
         """Whether any process wants to stop; all stop after the same step."""
@@ -109,14 +109,21 @@ class Trainer:
             return self._should_stop()
         return self.step % _ASK_OTHERS == 0 and any_process(self._should_stop())
 
-    def _report(self, parts: list[Batch], ended: bool, due: bool) -> None:
-        """Reads the metrics of the steps before; writes a row of the log, and a checkpoint if one is due."""
+    def _report(self, ended: bool, due: bool) -> None:
+        """Reads the metrics of the steps before; writes a row of the log, and a checkpoint if one is due.
+
+        Args:
+          ended: whether an epoch ends with this step; then the held-out examples are evaluated.
+          due: whether a checkpoint is due.
+        """
         self._tally.settle(self._run.last_good())
         self._speed.pause()
         if ended or self.step % self._setup.config.log_every == 0:
-            if self._speed.flops is None:
-                self._speed.flops = self._train_step.flops(self.state, parts)
             row = self._row(ended)
+            if ended:
+                self._tally.start_epoch()
+                row |= self._evaluated()
+                self.stopping.see(row)
             self._run.log(row)
             if self._observer is not None and jax.process_index() == 0:
                 self._observer(row)
@@ -125,7 +132,7 @@ class Trainer:
         self._speed.restart()
 
     def _row(self, ended: bool) -> Row:
-        row: Row = {
+        return {
             "kind": "epoch" if ended else "step",
             "step": self.step,
             "epoch": -(-self.step // self._setup.epoch_steps),
@@ -133,11 +140,6 @@ class Trainer:
             "learning_rate": float(np.asarray(self._setup.schedule(self.step - 1))),
             **self._speed.row(),
         }
-        if ended:
-            self._tally.start_epoch()
-            row |= self._evaluated()
-            self.stopping.see(row)
-        return row
 
     def _evaluated(self) -> Row:
         """The results on held-out examples: with the parameters, and with their moving averages."""

@@ -195,7 +195,7 @@ def conv_general_dilated(
     jax.eval_shape(partial(called, out_sharding=out_sharding), lhs, rhs)
     options |= {"precision": precision, "preferred_element_type": preferred_element_type}
     if lhs.ndim == 2:  # a matrix product
-        return called(lhs, rhs, **options)
+        return called(lhs, rhs, **options, out_sharding=out_sharding)
     return convolution(lhs, rhs, spec_of(lhs, rhs, window_strides, padding, out_sharding=out_sharding, **options))
 
 

@@ -52,9 +52,11 @@ class Problem(NamedTuple):
     taps: int  # of the window
     grouped: bool  # whether each output reads only some of the channels
     dtype: np.dtype  # of the two arrays that are given
-    on_one_cpu_device: bool  # whether the arrays are whole, not empty, of known sizes, and on one CPU device
-    is_plain_forward: bool  # whether the outputs are wanted, of at least 32 bits and in the operands' dtype
-    is_depthwise_kernel_gradient: bool  # whether it is the kernel gradient of one with one channel in each group
+    on_unsharded_cpu: bool  # whether the arrays are on a CPU, not empty, of known sizes, and of no explicit sharding
+    is_forward: (
+        bool  # whether outputs are wanted, also those that are a gradient; in the operands' dtype of 32 bits or more
+    )
+    is_depthwise_kernel_gradient: bool  # of one channel in each group, written as outputs: a group for each "example"
     reads_real_cells: bool  # whether the window reads no padding and no gap; it may leave cells unread
 
 
@@ -67,7 +69,7 @@ def problem_of(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, in
     # a size is left open where a function is traced for export, to any device
     known = all([isinstance(size, int) for size in sizes]) and 0 not in sizes
     here = known and jax.default_backend() == "cpu" and spec.out_sharding is None
-    own_type = spec.element_type is None or spec.element_type == dtype  # None equals float64
+    own_type = spec.element_type is None or spec.element_type == dtype  # NumPy says that float64 == None
     return Problem(
         wanted=wanted,
         spec=spec,
@@ -82,11 +84,11 @@ def problem_of(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, in
         taps=math.prod(window.shape),
         grouped=spec.feature_groups > 1 or spec.batch_groups > 1,
         dtype=dtype,
-        on_one_cpu_device=here and explicit_sharding(first, second) is None,
+        on_unsharded_cpu=here and explicit_sharding(first, second) is None,
         is_depthwise_kernel_gradient=1 < spec.batch_groups == shape[lhs[0]],
         reads_real_cells=all([low == 0 and high <= 0 for low, high in window.padding])
         and set(window.input_dilation) == {1},
-        is_plain_forward=own_type and wanted == "outputs" and dtype.itemsize >= 4,
+        is_forward=own_type and wanted == "outputs" and dtype.itemsize >= 4,
     )
 
 

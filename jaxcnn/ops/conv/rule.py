@@ -16,11 +16,13 @@ from jaxcnn.ops.sharding import explicit_sharding, match_cotangent
 #
 #     y[m, j, o] = sum_{t, i} x^[m, s j + d t - p, i] w[t, i, o],       x^[b q] = x[q], zero elsewhere.          (1)
 #
-# Input gradient. The output j reads the input q with tap t where b q = s j + d t - p. So with e = dL/dy dilated by s,
+# A hat is the dilated array, or its size: e^ is e = dL/dy dilated by s, n^ = b (n - 1) + 1, k^ = d (k - 1) + 1.
+#
+# Input gradient. The output j reads the input q with tap t where b q = s j + d t - p. So
 #
 #     dx[m, q, i] = sum_{t, o} e^[m, b q - d t + p, o] w[t, i, o].
 #
-# Put t = k - 1 - t': the index is b q + d t' - (d (k - 1) - p). This is (1) once more, of e, with stride and input
+# Put t = k - 1 - t': the index is b q + d t' - (d (k - 1) - p). This is (1) once more, of e^, with stride and input
 # dilation exchanged, the kernel flipped and its axes i and o exchanged, and the low padding d (k - 1) - p. The high
 # padding makes the size come out as n. It contains the remainder a = (n^ + pads - k^) mod s, so that trailing cells
 # that no window reached get their zero gradient instead of vanishing.

@@ -45,7 +45,7 @@ def resolve(problem: Problem) -> Problem:
     if spec.method != "auto":
         return problem
     method = "jax"
-    if problem.on_one_cpu_device and spec.batch_groups == 1:
+    if problem.on_unsharded_cpu and spec.batch_groups == 1:
         kind = select.kind(spec.window, problem.channels, spec.feature_groups)
         method = select.fastest(kind, problem.wanted, backend.active() and native.supports(problem))
     return problem._replace(spec=spec._replace(method=method))
@@ -56,7 +56,7 @@ def lowering(problem: Problem) -> ModuleType | None:
 
     Such a gradient is expressed as a convolution, which always has a lowering.
     """
-    ways = LOWERINGS[problem.spec.method] if problem.on_one_cpu_device else (xla,)
+    ways = LOWERINGS[problem.spec.method] if problem.on_unsharded_cpu else (xla,)
     return next((way for way in ways if way.supports(problem)), None)
 
 

@@ -15,7 +15,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 def supports(problem: Problem) -> bool:
     """Whether this is such a kernel gradient, channels last, with few taps."""
-    if not problem.is_plain_forward or not problem.is_depthwise_kernel_gradient:
+    if not problem.is_forward or not problem.is_depthwise_kernel_gradient:
         return False
     lhs, rhs, _ = problem.spec.dims
     in_place = lhs[0] == rhs[0] == len(lhs) - 1 and lhs[1] == rhs[1] == 0

@@ -11,7 +11,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 def supports(problem: Problem) -> bool:
     """Whether the window has one tap and the channels one group; with strides, only if it reads no padding or gap."""
     window = problem.spec.window
-    if not problem.is_plain_forward or problem.grouped or problem.taps > 1:
+    if not problem.is_forward or problem.grouped or problem.taps > 1:
         return False
     return set(window.strides) == {1} or problem.reads_real_cells
 

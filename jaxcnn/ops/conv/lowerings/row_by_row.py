@@ -17,12 +17,7 @@ _LEAST_LINES = 32  # examples (of a kernel gradient: channels), so that it pays 
 
 def supports(problem: Problem) -> bool:
     """Whether there are two axes or more, few rows of outputs, and enough examples to be worth copying the inputs."""
-    if (
-        not problem.is_plain_forward
-        or problem.grouped
-        or len(problem.output_sizes) == 1
-        or problem.batch < _LEAST_LINES
-    ):
+    if not problem.is_forward or problem.grouped or len(problem.output_sizes) == 1 or problem.batch < _LEAST_LINES:
         return False
     # a batch that the compiler divides among devices it would gather again, to join it with the rows
     return problem.output_sizes[0] <= min(_MOST_ROWS, problem.spec.window.shape[0] - 1) and jax.device_count() == 1

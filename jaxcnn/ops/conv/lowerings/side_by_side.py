@@ -20,7 +20,7 @@ _NEIGHBORS = {count: min(_NARROW, 1 << (_VECTOR // count).bit_length() - 1) for 
 def supports(problem: Problem) -> bool:
     """Whether there are few channels, in one group, and a window without dilation along the last axis."""
     window = problem.spec.window
-    if not problem.is_plain_forward or problem.grouped:
+    if not problem.is_forward or problem.grouped:
         return False
     if problem.output_channels > _NARROW or not 1 < problem.channels <= _VECTOR:
         return False

@@ -1,4 +1,4 @@
-"""One channel in each group, or one in total, channels last: a sum of products of shifted arrays."""
+"""One channel in each group, or up to four in many groups, channels last: a sum of products of shifted arrays."""
 
 import functools
 
@@ -12,7 +12,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 def supports(problem: Problem) -> bool:
     """Whether each group has few channels, channels last, and the window few taps."""
-    if not problem.is_plain_forward:
+    if not problem.is_forward:
         return False
     (lhs, _, _), groups = problem.spec.dims, problem.spec.feature_groups
     channels_last = lhs[1] == len(lhs) - 1

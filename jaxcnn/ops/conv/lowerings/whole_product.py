@@ -12,7 +12,7 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 def supports(problem: Problem) -> bool:
     """Whether there is one output cell, one group of channels, and a window that reads no padding or gap."""
-    one_cell = problem.is_plain_forward and set(problem.output_sizes) == {1}
+    one_cell = problem.is_forward and set(problem.output_sizes) == {1}
     return one_cell and not problem.grouped and problem.reads_real_cells
 
 
