@@ -103,7 +103,8 @@ def _parse(args: list[str]):
     if problem := unknown_command(args, classes):
         raise _UsageError(problem)
     commands = {name: tyro.conf.FlagCreatePairsOff[command] for name, command in classes.items()}
-    name = _value_of("--recipe", args)  # a recipe's values are the defaults of the other options
+    # a recipe's values are the defaults of the other options
+    name = _value_of("--recipe", args) if args[:1] == ["train"] else None
     # its flags come in pairs, as a recipe may have turned them either way
     commands["train"] = Train if name is None else functools.partial(Train, config=recipe(name).config)
     messages = io.StringIO()

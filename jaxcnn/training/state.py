@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
     average: tuple[Any, nnx.State] | None = None
 
     def trained(self) -> tuple[nnx.State, nnx.State]:
-        """Returns the pair of parameters and other variables; both with moving averages in their place, if there are some."""
+        """Returns parameters and other variables; moving averages take their place where there are some."""
         if self.average is None:
             return self.params, self.rest
         params, statistics = self.average

@@ -73,7 +73,8 @@ def conv(
       rule: `"hand"` for the hand-written gradient; `"autodiff"` for JAX's own, which also knows forward mode.
       method: the implementation. `"auto"` chooses by a table of measurements, which `jaxcnn doctor` shows; `"jax"` is
         the fastest one without C++ (see `ops.conv.lowerings`); `"lax"`, XLA's convolution; `"native"`, the C++ backend
-        on CPU (see `ops.native`); `"im2col"`, one matrix product; `"loops"`, explicit loops, slow.
+        on CPU (see `ops.native`); `"im2col"`, one matrix product; `"loops"`, explicit loops, slow. With
+        `rule="autodiff"`, `"auto"` and `"jax"` are XLA's convolution.
 
     Returns:
       `(N, *output, O)`, with `output = floor((spatial + pads - window) / strides) + 1`.
