@@ -53,9 +53,7 @@ class Problem(NamedTuple):
     grouped: bool  # whether each output reads only some of the channels
     dtype: np.dtype  # of the two arrays that are given
     on_unsharded_cpu: bool  # whether the arrays are on a CPU, not empty, of known sizes, and of no explicit sharding
-    is_forward: (
-        bool  # whether outputs are wanted (a gradient may be written so), in the operands' dtype, not of 16 bits
-    )
+    is_forward: bool  # whether outputs are wanted (or a gradient written as such), in the operands' own 32 or 64 bits
     is_depthwise_kernel_gradient: bool  # of one channel in each group, written as outputs: a group for each "example"
     reads_real_cells: bool  # whether the window reads no padding and no gap; it may leave cells unread
 
