@@ -1,7 +1,7 @@
 """Folds batch normalization into the convolution before it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -54,15 +54,10 @@ def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> M
     folded: Any = nnx.clone(model)
     folded.eval()
     calls = _calls(folded, input_shape)
-    parents = {id(child): (parent, key) for parent, key, child in _children(folded)}
     for call in calls:
         if call.kernel is not None:
             _fold(call.kernel, call.norm)
-            parent, key = parents[id(call.norm)]
-            if hasattr(parent, "__setitem__"):
-                parent[key] = Identity()
-            else:
-                setattr(parent, key, Identity())
+            _replace(folded, call.norm, Identity())
     left = [call.name for call in calls if call.kernel is None]
     if left:
         warnings.warn(
@@ -131,10 +126,17 @@ def _readers(jaxpr: Any) -> dict[int, int]:
     return {int(name.removeprefix(_MARK)): reads.get(out[0], 0) for name, out in names if name.startswith(_MARK)}
 
 
-def _children(model: nnx.Module) -> list[tuple[Any, Any, Any]]:
-    """Every module inside a network, with its parent and its key there."""
-    modules = dict(nnx.iter_modules(model))
-    return [(modules[path[:-1]], path[-1], module) for path, module in modules.items() if path]
+def _replace(model: nnx.Module, old: nnx.Module, new: nnx.Module) -> None:
+    """Puts a module in the place of another, under every name that the other has."""
+    for _, parent in list(nnx.iter_modules(model)):
+        if isinstance(parent, MutableSequence):
+            for place, part in enumerate(parent):
+                if part is old:
+                    parent[place] = new
+        else:
+            for name, part in list(vars(parent).items()):
+                if part is old:
+                    setattr(parent, name, new)
 
 
 def _fold(layer: Any, norm: Any) -> None:

@@ -1,5 +1,7 @@
 """Initializers that give the numbers of `flax.nnx.initializers` without a compilation for every shape.
 
+The last bit of a number may be rounded differently in newer versions of JAX.
+
 JAX compiles the generation of random numbers anew for each shape, which takes most of the time in which a network is
 built. Here one compiled program draws a chunk of the numbers, and a kernel is as many chunks as it needs. This is
 possible because in JAX's partitionable Threefry (Salmon et al. 2011) the bits of an element depend only on the key and
@@ -14,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 from jax.core import Tracer
 from jax.extend.random import define_prng_impl, threefry_2x32
 from jax.typing import DTypeLike
@@ -42,6 +45,7 @@ def variance_scaling(scale: float, mode: Literal["fan_in", "fan_out"], distribut
     def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding: Any = None):
         if out_sharding is not None or len(shape) < 2 or not _drawn_in_chunks(key, shape, dtype):
             return original(key, shape, dtype, out_sharding)
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
         fan = math.prod(shape[:-2]) * shape[-2 if mode == "fan_in" else -1]
         variance = np.asarray(scale / fan, dtype)
         if distribution == "uniform":
@@ -71,6 +75,7 @@ def normal(stddev: float) -> nnx.Initializer:
     def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding: Any = None):
         if out_sharding is not None or not _drawn_in_chunks(key, shape, dtype):
             return original(key, shape, dtype, out_sharding)
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
         return jax.device_put(_draw(key, shape, dtype, "normal") * np.asarray(stddev, dtype))
 
     return init
@@ -85,29 +90,37 @@ def constant(value: float) -> nnx.Initializer:
     original = nnx.initializers.constant(value)
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding: Any = None):
-        if out_sharding is not None or isinstance(key, Tracer):
-            return original(key, shape, dtype, out_sharding)
-        return filled(shape, value, dtype)
+        return original(key, shape, dtype, out_sharding) if out_sharding is not None else filled(shape, value, dtype)
 
     return init
 
 
 def filled(shape: int | tuple[int, ...], value: float, dtype: DTypeLike) -> jax.Array:
     """Returns an array of equal numbers, as `jnp.full` does."""
-    return jax.device_put(np.full(shape, value, dtype))
+    if _traced() or not jax.sharding.get_abstract_mesh().empty:
+        return jnp.full(shape, value, dtype)
+    return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
 
 
 def _drawn_in_chunks(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> bool:
     """Whether chunks give the numbers that `jax.random` gives for this key."""
     return (
         0 not in shape
+        and not _traced()
         and not isinstance(key, Tracer)
+        and not getattr(key, "committed", False)  # to a device, on which the numbers shall be
         and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
         and str(jax.random.key_impl(key)) == "threefry2x32"
         and bool(jax.config.values["jax_threefry_partitionable"])
+        and not jax.config.values["jax_debug_key_reuse"]
         and jnp.issubdtype(dtype, jnp.floating)
         and jax.sharding.get_abstract_mesh().empty
     )
+
+
+def _traced() -> bool:
+    """Whether the caller is traced, so that nothing can be computed on the host."""
+    return isinstance(lax.full((), 0), Tracer)
 
 
 def _draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, distribution: Distribution) -> np.ndarray:

@@ -1,7 +1,9 @@
 """The same network with other options: rule, method, dtype, precision, fusion."""
 
+import functools
 from typing import Any, TypeVar, get_args
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -43,7 +45,8 @@ def with_options(model: Model, **options: Any) -> Model:
 
     Example:
       >>> import jax
-      >>> import jax.numpy as jnp
+      >>> import jax
+    import jax.numpy as jnp
       >>> from flax import nnx
       >>> from jaxcnn import models
       >>> model = models.create("lenet5", rngs=nnx.Rngs(0))
@@ -90,7 +93,12 @@ def _checked(name: str, value: Any) -> Any:
     if name == "method":
         return method_named(value, tuple(dict.fromkeys(method for methods in _METHODS.values() for method in methods)))
     if name == "dtype":
+        if value is not None and not jnp.issubdtype(value, jnp.floating):
+            raise ValueError(f"`dtype` must be real floating, or None; got {value!r}.")
         return None if value is None else jnp.dtype(value)
+    if name == "precision":
+        one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+        jax.eval_shape(functools.partial(jax.lax.dot, precision=value), one, one)  # refuses what lax refuses
     if name == "fuse" and not isinstance(value, bool):
         raise ValueError(f"`fuse` must be True or False; got {value!r}.")
     return value
@@ -99,4 +107,7 @@ def _checked(name: str, value: Any) -> Any:
 def _has(module: nnx.Module, name: str, value: Any) -> bool:
     if name == "method":
         return any(isinstance(module, kind) and value in methods for kind, methods in _METHODS.items())
-    return hasattr(module, name)
+    if name == "fuse":
+        return isinstance(module, Activation)
+    own = vars(module)  # a property cannot be set
+    return name in own and (name != "rule" or isinstance(own[name], str))

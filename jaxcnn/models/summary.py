@@ -14,6 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxcnn import geometry, layers
 from jaxcnn.layers.options import unfused
 
+_RECORD = "_jaxcnn_record"  # the attribute of an observed module
 _MARK = "jaxcnn layer "  # and its number, on a layer's output
 
 
@@ -185,12 +186,13 @@ def observe(model: nnx.Module, record: Record) -> None:
     for _, module in list(nnx.iter_modules(model)):
         if "__call__" in {name for kind in type(module).__mro__ for name in kind.__dict__}:
             object.__setattr__(module, "__class__", _observed(type(module)))
-            object.__setattr__(module, "_record", record)
+            object.__setattr__(module, _RECORD, record)
 
 
 @functools.cache
 def _observed(kind: type[nnx.Module]) -> type[nnx.Module]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._record(self, args[0] if args else None, kind.__call__(self, *args, **kwargs))
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        return getattr(self, _RECORD)(self, first, kind.__call__(self, *args, **kwargs))
 
     return type(kind.__name__, (kind,), {"__call__": call})

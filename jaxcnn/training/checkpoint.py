@@ -259,9 +259,11 @@ class _Quiet:
         finally:
             with self._lock:
                 self._open -= 1
-                if not self._open:
-                    logging.getLogger("absl").setLevel(self._level)
-                    sys.unraisablehook = self._hook
+                if not self._open:  # what somebody else has set in the meantime stays
+                    if logging.getLogger("absl").level == logging.CRITICAL:
+                        logging.getLogger("absl").setLevel(self._level)
+                    if sys.unraisablehook == self._unraisable:
+                        sys.unraisablehook = self._hook
 
     def _unraisable(self, report: Any) -> None:
         if not str(report.exc_value).startswith(("Encountered error while reading", "Event loop is closed")):

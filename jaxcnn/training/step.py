@@ -1,6 +1,6 @@
 """A step of training, as a pure function of state and batch: the core of `fit`, and of a loop of one's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -36,8 +36,8 @@ def init_state(model: nnx.Module, optimizer: optax.GradientTransformation) -> Tr
     """
     model.train()
     _, params, rest = nnx.split(model, nnx.Param, ...)
-    params, rest = jax.tree.map(jnp.copy, (params, rest))
-    return first_state(params, rest, optimizer)
+    state = first_state(params, rest, optimizer)
+    return jax.tree.map(jnp.copy, state)  # no array twice, and none of the network's, so that a step may donate them
 
 
 def make_step(
@@ -48,12 +48,15 @@ def make_step(
     Args:
       model: the network; it is left in training mode, and only its structure is used.
       loss: a function `(model, batch)` that returns the loss, a scalar; or a pair of the loss and a dictionary of
-        further metrics. It may change variables of the network, as batch normalization does.
+        further metrics. It may change the variables of the network, as batch normalization does, but not add any.
       optimizer: an optimizer of optax.
 
     Returns:
       A pure function `(state, batch) -> (state, metrics)`. The metrics are `loss`, `gradient_norm` and those of the
       loss. Compile it with `jax.jit(step, donate_argnums=0)`.
+
+    Raises:
+      ValueError: in the step, if the loss returns something else, or metrics with one of these two names.
 
     Example:
       >>> import jax
@@ -80,8 +83,12 @@ def make_step(
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         slope = differentiate(graph, loss, state, batch)
-        metrics = {"loss": slope.loss, "gradient_norm": optax.tree.norm(slope.gradient), **slope.metrics}
-        return descend(optimizer, state, slope.gradient, slope.rest), metrics
+        metrics = {"loss": slope.loss, "gradient_norm": optax.tree.norm(slope.gradient)}
+        if taken := sorted(metrics.keys() & slope.metrics.keys()):
+            raise ValueError(
+                f"`loss` must give its metrics other names than {' and '.join(metrics)}; got {taken[0]!r}."
+            )
+        return descend(optimizer, state, slope.gradient, slope.rest, slope.loss), metrics | slope.metrics
 
     return step
 
@@ -93,7 +100,7 @@ def load_state(model: nnx.Module, state: TrainState) -> None:
       model: the network from which the state was made.
       state: a state; if it has moving averages, these are taken.
     """
-    nnx.update(model, *state.trained())
+    nnx.update(model, *jax.tree.map(jnp.copy, state.trained()))  # the next step may donate those of the state
     model.eval()
 
 
@@ -112,7 +119,10 @@ def differentiate(graph: Any, loss: Loss, state: TrainState, batch: Any, rest: n
     def of(params: nnx.State) -> Any:
         model = nnx.merge(graph, params, rest, copy=True)
         found = loss(model, batch)
-        value, metrics = found if isinstance(found, tuple) else (found, {})
+        value, metrics = found if isinstance(found, tuple) and len(found) == 2 else (found, {})
+        if isinstance(value, tuple) or jnp.shape(value) or not isinstance(metrics, Mapping):
+            kinds = ", ".join(map(_kind, found if isinstance(found, tuple) else (found,)))
+            raise ValueError(f"`loss` must return a scalar, or a pair of a scalar and a dictionary; got {kinds}.")
         return value, (metrics, nnx.split(model, nnx.Param, ...)[2])
 
     (value, (metrics, after)), gradient = jax.value_and_grad(of, has_aux=True)(state.params)
@@ -120,9 +130,19 @@ def differentiate(graph: Any, loss: Loss, state: TrainState, batch: Any, rest: n
     return Slope(gradient, value, metrics, after)
 
 
-def descend(optimizer: optax.GradientTransformation, state: TrainState, gradient: Any, rest: nnx.State) -> TrainState:
-    """Takes one step of the optimizer; moving averages stay as they are."""
+def descend(
+    optimizer: optax.GradientTransformation, state: TrainState, gradient: Any, rest: nnx.State, loss: jax.Array
+) -> TrainState:
+    """Takes one step of the optimizer, which may read the loss; moving averages stay as they are."""
+    update = optax.with_extra_args_support(optimizer).update
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        updates, opt_state = update(gradient, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
     return state._replace(step=state.step + 1, params=params, rest=rest, opt_state=opt_state)
+
+
+def _kind(part: Any) -> str:
+    try:
+        return str(jax.typeof(part))
+    except TypeError:
+        return type(part).__name__

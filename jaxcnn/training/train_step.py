@@ -136,7 +136,7 @@ class TrainStep:
         gradient = sums.gradient
         if self.accumulate > 1:
             gradient = jax.tree.map(lambda leaf: leaf / self.accumulate, gradient)
-        new = descend(self.optimizer, state, gradient, sums.rest)
+        new = descend(self.optimizer, state, gradient, sums.rest, sums.loss / self.accumulate)
         with jax.numpy_dtype_promotion("standard"):
             new = new._replace(params=_bounded(new.params, self.max_norms))
         if state.average is not None and self.decay is not None:

@@ -116,3 +116,21 @@ def test_a_network_without_normalization_stays_as_it_is(digits):
     folded = export.fold_batch_norm(digits.model)
     inputs = jnp.asarray(digits.scaling(digits.images[:2]))
     np.testing.assert_array_equal(folded(inputs), digits.model(inputs))
+
+
+def test_a_normalization_under_two_names_is_replaced_under_both(settled, random):
+    class Twice(nnx.Module):
+        def __init__(self):
+            self.conv = layers.Conv(2, 3, (3, 3), rngs=nnx.Rngs(0))
+            self.norm = layers.BatchNorm(3, rngs=nnx.Rngs(0))
+            self.same = self.norm
+
+        def __call__(self, x):
+            return self.same(inputs=self.conv(x))
+
+    model = settled(Twice())
+    model.eval()
+    x = jnp.asarray(random.normal(size=(2, 5, 5, 2)), jnp.float32)
+    folded = export.fold_batch_norm(model, (5, 5, 2))
+    np.testing.assert_allclose(folded(x), model(x), rtol=1e-4, atol=1e-5)
+    assert not norms(folded)

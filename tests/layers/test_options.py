@@ -86,6 +86,8 @@ def test_fusion_is_part_of_the_key_of_jit(model, images):
         ({"rule": "guided"}, "`rule` must be one of 'hand', 'autodiff'; got 'guided'."),
         ({"method": "fast"}, "`method` must be one of .*; got 'fast'."),
         ({"fuse": 1}, "`fuse` must be True or False; got 1."),
+        ({"dtype": "int32"}, "`dtype` must be real floating, or None; got 'int32'."),
+        ({"precision": "foo"}, "foo"),
         ({"padding": 1}, "`option` must be one of 'rule', 'method', 'dtype', 'precision', 'fuse'; got 'padding'."),
     ],
 )
@@ -99,3 +101,16 @@ def test_a_module_without_the_option_is_refused():
         models.with_options(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), rule="autodiff")
     with pytest.raises(TypeError, match="`model` must be a module; got function."):
         models.with_options(lambda x: x, rule="autodiff")
+
+
+def test_what_only_has_the_name_of_an_option_stays():
+    class Own(nnx.Module):
+        def __init__(self):
+            self.fuse, self.conv = nnx.Param(jnp.ones(())), layers.Conv(1, 2, (3, 3), rngs=nnx.Rngs(0))
+            self.activation = layers.Activation()
+
+        dtype = property(lambda self: jnp.float32)
+
+    model = Own()
+    twin = models.with_options(models.with_options(model, fuse=False), dtype=jnp.bfloat16)
+    assert twin.fuse is model.fuse and not twin.activation.fuse and twin.conv.dtype == jnp.bfloat16

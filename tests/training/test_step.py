@@ -92,3 +92,43 @@ def test_it_runs_inside_scan(small, train):
     assert metrics["loss"].shape == (3,)
     for mine, other in zip(jax.tree.leaves(last.params), jax.tree.leaves(state.params), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_network_keeps_what_it_got_while_steps_go_on(small, train):
+    model, optimizer = small.Linear(nnx.Rngs(0)), optax.sgd(0.1)
+    step = jax.jit(training.make_step(model, loss_of(data.measure_scaling(train)), optimizer), donate_argnums=0)
+    state, _ = step(training.init_state(model, optimizer), batch_of(train, 0))
+    training.load_state(model, state)
+    best = np.array(model.head.kernel[...])
+    step(state, batch_of(train, 1))
+    np.testing.assert_array_equal(model.head.kernel[...], best)
+
+
+@pytest.mark.parametrize("optimizer", [optax.contrib.prodigy(), optax.polyak_sgd(), optax.lion(0.1)])
+def test_optimizers_that_keep_parameters_or_read_the_loss(small, train, optimizer):
+    model = small.Linear(nnx.Rngs(0))
+    step = jax.jit(training.make_step(model, loss_of(data.measure_scaling(train)), optimizer), donate_argnums=0)
+    state = training.init_state(model, optimizer)
+    for number in range(2):
+        state, metrics = step(state, batch_of(train, number))
+    assert np.isfinite(metrics["loss"])
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ((1.0, {}, 3), "must return a scalar, or a pair of a scalar and a dictionary; got float32.*, dict, float32"),
+        ((1.0, None), "must return a scalar, or a pair of a scalar and a dictionary; got float32.*, NoneType."),
+        (jnp.ones(3), "must return a scalar, or a pair of a scalar and a dictionary; got float32.3."),
+        ((1.0, {"loss": 2.0}), "must give its metrics other names than loss and gradient_norm; got 'loss'."),
+    ],
+)
+def test_what_a_loss_may_not_return_is_refused(small, train, found, message):
+    model, optimizer = small.Linear(nnx.Rngs(0)), optax.sgd(0.1)
+
+    def loss(model, batch):
+        value = jnp.sum(model.head.kernel[...])
+        return jax.tree.map(lambda part: part * value, found) if isinstance(found, tuple) else found
+
+    with pytest.raises(ValueError, match=message):
+        training.make_step(model, loss, optimizer)(training.init_state(model, optimizer), None)
