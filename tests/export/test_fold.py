@@ -126,7 +126,7 @@ def test_a_normalization_under_two_names_is_replaced_under_both(settled, random)
             self.same = self.norm
 
         def __call__(self, x):
-            return self.same(inputs=self.conv(x))
+            return self.same(x=self.conv(x))
 
     model = settled(Twice())
     model.eval()
