@@ -29,9 +29,9 @@ _KERNELS, _NORMS = (layers.Conv, nnx.Conv, nnx.Linear), (layers.BatchNorm, nnx.B
 class Identity(nnx.Module):
     """The identity, which replaces a normalization."""
 
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Returns its input."""
-        return inputs
+    def __call__(self, x: jax.Array, *_: Any, **__: Any) -> jax.Array:
+        """Returns its input; other arguments of a normalization mean nothing here."""
+        return x
 
 
 def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> Model:
