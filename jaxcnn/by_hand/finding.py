@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from jaxcnn.by_hand.jaxprs import literal, written_in
-from jaxcnn.ops import activations
+from jaxcnn.ops import rectifiers
 
 OPS = ("conv", "max_pool", "sum_pool", "relu")
 
@@ -59,7 +59,7 @@ def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
         return Found("max_pool" if name.endswith("max") else "sum_pool", tuple(equation.invars), params)
     if name == "reduce_window":
         return _reduced_window(equation)
-    if name == "custom_vjp_call" and written_in(equation, activations.__file__) == "_rectify":
+    if name == "custom_vjp_call" and written_in(equation, rectifiers.__file__) == "_rectify":
         return Found("relu", tuple(equation.invars), {}, ours=True)
     rectified, result = _rectified(equation, definitions), equation.outvars[0] if equation.outvars else None
     if rectified is None or _type(rectified) != _type(result):

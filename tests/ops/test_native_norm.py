@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxcnn import layers, ops
+from jaxcnn import layers, models, ops
 from jaxcnn.ops import select
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.native import backend
@@ -187,7 +187,7 @@ def test_a_block_chooses_them(random, monkeypatch):
     assert "custom_call" not in jax.jit(lambda block, x: block(x)).lower(block, x).as_text()
     block.train()
     assert "relu = true" in program.as_text()
-    in_parts = jax.jit(lambda block, x: run(block, x)).lower(layers.with_options(block, fuse=False), x).as_text()
+    in_parts = jax.jit(lambda block, x: run(block, x)).lower(models.with_options(block, fuse=False), x).as_text()
     assert in_parts.count(f"@{backend.NORM_NORMALIZE}") == 2 and "relu = true" not in in_parts
 
 
