@@ -23,7 +23,7 @@ class TrainState(NamedTuple):
     step: jax.Array
     params: Any
     rest: nnx.State
-    opt_state: optax.OptState
+    opt_state: Any
     average: tuple[Any, nnx.State] | None = None
 
     def trained(self) -> tuple[nnx.State, nnx.State]:
