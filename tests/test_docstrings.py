@@ -7,12 +7,12 @@ import jax
 import pytest
 
 import jaxcnn
-from jaxcnn import check, layers, training
+from jaxcnn import check, data, export, geometry, layers, models, training, weights
 from jaxcnn import inspect as looking
 
 PUBLIC = {
     f"{package.__name__}.{name}": inspect.getdoc(getattr(package, name))
-    for package in (jaxcnn, check, layers, looking, training)
+    for package in (jaxcnn, check, data, export, geometry, layers, looking, looking.plots, models, training, weights)
     for name in package.__all__
     if inspect.isfunction(getattr(package, name)) or inspect.isclass(getattr(package, name))
 }

@@ -162,7 +162,7 @@ class Train:
         return 0
 
     def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
-        """Training, held-out and test examples; a data set without a validation split is held out by its test split."""
+        """Training, held-out and test examples; without a validation split, the test examples are the held-out ones."""
         options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
         options["allow_empty"] = self.allow_empty
         names = data.splits(self.data, self.data_dir)

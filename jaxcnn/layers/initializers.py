@@ -138,10 +138,10 @@ def _chunk(distribution: Distribution, dtype: Any, words: jax.Array) -> jax.Arra
 
 def _bits(words: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
     """The bits of `jax.random.bits` for the key `words[:2]`, from element `words[2]` on."""
-    low = words[2] + jax.lax.iota(np.uint32, math.prod(shape))
+    low = words[2] + lax.iota(np.uint32, math.prod(shape))
     first, second = jnp.split(threefry_2x32(words[:2], jnp.concatenate([jnp.zeros_like(low), low])), 2)
     if bit_width == 64:
-        bits = jax.lax.shift_left(first.astype(np.uint64), np.uint64(32)) | second.astype(np.uint64)
+        bits = lax.shift_left(first.astype(np.uint64), np.uint64(32)) | second.astype(np.uint64)
     else:
         bits = (first ^ second).astype(f"uint{bit_width}")
     return bits.reshape(shape)

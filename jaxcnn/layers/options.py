@@ -13,14 +13,15 @@ from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.layers.pool import MaxPool
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.conv import METHODS
-from jaxcnn.ops.pool.switches import METHODS as FIELD_METHODS
+from jaxcnn.ops.norm.batch import METHODS as NORM_METHODS
+from jaxcnn.ops.pool.switches import METHODS as POOL_METHODS
 from jaxcnn.ops.rule import Rule
 from jaxcnn.ops.select import method_named
 
 Model = TypeVar("Model", bound=nnx.Module)
 
 _NAMES = ("rule", "method", "dtype", "precision", "fuse")
-_METHODS = {Conv: METHODS, MaxPool: FIELD_METHODS, BatchNorm: FIELD_METHODS}  # others choose nothing
+_METHODS = {Conv: METHODS, MaxPool: POOL_METHODS, BatchNorm: NORM_METHODS}  # others choose nothing
 
 
 def with_options(model: Model, **options: Any) -> Model:
@@ -45,8 +46,7 @@ def with_options(model: Model, **options: Any) -> Model:
 
     Example:
       >>> import jax
-      >>> import jax
-    import jax.numpy as jnp
+      >>> import jax.numpy as jnp
       >>> from flax import nnx
       >>> from jaxcnn import models
       >>> model = models.create("lenet5", rngs=nnx.Rngs(0))
@@ -73,17 +73,8 @@ def with_options(model: Model, **options: Any) -> Model:
 
 def unfused(model: Model) -> Model:
     """Returns a module in which every layer is an operation of its own: itself if it is one, else a copy."""
-
-    def fusing(module: nnx.Module) -> list[Activation]:
-        found = [part for _, part in nnx.iter_modules(module) if isinstance(part, Activation)]
-        return [activation for activation in found if activation.fuse]
-
-    if not fusing(model):
-        return model
-    twin = nnx.clone(model, variables=False)
-    for activation in fusing(twin):
-        activation.fuse = False
-    return twin
+    fuses = any(module.fuse for _, module in nnx.iter_modules(model) if isinstance(module, Activation))
+    return with_options(model, fuse=False) if fuses else model
 
 
 def _checked(name: str, value: Any) -> Any:

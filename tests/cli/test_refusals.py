@@ -63,6 +63,7 @@ REFUSED = {
     "nothing to resume there": (["train", "--resume", "--out", "nowhere"], "nowhere is none."),
     "missing run": (["eval", "nowhere"], "nowhere must be the folder of a run; it has no config.json."),
     "missing run to predict with": (["predict", "nowhere", "x.png"], "nowhere must be the folder of a run"),
+    "an option of another command": (["eval", "nowhere", "--recipe", "typo"], "misplaced options: --recipe"),
     "no run": (["eval"], "`jaxcnn eval` needs RUN; see `jaxcnn eval --help`."),
     "no run and no file": (["export"], "`jaxcnn export` needs RUN and OUT; "),
 }
