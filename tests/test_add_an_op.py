@@ -26,8 +26,9 @@ def patched(text: str, diff: str) -> str:
 def copy(tmp_path):
     for name in ("jaxcnn", "experiments", "tests", "docs", "colab"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
+    for file in ROOT.iterdir():
+        if file.is_file():  # the pages link to some of them
+            shutil.copy(file, tmp_path)
     return tmp_path
 
 
