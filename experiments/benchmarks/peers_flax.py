@@ -12,12 +12,12 @@ from experiments.benchmarks.networks import LEARNING_RATE, MOMENTUM, Task, cross
 
 
 class LeNet5(nnx.Module):
-    def __init__(self, classes: int, *, rngs: nnx.Rngs, **numbers: Any):
-        self.conv1 = nnx.Conv(1, 6, (5, 5), padding="SAME", rngs=rngs, **numbers)
-        self.conv2 = nnx.Conv(6, 16, (5, 5), padding="VALID", rngs=rngs, **numbers)
-        self.dense1 = nnx.Linear(400, 120, rngs=rngs, **numbers)
-        self.dense2 = nnx.Linear(120, 84, rngs=rngs, **numbers)
-        self.head = nnx.Linear(84, classes, rngs=rngs, **numbers)
+    def __init__(self, classes: int, *, rngs: nnx.Rngs, **options: Any):
+        self.conv1 = nnx.Conv(1, 6, (5, 5), padding="SAME", rngs=rngs, **options)
+        self.conv2 = nnx.Conv(6, 16, (5, 5), padding="VALID", rngs=rngs, **options)
+        self.dense1 = nnx.Linear(400, 120, rngs=rngs, **options)
+        self.dense2 = nnx.Linear(120, 84, rngs=rngs, **options)
+        self.head = nnx.Linear(84, classes, rngs=rngs, **options)
 
     def __call__(self, x):
         x = nnx.max_pool(nnx.relu(self.conv1(x)), (2, 2), strides=(2, 2))
@@ -36,10 +36,10 @@ def local_response_norm(x):
 class Dense(nnx.Module):
     """The dense layers of AlexNet, which drops units before the hidden ones, and of VGG, which drops them after."""
 
-    def __init__(self, features: int, classes: int, *, drops_first: bool, rngs: nnx.Rngs, **numbers: Any):
-        self.dense1 = nnx.Linear(features, 4096, rngs=rngs, **numbers)
-        self.dense2 = nnx.Linear(4096, 4096, rngs=rngs, **numbers)
-        self.head = nnx.Linear(4096, classes, rngs=rngs, **numbers)
+    def __init__(self, features: int, classes: int, *, drops_first: bool, rngs: nnx.Rngs, **options: Any):
+        self.dense1 = nnx.Linear(features, 4096, rngs=rngs, **options)
+        self.dense2 = nnx.Linear(4096, 4096, rngs=rngs, **options)
+        self.head = nnx.Linear(4096, classes, rngs=rngs, **options)
         self.dropout = nnx.Dropout(0.5, rngs=rngs)
         self.drops_first = drops_first
 
@@ -50,14 +50,14 @@ class Dense(nnx.Module):
 
 
 class AlexNet(nnx.Module):
-    def __init__(self, classes: int, *, rngs: nnx.Rngs, **numbers: Any):
-        numbers["rngs"] = rngs
-        self.conv1 = nnx.Conv(3, 96, (11, 11), 4, padding=((1, 2), (1, 2)), **numbers)
-        self.conv2 = nnx.Conv(96, 256, (5, 5), padding="SAME", feature_group_count=2, **numbers)
-        self.conv3 = nnx.Conv(256, 384, (3, 3), padding="SAME", **numbers)
-        self.conv4 = nnx.Conv(384, 384, (3, 3), padding="SAME", feature_group_count=2, **numbers)
-        self.conv5 = nnx.Conv(384, 256, (3, 3), padding="SAME", feature_group_count=2, **numbers)
-        self.dense = Dense(6 * 6 * 256, classes, drops_first=True, **numbers)
+    def __init__(self, classes: int, *, rngs: nnx.Rngs, **options: Any):
+        options["rngs"] = rngs
+        self.conv1 = nnx.Conv(3, 96, (11, 11), 4, padding=((1, 2), (1, 2)), **options)
+        self.conv2 = nnx.Conv(96, 256, (5, 5), padding="SAME", feature_group_count=2, **options)
+        self.conv3 = nnx.Conv(256, 384, (3, 3), padding="SAME", **options)
+        self.conv4 = nnx.Conv(384, 384, (3, 3), padding="SAME", feature_group_count=2, **options)
+        self.conv5 = nnx.Conv(384, 256, (3, 3), padding="SAME", feature_group_count=2, **options)
+        self.dense = Dense(6 * 6 * 256, classes, drops_first=True, **options)
 
     def __call__(self, x):
         x = nnx.max_pool(local_response_norm(nnx.relu(self.conv1(x))), (3, 3), strides=(2, 2))
@@ -68,16 +68,16 @@ class AlexNet(nnx.Module):
 
 
 class VGG11(nnx.Module):
-    def __init__(self, classes: int, *, rngs: nnx.Rngs, **numbers: Any):
+    def __init__(self, classes: int, *, rngs: nnx.Rngs, **options: Any):
         blocks, features = [], 3
         for maps, layers in ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2)):
             block = []
             for _ in range(layers):
-                block.append(nnx.Conv(features, maps, (3, 3), padding="SAME", rngs=rngs, **numbers))
+                block.append(nnx.Conv(features, maps, (3, 3), padding="SAME", rngs=rngs, **options))
                 features = maps
             blocks.append(nnx.List(block))
         self.blocks = nnx.List(blocks)
-        self.dense = Dense(7 * 7 * 512, classes, drops_first=False, rngs=rngs, **numbers)
+        self.dense = Dense(7 * 7 * 512, classes, drops_first=False, rngs=rngs, **options)
 
     def __call__(self, x):
         for block in self.blocks:
@@ -88,12 +88,12 @@ class VGG11(nnx.Module):
 
 
 class ConvNorm(nnx.Module):
-    def __init__(self, features: int, maps: int, kernel: int, strides: int = 1, *, rngs: nnx.Rngs, **numbers: Any):
+    def __init__(self, features: int, maps: int, kernel: int, strides: int = 1, *, rngs: nnx.Rngs, **options: Any):
         padding = ((kernel // 2, kernel // 2),) * 2
         self.conv = nnx.Conv(
-            features, maps, (kernel, kernel), strides, padding=padding, use_bias=False, rngs=rngs, **numbers
+            features, maps, (kernel, kernel), strides, padding=padding, use_bias=False, rngs=rngs, **options
         )
-        self.norm = nnx.BatchNorm(maps, momentum=0.9, rngs=rngs, **numbers)
+        self.norm = nnx.BatchNorm(maps, momentum=0.9, rngs=rngs, **options)
 
     def __call__(self, x):
         return self.norm(self.conv(x))
@@ -102,9 +102,9 @@ class ConvNorm(nnx.Module):
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions; where the shape changes, the shortcut is decimated and padded with zeros."""
 
-    def __init__(self, features: int, maps: int, strides: int, **numbers: Any):
-        self.unit1 = ConvNorm(features, maps, 3, strides, **numbers)
-        self.unit2 = ConvNorm(maps, maps, 3, **numbers)
+    def __init__(self, features: int, maps: int, strides: int, **options: Any):
+        self.unit1 = ConvNorm(features, maps, 3, strides, **options)
+        self.unit2 = ConvNorm(maps, maps, 3, **options)
         self.strides, self.extra = strides, (maps - features) // 2
 
     def __call__(self, x):
@@ -115,16 +115,16 @@ class BasicBlock(nnx.Module):
 
 
 class ResNet20(nnx.Module):
-    def __init__(self, classes: int, *, rngs: nnx.Rngs, **numbers: Any):
-        numbers["rngs"] = rngs
-        self.stem = ConvNorm(3, 16, 3, **numbers)
+    def __init__(self, classes: int, *, rngs: nnx.Rngs, **options: Any):
+        options["rngs"] = rngs
+        self.stem = ConvNorm(3, 16, 3, **options)
         blocks, features = [], 16
         for maps in (16, 32, 64):
             for _ in range(3):
-                blocks.append(BasicBlock(features, maps, 2 if maps != features else 1, **numbers))
+                blocks.append(BasicBlock(features, maps, 2 if maps != features else 1, **options))
                 features = maps
         self.blocks = nnx.List(blocks)
-        self.head = nnx.Linear(64, classes, **numbers)
+        self.head = nnx.Linear(64, classes, **options)
 
     def __call__(self, x):
         x = nnx.relu(self.stem(x))
@@ -134,12 +134,12 @@ class ResNet20(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    def __init__(self, features: int, width: int, strides: int, **numbers: Any):
-        self.unit1 = ConvNorm(features, width, 1, **numbers)
-        self.unit2 = ConvNorm(width, width, 3, strides, **numbers)
-        self.unit3 = ConvNorm(width, 4 * width, 1, **numbers)
+    def __init__(self, features: int, width: int, strides: int, **options: Any):
+        self.unit1 = ConvNorm(features, width, 1, **options)
+        self.unit2 = ConvNorm(width, width, 3, strides, **options)
+        self.unit3 = ConvNorm(width, 4 * width, 1, **options)
         changes = features != 4 * width
-        self.shortcut = nnx.data(ConvNorm(features, 4 * width, 1, strides, **numbers) if changes else None)
+        self.shortcut = nnx.data(ConvNorm(features, 4 * width, 1, strides, **options) if changes else None)
 
     def __call__(self, x):
         y = self.unit3(nnx.relu(self.unit2(nnx.relu(self.unit1(x)))))
@@ -147,16 +147,16 @@ class Bottleneck(nnx.Module):
 
 
 class ResNet50(nnx.Module):
-    def __init__(self, classes: int, *, rngs: nnx.Rngs, **numbers: Any):
-        numbers["rngs"] = rngs
-        self.stem = ConvNorm(3, 64, 7, 2, **numbers)
+    def __init__(self, classes: int, *, rngs: nnx.Rngs, **options: Any):
+        options["rngs"] = rngs
+        self.stem = ConvNorm(3, 64, 7, 2, **options)
         blocks, features = [], 64
         for width, layers in ((64, 3), (128, 4), (256, 6), (512, 3)):
             for place in range(layers):
-                blocks.append(Bottleneck(features, width, 2 if width > 64 and not place else 1, **numbers))
+                blocks.append(Bottleneck(features, width, 2 if width > 64 and not place else 1, **options))
                 features = 4 * width
         self.blocks = nnx.List(blocks)
-        self.head = nnx.Linear(2048, classes, **numbers)
+        self.head = nnx.Linear(2048, classes, **options)
 
     def __call__(self, x):
         x = nnx.relu(self.stem(x))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from jaxcnn import layers
 
@@ -17,12 +18,13 @@ WIDTHS = (64, 256, 256)
 class Block(nnx.Module):
     """Twice convolution, normalization, GELU; the first with a pool that halves the sides."""
 
-    def __init__(self, in_features: int, out_features: int, **numbers: Any):
-        convolution = functools.partial(layers.Conv, kernel_size=(3, 3), use_bias=False, kernel_init=identity_first)
-        norm = functools.partial(layers.BatchNorm, out_features, momentum=0.6, **numbers)
-        self.conv1, self.norm1 = convolution(in_features, out_features, **numbers), norm()
-        self.conv2, self.norm2 = convolution(out_features, out_features, **numbers), norm()
-        self.pool = layers.MaxPool(2)
+    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, options: layers.Options):
+        window: dict[str, Any] = {"kernel_size": (3, 3), "use_bias": False, "kernel_init": identity_first}
+        convolution = functools.partial(layers.Conv, **window, rngs=rngs, options=options)
+        norm = functools.partial(layers.BatchNorm, out_features, momentum=0.6, rngs=rngs, options=options)
+        self.conv1, self.norm1 = convolution(in_features, out_features), norm()
+        self.conv2, self.norm2 = convolution(out_features, out_features), norm()
+        self.pool = layers.MaxPool(2, options=options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `(N, H, W, C)` to `(N, H / 2, W / 2, O)`."""
@@ -33,14 +35,15 @@ class Block(nnx.Module):
 class SpeedNet(nnx.Module):
     """The network of airbench94, for pictures of 32x32."""
 
-    def __init__(self, classes: int, features: int, width: float, **numbers: Any):
+    def __init__(self, classes: int, features: int, width: float, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        options = layers.Options(dtype=dtype)
         widths = [max(features * 4, round(width * maps)) for maps in WIDTHS]
         whitened = 2 * 4 * features
-        self.whiten = layers.Conv(features, whitened, (2, 2), padding="VALID", **numbers)
+        self.whiten = layers.Conv(features, whitened, (2, 2), padding="VALID", rngs=rngs, options=options)
         ins = [whitened, *widths[:-1]]
-        self.blocks = nnx.List([Block(i, o, **numbers) for i, o in zip(ins, widths, strict=True)])
-        self.pool = layers.MaxPool(3)
-        self.head = nnx.Linear(widths[-1], classes, use_bias=False, **numbers)
+        self.blocks = nnx.List([Block(i, o, rngs=rngs, options=options) for i, o in zip(ins, widths, strict=True)])
+        self.pool = layers.MaxPool(3, options=options)
+        self.head = nnx.Linear(widths[-1], classes, use_bias=False, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `(N, 32, 32, C)` to logits."""

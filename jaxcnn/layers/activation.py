@@ -8,6 +8,7 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import ops
+from jaxcnn.layers.options import Option, Options, chosen
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.rectifiers import ReluRule
 from jaxcnn.ops.rule import Rule
@@ -61,9 +62,12 @@ class PReLU(nnx.Module):
       dtype: dtype of the computation; by default that of the input.
       param_dtype: dtype of the slopes.
       rule: `"hand"` or `"autodiff"`.
+      options: `rule` and dtypes at once, instead of single ones.
 
     Source: He et al. 2015, "Delving deep into rectifiers".
     """
+
+    rule, dtype, param_dtype = Option(), Option(), Option()
 
     def __init__(
         self,
@@ -73,10 +77,10 @@ class PReLU(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rule: Rule = "hand",
+        options: Options | None = None,
     ):
-        self.slope = nnx.Param(jnp.full(num_features, slope, param_dtype))
-        self.dtype = dtype
-        self.rule: Rule = rule
+        self.options = chosen(options, rule=rule, dtype=dtype, param_dtype=param_dtype)
+        self.slope = nnx.Param(jnp.full(num_features, slope, self.param_dtype))
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Rectifies.

@@ -14,13 +14,13 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers import initializers
+from jaxcnn.layers.options import Option, Options, chosen
 from jaxcnn.layers.static import frozen
-from jaxcnn.ops.arrays import along_last, choice
+from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.conv import METHODS, Method
 from jaxcnn.ops.conv.lowerings.xla import xla_convolution
 from jaxcnn.ops.conv.problem import channels_last
 from jaxcnn.ops.rule import Rule
-from jaxcnn.ops.select import method_named
 
 # fill modes that read the input itself, by the name that Flax gives them
 _FILLED_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
@@ -64,6 +64,7 @@ class Conv(nnx.Module):
       promote_dtype: a function `(arrays, dtype=dtype) -> arrays` that gives inputs, kernel and bias one dtype.
       rule: `"hand"` or `"autodiff"`, as in `ops.conv`.
       method: as in `ops.conv`.
+      options: `rule`, `method`, `precision` and dtypes at once, instead of single ones.
       rngs: random streams; `params` is used.
       kernel_metadata: further arguments of the kernel's `nnx.Param`.
       bias_metadata: further arguments of the bias's `nnx.Param`.
@@ -80,6 +81,8 @@ class Conv(nnx.Module):
       >>> conv(jnp.ones((8, 32, 32, 3))).shape
       (8, 32, 32, 16)
     """
+
+    rule, method, dtype, param_dtype, precision = Option(), Option(METHODS), Option(), Option(), Option()
 
     def __init__(
         self,
@@ -106,12 +109,13 @@ class Conv(nnx.Module):
         promote_dtype: Callable[..., tuple[Any, ...]] = dtypes.promote_dtype,
         rule: Rule = "hand",
         method: Method = "auto",
+        options: Options | None = None,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = _NOTHING,
         bias_metadata: Mapping[str, Any] = _NOTHING,
     ):
-        choice("rule", rule, ("hand", "autodiff"))
-        method = method_named(method, METHODS)
+        single = {"rule": rule, "method": method, "dtype": dtype, "param_dtype": param_dtype, "precision": precision}
+        self.options = options = chosen(options, **single)
         rank = 1 if isinstance(kernel_size, int) else len(kernel_size)
         self.kernel_size = geometry.per_axis(kernel_size, rank, "kernel_size")
         if padding == "CAUSAL" and rank != 1:
@@ -119,12 +123,12 @@ class Conv(nnx.Module):
         inputs_per_group = in_features // max(feature_group_count, 1)
         geometry.check_groups(in_features, inputs_per_group, out_features, feature_group_count)
         shape = (*self.kernel_size, inputs_per_group, out_features)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype), **kernel_metadata)
-        bias = bias_init(rngs.params(), (out_features,), param_dtype) if use_bias else None
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, options.param_dtype), **kernel_metadata)
+        bias = bias_init(rngs.params(), (out_features,), options.param_dtype) if use_bias else None
         self.bias = nnx.data(None) if bias is None else nnx.Param(bias, **bias_metadata)
         if mask is not None and jnp.shape(mask) != shape:
             raise ValueError(f"`mask` must have the shape of the kernel, {shape}; got {jnp.shape(mask)}.")
-        self.mask = nnx.data(None if mask is None else Mask(jnp.asarray(mask).astype(param_dtype)))
+        self.mask = nnx.data(None if mask is None else Mask(jnp.asarray(mask).astype(options.param_dtype)))
         self.in_features = in_features
         self.out_features = out_features
         self.strides = geometry.per_axis(1 if strides is None else strides, rank, "strides")
@@ -134,15 +138,10 @@ class Conv(nnx.Module):
         self.kernel_dilation = geometry.per_axis(spacing, rank, "kernel_dilation")
         self.feature_group_count = feature_group_count
         self.flip_kernel = flip_kernel
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.precision = precision
         self.preferred_element_type = preferred_element_type
         self.strict = strict
         self.conv_general_dilated = conv_general_dilated
         self.promote_dtype = promote_dtype
-        self.rule: Rule = rule
-        self.method: Method = method
 
     def __call__(self, inputs: ArrayLike, out_sharding: Any = None) -> jax.Array:
         """Convolves.

@@ -13,6 +13,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from jaxcnn.layers.conv import BIAS_INIT, KERNEL_INIT
+from jaxcnn.layers.options import Option, Options, chosen
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -32,6 +33,7 @@ class Linear(nnx.Linear):
       dot_general: as in `flax.nnx.Linear`.
       promote_dtype: as in `flax.nnx.Linear`.
       preferred_element_type: as in `jax.lax.dot_general`.
+      options: `precision` and dtypes at once, instead of single ones.
       rngs: random streams; `params` is used.
       kernel_metadata: further arguments of the kernel's `nnx.Param`.
       bias_metadata: further arguments of the bias's `nnx.Param`.
@@ -43,6 +45,8 @@ class Linear(nnx.Linear):
       >>> layers.Linear(400, 120, rngs=nnx.Rngs(0))(jnp.ones((8, 400))).shape
       (8, 120)
     """
+
+    dtype, param_dtype, precision = Option(), Option(), Option()
 
     def __init__(
         self,
@@ -58,17 +62,19 @@ class Linear(nnx.Linear):
         dot_general: Callable[..., jax.Array] = lax.dot_general,
         promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
         preferred_element_type: DTypeLike | None = None,
+        options: Options | None = None,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = _NOTHING,
         bias_metadata: Mapping[str, Any] = _NOTHING,
     ):
+        self.options = chosen(options, dtype=dtype, param_dtype=param_dtype, precision=precision)
         super().__init__(
             in_features,
             out_features,
             use_bias=use_bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            precision=precision,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            precision=self.precision,
             kernel_init=kernel_init,
             bias_init=bias_init,
             dot_general=dot_general,

@@ -13,8 +13,10 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import ops
 from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
-from jaxcnn.ops.norm.batch import Method
+from jaxcnn.layers.options import Option, Options, chosen
+from jaxcnn.ops.norm.batch import METHODS, Method
 from jaxcnn.ops.rule import Rule
+from jaxcnn.ops.select import method_named
 
 _SCALE_INIT, _BIAS_INIT = initializers.constant(1.0), initializers.constant(0.0)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -43,6 +45,7 @@ class BatchNorm(nnx.Module):
         `ops.batch_norm`. `model.set_attributes(axis_name="data", raise_if_not_found=False)` sets it in all layers.
       rule: `"hand"` or `"autodiff"`.
       method: as in `ops.batch_norm`, in training.
+      options: `rule`, `method` and dtypes at once, instead of single ones.
       rngs: random streams; `params` is used.
       bias_metadata: further arguments of the bias's `nnx.Param`.
       scale_metadata: further arguments of the scale's `nnx.Param`.
@@ -52,6 +55,8 @@ class BatchNorm(nnx.Module):
 
     Source: Ioffe & Szegedy 2015.
     """
+
+    rule, method, dtype, param_dtype = Option(), Option(METHODS), Option(), Option()
 
     def __init__(
         self,
@@ -70,27 +75,27 @@ class BatchNorm(nnx.Module):
         axis_name: str | tuple[str, ...] | None = None,
         rule: Rule = "hand",
         method: Method = "auto",
+        options: Options | None = None,
         rngs: nnx.Rngs,
         bias_metadata: Mapping[str, Any] = _NOTHING,
         scale_metadata: Mapping[str, Any] = _NOTHING,
     ):
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be in [0, 1); got {momentum}.")
+        method = method_named(method, METHODS)
+        self.options = options = chosen(options, rule=rule, method=method, dtype=dtype, param_dtype=param_dtype)
         self.mean = nnx.BatchStat(initializers.filled(num_features, 0.0, jnp.float32))
         self.var = nnx.BatchStat(initializers.filled(num_features, 1.0, jnp.float32))
-        scale = scale_init(rngs.params(), (num_features,), param_dtype) if use_scale else None
-        bias = bias_init(rngs.params(), (num_features,), param_dtype) if use_bias else None
+        scale = scale_init(rngs.params(), (num_features,), options.param_dtype) if use_scale else None
+        bias = bias_init(rngs.params(), (num_features,), options.param_dtype) if use_bias else None
         self.scale = nnx.data(None) if scale is None else nnx.Param(scale, **scale_metadata)
         self.bias = nnx.data(None) if bias is None else nnx.Param(bias, **bias_metadata)
         self.num_features = num_features
         self.axis = axis
         self.momentum = momentum
         self.epsilon = epsilon
-        self.dtype = dtype
         self.axis_name = axis_name
         self.use_running_average = use_running_average
-        self.rule: Rule = rule
-        self.method: Method = method
 
     def __call__(
         self, x: ArrayLike, use_running_average: bool | None = None, *, mask: ArrayLike | None = None
@@ -203,13 +208,25 @@ class LocalResponseNorm(nnx.Module):
       alpha: weight of the sum of squares, as in `ops.local_response_norm`.
       beta: exponent.
       rule: `"hand"` or `"autodiff"`.
+      options: the rule, as a network passes it on.
 
     Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
     """
 
-    def __init__(self, size: int = 5, *, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, rule: Rule = "hand"):
+    rule = Option()
+
+    def __init__(
+        self,
+        size: int = 5,
+        *,
+        k: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        rule: Rule = "hand",
+        options: Options | None = None,
+    ):
         self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
-        self.rule: Rule = rule
+        self.options = chosen(options, rule=rule)
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Normalizes.

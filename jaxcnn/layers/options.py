@@ -1,104 +1,144 @@
-"""The same network with other options: rule, method, dtype, precision, fusion."""
+"""What the layers of a network have in common: rule, method, dtypes, precision."""
 
+import dataclasses
 import functools
-from typing import Any, TypeVar, get_args
+from typing import Any, TypedDict, get_args
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
 
-from jaxcnn.layers.activation import Activation
-from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.layers.pool import MaxPool
+from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.conv import METHODS
-from jaxcnn.ops.norm.batch import METHODS as NORM_METHODS
-from jaxcnn.ops.pool.switches import METHODS as POOL_METHODS
+from jaxcnn.ops.conv import METHODS, Method
 from jaxcnn.ops.rule import Rule
 from jaxcnn.ops.select import method_named
 
-Model = TypeVar("Model", bound=nnx.Module)
 
-_NAMES = ("rule", "method", "dtype", "precision", "fuse")
-_METHODS = {Conv: METHODS, MaxPool: POOL_METHODS, BatchNorm: NORM_METHODS}  # others choose nothing
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How layers compute; a network passes one such object to all its layers.
 
-
-def with_options(model: Model, **options: Any) -> Model:
-    """Makes a copy of a network with other options, which shares all parameters.
-
-    The copy holds the same variables as the network, so it follows further training. An option is a static part of the
-    copy, so a function that was compiled for the network is not reused for the copy.
+    Every layer reads what it has of it, and takes the same as single arguments: `layers.Conv(..., dtype=jnp.bfloat16)`
+    is `layers.Conv(..., options=layers.Options(dtype=jnp.bfloat16))`.
 
     Args:
-      model: a network, or any module of `jaxcnn.layers`; it stays unchanged.
-      **options: what to change, in every layer that has the option: `rule` (`"hand"`, or `"autodiff"`, which also
-        differentiates in forward mode), `method` (of convolution, max-pooling and batch normalization, each where it
-        has such a method), `dtype` (of the computation), `precision` (of matrix products and convolutions), `fuse`
-        (whether an activation may be one operation with its neighbor; if False, every module is called).
-
-    Returns:
-      A network of the same class.
+      rule: `"hand"` for the hand-written gradients, `"autodiff"` for JAX's own, which also differentiates in forward
+        mode.
+      method: as in `ops.conv`; max-pooling and batch normalization take it where they have it, else `"auto"`.
+      dtype: dtype of the computation; by default that of the input, or of input and parameters; in a network, that of
+        the parameters.
+      param_dtype: dtype of the parameters.
+      precision: of convolutions and matrix products, as in `jax.lax.dot_general`.
 
     Raises:
-      TypeError: if `model` is not a module.
-      ValueError: if an option or its value is unknown, or no layer has the option.
+      ValueError: if a value is unknown, or a dtype is not real floating.
 
     Example:
-      >>> import jax
       >>> import jax.numpy as jnp
       >>> from flax import nnx
-      >>> from jaxcnn import models
-      >>> model = models.create("lenet5", rngs=nnx.Rngs(0))
-      >>> forward = models.with_options(model, rule="autodiff")
-      >>> images = jnp.ones((2, 28, 28, 1))
-      >>> logits, tangents = jax.jvp(forward, (images,), (images,))
-      >>> tangents.shape
-      (2, 10)
+      >>> from jaxcnn import layers
+      >>> options, rngs = layers.Options(dtype=jnp.bfloat16), nnx.Rngs(0)
+      >>> conv = layers.Conv(3, 16, (3, 3), rngs=rngs, options=options)
+      >>> head = layers.Linear(16, 10, rngs=rngs, options=options)
+      >>> head(conv(jnp.ones((1, 8, 8, 3))).mean((1, 2))).dtype
+      dtype(bfloat16)
     """
-    if not isinstance(model, nnx.Module):
-        raise TypeError(f"`model` must be a module; got {type(model).__name__}. Functions take rules by `by_hand`.")
-    twin = nnx.clone(model, variables=False)
-    modules = [module for _, module in nnx.iter_modules(twin)]
-    for name, value in options.items():
-        value = _checked(name, value)
-        having = [module for module in modules if _has(module, name, value)]
-        if not having:
-            kind = type(model).__name__
-            raise ValueError(f"`model` must have a layer that takes `{name}` {value!r}; got {kind} without one.")
-        for module in having:
-            setattr(module, name, value)
-    return twin
+
+    rule: Rule = "hand"
+    method: Method = "auto"
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
+    precision: lax.PrecisionLike = None
+
+    def __post_init__(self) -> None:
+        for name in NAMES:
+            object.__setattr__(self, name, checked_option(name, getattr(self, name)))  # as the class is frozen
 
 
-def unfused(model: Model) -> Model:
-    """Returns a module in which every layer is an operation of its own: itself if it is one, else a copy."""
-    fuses = any(module.fuse for _, module in nnx.iter_modules(model) if isinstance(module, Activation))
-    return with_options(model, fuse=False) if fuses else model
+NAMES = tuple(field.name for field in dataclasses.fields(Options))
 
 
-def _checked(name: str, value: Any) -> Any:
-    choice("option", name, _NAMES)
+class OptionArguments(TypedDict, total=False):
+    """The options as arguments of a block or network: single ones, or all as `options`."""
+
+    options: Options | None
+    rule: Rule
+    method: Method
+    dtype: DTypeLike | None
+    param_dtype: DTypeLike
+    precision: lax.PrecisionLike
+
+
+class Option:
+    """An attribute of a layer that is one of its `options`.
+
+    Args:
+      methods: for `method`, those of the layer's operation; for another, the layer chooses by itself.
+    """
+
+    def __init__(self, methods: tuple[str, ...] = ()):
+        self._methods = methods
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layer: Any, owner: type | None = None) -> Any:
+        if layer is None:
+            return self
+        value = getattr(layer.options, self._name)
+        return value if self.takes(value) else "auto"
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        layer.options = dataclasses.replace(layer.options, **{self._name: value})
+
+    def takes(self, value: Any) -> bool:
+        """Whether the layer has this value."""
+        return not self._methods or value in self._methods
+
+
+def chosen(options: Options | None = None, **single: Any) -> Options:
+    """Returns `options`, or those of single arguments.
+
+    Raises:
+      TypeError: if an argument is no option.
+      ValueError: if both are given, or `options` is no `Options`.
+    """
+    strange = next((name for name in single if name not in NAMES), None)
+    if strange is not None:
+        raise TypeError(f"An argument must be one of the layer's own or of {', '.join(NAMES)}; got `{strange}`.")
+    made = Options(**single)
+    if options is None:
+        return made
+    if not isinstance(options, Options):
+        raise ValueError(f"`options` must be a `layers.Options`; got {options!r}.")
+    if made != Options():
+        raise ValueError(f"`options` must be given without {' and '.join(single)}; got both.")
+    return options
+
+
+def checked_option(name: str, value: Any) -> Any:
+    """Returns the value of an option in the one form that is compared and hashed.
+
+    Raises:
+      ValueError: if the option does not have this value.
+    """
     if name == "rule":
         return choice("rule", value, get_args(Rule))
     if name == "method":
-        return method_named(value, tuple(dict.fromkeys(method for methods in _METHODS.values() for method in methods)))
-    if name == "dtype":
-        if value is not None and not jnp.issubdtype(value, jnp.floating):
-            raise ValueError(f"`dtype` must be real floating, or None; got {value!r}.")
-        return None if value is None else jnp.dtype(value)
+        return method_named(value, METHODS)
     if name == "precision":
-        one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
-        jax.eval_shape(functools.partial(jax.lax.dot, precision=value), one, one)  # refuses what lax refuses
-    if name == "fuse" and not isinstance(value, bool):
-        raise ValueError(f"`fuse` must be True or False; got {value!r}.")
-    return value
-
-
-def _has(module: nnx.Module, name: str, value: Any) -> bool:
-    if name == "method":
-        return any(isinstance(module, kind) and value in methods for kind, methods in _METHODS.items())
-    if name == "fuse":
-        return isinstance(module, Activation)
-    own = vars(module)  # a property cannot be set
-    return name in own and (name != "rule" or isinstance(own[name], str))
+        if value is not None:
+            one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+            jax.eval_shape(functools.partial(lax.dot, precision=value), one, one)  # refuses what lax refuses
+        return frozen(value)
+    if name == "dtype" and value is None:
+        return None
+    try:
+        dtype = None if value is None else jnp.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"`{name}` must be real floating{', or None' if name == 'dtype' else ''}; got {value!r}.")
+    return dtype

@@ -10,9 +10,11 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.activation import Activation
+from jaxcnn.layers.options import Option, Options, chosen
 from jaxcnn.layers.static import frozen
-from jaxcnn.ops.pool.switches import Method
+from jaxcnn.ops.pool.switches import METHODS, Method
 from jaxcnn.ops.rule import Rule
+from jaxcnn.ops.select import method_named
 
 
 class _Pool(nnx.Module):
@@ -53,7 +55,10 @@ class MaxPool(_Pool):
       strict: refuse strides that leave trailing cells unread.
       rule: `"hand"` or `"autodiff"`.
       method: as in `ops.max_pool`.
+      options: `rule` and `method` at once, instead of single ones.
     """
+
+    rule, method = Option(), Option(METHODS)
 
     def __init__(
         self,
@@ -66,12 +71,12 @@ class MaxPool(_Pool):
         strict: bool = False,
         rule: Rule = "hand",
         method: Method = "auto",
+        options: Options | None = None,
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
         self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
         self.ceil_mode, self.strict = ceil_mode, strict
-        self.rule: Rule = rule
-        self.method: Method = method
+        self.options = chosen(options, rule=rule, method=method_named(method, METHODS))
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Pools.
@@ -98,7 +103,10 @@ class AvgPool(_Pool):
       count_include_pad: divide by the size of the window; if False, by its number of cells outside the padding.
       divisor: a divisor that replaces this count, not 0.
       rule: `"hand"` or `"autodiff"`.
+      options: the rule, as a network passes it on.
     """
+
+    rule = Option()
 
     def __init__(
         self,
@@ -112,12 +120,13 @@ class AvgPool(_Pool):
         count_include_pad: bool = True,
         divisor: float | None = None,
         rule: Rule = "hand",
+        options: Options | None = None,
     ):
         self.window_shape, self.strides = frozen(window_shape), frozen(strides)
         self.padding, self.window_dilation = frozen(padding), frozen(window_dilation)
         self.ceil_mode, self.strict = ceil_mode, strict
         self.count_include_pad, self.divisor = count_include_pad, divisor
-        self.rule: Rule = rule
+        self.options = chosen(options, rule=rule)
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         """Pools.

@@ -1,19 +1,21 @@
 """Residual blocks: a few layers whose output is added to their input."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import jax
 from flax import nnx
 
+from jaxcnn import geometry
 from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, are_one, normalize_and_activate
+from jaxcnn.layers.options import Option, OptionArguments, Options, chosen
 from jaxcnn.layers.unit import HE_NORMAL, ConvUnit
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.residual import pad_shortcut
-from jaxcnn.ops.rule import Rule
 
 Shortcut = Literal["A", "B", "C", "none"]
 SHORTCUTS = ("A", "B", "C", "none")
@@ -22,10 +24,12 @@ SHORTCUTS = ("A", "B", "C", "none")
 class PadShortcut(nnx.Module):
     """Shortcut A: the input decimated, with channels of zeros added on both sides; no parameters."""
 
-    def __init__(self, in_features: int, out_features: int, strides: int, *, rule: Rule = "hand"):
+    rule = Option()
+
+    def __init__(self, in_features: int, out_features: int, strides: int, *, options: Options):
         self.extra = out_features - in_features
         self.strides = strides
-        self.rule: Rule = rule
+        self.options = options
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Decimates and adds channels of zeros: `(N, *spatial, C)` to `(N, *output, O)`."""
@@ -33,7 +37,7 @@ class PadShortcut(nnx.Module):
 
 
 def make_shortcut(
-    kind: Shortcut, in_features: int, out_features: int, strides: int, **numbers: Any
+    kind: Shortcut, in_features: int, out_features: int, strides: int, *, rngs: nnx.Rngs, options: Options, **unit: Any
 ) -> Callable[[jax.Array], jax.Array] | None:
     """Makes the shortcut of a block, as in He et al. 2016, section 4.1.
 
@@ -43,7 +47,9 @@ def make_shortcut(
       in_features: channels before the block.
       out_features: channels after the block.
       strides: steps of the block.
-      **numbers: further arguments of `ConvUnit`.
+      rngs: random streams; `params` is used.
+      options: those of all layers.
+      **unit: further arguments of `ConvUnit`.
 
     Returns:
       A module, or None for the identity and for `"none"`.
@@ -57,8 +63,8 @@ def make_shortcut(
     if kind == "none" or (kind != "C" and strides == 1 and in_features == out_features):
         return None
     if kind == "A":
-        return PadShortcut(in_features, out_features, strides, rule=numbers.get("rule", "hand"))
-    return ConvUnit(in_features, out_features, 1, strides, activation=None, **numbers)
+        return PadShortcut(in_features, out_features, strides, options=options)
+    return ConvUnit(in_features, out_features, 1, strides, activation=None, rngs=rngs, options=options, **unit)
 
 
 class ResidualBlock(nnx.Module):
@@ -74,7 +80,9 @@ class ResidualBlock(nnx.Module):
       stride_on: the unit of a bottleneck that has the strides: `"first"` as in the paper, or `"middle"` (3x3) as in
         torchvision.
       zero_last: whether the scale of the last normalization starts at 0, so that the block starts as the identity.
-      **numbers: `dtype`, `param_dtype`, `rule` and `rngs`, as in `ConvUnit`.
+      padding: of all units, as in `ConvUnit`.
+      rngs: random streams; `params` is used.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `Options`, or all as `options`.
 
     Raises:
       ValueError: if an option is unknown.
@@ -92,26 +100,30 @@ class ResidualBlock(nnx.Module):
         shortcut: Shortcut = "B",
         stride_on: Literal["first", "middle"] = "first",
         zero_last: bool = False,
-        **numbers: Any,
+        padding: geometry.Padding | None = None,
+        rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        options = chosen(**given)
+        unit: dict[str, Any] = {"padding": padding, "rngs": rngs, "options": options}
         choice("stride_on", stride_on, ("first", "middle"))
         self.out_features = 4 * features if bottleneck else features
-        self.shortcut = nnx.data(make_shortcut(shortcut, in_features, self.out_features, strides, **numbers))
+        self.shortcut = nnx.data(make_shortcut(shortcut, in_features, self.out_features, strides, **unit))
         self.has_shortcut = shortcut != "none"
-        last: dict[str, Any] = {"activation": None, **numbers}
+        last: dict[str, Any] = {"activation": None, **unit}
         if zero_last:
             last["scale_init"] = initializers.constant(0.0)
         if bottleneck:
             first, middle = (strides, 1) if stride_on == "first" else (1, strides)
             units = [
-                ConvUnit(in_features, features, 1, first, **numbers),
-                ConvUnit(features, features, 3, middle, **numbers),
+                ConvUnit(in_features, features, 1, first, **unit),
+                ConvUnit(features, features, 3, middle, **unit),
                 ConvUnit(features, self.out_features, 1, **last),
             ]
         else:
-            units = [ConvUnit(in_features, features, 3, strides, **numbers), ConvUnit(features, features, 3, **last)]
+            units = [ConvUnit(in_features, features, 3, strides, **unit), ConvUnit(features, features, 3, **last)]
         self.units = nnx.List(units)
-        self.activation = Activation("relu", rule=numbers.get("rule", "hand"))
+        self.activation = Activation("relu", rule=options.rule)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Computes the block.
@@ -150,7 +162,8 @@ class PreActivationBlock(nnx.Module):
       shortcut: as in `ResidualBlock`.
       stride_on: as in `ResidualBlock`.
       zero_last: must be False, since the block ends with a convolution; an argument as in `ResidualBlock`.
-      **numbers: as in `ResidualBlock`.
+      rngs: random streams; `params` is used.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `Options`, or all as `options`.
 
     Raises:
       ValueError: if `zero_last` is True, or an option is unknown.
@@ -168,25 +181,18 @@ class PreActivationBlock(nnx.Module):
         shortcut: Shortcut = "B",
         stride_on: Literal["first", "middle"] = "middle",
         zero_last: bool = False,
-        **numbers: Any,
+        rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        options = chosen(**given)
         choice("stride_on", stride_on, ("first", "middle"))
         if zero_last:
             raise ValueError("`zero_last` must be False in version 2, which ends with a convolution; got True.")
         self.out_features = 4 * features if bottleneck else features
-        kind = make_shortcut(shortcut, in_features, self.out_features, strides, **numbers)
-        bare = {key: value for key, value in numbers.items()}
+        bare = functools.partial(Conv, use_bias=False, kernel_init=HE_NORMAL, rngs=rngs, options=options)
+        kind = make_shortcut(shortcut, in_features, self.out_features, strides, rngs=rngs, options=options)
         if isinstance(kind, ConvUnit):  # projections are bare here: what follows normalizes
-            kind = Conv(
-                in_features,
-                self.out_features,
-                (1, 1),
-                strides,
-                padding=0,
-                use_bias=False,
-                kernel_init=HE_NORMAL,
-                **bare,
-            )
+            kind = bare(in_features, self.out_features, (1, 1), strides, padding=0)
         self.shortcut = nnx.data(kind)
         self.has_shortcut = shortcut != "none"
         if bottleneck:
@@ -195,11 +201,9 @@ class PreActivationBlock(nnx.Module):
             plan.append((features, self.out_features, 1, 1))
         else:
             plan = [(in_features, features, 3, strides), (features, features, 3, 1)]
-        self.norms = nnx.List(BatchNorm(i, **numbers) for i, *_ in plan)
-        self.convs = nnx.List(
-            Conv(i, o, (k, k), s, padding=k // 2, use_bias=False, kernel_init=HE_NORMAL, **bare) for i, o, k, s in plan
-        )
-        self.activation = Activation("relu", rule=numbers.get("rule", "hand"))
+        self.norms = nnx.List(BatchNorm(i, rngs=rngs, options=options) for i, *_ in plan)
+        self.convs = nnx.List(bare(i, o, (k, k), s, padding=k // 2) for i, o, k, s in plan)
+        self.activation = Activation("relu", rule=options.rule)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Computes the block.

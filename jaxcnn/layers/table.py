@@ -1,19 +1,20 @@
 """Convolution in which every output map reads its own selection of input maps."""
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
+from jaxcnn.layers.options import Option, OptionArguments, chosen
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import along_last
-from jaxcnn.ops.rule import Rule
+from jaxcnn.ops.conv import METHODS
 
 
 class TableConv(nnx.Module):
@@ -28,17 +29,17 @@ class TableConv(nnx.Module):
       strides: steps of the window.
       padding: as in `ops.conv`.
       use_bias: whether to add a bias.
-      dtype: dtype of the computation; by default that of the input.
-      param_dtype: dtype of the parameters.
       kernel_init: initializer, called for each output map separately.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `Options`, or all as `options`.
 
     Raises:
       ValueError: if a row of the table is empty, or contains a number that is not an input map.
 
     Source: LeCun et al. 1989, figure 3; LeCun et al. 1998, table I.
     """
+
+    rule, method, dtype, param_dtype, precision = Option(), Option(METHODS), Option(), Option(), Option()
 
     def __init__(
         self,
@@ -49,22 +50,20 @@ class TableConv(nnx.Module):
         *,
         padding: geometry.Padding = "SAME",
         use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
         kernel_init: nnx.Initializer = KERNEL_INIT,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        self.options = chosen(**given)
         for row in table:
             if not row or not all(0 <= source < in_features for source in row):
                 raise ValueError(f"`table` must name maps from 0 to {in_features - 1} in every row; got {tuple(row)}.")
-        parts = [kernel_init(rngs.params(), (*kernel_size, len(row), 1), param_dtype) for row in table]
+        parts = [kernel_init(rngs.params(), (*kernel_size, len(row), 1), self.param_dtype) for row in table]
         self.kernel = nnx.Param(jnp.concatenate([part[..., 0] for part in parts], -1))
-        self.bias = nnx.data(nnx.Param(filled(len(table), 0.0, param_dtype)) if use_bias else None)
+        self.bias = nnx.data(nnx.Param(filled(len(table), 0.0, self.param_dtype)) if use_bias else None)
         self.table = frozen([list(row) for row in table])
         self.in_features, self.out_features = in_features, len(table)
-        self.strides, self.padding, self.dtype = strides, frozen(padding), dtype
-        self.rule: Rule = rule
+        self.strides, self.padding = strides, frozen(padding)
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
         """Returns the window that slides over an input of these spatial sizes.
@@ -93,5 +92,6 @@ class TableConv(nnx.Module):
         kernel = self.kernel[...].astype(x.dtype)
         whole = jnp.zeros((*kernel.shape[:2], self.in_features, self.out_features), x.dtype)
         whole = whole.at[:, :, sources, targets].set(kernel, unique_indices=True)
-        y = ops.conv(x, whole, strides=self.strides, padding=self.padding, rule=self.rule)
+        how = {"rule": self.rule, "method": self.method, "precision": self.precision}
+        y = ops.conv(x, whole, strides=self.strides, padding=self.padding, **how)
         return y if self.bias is None else y + along_last(self.bias[...].astype(y.dtype), y)

@@ -1,20 +1,19 @@
 """Convolution, batch normalization and activation: the unit from which deep networks are built."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm, normalize_and_activate
+from jaxcnn.layers.options import OptionArguments, chosen
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
-from jaxcnn.ops.rule import Rule
 
 HE_NORMAL = initializers.variance_scaling(2.0, "fan_out", "normal")  # keeps the errors' variance through ReLUs
 
@@ -34,10 +33,8 @@ class ConvUnit(nnx.Module):
       kernel_init: initializer of the kernel; by default He's normal (variance 2 / fan-out).
       scale_init: initializer of the scale of the normalization.
       norm_options: further arguments of `BatchNorm`.
-      dtype: dtype of the computation.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `Options`, or all as `options`.
     """
 
     def __init__(
@@ -53,13 +50,11 @@ class ConvUnit(nnx.Module):
         kernel_init: nnx.Initializer = HE_NORMAL,
         scale_init: nnx.Initializer | None = None,
         norm_options: dict[str, Any] | None = None,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        options = chosen(**given)
         window = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        numbers: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rule": rule, "rngs": rngs}
         self.conv = Conv(
             in_features,
             out_features,
@@ -68,12 +63,12 @@ class ConvUnit(nnx.Module):
             padding=[((k - 1) // 2, k // 2) for k in window] if padding is None else padding,
             use_bias=not batch_norm,
             kernel_init=kernel_init,
-            **numbers,
+            rngs=rngs,
+            options=options,
         )
-        scale = {} if scale_init is None else {"scale_init": scale_init}
-        norm = BatchNorm(out_features, **numbers, **scale, **(norm_options or {})) if batch_norm else None
-        self.norm = nnx.data(norm)
-        self.activation = nnx.data(None if activation is None else Activation(activation, rule=rule))
+        further = {**({} if scale_init is None else {"scale_init": scale_init}), **(norm_options or {})}
+        self.norm = nnx.data(BatchNorm(out_features, rngs=rngs, options=options, **further) if batch_norm else None)
+        self.activation = nnx.data(None if activation is None else Activation(activation, rule=options.rule))
         self.out_features = out_features
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:

@@ -1,6 +1,6 @@
 """The networks, one paper per file, and their registry."""
 
-from jaxcnn.layers.options import with_options
+from jaxcnn.layers.with_options import with_options
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception

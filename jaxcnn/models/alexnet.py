@@ -1,16 +1,16 @@
 """AlexNet: Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks"."""
 
+import functools
 from collections.abc import Iterator
+from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
 from jaxcnn.layers import initializers
-from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.rule import Rule
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 
 _NORMAL = initializers.normal(0.01)
 _POOLED = (1, 2, 5)  # convolutions after which there is a pool
@@ -44,11 +44,9 @@ class AlexNet(Network):
       border: cells added around the image, before and after.
       grid: size to which the last maps are averaged, so that images may have any size; None keeps their size.
       dropout: share of units dropped before each hidden dense layer.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Kernels start normal with standard deviation 0.01; biases of conv2,
         conv4, conv5 and of the hidden dense layers start at 1, others at 0, as in section 5 of the paper.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if `groups` does not divide the maps, or the image is too small for a window.
@@ -67,16 +65,18 @@ class AlexNet(Network):
         border: tuple[int, int] = (1, 2),
         grid: tuple[int, int] | None = None,
         dropout: float = 0.5,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         size = geometry.per_axis(image_size, 2, "image_size", minimum=64)
         self.grid = None if grid is None else geometry.per_axis(grid, 2, "grid")
         self.input_shape = (*(size if self.grid is None else (None, None)), in_features)
         low, high = geometry.per_axis(border, 2, "border", minimum=0)
-        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=_NORMAL)
+        conv, linear = (
+            functools.partial(kind, kernel_init=_NORMAL, rngs=rngs, options=self.options)
+            for kind in (layers.Conv, layers.Linear)
+        )
         widths = geometry.per_axis(widths, 5, "widths")
         #         kernel, stride, padding, groups, bias
         plan = (
@@ -87,33 +87,22 @@ class AlexNet(Network):
             (3, 1, 1, groups, 1.0),
         )
         self.convs = nnx.List(
-            layers.Conv(
-                i,
-                o,
-                (k, k),
-                s,
-                padding=p,
-                feature_group_count=g,
-                bias_init=initializers.constant(b),
-                rule=rule,
-                **numbers,
-            )
+            conv(i, o, (k, k), s, padding=p, feature_group_count=g, bias_init=initializers.constant(b))
             for i, o, (k, s, p, g, b) in zip((in_features, *widths[:-1]), widths, plan, strict=True)
         )
-        self.norm = nnx.data(layers.LocalResponseNorm(rule=rule) if local_response else None)
-        self.pool = layers.MaxPool(3, 2, rule=rule)
+        self.norm = nnx.data(layers.LocalResponseNorm(options=self.options) if local_response else None)
+        self.pool = layers.MaxPool(3, 2, options=self.options)
         for number, (k, s, p, *_) in enumerate(plan, start=1):
             size = geometry.output_shape(size, (k, k), strides=s, padding=p)
             if number in _POOLED:
                 size = geometry.output_shape(size, (3, 3), strides=2)
         self.last_shape = size = self.grid or size
         ones = initializers.constant(1.0)
-        self.dense1 = layers.Linear(size[0] * size[1] * widths[-1], hidden[0], bias_init=ones, **numbers)
-        self.dense2 = layers.Linear(hidden[0], hidden[1], bias_init=ones, **numbers)
-        self.head = layers.Linear(hidden[1], num_classes, **numbers)
+        self.dense1 = linear(size[0] * size[1] * widths[-1], hidden[0], bias_init=ones)
+        self.dense2 = linear(hidden[0], hidden[1], bias_init=ones)
+        self.head = linear(hidden[1], num_classes)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.activation = layers.Activation("relu", rule=rule)
-        self.rule: Rule = rule
+        self.activation = layers.Activation("relu", rule=self.rule)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations.

@@ -1,17 +1,16 @@
 """The all convolutional networks: Springenberg, Dosovitskiy, Brox & Riedmiller 2015, "Striving for simplicity"."""
 
+import functools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.rule import Rule
 
 # table 1: the kernels of a stage, before its pool
 KERNELS = {"A": (5,), "B": (5, 1), "C": (3, 3)}
@@ -36,11 +35,9 @@ class AllCNN(Network):
       widths: maps of the two stages.
       input_dropout: share of the values of the image dropped.
       dropout: share of values dropped after each reduction.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
         normal by fan-out, biases at 0. The first 3x3 convolution after the stages is not padded: 8x8 becomes 6x6.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if `base` or `variant` is unknown.
@@ -56,14 +53,13 @@ class AllCNN(Network):
         widths: tuple[int, int] = (96, 192),
         input_dropout: float = 0.2,
         dropout: float = 0.5,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         choice("base", base, tuple(KERNELS))
         choice("variant", variant, ("base", "strided", "convpool", "all"))
-        options = numbers_of(dtype, param_dtype, rngs, rule=rule, batch_norm=False)
+        unit = functools.partial(layers.ConvUnit, batch_norm=False, rngs=rngs, options=self.options)
         features, stages = in_features, []
         for width in widths:
             kernels = list(KERNELS[base])
@@ -73,18 +69,17 @@ class AllCNN(Network):
                 strides[-1] = 2
             units = []
             for kernel, stride in zip(kernels, strides, strict=True):
-                units.append(layers.ConvUnit(features, width, kernel, stride, padding="SAME", **options))
+                units.append(unit(features, width, kernel, stride, padding="SAME"))
                 features = width
             stages.append(nnx.List(units))
         self.blocks = nnx.List(stages)
         pooled = variant in ("base", "convpool")
-        self.pool = nnx.data(layers.MaxPool(3, 2, padding="SAME", rule=rule) if pooled else None)
-        self.conv3 = layers.ConvUnit(features, features, 3, padding="VALID", **options)
-        self.conv4 = layers.ConvUnit(features, features, 1, **options)
-        self.conv5 = layers.ConvUnit(features, num_classes, 1, **options)
+        self.pool = nnx.data(layers.MaxPool(3, 2, padding="SAME", options=self.options) if pooled else None)
+        self.conv3 = unit(features, features, 3, padding="VALID")
+        self.conv4 = unit(features, features, 1)
+        self.conv5 = unit(features, num_classes, 1)
         self.input_dropout = nnx.Dropout(input_dropout, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.rule: Rule = rule
         self.input_shape = (None, None, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:

@@ -1,16 +1,14 @@
 """BN-Inception: Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training"."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
-from jaxcnn.models.network import Network, numbers_of
-from jaxcnn.ops.rule import Rule
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network
 
 # figure 5: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection, stride; 0 where there is none
 BLOCKS: dict[str, tuple[int, int, int, int, int, Literal["max", "average"], int, int]] = {
@@ -37,11 +35,9 @@ class BNInception(Network):
       num_classes: number of classes.
       in_features: channels of the images.
       dropout: share of features dropped before the output; 0 in the paper.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
         normal by fan-out. The momentum of the running statistics is 0.9, epsilon 1e-5.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
     """
 
     def __init__(
@@ -50,29 +46,25 @@ class BNInception(Network):
         in_features: int = 3,
         *,
         dropout: float = 0.0,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
-        plain = numbers_of(dtype, param_dtype, rngs)
-        numbers: dict[str, Any] = {**plain, "rule": rule}
-        self.conv1 = layers.ConvUnit(in_features, 64, 7, 2, **numbers)
-        self.conv2_reduce = layers.ConvUnit(64, 64, 1, **numbers)
-        self.conv2 = layers.ConvUnit(64, 192, 3, **numbers)
+        super().__init__(**given)
+        self.conv1 = layers.ConvUnit(in_features, 64, 7, 2, rngs=rngs, options=self.options)
+        self.conv2_reduce = layers.ConvUnit(64, 64, 1, rngs=rngs, options=self.options)
+        self.conv2 = layers.ConvUnit(64, 192, 3, rngs=rngs, options=self.options)
         features, blocks = 192, {}
         for name, (one, reduce3, three, reduce, double, pool, projection, strides) in BLOCKS.items():
             branches = [[(1, one)]] if one else []
             branches += [[(1, reduce3), (3, three)], [(1, reduce), (3, double), (3, double)]]
             blocks[name] = layers.Inception(
-                features, branches, pool=pool, projection=projection, strides=strides, **numbers
+                features, branches, pool=pool, projection=projection, strides=strides, rngs=rngs, options=self.options
             )
             features = blocks[name].out_features
         self.blocks = nnx.Dict(blocks)
-        self.pool = layers.MaxPool(3, 2, padding="SAME", rule=rule)
+        self.pool = layers.MaxPool(3, 2, padding="SAME", options=self.options)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = layers.Linear(features, num_classes, **plain)
-        self.rule: Rule = rule
+        self.head = layers.Linear(features, num_classes, rngs=rngs, options=self.options)
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

@@ -1,15 +1,15 @@
 """C3D, for video: Tran et al. 2015, "Learning spatiotemporal features with 3D convolutional networks"."""
 
+import functools
 from collections.abc import Iterator
+from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
-from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.rule import Rule
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 
 COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
 
@@ -27,11 +27,9 @@ class C3D(Network):
       widths: maps of the five stages.
       hidden: width of the two dense layers.
       dropout: share of units dropped after each dense layer.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
         normal by fan-out, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
     """
 
     def __init__(
@@ -43,33 +41,30 @@ class C3D(Network):
         widths: tuple[int, ...] = (64, 128, 256, 512, 512),
         hidden: int = 4096,
         dropout: float = 0.5,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         size = geometry.per_axis(clip_shape, 3, "clip_shape")
-        numbers = numbers_of(dtype, param_dtype, rngs)
+        unit = functools.partial(layers.ConvUnit, batch_norm=False, padding=1, rngs=rngs, options=self.options)
         self.input_shape = (*size, in_features)
         features, stages, pools = in_features, [], []
         for number, (count, width) in enumerate(zip(COUNTS, geometry.per_axis(widths, 5, "widths"), strict=True)):
             units = []
             for _ in range(count):
-                units.append(
-                    layers.ConvUnit(features, width, (3, 3, 3), batch_norm=False, padding=1, rule=rule, **numbers)
-                )
+                units.append(unit(features, width, (3, 3, 3)))
                 features = width
             stages.append(nnx.List(units))
             window = (2, 2, 2) if number else (1, 2, 2)
-            pools.append(layers.MaxPool(window, padding="SAME", rule=rule))
+            pools.append(layers.MaxPool(window, padding="SAME", options=self.options))
             size = geometry.output_shape(size, window, strides=window, padding="SAME")
         self.blocks, self.pools = nnx.List(stages), nnx.List(pools)
         self.last_shape = size
-        self.dense1 = layers.Linear(size[0] * size[1] * size[2] * features, hidden, **numbers)
-        self.dense2 = layers.Linear(hidden, hidden, **numbers)
-        self.head = layers.Linear(hidden, num_classes, **numbers)
+        self.dense1 = layers.Linear(size[0] * size[1] * size[2] * features, hidden, rngs=rngs, options=self.options)
+        self.dense2 = layers.Linear(hidden, hidden, rngs=rngs, options=self.options)
+        self.head = layers.Linear(hidden, num_classes, rngs=rngs, options=self.options)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.activation = layers.Activation("relu", rule=rule)
+        self.activation = layers.Activation("relu", rule=self.rule)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations.

@@ -1,17 +1,16 @@
 """GoogLeNet: Szegedy et al. 2015, "Going deeper with convolutions"."""
 
+import functools
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
-from jaxcnn.models.network import Network, flattened, numbers_of
+from jaxcnn.layers.options import Option, OptionArguments
+from jaxcnn.models.network import Network, flattened
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.rule import Rule
 
 # table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection
 BLOCKS = {
@@ -31,15 +30,24 @@ AUXILIARY_AFTER = {"4a": "aux1", "4d": "aux2"}
 class AuxiliaryHead(nnx.Module):
     """An auxiliary classifier: mean over a grid of 4x4, 1x1 convolution, two dense layers with dropout."""
 
+    rule = Option()
+
     def __init__(
-        self, in_features: int, num_classes: int, *, dropout: float, rule: Rule, norm: dict[str, Any], **numbers: Any
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        dropout: float,
+        norm: dict[str, Any],
+        rngs: nnx.Rngs,
+        options: layers.Options,
     ):
-        self.conv = layers.ConvUnit(in_features, 128, 1, rule=rule, **norm, **numbers)
-        self.dense = layers.Linear(4 * 4 * 128, 1024, **numbers)
-        self.head = layers.Linear(1024, num_classes, **numbers)
-        self.dropout = nnx.Dropout(dropout, rngs=numbers["rngs"])
-        self.activation = layers.Activation("relu", rule=rule)
-        self.rule: Rule = rule
+        self.options = options
+        self.conv = layers.ConvUnit(in_features, 128, 1, rngs=rngs, options=options, **norm)
+        self.dense = layers.Linear(4 * 4 * 128, 1024, rngs=rngs, options=options)
+        self.head = layers.Linear(1024, num_classes, rngs=rngs, options=options)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.activation = layers.Activation("relu", rule=options.rule)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Classifies maps `(N, H, W, C)`; returns logits."""
@@ -67,11 +75,9 @@ class GoogLeNet(Network):
       auxiliary: whether there are auxiliary heads.
       dropout: share of features dropped before the output.
       auxiliary_dropout: share of features dropped in the auxiliary heads.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. The paper does not state its initialization; kernels start He
         normal by fan-out, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if `variant` is unknown.
@@ -87,43 +93,47 @@ class GoogLeNet(Network):
         auxiliary: bool = True,
         dropout: float = 0.4,
         auxiliary_dropout: float = 0.7,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
-        plain = numbers_of(dtype, param_dtype, rngs)
+        super().__init__(**given)
         choice("variant", variant, ("paper", "torchvision"))
         of_paper = variant == "paper"
         batch_norm = batch_norm or not of_paper
         large = 5 if of_paper else 3
-        options = {} if of_paper else {"norm_options": {"epsilon": 1e-3}}
-        numbers: dict[str, Any] = {**plain, "rule": rule, "batch_norm": batch_norm, **options}
-        self.conv1 = layers.ConvUnit(in_features, 64, 7, 2, **numbers)
-        self.conv2_reduce = layers.ConvUnit(64, 64, 1, **numbers)
-        self.conv2 = layers.ConvUnit(64, 192, 3, **numbers)
+        norm_options = None if of_paper else {"epsilon": 1e-3}
+        norm: dict[str, Any] = {"batch_norm": batch_norm, "norm_options": norm_options}
+        unit = functools.partial(layers.ConvUnit, rngs=rngs, options=self.options, **norm)
+        self.conv1 = unit(in_features, 64, 7, 2)
+        self.conv2_reduce = unit(64, 64, 1)
+        self.conv2 = unit(64, 192, 3)
         features, blocks = 192, {}
         heads = {}
         for name, (one, reduce3, three, reduce5, five, projection) in BLOCKS.items():
             branches = [[(1, one)], [(1, reduce3), (3, three)], [(1, reduce5), (large, five)]]
-            blocks[name] = layers.Inception(features, branches, projection=projection, **numbers)
+            blocks[name] = layers.Inception(
+                features, branches, projection=projection, rngs=rngs, options=self.options, **norm
+            )
             features = blocks[name].out_features
             if auxiliary and name in AUXILIARY_AFTER:
-                norm = {"batch_norm": not of_paper, **options}
                 heads[AUXILIARY_AFTER[name]] = AuxiliaryHead(
-                    features, num_classes, dropout=auxiliary_dropout, rule=rule, norm=norm, **plain
+                    features,
+                    num_classes,
+                    dropout=auxiliary_dropout,
+                    norm=norm | {"batch_norm": not of_paper},
+                    rngs=rngs,
+                    options=self.options,
                 )
         self.blocks = nnx.Dict(blocks)
         self.auxiliary_heads = nnx.Dict(heads)
-        self.norm = nnx.data(None if batch_norm else layers.LocalResponseNorm(rule=rule))
+        self.norm = nnx.data(None if batch_norm else layers.LocalResponseNorm(options=self.options))
         # torchvision rounds sizes up: one cell behind does that, and nothing where the window ends with the image
         behind = [(0, 1), (0, 1)]
         padding = "SAME" if of_paper else behind
-        self.pool = layers.MaxPool(3, 2, padding=padding, rule=rule)
-        self.last_pool = layers.MaxPool(3 if of_paper else 2, 2, padding=padding, rule=rule)
+        self.pool = layers.MaxPool(3, 2, padding=padding, options=self.options)
+        self.last_pool = layers.MaxPool(3 if of_paper else 2, 2, padding=padding, options=self.options)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = layers.Linear(features, num_classes, **plain)
-        self.rule: Rule = rule
+        self.head = layers.Linear(features, num_classes, rngs=rngs, options=self.options)
         self.input_shape = (None, None, in_features)
 
     @property

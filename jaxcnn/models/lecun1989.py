@@ -1,19 +1,18 @@
 """The zip-code network: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import layers
 from jaxcnn.layers import initializers
 from jaxcnn.layers.initializers import filled
-from jaxcnn.models.network import Network, flattened, numbers_of
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 from jaxcnn.ops.arrays import along_last, choice
-from jaxcnn.ops.rule import Rule
 
 # each map of H2 sees 8 of the 12 maps of H1; karpathy's reproduction has these three choices, four maps each
 CONNECTIONS = tuple(row for row in ((*range(8),), (*range(4, 12),), (*range(4), *range(8, 12))) for _ in range(4))
@@ -39,10 +38,8 @@ class LeCun1989(Network):
       in_features: channels of the images.
       activation: any name of `layers.Activation`.
       output: `"activated"`, as in 1989; or `"linear"`, to train with the cross-entropy.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if an option is unknown.
@@ -57,21 +54,20 @@ class LeCun1989(Network):
         *,
         activation: str = "scaled_tanh",
         output: Literal["activated", "linear"] = "activated",
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         choice("output", output, ("activated", "linear"))
-        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=FAN_IN_UNIFORM)
-        options: dict[str, Any] = {"padding": "VALID", "use_bias": False, "rule": rule, **numbers}
-        self.h1 = layers.Conv(in_features, 12, (5, 5), 2, **options)
-        self.h1_bias = nnx.Param(filled((8, 8, 12), 0.0, param_dtype))
-        self.h2 = layers.TableConv(12, CONNECTIONS, (5, 5), 2, **options)
-        self.h2_bias = nnx.Param(filled((4, 4, 12), 0.0, param_dtype))
-        self.h3 = layers.Linear(4 * 4 * 12, 30, **numbers)
-        self.head = layers.Linear(30, num_classes, **numbers)
-        self.activation = layers.Activation(activation, rule=rule)
+        drawn: dict[str, Any] = {"kernel_init": FAN_IN_UNIFORM, "rngs": rngs, "options": self.options}
+        bare: dict[str, Any] = {"padding": "VALID", "use_bias": False, **drawn}
+        self.h1 = layers.Conv(in_features, 12, (5, 5), 2, **bare)
+        self.h1_bias = nnx.Param(filled((8, 8, 12), 0.0, self.options.param_dtype))
+        self.h2 = layers.TableConv(12, CONNECTIONS, (5, 5), 2, **bare)
+        self.h2_bias = nnx.Param(filled((4, 4, 12), 0.0, self.options.param_dtype))
+        self.h3 = layers.Linear(4 * 4 * 12, 30, **drawn)
+        self.head = layers.Linear(30, num_classes, **drawn)
+        self.activation = layers.Activation(activation, rule=self.rule)
         self.output = output
         self.input_shape = (16, 16, in_features)
 

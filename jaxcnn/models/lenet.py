@@ -1,17 +1,15 @@
 """LeNet-5: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition"."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import layers
-from jaxcnn.models.network import Network, flattened, numbers_of
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.rule import Rule
 
 POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
 
@@ -34,10 +32,8 @@ class LeNet5(Network):
       pool: `"max"`, or `"average"` as in 1998.
       activation: any name of `layers.Activation`; `"tanh"` is closest to 1998.
       border: cells added around the image; the image has the rest of the 32x32 cells.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` for the hand-written gradients, `"autodiff"` for JAX's own.
       rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if `pool` or `activation` is unknown, or `border` leaves no cells for the image.
@@ -51,23 +47,21 @@ class LeNet5(Network):
         pool: Literal["max", "average"] = "max",
         activation: str = "relu",
         border: int = 2,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         choice("pool", pool, tuple(POOLS))
         if border not in range(16):
             raise ValueError(f"`border` must be at least 0 and less than half of 32; got {border}.")
-        numbers = numbers_of(dtype, param_dtype, rngs)
-        self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=border, rule=rule, **numbers)
-        self.pool1 = POOLS[pool](2, rule=rule)
-        self.conv2 = layers.Conv(6, 16, (5, 5), padding="VALID", rule=rule, **numbers)
-        self.pool2 = POOLS[pool](2, rule=rule)
-        self.dense1 = layers.Linear(5 * 5 * 16, 120, **numbers)
-        self.dense2 = layers.Linear(120, 84, **numbers)
-        self.head = layers.Linear(84, num_classes, **numbers)
-        self.activation = layers.Activation(activation, rule=rule)
+        self.conv1 = layers.Conv(in_features, 6, (5, 5), padding=border, rngs=rngs, options=self.options)
+        self.pool1 = POOLS[pool](2, options=self.options)
+        self.conv2 = layers.Conv(6, 16, (5, 5), padding="VALID", rngs=rngs, options=self.options)
+        self.pool2 = POOLS[pool](2, options=self.options)
+        self.dense1 = layers.Linear(5 * 5 * 16, 120, rngs=rngs, options=self.options)
+        self.dense2 = layers.Linear(120, 84, rngs=rngs, options=self.options)
+        self.head = layers.Linear(84, num_classes, rngs=rngs, options=self.options)
+        self.activation = layers.Activation(activation, rule=self.rule)
         self.input_shape = (32 - 2 * border, 32 - 2 * border, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

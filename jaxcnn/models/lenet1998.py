@@ -1,21 +1,20 @@
 """LeNet-5 as in 1998: connection table, trainable subsampling, radial basis functions."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
+from jaxcnn.layers.options import Option, OptionArguments
 from jaxcnn.models.lecun1989 import FAN_IN_UNIFORM
-from jaxcnn.models.network import Network, flattened, numbers_of
+from jaxcnn.models.network import Network, flattened
 from jaxcnn.ops.arrays import along_last
-from jaxcnn.ops.rule import Rule
 
 # table I of the paper: the maps of S2 that each of the 16 maps of C3 sees
 CONNECTIONS = (
@@ -56,10 +55,12 @@ def _check_classes(num_classes: int) -> None:
 class TrainableSubsample(nnx.Module):
     """Sums 2x2 cells, multiplies by a trained coefficient and adds a trained bias, one of each per map."""
 
-    def __init__(self, num_features: int, *, param_dtype: DTypeLike = jnp.float32, rule: Rule = "hand"):
-        self.coefficient = nnx.Param(filled(num_features, 0.25, param_dtype))
-        self.bias = nnx.Param(filled(num_features, 0.0, param_dtype))
-        self.rule: Rule = rule
+    rule = Option()
+
+    def __init__(self, num_features: int, *, options: layers.Options):
+        self.coefficient = nnx.Param(filled(num_features, 0.25, options.param_dtype))
+        self.bias = nnx.Param(filled(num_features, 0.0, options.param_dtype))
+        self.options = options
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Subsamples `(N, H, W, C)` to `(N, H / 2, W / 2, C)`."""
@@ -82,10 +83,8 @@ class LeNet5Of1998(Network):
     Args:
       num_classes: number of classes, at most 10, since there are ten bitmaps.
       in_features: channels of the images.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used. Kernels start uniform in +-2.4 / sqrt(fan-in), biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if there are more than ten classes.
@@ -96,22 +95,20 @@ class LeNet5Of1998(Network):
         num_classes: int = 10,
         in_features: int = 1,
         *,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         _check_classes(num_classes)
-        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=FAN_IN_UNIFORM)
-        small: dict[str, Any] = {"param_dtype": param_dtype, "rule": rule}
-        self.c1 = layers.Conv(in_features, 6, (5, 5), padding=2, rule=rule, **numbers)
-        self.s2 = TrainableSubsample(6, **small)
-        self.c3 = layers.TableConv(6, CONNECTIONS, (5, 5), padding="VALID", rule=rule, **numbers)
-        self.s4 = TrainableSubsample(16, **small)
-        self.c5 = layers.Linear(5 * 5 * 16, 120, **numbers)
-        self.f6 = layers.Linear(120, 84, **numbers)
+        drawn: dict[str, Any] = {"kernel_init": FAN_IN_UNIFORM, "rngs": rngs, "options": self.options}
+        self.c1 = layers.Conv(in_features, 6, (5, 5), padding=2, **drawn)
+        self.s2 = TrainableSubsample(6, options=self.options)
+        self.c3 = layers.TableConv(6, CONNECTIONS, (5, 5), padding="VALID", **drawn)
+        self.s4 = TrainableSubsample(16, options=self.options)
+        self.c5 = layers.Linear(5 * 5 * 16, 120, **drawn)
+        self.f6 = layers.Linear(120, 84, **drawn)
         self.num_classes = num_classes
-        self.activation = layers.Activation("scaled_tanh", rule=rule)
+        self.activation = layers.Activation("scaled_tanh", rule=self.rule)
         self.input_shape = (28, 28, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:

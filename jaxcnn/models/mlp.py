@@ -1,15 +1,15 @@
 """The fully connected baseline: no weight sharing, no locality, no pooling."""
 
+import functools
 from collections.abc import Iterator
+from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
-from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.rule import Rule
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 
 
 class MLP(Network):
@@ -21,10 +21,8 @@ class MLP(Network):
       image_size: height and width of the images.
       hidden: widths of the hidden layers; without hidden layers this is logistic regression.
       activation: any name of `layers.Activation`.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`, for the gradient of the activation.
       rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if a size is not positive, or an option is unknown.
@@ -38,18 +36,17 @@ class MLP(Network):
         image_size: tuple[int, int] = (28, 28),
         hidden: tuple[int, ...] = (300, 100),
         activation: str = "relu",
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         self.image_size = height, width = geometry.per_axis(image_size, 2, "image_size")
         self.input_shape = (height, width, in_features)
         widths = (height * width * in_features, *geometry.sizes(hidden, "hidden"))
-        numbers = numbers_of(dtype, param_dtype, rngs)
-        self.dense = nnx.List(layers.Linear(i, o, **numbers) for i, o in zip(widths[:-1], widths[1:], strict=True))
-        self.head = layers.Linear(widths[-1], num_classes, **numbers)
-        self.activation = layers.Activation(activation, rule=rule)
+        linear = functools.partial(layers.Linear, rngs=rngs, options=self.options)
+        self.dense = nnx.List(linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.head = linear(widths[-1], num_classes)
+        self.activation = layers.Activation(activation, rule=self.rule)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         """Yields every stage's name and activations.

@@ -1,8 +1,9 @@
 """The base class of all networks: it checks the input and captures the stages."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +13,30 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxcnn import geometry
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
-from jaxcnn.layers.options import unfused
+from jaxcnn.layers.options import Option, OptionArguments, Options, chosen
+from jaxcnn.layers.with_options import unfused
 
 
 class Network(nnx.Module):
     """A classifier that is written as a chain of named stages.
 
-    A subclass sets `input_shape`, the shape of one example, where None allows any size; and it defines `stages`.
+    A subclass sets `input_shape`, the shape of one example, where None allows any size; and it defines `stages`. Its
+    layers get `options`.
+
+    Args:
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
     """
 
+    options = Options()  # of a subclass that does not call `__init__`
+    rule = Option()
     input_shape: tuple[int | None, ...]
     input_dtype: DTypeLike = jnp.float32
     head: Any  # the last layer, where one layer gives the logits
+
+    def __init__(self, **given: Unpack[OptionArguments]):
+        options = chosen(**given)
+        dtype = options.param_dtype if options.dtype is None else options.dtype
+        self.options = dataclasses.replace(options, dtype=dtype)
 
     @property
     def auxiliaries(self) -> Mapping[str, float]:
@@ -93,8 +106,3 @@ class Network(nnx.Module):
 def flattened(maps: jax.Array) -> jax.Array:
     """Flattens each example, `(N, *shape)` to `(N, D)`; also with N = 0, where `reshape` cannot infer D from -1."""
     return maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))
-
-
-def numbers_of(dtype: DTypeLike | None, param_dtype: DTypeLike, rngs: nnx.Rngs, **more: Any) -> dict[str, Any]:
-    """Returns the arguments that a network passes to all its layers; `dtype` is by default that of the parameters."""
-    return {"dtype": param_dtype if dtype is None else dtype, "param_dtype": param_dtype, "rngs": rngs, **more}

@@ -1,17 +1,17 @@
 """Model A of He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers"."""
 
+import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
 from jaxcnn.layers import initializers
-from jaxcnn.models.network import Network, flattened, numbers_of
-from jaxcnn.ops.rule import Rule
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 
 _HE_FAN_IN = initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal")  # equation 15, with a = 0.25
 
@@ -30,11 +30,9 @@ class PReLUNet(Network):
       widths: maps of the four stages.
       hidden: width of the two dense layers.
       dropout: share of units dropped after each dense layer.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Kernels start normal with the paper's variance, `2 / (1 + a^2)`
         divided by the fan-in; slopes start at a = 0.25, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Source: table 3, model A; the pyramid, He et al. 2014, "Spatial pyramid pooling".
     """
@@ -47,31 +45,29 @@ class PReLUNet(Network):
         widths: tuple[int, ...] = (96, 256, 512, 512),
         hidden: int = 4096,
         dropout: float = 0.5,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
-        numbers = numbers_of(dtype, param_dtype, rngs, kernel_init=_HE_FAN_IN)
-        options: dict[str, Any] = {"activation": None, "batch_norm": False, "rule": rule, **numbers}
-        slopes: dict[str, Any] = {"param_dtype": param_dtype, "rule": rule}
+        super().__init__(**given)
+        drawn: dict[str, Any] = {"kernel_init": _HE_FAN_IN, "rngs": rngs, "options": self.options}
+        unit = functools.partial(layers.ConvUnit, activation=None, batch_norm=False, **drawn)
+        rectifier = functools.partial(layers.PReLU, options=self.options)
         stem, *stages = geometry.per_axis(widths, 4, "widths")
-        self.conv1 = layers.ConvUnit(in_features, stem, 7, 2, **options)
-        self.slope1 = layers.PReLU(stem, **slopes)
+        self.conv1 = unit(in_features, stem, 7, 2)
+        self.slope1 = rectifier(stem)
         features, convs, rectifiers = stem, [], []
         for width in stages:
-            convs.append(nnx.List(layers.ConvUnit(i, width, 3, **options) for i in (features, *[width] * 4)))
-            rectifiers.append(nnx.List(layers.PReLU(width, **slopes) for _ in range(5)))
+            convs.append(nnx.List(unit(i, width, 3) for i in (features, *[width] * 4)))
+            rectifiers.append(nnx.List(rectifier(width) for _ in range(5)))
             features = width
         self.convs, self.rectifiers = nnx.List(convs), nnx.List(rectifiers)
-        self.pool = layers.MaxPool(2, padding="SAME", rule=rule)
+        self.pool = layers.MaxPool(2, padding="SAME", options=self.options)
         self.dense = nnx.List(
-            layers.Linear(i, hidden, **numbers) for i in (features * sum(n * n for n in (7, 3, 2, 1)), hidden)
+            layers.Linear(i, hidden, **drawn) for i in (features * sum(n * n for n in (7, 3, 2, 1)), hidden)
         )
-        self.dense_rectifiers = nnx.List(layers.PReLU(hidden, **slopes) for _ in range(2))
+        self.dense_rectifiers = nnx.List(rectifier(hidden) for _ in range(2))
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = layers.Linear(hidden, num_classes, **numbers)
-        self.rule: Rule = rule
+        self.head = layers.Linear(hidden, num_classes, **drawn)
         self.input_shape = (None, None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
+from jaxcnn.layers.options import NAMES as OPTION_NAMES
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
@@ -193,7 +194,8 @@ def options_of(name: str) -> tuple[str, ...]:
     constructor = MODELS[name]
     network, bound = (constructor.func, constructor.keywords) if isinstance(constructor, partial) else (constructor, {})
     parameters = inspect.signature(network.__init__).parameters  # a class of NNX hides its own signature
-    return tuple(sorted(set(parameters) - {"self", "num_classes", "in_features", "rngs", *bound}))
+    own = set(parameters) - {"self", "num_classes", "in_features", "rngs", "given", *bound}
+    return tuple(sorted(own | set(OPTION_NAMES)))
 
 
 def create(
@@ -206,7 +208,7 @@ def create(
       num_classes: number of classes; by default that of the paper.
       in_features: channels of the input, or words of the vocabulary; by default as in the paper.
       rngs: random streams; `params` initializes the parameters, `dropout` drops units in training.
-      **options: further arguments of the constructor.
+      **options: further arguments of the constructor, among them those of `layers.Options`.
 
     Returns:
       The network, in training mode.
@@ -215,7 +217,7 @@ def create(
       ValueError: if the name or an option is unknown.
     """
     known = options_of(name)
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(options) - {*known, "options"})
     if unknown:
         raise ValueError(f"`options` of {name} are {', '.join(known)}; got {', '.join(unknown)}.")
     given = {"num_classes": num_classes, "in_features": in_features}

@@ -1,18 +1,16 @@
 """Residual networks: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
+from jaxcnn.layers.options import OptionArguments
 from jaxcnn.layers.residual import Shortcut
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.rule import Rule
 
 # blocks in each stage, and whether they are bottlenecks, by depth: table 1
 IMAGENET = {
@@ -36,8 +34,7 @@ class _Residual(Network):
         num_classes: int,
         version: Literal[1, 2],
         block_options: dict[str, Any],
-        numbers: dict[str, Any],
-        rule: Rule,
+        rngs: nnx.Rngs,
     ) -> None:
         if version not in (1, 2):
             raise ValueError(f"`version` must be 1 or 2; got {version!r}.")
@@ -47,14 +44,15 @@ class _Residual(Network):
             blocks = []
             for place in range(count):
                 strides = 2 if number and not place else 1
-                blocks.append(block(features, width, strides, **block_options, **numbers, rule=rule))
+                blocks.append(block(features, width, strides, rngs=rngs, options=self.options, **block_options))
                 features = blocks[-1].out_features
             stages.append(nnx.List(blocks))
         self.blocks = nnx.List(stages)
-        self.final_norm = nnx.data(layers.BatchNorm(features, **numbers, rule=rule) if version == 2 else None)
-        self.activation = layers.Activation("relu", rule=rule)
-        self.rule: Rule = rule
-        self.head = layers.Linear(features, num_classes, **numbers)
+        self.final_norm = nnx.data(
+            layers.BatchNorm(features, rngs=rngs, options=self.options) if version == 2 else None
+        )
+        self.activation = layers.Activation("relu", rule=self.rule)
+        self.head = layers.Linear(features, num_classes, rngs=rngs, options=self.options)
 
     def _after_stem(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         for number, stage in enumerate(self.blocks, start=2):
@@ -81,11 +79,9 @@ class ResNet(_Residual):
       padding: padding of windows with strides: `"symmetric"`; or `"same"` as in Flax's example, which pads an even size
         only at the end.
       widths: widths of the four stages.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used. Kernels start He normal by fan-out, as in torchvision. The momentum of the
         running statistics is 0.9, epsilon 1e-5.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if an option is unknown.
@@ -103,23 +99,21 @@ class ResNet(_Residual):
         zero_last: bool = False,
         padding: Literal["symmetric", "same"] = "symmetric",
         widths: tuple[int, ...] = (64, 128, 256, 512),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         if depth not in IMAGENET:
             raise ValueError(f"`depth` must be one of {', '.join(map(str, IMAGENET))}; got {depth}.")
         counts, bottleneck = IMAGENET[depth]
         widths = geometry.per_axis(widths, 4, "widths")
-        numbers = numbers_of(dtype, param_dtype, rngs)
         # in version 2 the first block normalizes by itself
         stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
-        self.conv1 = layers.ConvUnit(in_features, widths[0], 7, 2, rule=rule, **stem, **numbers)
+        self.conv1 = layers.ConvUnit(in_features, widths[0], 7, 2, rngs=rngs, options=self.options, **stem)
         choice("padding", padding, ("symmetric", "same"))
         if (version, padding) == (2, "same"):
             raise ValueError("`padding` must be 'symmetric' in version 2; got 'same'.")
-        self.pool1 = layers.MaxPool(3, 2, padding=1 if padding == "symmetric" else "SAME", rule=rule)
+        self.pool1 = layers.MaxPool(3, 2, padding=1 if padding == "symmetric" else "SAME", options=self.options)
         self._build(
             counts,
             widths,
@@ -133,8 +127,7 @@ class ResNet(_Residual):
                 "zero_last": zero_last,
                 **({"padding": "SAME"} if padding == "same" else {}),
             },
-            numbers=numbers,
-            rule=rule,
+            rngs=rngs,
         )
         self.input_shape = (None, None, in_features)
 
@@ -168,11 +161,9 @@ class CifarResNet(_Residual):
       version: 1, or 2 for pre-activation.
       zero_last: whether the last scale of a block starts at 0.
       widths: widths of the three stages.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used. Kernels start He normal by fan-out. The momentum of the running statistics
         is 0.9, epsilon 1e-5.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if the depth is not 6 n + 2, or an option is unknown.
@@ -188,17 +179,15 @@ class CifarResNet(_Residual):
         version: Literal[1, 2] = 1,
         zero_last: bool = False,
         widths: tuple[int, ...] = (16, 32, 64),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"`depth` must be 6 n + 2, as 20 or 56; got {depth}.")
         widths = geometry.per_axis(widths, 3, "widths")
-        numbers = numbers_of(dtype, param_dtype, rngs)
         stem: dict[str, Any] = {"batch_norm": version == 1, "activation": "relu" if version == 1 else None}
-        self.conv1 = layers.ConvUnit(in_features, widths[0], 3, rule=rule, **stem, **numbers)
+        self.conv1 = layers.ConvUnit(in_features, widths[0], 3, rngs=rngs, options=self.options, **stem)
         self._build(
             ((depth - 2) // 6,) * 3,
             widths,
@@ -206,8 +195,7 @@ class CifarResNet(_Residual):
             num_classes=num_classes,
             version=version,
             block_options={"shortcut": shortcut, "zero_last": zero_last},
-            numbers=numbers,
-            rule=rule,
+            rngs=rngs,
         )
         self.input_shape = (None, None, in_features)
 

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxcnn import geometry, layers
-from jaxcnn.layers.options import unfused
+from jaxcnn.layers.with_options import unfused
 
 _RECORD = "_jaxcnn_record"  # the attribute of an observed module
 _MARK = "jaxcnn layer "  # and its number, on a layer's output

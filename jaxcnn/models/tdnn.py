@@ -1,19 +1,18 @@
 """Time-delay networks: convolution in one axis, time."""
 
+import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import along_last
-from jaxcnn.ops.rule import Rule
 
 
 class TDNN(Network):
@@ -30,10 +29,8 @@ class TDNN(Network):
       in_features: coefficients of a frame, 16 in the paper.
       units: units of the first hidden layer.
       activation: any name of `layers.Activation`; the sigmoid in the paper.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Source: "Phoneme recognition using time-delay neural networks", IEEE Trans. ASSP 37, figure 3.
     """
@@ -45,17 +42,16 @@ class TDNN(Network):
         *,
         units: int = 8,
         activation: str = "sigmoid",
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
-        options = numbers_of(dtype, param_dtype, rngs, rule=rule, padding="VALID")
-        self.hidden1 = layers.Conv(in_features, units, 3, **options)
-        self.hidden2 = layers.Conv(units, num_classes, 5, **options)
-        self.weight = nnx.Param(filled(num_classes, 1.0, param_dtype))
-        self.bias = nnx.Param(filled(num_classes, 0.0, param_dtype))
-        self.activation = layers.Activation(activation, rule=rule)
+        super().__init__(**given)
+        conv = functools.partial(layers.Conv, padding="VALID", rngs=rngs, options=self.options)
+        self.hidden1 = conv(in_features, units, 3)
+        self.hidden2 = conv(units, num_classes, 5)
+        self.weight = nnx.Param(filled(num_classes, 1.0, self.options.param_dtype))
+        self.bias = nnx.Param(filled(num_classes, 0.0, self.options.param_dtype))
+        self.activation = layers.Activation(activation, rule=self.rule)
         self.input_shape = (None, in_features)
 
     def head_layers(self) -> tuple[Any, ...]:
@@ -105,10 +101,8 @@ class WideTDNN(Network):
       widths: units of each layer.
       dilations: spacing of the three frames, for each layer.
       dropout: share of units dropped before the output.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Kernels start He normal, biases at 0.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if the numbers of widths and dilations differ, or one is not positive.
@@ -124,23 +118,21 @@ class WideTDNN(Network):
         widths: tuple[int, ...] = (64, 64, 64),
         dilations: tuple[int, ...] = (1, 2, 4),
         dropout: float = 0.2,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         widths, dilations = geometry.sizes(widths, "widths"), geometry.sizes(dilations, "dilations")
         if len(widths) != len(dilations):
             raise ValueError(f"`dilations` must have one entry per width, here {len(widths)}; got {dilations}.")
-        numbers = numbers_of(dtype, param_dtype, rngs)
         self.convs = nnx.List(
-            layers.Conv(i, o, 3, kernel_dilation=d, use_bias=False, rule=rule, **numbers)
+            layers.Conv(i, o, 3, kernel_dilation=d, use_bias=False, rngs=rngs, options=self.options)
             for i, o, d in zip((in_features, *widths[:-1]), widths, dilations, strict=True)
         )
-        self.norms = nnx.List(layers.BatchNorm(width, rule=rule, **numbers) for width in widths)
+        self.norms = nnx.List(layers.BatchNorm(width, rngs=rngs, options=self.options) for width in widths)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.head = layers.Linear(widths[-1], num_classes, **numbers)
-        self.activation = layers.Activation("relu", rule=rule)
+        self.head = layers.Linear(widths[-1], num_classes, rngs=rngs, options=self.options)
+        self.activation = layers.Activation("relu", rule=self.rule)
         self.input_shape = (None, in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

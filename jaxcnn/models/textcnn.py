@@ -1,19 +1,19 @@
 """A sentence classifier: Kim 2014, "Convolutional neural networks for sentence classification"."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from jaxcnn import geometry, layers, ops
 from jaxcnn.layers import initializers
-from jaxcnn.models.network import Network, numbers_of
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.rule import Rule
 
 VARIANTS = ("rand", "static", "nonstatic", "multichannel")
 
@@ -37,11 +37,9 @@ class TextCNN(Network):
       features: number of filters in each group.
       dropout: share of features dropped before the output.
       max_norm: bound on the L2 norm of the weights of each class, enforced after every training step.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Vectors start uniform in +-0.25, filters uniform in +-0.01 and
         the dense layer and biases at 0, as in the author's program.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if an option is unknown, or `vectors` is missing, not allowed or of another shape.
@@ -63,24 +61,23 @@ class TextCNN(Network):
         features: int = 100,
         dropout: float = 0.5,
         max_norm: float = 3.0,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         choice("variant", variant, VARIANTS)
         windows = geometry.sizes(windows, "windows")
         if (vectors is None) != (variant == "rand"):
-            given = "none" if vectors is None else f"an array of shape {np.shape(vectors)}"
-            raise ValueError(f"`vectors` must be given unless `variant` is 'rand'; got {given} for {variant!r}.")
+            got = "none" if vectors is None else f"an array of shape {np.shape(vectors)}"
+            raise ValueError(f"`vectors` must be given unless `variant` is 'rand'; got {got} for {variant!r}.")
         if vectors is not None:
             if np.ndim(vectors) != 2 or np.shape(vectors)[0] != in_features:
                 shape = np.shape(vectors)
                 raise ValueError(f"`vectors` must be (V, embedding) with V = {in_features} words; got {shape}.")
-            start = jnp.asarray(vectors, param_dtype)
+            start = jnp.asarray(vectors, self.options.param_dtype)
         else:
-            start = jax.random.uniform(rngs.params(), (in_features, embedding), param_dtype, -0.25, 0.25)
-        numbers = numbers_of(dtype, param_dtype, rngs)
+            shape = (in_features, embedding)
+            start = jax.random.uniform(rngs.params(), shape, self.options.param_dtype, -0.25, 0.25)
         self.trained = nnx.data(None if variant == "static" else nnx.Param(start))
         self.fixed = nnx.data(FixedVectors(start) if variant in ("static", "multichannel") else None)
         reach = nnx.initializers.uniform(0.02)
@@ -89,17 +86,27 @@ class TextCNN(Network):
             return reach(key, shape, dtype) - jnp.asarray(0.01, dtype)
 
         self.convs = nnx.List(
-            layers.Conv(start.shape[1], features, window, kernel_init=small, padding=window - 1, rule=rule, **numbers)
+            layers.Conv(
+                start.shape[1],
+                features,
+                window,
+                padding=window - 1,
+                kernel_init=small,
+                rngs=rngs,
+                options=self.options,
+            )
             for window in windows
         )
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.head = layers.Linear(
-            features * len(windows), num_classes, kernel_init=initializers.constant(0.0), **numbers
+            features * len(windows),
+            num_classes,
+            kernel_init=initializers.constant(0.0),
+            rngs=rngs,
+            options=self.options,
         )
-        self.activation = layers.Activation("relu", rule=rule)
+        self.activation = layers.Activation("relu", rule=self.rule)
         self.max_norm = max_norm
-        self.dtype = numbers["dtype"]
-        self.rule: Rule = rule
         self.input_shape = (None,)
 
     @property
@@ -118,7 +125,7 @@ class TextCNN(Network):
         """
         real = (x != 0)[..., None]
         tables = [table for table in (self.trained, self.fixed) if table is not None]
-        channels = [jnp.where(real, table[...].astype(self.dtype)[x], 0) for table in tables]
+        channels = [jnp.where(real, table[...].astype(self.options.dtype)[x], 0) for table in tables]
         yield "words", channels[0]
         pooled = []
         for conv in self.convs:

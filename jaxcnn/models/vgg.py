@@ -1,18 +1,17 @@
 """VGG: Simonyan & Zisserman 2015, "Very deep convolutional networks for large-scale image recognition"."""
 
+import functools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from jaxcnn import geometry, layers, ops
 from jaxcnn.layers import initializers
-from jaxcnn.models.network import Network, flattened, numbers_of
+from jaxcnn.layers.options import OptionArguments
+from jaxcnn.models.network import Network, flattened
 from jaxcnn.ops.arrays import choice
-from jaxcnn.ops.rule import Rule
 
 # convolutions in each of the five blocks, by depth: the paper's configurations A, B, D and E
 BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -34,12 +33,10 @@ class VGG(Network):
       grid: size to which the last maps are averaged, so that images may have any size; 7x7 in torchvision. None keeps
         their size.
       dropout: share of units dropped after each hidden dense layer.
-      dtype: dtype of the computation; by default that of the parameters.
-      param_dtype: dtype of the parameters.
-      rule: `"hand"` or `"autodiff"`.
       rngs: random streams, `params` and `dropout`. Kernels of convolutions start He normal by fan-out, those of dense
         layers normal with standard deviation 0.01, biases at 0, as in torchvision. The paper instead started its deep
         networks from the trained network A.
+      **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
 
     Raises:
       ValueError: if the depth is unknown, or the image is too small for five pools.
@@ -58,34 +55,33 @@ class VGG(Network):
         pool: Literal["max", "average"] = "max",
         grid: tuple[int, int] | None = None,
         dropout: float = 0.5,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        rule: Rule = "hand",
         rngs: nnx.Rngs,
+        **given: Unpack[OptionArguments],
     ):
+        super().__init__(**given)
         if depth not in BLOCKS:
             raise ValueError(f"`depth` must be one of {', '.join(map(str, BLOCKS))}; got {depth}.")
         choice("pool", pool, tuple(POOLS))
         height, width = geometry.per_axis(image_size, 2, "image_size", minimum=32)
-        numbers = numbers_of(dtype, param_dtype, rngs)
         features, blocks = in_features, []
         for count, maps in zip(BLOCKS[depth], geometry.per_axis(widths, 5, "widths"), strict=True):
             units = []
             for _ in range(count):
-                units.append(layers.ConvUnit(features, maps, 3, batch_norm=batch_norm, rule=rule, **numbers))
+                units.append(layers.ConvUnit(features, maps, 3, batch_norm=batch_norm, rngs=rngs, options=self.options))
                 features = maps
             blocks.append(nnx.List(units))
         self.blocks = nnx.List(blocks)
-        self.pool = POOLS[pool](2, rule=rule)
-        dense: dict[str, Any] = {**numbers, "kernel_init": initializers.normal(0.01)}
+        self.pool = POOLS[pool](2, options=self.options)
+        linear = functools.partial(
+            layers.Linear, kernel_init=initializers.normal(0.01), rngs=rngs, options=self.options
+        )
         self.grid = None if grid is None else geometry.per_axis(grid, 2, "grid")
         self.last_shape = rows, columns = self.grid or (height // 32, width // 32)
-        self.dense1 = layers.Linear(rows * columns * features, hidden, **dense)
-        self.dense2 = layers.Linear(hidden, hidden, **dense)
-        self.head = layers.Linear(hidden, num_classes, **dense)
+        self.dense1 = linear(rows * columns * features, hidden)
+        self.dense2 = linear(hidden, hidden)
+        self.head = linear(hidden, num_classes)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.activation = layers.Activation("relu", rule=rule)
-        self.rule: Rule = rule
+        self.activation = layers.Activation("relu", rule=self.rule)
         self.input_shape = (*((height, width) if self.grid is None else (None, None)), in_features)
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

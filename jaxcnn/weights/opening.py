@@ -8,7 +8,7 @@ from typing import Any
 
 from flax import nnx
 
-from jaxcnn.layers.options import with_options
+from jaxcnn.layers.with_options import with_options
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.ops.rule import Rule
 from jaxcnn.weights.files import Stored

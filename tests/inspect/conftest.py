@@ -13,12 +13,12 @@ class Small(Network):
 
     def __init__(self, *, end: str = "mean", activation: str = "relu", channels: int = 1, dtype="float32"):
         rngs = nnx.Rngs(0)
-        numbers = {"rngs": rngs, "param_dtype": dtype, "bias_init": nnx.initializers.normal(0.1)}
-        self.conv1 = layers.Conv(channels, 3, (3, 3), padding="VALID", **numbers)
+        options = {"rngs": rngs, "param_dtype": dtype, "bias_init": nnx.initializers.normal(0.1)}
+        self.conv1 = layers.Conv(channels, 3, (3, 3), padding="VALID", **options)
         self.pool1 = layers.MaxPool(2)
-        self.conv2 = layers.Conv(3, 4, (2, 2), padding="VALID", **numbers)
+        self.conv2 = layers.Conv(3, 4, (2, 2), padding="VALID", **options)
         features = {"mean": 4, "cells": 4 * 2 * 2}.get(end)
-        self.head = nnx.data(nnx.Linear(features, 5, **numbers) if features else None)
+        self.head = nnx.data(nnx.Linear(features, 5, **options) if features else None)
         self.activation = layers.Activation(activation)
         self.end = end
         self.input_shape = (None, None, channels)

@@ -19,10 +19,10 @@ class Small(nnx.Module):
     """One block of each kind, with shortcuts A and B, narrow."""
 
     def __init__(self, rule, param_dtype, rngs):
-        numbers = {"rule": rule, "param_dtype": param_dtype, "rngs": rngs}
-        self.stem = layers.ConvUnit(3, 2, 3, **numbers)
-        self.first = layers.ResidualBlock(2, 3, 2, shortcut="A", **numbers)
-        self.second = layers.PreActivationBlock(3, 4, 2, shortcut="B", **numbers)
+        options = {"rule": rule, "param_dtype": param_dtype, "rngs": rngs}
+        self.stem = layers.ConvUnit(3, 2, 3, **options)
+        self.first = layers.ResidualBlock(2, 3, 2, shortcut="A", **options)
+        self.second = layers.PreActivationBlock(3, 4, 2, shortcut="B", **options)
 
     def __call__(self, images):
         return ops.global_avg_pool(self.second(self.first(self.stem(images))))

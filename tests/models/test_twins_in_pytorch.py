@@ -125,8 +125,8 @@ def build(name, **options):
 
 def build_inception():
     branches = [[(1, 64)], [(1, 96), (3, 128)], [(1, 16), (5, 32)]]  # 3a of GoogLeNet
-    numbers = {"param_dtype": jnp.float64, "batch_norm": False, "rngs": nnx.Rngs(0)}
-    return layers.Inception(192, branches, projection=32, **numbers)
+    options = {"param_dtype": jnp.float64, "batch_norm": False, "rngs": nnx.Rngs(0)}
+    return layers.Inception(192, branches, projection=32, **options)
 
 
 NO_DROP = {"dropout": 0.0}

@@ -46,12 +46,12 @@ class Network(nnx.Module):
     """A ResNet's stem, a block, and a bottleneck, in bfloat16."""
 
     def __init__(self, rule):
-        numbers = {"dtype": jnp.bfloat16, "rule": rule, "rngs": nnx.Rngs(0)}
+        options = {"dtype": jnp.bfloat16, "rule": rule, "rngs": nnx.Rngs(0)}
         self.layers = nnx.List(
             [
-                layers.ConvUnit(3, 8, 7, 2, **numbers),
-                layers.ResidualBlock(8, 16, 2, shortcut="A", **numbers),
-                layers.ResidualBlock(16, 8, 2, bottleneck=True, stride_on="middle", **numbers),
+                layers.ConvUnit(3, 8, 7, 2, **options),
+                layers.ResidualBlock(8, 16, 2, shortcut="A", **options),
+                layers.ResidualBlock(16, 8, 2, bottleneck=True, stride_on="middle", **options),
             ]
         )
 
