@@ -5,7 +5,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.inception import Inception
 from jaxcnn.layers.linear import Linear
 from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalize_and_activate
-from jaxcnn.layers.options import Options
+from jaxcnn.layers.options import OptionArguments, Options
 from jaxcnn.layers.pool import AvgPool, MaxPool, activate_and_pool
 from jaxcnn.layers.residual import PreActivationBlock, ResidualBlock
 from jaxcnn.layers.table import TableConv
@@ -21,6 +21,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "MaxPool",
+    "OptionArguments",
     "Options",
     "PReLU",
     "PreActivationBlock",

@@ -172,10 +172,10 @@ class BatchNorm(nnx.Module):
         return y if last else jnp.moveaxis(y, -1, self.axis)
 
     def _remember(self, mean: jax.Array, variance: jax.Array) -> None:
-        for running, found in ((self.mean, mean), (self.var, variance)):
+        for running, of_batch in ((self.mean, mean), (self.var, variance)):
             kept = running[...]
             # gradients do not flow through what is only remembered
-            running[...] = self.momentum * kept + (1 - self.momentum) * lax.stop_gradient(found).astype(kept.dtype)
+            running[...] = self.momentum * kept + (1 - self.momentum) * lax.stop_gradient(of_batch).astype(kept.dtype)
 
 
 def are_one(norm: nnx.Module | None, activation: nnx.Module | None) -> bool:

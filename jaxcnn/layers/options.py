@@ -61,7 +61,10 @@ NAMES = tuple(field.name for field in dataclasses.fields(Options))
 
 
 class OptionArguments(TypedDict, total=False):
-    """The options as arguments of a block or network: single ones, or all as `options`."""
+    """The options as arguments of a block or network: single ones, or all as `options`.
+
+    It is the type of `**given`; the values are those of `Options`.
+    """
 
     options: Options | None
     rule: Rule

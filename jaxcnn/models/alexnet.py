@@ -73,10 +73,8 @@ class AlexNet(Network):
         self.grid = None if grid is None else geometry.per_axis(grid, 2, "grid")
         self.input_shape = (*(size if self.grid is None else (None, None)), in_features)
         low, high = geometry.per_axis(border, 2, "border", minimum=0)
-        conv, linear = (
-            functools.partial(kind, kernel_init=_NORMAL, rngs=rngs, options=self.options)
-            for kind in (layers.Conv, layers.Linear)
-        )
+        conv = functools.partial(layers.Conv, kernel_init=_NORMAL, rngs=rngs, options=self.options)
+        linear = functools.partial(layers.Linear, kernel_init=_NORMAL, rngs=rngs, options=self.options)
         widths = geometry.per_axis(widths, 5, "widths")
         #         kernel, stride, padding, groups, bias
         plan = (

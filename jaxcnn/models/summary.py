@@ -149,7 +149,7 @@ def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list
     Equations outside the layers are assumed to work cell by cell, as sums, activations and concatenations do. So are
     the equations inside a layer, until the layer's mark adds its window.
     """
-    found: list[geometry.ReceptiveField | None] = [None] * len(windows)
+    by_layer: list[geometry.ReceptiveField | None] = [None] * len(windows)
     rank = next((len(window.shape) for window in windows if window), 0)
     fields: dict[Any, geometry.ReceptiveField] = {jaxpr.invars[-1]: geometry.receptive_field([], rank)}
     for equation in jaxpr.eqns:
@@ -164,9 +164,9 @@ def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list
             if window and any(b != 1 for b in window.input_dilation):
                 continue  # has no single jump: nothing after it is told
             field = field.through(window) if window else field
-            found[number] = field if rank and equation.outvars[0].aval.ndim == rank + 2 else None
+            by_layer[number] = field if rank and equation.outvars[0].aval.ndim == rank + 2 else None
         fields |= dict.fromkeys(equation.outvars, field)
-    return found
+    return by_layer
 
 
 def _parameter_count(module: nnx.Module) -> int:

@@ -18,11 +18,11 @@ def floating(**arrays: ArrayLike) -> tuple[jax.Array, ...]:
     converted = {name: jnp.asarray(array) for name, array in arrays.items()}
     dtypes = {name: array.dtype for name, array in converted.items()}
     names = " and ".join(f"`{name}`" for name in dtypes)
-    found = " and ".join(map(str, dtypes.values()))
+    given = " and ".join(map(str, dtypes.values()))
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):
-        raise TypeError(f"{names} must be real floating; got {found}.")
+        raise TypeError(f"{names} must be real floating; got {given}.")
     if len(set(dtypes.values())) > 1:
-        raise TypeError(f"{names} must have the same dtype; got {found}.")
+        raise TypeError(f"{names} must have the same dtype; got {given}.")
     return tuple(converted.values())
 
 
@@ -41,8 +41,8 @@ def wider(*dtypes: DTypeLike) -> jnp.dtype:
     """Returns the widest of floating dtypes; `jnp.promote_types` may be configured to refuse."""
     candidates = {jnp.dtype(dtype) for dtype in dtypes}
     widest = max(jnp.finfo(dtype).bits for dtype in candidates)
-    found = [dtype for dtype in candidates if jnp.finfo(dtype).bits == widest]
-    return found[0] if len(found) == 1 else jnp.dtype(jnp.float32)
+    as_wide = [dtype for dtype in candidates if jnp.finfo(dtype).bits == widest]
+    return as_wide[0] if len(as_wide) == 1 else jnp.dtype(jnp.float32)
 
 
 def along_last(numbers: jax.Array, array: jax.Array) -> jax.Array:

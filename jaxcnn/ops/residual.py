@@ -111,8 +111,8 @@ def residual_block(
         past, *of_projection = _apply(every[-1], x, None, strides, False, known[-1], **options)
     for place, unit in enumerate(branch):
         beside, step = past if place == last else None, strides if place == stride_on else 1
-        x, found = _apply(unit, x, beside, step, activate or place < last, known[place], **options)
-        used.append(found)
+        x, of_unit = _apply(unit, x, beside, step, activate or place < last, known[place], **options)
+        used.append(of_unit)
     return x, [*used, *of_projection]
 
 

@@ -50,11 +50,11 @@ def table() -> dict[str, Any]:
 
 def ratios(kind: str, part: str) -> dict[str, float]:
     """Returns the table's entry for this version of jax, or the nearest one; empty if nothing was measured."""
-    found = [version for version, kinds in table().items() if part in kinds.get(kind, {})]
-    if not found:
+    versions = [version for version, kinds in table().items() if part in kinds.get(kind, {})]
+    if not versions:
         return {}
     major, minor = _numbers(jax.__version__)
-    near = min(found, key=lambda name: (abs(_numbers(name)[0] - major), abs(_numbers(name)[1] - minor)))
+    near = min(versions, key=lambda name: (abs(_numbers(name)[0] - major), abs(_numbers(name)[1] - minor)))
     return table()[near][kind][part]
 
 

@@ -130,10 +130,10 @@ def _read_safetensors(path: Path) -> Stored:
     with _reading(path, "a whole safetensors file"):
         from safetensors import deserialize
 
-        found = deserialize(data)
+        parts = deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     arrays = {}
-    for name, part in found:
+    for name, part in parts:
         if part["dtype"] not in _SAFETENSORS:
             raise wrong_dtype(path, name, part["dtype"])
         dtype = jnp.dtype(_SAFETENSORS[part["dtype"]])  # safetensors' own reader knows no bfloat16
@@ -155,9 +155,9 @@ def _read_npz(path: Path) -> Stored:
 def _read_pytorch(path: Path) -> Stored:
     pytorch_files.import_torch(path)
     with _reading(path, "a whole PyTorch file of tensors alone"):
-        found = pytorch_files.unpickled(path)
+        content = pytorch_files.unpickled(path)
     try:
-        arrays, others = pytorch_files.tensors(found)
+        arrays, others = pytorch_files.tensors(content)
     except (ValueError, TypeError, RuntimeError) as error:  # of layouts and dtypes that NumPy has not
         raise ValueError(f"{path} must be a PyTorch file of plain tensors by name; {_first(error)}.") from None
     return Stored(path, arrays, None, others)

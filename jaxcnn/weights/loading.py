@@ -54,7 +54,7 @@ class Report:
 
     def problems(self) -> dict[str, tuple[str, ...]]:
         """Describes in words, by kind, why it is not complete."""
-        wrong = tuple(f"{name} {found} for {wanted}" for name, found, wanted in self.wrong_shape)
+        wrong = tuple(f"{name} {shape} for {wanted}" for name, shape, wanted in self.wrong_shape)
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "of wrong shape": wrong}
         return {kind: names for kind, names in kinds.items() if names}
 
@@ -62,7 +62,7 @@ class Report:
         rows = [("matched", name, path) for name, path in self.matched]
         rows += [("missing", name, "") for name in self.missing]
         rows += [("unexpected", name, "") for name in self.unexpected]
-        rows += [("wrong shape", name, f"{found}, wanted {wanted}") for name, found, wanted in self.wrong_shape]
+        rows += [("wrong shape", name, f"{shape}, wanted {wanted}") for name, shape, wanted in self.wrong_shape]
         rows += [("passed over", name, "") for name in self.passed_over]
         wide = max(len(name) for _, name, _ in rows)
         lines = [f"{kind:11s}  {name:{wide}s}  {path}".rstrip() for kind, name, path in rows]
@@ -164,25 +164,27 @@ def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | N
 
 def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice, tuple[str, ...], tuple[str, ...]]:
     """The part and scheme with the most weights of the network, other parts with weights, and equally good parts."""
-    known = {scheme: found for scheme in SCHEMES if (found := entries(model, scheme)) is not None}
+    known = {scheme: listed for scheme in SCHEMES if (listed := entries(model, scheme)) is not None}
     ours = leaves(model)
-    wanted = {scheme: {canonical(e.name): shape_of(e, ours[e.path]) for e in found} for scheme, found in known.items()}
-    found = choices(stored.arrays, wanted)
-    if not found:
+    wanted = {
+        scheme: {canonical(e.name): shape_of(e, ours[e.path]) for e in listed} for scheme, listed in known.items()
+    }
+    candidates = choices(stored.arrays, wanted)
+    if not candidates:
         first = next(iter(stored.arrays))
         raise ValueError(
             f"{stored.path} must hold weights of a {type(model).__name__}; "
             f"none of its {len(stored.arrays)} names is a name of that network; the first is {first}."
         )
-    labels = dict.fromkeys(canonical(choice.label) for choice in found if choice.most or choice is found[0])
-    taken = next((choice for choice in found if under(choice.label, part)), None)
+    labels = dict.fromkeys(canonical(choice.label) for choice in candidates if choice.most or choice is candidates[0])
+    taken = next((choice for choice in candidates if under(choice.label, part)), None)
     if taken is None:
         if list(labels) == [""]:
             raise ValueError(f"`part` must not be given for {stored.path}, whose weights are not nested; got {part!r}.")
         there = few(repr(label) if label else "'' (the top of the file)" for label in labels)
         raise ValueError(f"`part` must be one in which {stored.path} has such weights, {there}; got {part!r}.")
     others = tuple(label for label in labels if label != canonical(taken.label))
-    good = {canonical(choice.label) for choice in found if _goodness(choice) == _goodness(taken)}
+    good = {canonical(choice.label) for choice in candidates if _goodness(choice) == _goodness(taken)}
     return taken, others, tuple(label for label in others if label in good)
 
 
@@ -191,9 +193,9 @@ def _goodness(choice: Choice) -> tuple[int, int, bool]:
 
 
 def _check_complete(model: nnx.Module, report: Report) -> None:
-    found = objection(model, report.scheme)
-    if found is not None and report.complete:
-        raise ValueError(f"{report.file} has {report.scheme} weights, for which {found}.")
+    reason = objection(model, report.scheme)
+    if reason is not None and report.complete:
+        raise ValueError(f"{report.file} has {report.scheme} weights, for which {reason}.")
     if not report.complete:
         parts = "; ".join(f"{kind}: {few(names)}" for kind, names in report.problems().items())
         raise ValueError(

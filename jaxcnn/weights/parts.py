@@ -70,7 +70,7 @@ def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, 
                 fitting[key] += array.shape == shape
     order = list(wanted)
     places = {canonical(label): place for place, (label, _) in reversed(list(enumerate(named)))}
-    found = [
+    candidates = [
         Choice(label, scheme, fitting[label, scheme], count, 2 * count > len(wanted[scheme]))
         for (label, scheme), count in named.items()
     ]
@@ -82,7 +82,7 @@ def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, 
         )  # of "model" and "model.module" the one that holds less beside
         return -x.fitting, -x.named, comes_last(x.label), *place, order.index(x.scheme)
 
-    return sorted((x for x in found if x.most or _is_key(canonical(x.label))), key=rank)
+    return sorted((x for x in candidates if x.most or _is_key(canonical(x.label))), key=rank)
 
 
 def part_of(arrays: Mapping[str, np.ndarray], label: str) -> Part:
@@ -100,11 +100,11 @@ def part_of(arrays: Mapping[str, np.ndarray], label: str) -> Part:
 
 def holders(arrays: Mapping[str, np.ndarray], has: Callable[[str], bool]) -> list[str]:
     """Returns the labels under which a name fulfills `has`, in the order in which to try them."""
-    found: dict[str, None] = {}
+    labels: dict[str, None] = {}
     for name in arrays:
         words = [word for word, _ in _words(name)]
-        found |= {".".join(words[:cut]): None for cut in range(len(words)) if has(_joined(words[cut:]))}
-    return sorted(found, key=comes_last)
+        labels |= {".".join(words[:cut]): None for cut in range(len(words)) if has(_joined(words[cut:]))}
+    return sorted(labels, key=comes_last)
 
 
 def under(label: str, part: str | None) -> bool:
@@ -128,7 +128,7 @@ def summary(names: Sequence[str], label: str) -> list[str]:
         words = [word for word, _ in _words(name)]
         shared = next((i for i, (a, b) in enumerate(zip(words, taken, strict=False)) if a != b), 0)
         groups.setdefault(".".join(words[: shared + 1]), []).append(name)
-    return [found[0] if len(found) == 1 else f"{key}.* ({len(found)} arrays)" for key, found in groups.items()]
+    return [members[0] if len(members) == 1 else f"{key}.* ({len(members)} arrays)" for key, members in groups.items()]
 
 
 def few(names: Iterable[str]) -> str:

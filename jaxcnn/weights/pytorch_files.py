@@ -56,8 +56,8 @@ def unpickled(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # the reader's own reason stands behind a page of advice
-        found = re.search(r"WeightsUnpickler error: (.*)", str(error))
-        reason = (found[1].strip() if found else "") or "it is damaged"
+        told = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        reason = (told[1].strip() if told else "") or "it is damaged"
         if reason.startswith("Unsupported operand"):
             reason = "its pickle is none of torch.save with the protocol that is its default"
         elif foreign := sorted(name for name in names if not name.startswith(_USUAL)):
@@ -65,7 +65,7 @@ def unpickled(path: Path) -> Any:
         raise ValueError(reason) from None
 
 
-def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def tensors(content: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns all tensors in nested dictionaries, by dotted names, and the names of the other entries.
 
     Raises:
@@ -73,11 +73,11 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """
     import torch
 
-    if what := _stands_for(found):
+    if what := _stands_for(content):
         raise ValueError(f"it is a pickled {what}, which only its code could restore; {_HOW_TO_SAVE}")
     arrays: dict[str, np.ndarray] = {}
     others: dict[str, Any] = {}
-    for name, value in _walk(found, torch.Tensor):
+    for name, value in _walk(content, torch.Tensor):
         if isinstance(value, torch.Tensor):
             arrays[name] = _from_torch(torch, value)
         else:
@@ -86,36 +86,36 @@ def tensors(found: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         for name, value in others.items():
             if what := _stands_for(value):
                 raise ValueError(f"{name} is a pickled {what}, which only its code could restore; {_HOW_TO_SAVE}")
-        raise ValueError(f"it holds {_told(found, others)}")
+        raise ValueError(f"it holds {_told(content, others)}")
     return arrays, tuple(others)
 
 
-def _told(found: Any, others: Mapping[str, Any]) -> str:
+def _told(content: Any, others: Mapping[str, Any]) -> str:
     """Describes in words what there is instead of tensors by name."""
-    kind = type(found).__name__
+    kind = type(content).__name__
     if names := ", ".join(filter(None, others))[:60]:
         return f"a {kind} of {names}"
-    if not isinstance(found, Mapping):
+    if not isinstance(content, Mapping):
         return f"a {kind}, which gives tensors no names"
-    strange = next((key for key in found if not isinstance(key, str)), None)
+    strange = next((key for key in content if not isinstance(key, str)), None)
     return f"an empty {kind}" if strange is None else f"a {kind} with the key {strange!r}, which is no name"
 
 
-def _walk(found: Any, kind: type, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _walk(content: Any, kind: type, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """The tensors in dictionaries whose keys are names, and every other value as one entry.
 
     The keys in the state of an optimizer are numbers, so it is one entry.
     """
-    if isinstance(found, Mapping) and all(isinstance(key, str) for key in found) and depth < _DEEPEST:
+    if isinstance(content, Mapping) and all(isinstance(key, str) for key in content) and depth < _DEEPEST:
         inner = [
             leaf
-            for key, value in found.items()
+            for key, value in content.items()
             for leaf in _walk(value, kind, f"{name}.{key}" if name else key, depth + 1)
         ]
         if not depth or any(isinstance(value, kind) for _, value in inner):
             yield from inner
             return
-    yield name, found
+    yield name, content
 
 
 def _from_torch(torch: Any, tensor: Any) -> np.ndarray:
@@ -157,21 +157,21 @@ def _is_trap(name: str) -> bool:
 
 def _named(path: Path) -> set[str]:
     """The classes and functions that a file names, found without importing any."""
-    found: set[str] = set()
+    names: set[str] = set()
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for member in archive.namelist():
                     if member.endswith("data.pkl"):
                         with archive.open(member) as file:
-                            found |= set(_globals(file))
+                            names |= set(_globals(file))
         else:
             with path.open("rb") as file:  # as before 1.6: magic number, version, system, content, keys of the storages
                 for _ in range(5):
-                    found |= set(_globals(file))
+                    names |= set(_globals(file))
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
         pass  # the reader itself tells what is wrong
-    return found
+    return names
 
 
 def _globals(file: IO[bytes]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
         return None
     modules = {"/".join(map(str, path)): module for path, module in nnx.iter_modules(model)}
     flat = _flattened(model)
-    found = []
+    rows = []
     for path in paths:
         owner, _, leaf = path.rpartition("/")
         name = names.get(owner)
@@ -59,17 +59,17 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
         if name is None or leaf not in kind:
             if scheme != "pytorch":
                 return None
-            found.append(Entry(path, path.replace("/", "."), _SAME))
+            rows.append(Entry(path, path.replace("/", "."), _SAME))
         elif scheme == "flax":
-            found.append(Entry(path, f"{'batch_stats' if leaf in ('mean', 'var') else 'params'}/{name}/{leaf}", _SAME))
+            rows.append(Entry(path, f"{'batch_stats' if leaf in ('mean', 'var') else 'params'}/{name}/{leaf}", _SAME))
         else:
             theirs, layout = kind[leaf]
             layout = layouts.flattened(flat[owner]) if owner in flat and leaf == "kernel" else layout
             # torchvision's VGG keeps the biases that its normalizations undo
             biased = isinstance(model, models.VGG) and leaf == "mean" and scheme != "pytorch"
             less = f"{names[owner.removesuffix('norm') + 'conv']}.bias" if biased else None
-            found.append(Entry(path, f"{name}.{theirs}", layout, less))
-    return found
+            rows.append(Entry(path, f"{name}.{theirs}", layout, less))
+    return rows
 
 
 def objection(model: nnx.Module, scheme: str) -> str | None:

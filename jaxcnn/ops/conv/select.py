@@ -64,16 +64,16 @@ def methods(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> dict[Part, str]
     """Returns the methods that compute the outputs and the two gradients."""
     if jax.default_backend() != "cpu":
         return {"outputs": "lax", "inputs": "lax", "kernel": "lax"}
-    found: dict[Part, str] = {}
+    by_part: dict[Part, str] = {}
     for part in ("outputs", "inputs", "kernel"):
         # of the two given arrays only dtype and sharding are asked for, and those of a cotangent are the inputs'
-        found[part] = resolve(problem_of(part, inputs, kernel, spec, inputs, kernel)).spec.method
-    return found
+        by_part[part] = resolve(problem_of(part, inputs, kernel, spec, inputs, kernel)).spec.method
+    return by_part
 
 
 def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """Computes the outputs by the fastest method; `ops.conv.rule` adds the gradient."""
-    found = resolve(problem_of("outputs", inputs, kernel, spec, inputs, kernel))
-    way = lowering(found)
+    problem = resolve(problem_of("outputs", inputs, kernel, spec, inputs, kernel))
+    way = lowering(problem)
     assert way is not None
-    return way.run(inputs, kernel, found)
+    return way.run(inputs, kernel, problem)

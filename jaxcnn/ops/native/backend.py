@@ -41,20 +41,20 @@ def active() -> bool:
 
 def reason() -> str:
     """Whether the backend is active and, if it is not, why and what to do, in one sentence."""
-    found = _loaded()
-    if not isinstance(found, ctypes.CDLL):
-        return f"not active: {found}"
+    loaded = _loaded()
+    if not isinstance(loaded, ctypes.CDLL):
+        return f"not active: {loaded}"
     if not active():
         return f"not active: the environment variable {_SWITCH} is off."
-    return f"active: C++ with oneDNN {found.jaxcnn_onednn_version().decode()}."
+    return f"active: C++ with oneDNN {loaded.jaxcnn_onednn_version().decode()}."
 
 
 def missing() -> str | None:
     """Why a CPU is slower here than it could be, and what to do; None where nothing can be done, or need be."""
     if _is_off() or jax.default_backend() != "cpu" or not _is_suited():
         return None
-    found = _loaded()
-    return found if isinstance(found, str) else None
+    loaded = _loaded()
+    return loaded if isinstance(loaded, str) else None
 
 
 def library() -> ctypes.CDLL:
@@ -63,10 +63,10 @@ def library() -> ctypes.CDLL:
     Raises:
       RuntimeError: if it is not available, with the reason.
     """
-    found = _loaded()
-    if isinstance(found, ctypes.CDLL):
-        return found
-    raise RuntimeError(f"the C++ backend is not available: {found}")
+    loaded = _loaded()
+    if isinstance(loaded, ctypes.CDLL):
+        return loaded
+    raise RuntimeError(f"the C++ backend is not available: {loaded}")
 
 
 def multiplies_bfloat16() -> bool:
@@ -112,6 +112,6 @@ def _is_suited() -> bool:
 def _ffi_minor() -> int:
     """The minor version of the foreign function interface of the jaxlib that is installed; the major is 0."""
     header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
-    found = re.search(r"#define XLA_FFI_API_MINOR (\d+)", header.read_text())
-    assert found is not None, header
-    return int(found[1])
+    version = re.search(r"#define XLA_FFI_API_MINOR (\d+)", header.read_text())
+    assert version is not None, header
+    return int(version[1])

@@ -79,9 +79,9 @@ def conv(
       RuntimeError: if the backend cannot be built.
     """
     dtype = jnp.dtype(element_type or inputs.dtype)
-    for name, found in (("dtype", inputs.dtype), ("preferred_element_type", dtype)):
-        if found not in DTYPES:
-            raise TypeError(f"`method='native'` needs float32, bfloat16 or float16 as {name}; got {found}.")
+    for name, given in (("dtype", inputs.dtype), ("preferred_element_type", dtype)):
+        if given not in DTYPES:
+            raise TypeError(f"`method='native'` needs float32, bfloat16 or float16 as {name}; got {given}.")
     if any(amount < 0 for pair in window.padding for amount in pair) and set(window.input_dilation) == {1}:
         raise ValueError(f"`method='native'` needs a padding of 0 or more; got {window.padding}.")
     sizes = tuple(inputs.shape[axis] for axis in dims.lhs_spec[2:])
@@ -111,14 +111,14 @@ def compute(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
         )
     if ordinary is form:
         return product(first, second, form)
-    found = product(*transposed.exchanged(first, second, form), ordinary)
-    return transposed.restored(found, form) if form.wanted == "kernel" else found
+    result = product(*transposed.exchanged(first, second, form), ordinary)
+    return transposed.restored(result, form) if form.wanted == "kernel" else result
 
 
 def _expect_fast(first: jax.Array, second: jax.Array, form: Form) -> None:
     if not is_fast(first, second, form):
-        found = implementation(first, second, form)
+        name = implementation(first, second, form)
         raise ValueError(
             f"oneDNN must have a fast implementation of the {form.wanted} of a convolution in {first.dtype}, here with "
-            f"{form.groups} groups and {form.window}; it has {found or 'none'}."
+            f"{form.groups} groups and {form.window}; it has {name or 'none'}."
         )

@@ -135,8 +135,8 @@ def whole_is_fast(first: jax.Array, second: jax.Array, form: Form) -> bool:
 
 def is_fast(first: Any, second: Any, form: Form) -> bool:
     """Whether oneDNN has code for a call that is more than its reference."""
-    found = implementation(first, second, form)
-    return bool(found) and not found.startswith("ref")
+    name = implementation(first, second, form)
+    return bool(name) and not name.startswith("ref")
 
 
 def implementation(first: jax.Array, second: jax.Array, form: Form) -> str:

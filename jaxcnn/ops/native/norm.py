@@ -72,15 +72,15 @@ def sums(
     def loop(errors: jax.Array, x: jax.Array, y: jax.Array | None, *numbers: jax.Array):
         passed = like_on_device(x, x.shape if y is not None else (0,), x.dtype)
         operands = errors, x, _or_empty(y, x), jnp.stack(numbers)
-        found = _call(backend.NORM_SUMS, [passed, _numbers(x), _numbers(x)], *operands, relu=relu)
-        return (errors if y is None else found[0], *found[1:])
+        results = _call(backend.NORM_SUMS, [passed, _numbers(x), _numbers(x)], *operands, relu=relu)
+        return (errors if y is None else results[0], *results[1:])
 
     def plain(errors: jax.Array, x: jax.Array, y: jax.Array | None, *numbers: jax.Array):
         passed = _passed(errors, _normalized(x, *numbers) if y is None else y, relu)
         wide = passed.astype(jnp.float32)
         centered = x.astype(jnp.float32) - arrays.along_last(numbers[0], x)
-        found = jnp.sum(wide, _but_last(x)), jnp.sum(wide * centered, _but_last(x))
-        return (errors if y is None else passed, *found)
+        results = jnp.sum(wide, _but_last(x)), jnp.sum(wide * centered, _but_last(x))
+        return (errors if y is None else passed, *results)
 
     return _derived(loop, plain)(errors, x, y, *numbers)
 

@@ -145,9 +145,9 @@ def _spread(function: Any, static: int, words: str) -> Any:
     def rule(form: Pooling, mesh: Any, operand_types: Any, result_types: Any):
         del mesh, operand_types, result_types
         letters = {side: [f"{side}{axis}" for axis in range(len(form.sizes))] for side in "io"}
-        told = words.format(**{side: f"n {' '.join(found)} c" for side, found in letters.items()})
+        told = words.format(**{side: f"n {' '.join(axes)} c" for side, axes in letters.items()})
         first = sorted(letters.items(), key=lambda item: words.index(f"{{{item[0]}}}"))
-        return told, {"need_replication_factors": tuple(letter for _, found in first for letter in found)}
+        return told, {"need_replication_factors": tuple(letter for _, axes in first for letter in axes)}
 
     spread.def_partition(
         partition,

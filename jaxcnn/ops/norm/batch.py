@@ -341,8 +341,8 @@ def _by_loops(
 def _in_loops(
     x: jax.Array, scale: jax.Array, bias: jax.Array, shortcut: jax.Array | None, form: _Form
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, variance = found = compiled.moments(x)
+    mean, variance = of_device = compiled.moments(x)
     if form.devices:  # about the mean of all
         mean = _over_devices(mean, form.devices)
-        variance = _over_devices(variance + jnp.square(found[0] - mean), form.devices)
+        variance = _over_devices(variance + jnp.square(of_device[0] - mean), form.devices)
     return _batch_norm(x, mean, variance, scale, bias, shortcut, form), mean, variance

@@ -37,5 +37,5 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
     axes = range(1, seen.ndim - 1)
     cells = views(seen, axes, sizes, window.strides, window.shape, window.dilation)
     sums = jnp.stack([jnp.sum(view[..., None] * cotangents, range(view.ndim - 1)).reshape(maps) for view in cells])
-    found = sums.astype(spec.element_type or sums.dtype).reshape(1, *sizes, maps)
-    return reordered(found, (0, found.ndim - 1, *range(1, found.ndim - 1)), out)
+    outputs = sums.astype(spec.element_type or sums.dtype).reshape(1, *sizes, maps)
+    return reordered(outputs, (0, outputs.ndim - 1, *range(1, outputs.ndim - 1)), out)

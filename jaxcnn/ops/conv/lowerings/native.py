@@ -25,8 +25,8 @@ def run(first: jax.Array, second: jax.Array, problem: Problem) -> jax.Array:
     if spec.flip and wanted != "kernel":
         pair = zip(operands(wanted), (first, second), strict=True)
         first, second = (lax.rev(array, taps) if part == "kernel" else array for part, array in pair)
-    found = native.compute(first, second, _form(problem))
-    return lax.rev(found, taps) if spec.flip and wanted == "kernel" else found
+    result = native.compute(first, second, _form(problem))
+    return lax.rev(result, taps) if spec.flip and wanted == "kernel" else result
 
 
 def _form(problem: Problem) -> Form:

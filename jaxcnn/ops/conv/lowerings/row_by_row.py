@@ -45,5 +45,5 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
         flip=False,
     )
     rows = views(seen, (last,), problem.output_sizes[:1], window.strides[:1], window.shape[:1], window.dilation[:1])
-    found = jnp.stack([convolve(row.reshape(*row.shape[:-2], -1), taps, own) for row in rows])
-    return reordered(found, (1, last + 1, 0, *range(2, last + 1)), out)
+    outputs = jnp.stack([convolve(row.reshape(*row.shape[:-2], -1), taps, own) for row in rows])
+    return reordered(outputs, (1, last + 1, 0, *range(2, last + 1)), out)

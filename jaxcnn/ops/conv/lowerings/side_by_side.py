@@ -47,7 +47,7 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
     low, high = window.padding[-1]
     high += (cells - width) * stride - window.remainder(problem.input_sizes)[-1]
     last = inputs.ndim - 1
-    found = correlate(
+    outputs = correlate(
         inputs,
         wide,
         spec._replace(
@@ -62,5 +62,5 @@ def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
             flip=False,
         ),
     )
-    found = lax.slice_in_dim(found.reshape(*found.shape[:-2], cells, maps), 0, width, axis=last - 1)
-    return reordered(found, (0, last, *range(1, last)), out)
+    outputs = lax.slice_in_dim(outputs.reshape(*outputs.shape[:-2], cells, maps), 0, width, axis=last - 1)
+    return reordered(outputs, (0, last, *range(1, last)), out)
