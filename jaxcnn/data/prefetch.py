@@ -149,7 +149,10 @@ def decoded_ahead(
 
 
 class _Pieces:
-    """Decoded pieces of batches by their number, the data source that Grain expects."""
+    """Decoded pieces of batches by their number, the data source that Grain expects.
+
+    Grain's own `batch` knows no empty batches, which a process may have at the end of an evaluation.
+    """
 
     def __init__(self, images: Stream, numbers: Callable[[int], np.ndarray], start: int, stop: int, pieces: int):
         self._images, self._numbers, self._start, self._stop, self._pieces = images, numbers, start, stop, pieces

@@ -1,7 +1,8 @@
 """Converters of convolutions, pools and borders to ONNX; imported only if jax2onnx is installed.
 
-The converters of jax2onnx 0.17 do not support convolutions over three axes, and fail on borders if the batch size is
-open. They convert a pool to a window that also covers batch and channels, which onnxruntime refuses.
+The converters of jax2onnx 0.17.1 do not support convolutions over three axes, and fail on borders if the batch size is
+open. Their pools also slide over batch and channels: onnxruntime refuses the maximum over two and three axes, and takes
+up to three times as long for the mean, which becomes a convolution.
 """
 
 import contextlib

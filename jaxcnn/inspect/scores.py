@@ -95,9 +95,9 @@ def expect_channel_axis(axis: int, rank: int) -> int:
 
 def probabilities_of(logits: ArrayLike) -> np.ndarray:
     """Computes the softmax of logits."""
-    values = np.asarray(logits)
-    shares = np.exp(values - values.max(-1, keepdims=True))
-    return shares / shares.sum(-1, keepdims=True)
+    from scipy.special import softmax
+
+    return softmax(np.asarray(logits), axis=-1)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -42,11 +42,14 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2):
         import orbax.checkpoint as ocp
 
+        managers = ocp.checkpoint_managers
         self._ocp = ocp
-        self._kept = _NewestAndBest(keep)
+        # the best by its step: `BestN` needs scores in the checkpoints, which those of older runs do not have
+        self._kept = [managers.LatestN(keep), managers.CustomSteps(())]
         self._abandoned = False  # whether reading failed, and Orbax has left other arrays half read
         self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, create=True)
+        policy = managers.AnyPreservationPolicy(self._kept)
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
         with contextlib.ExitStack() as opening:
             opening.enter_context(_ORBAX_IS_QUIET.silenced())
             self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -78,7 +81,7 @@ class Checkpoints:
         Raises:
           CheckpointError: if this checkpoint or the one before it could not be written.
         """
-        self._kept.best = best
+        self._kept[1] = self._ocp.checkpoint_managers.CustomSteps(() if best is None else (best,))
         told = {"position": position, "shapes": _shapes(state), "sums": sums(_by_path(_without_keys(state)))}
         items = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(_without_keys(state)), position=self._ocp.args.JsonSave(sealed(told))
@@ -219,20 +222,6 @@ def written_in(run: Path) -> str:
 
 def _good(step: int | None, run: Path) -> str:
     return "no checkpoint was written before" if step is None else f"the last good checkpoint is step {step} in {run}"
-
-
-class _NewestAndBest:
-    """Chooses the checkpoints to keep; Orbax asks after each write."""
-
-    def __init__(self, newest: int):
-        self.newest = newest
-        self.best: int | None = None
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Returns one answer for each checkpoint, the oldest first."""
-        del context
-        old = len(checkpoints) - self.newest
-        return [place >= old or info.step == self.best for place, info in enumerate(checkpoints)]
 
 
 class _Quiet:

@@ -248,7 +248,10 @@ def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
 
 
 def _scaled(config: TrainConfig) -> optax.GradientTransformation:
-    """Multiplies the updates by the factors, since the updates of all optimizers are linear in the learning rate."""
+    """Multiplies the updates by the factors, since the updates of all optimizers are linear in the learning rate.
+
+    It has no state; that of `optax.partition` would differ from the state in the checkpoints of older runs.
+    """
 
     def init(params):
         rates_by_path(config, params)  # refuses patterns that name nothing, before anything is trained

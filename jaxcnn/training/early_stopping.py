@@ -7,6 +7,8 @@ from typing import Any, Literal
 class EarlyStopping:
     """Early stopping (Morgan & Bourlard 1990; Prechelt 1998).
 
+    Flax's own class does not know the best step, and never improves on a first loss that is not a number.
+
     Args:
       monitor: `"accuracy"` or `"loss"`; of the moving averages, if they are evaluated.
       patience: number of epochs without improvement after which to stop; None never stops.

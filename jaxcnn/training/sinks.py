@@ -108,7 +108,11 @@ class _Csv:
 
 
 class _TensorBoard:
-    """Event files for TensorBoard, one per session; every row is flushed to disk."""
+    """Event files for TensorBoard, one per session; every row is flushed to disk.
+
+    A `SummaryWriter` writes in a thread: rows come later than `flush`, and a full disk is not reported. Two sessions
+    within a second give it one file, so that the first is lost.
+    """
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
         try:

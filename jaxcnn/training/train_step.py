@@ -168,7 +168,10 @@ def _different_keys(rest: nnx.State, axis: str | None) -> nnx.State:
 
 
 def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
-    """Updates moving averages; the decay is smaller in the first steps, so that the initial values soon vanish."""
+    """Updates moving averages; the decay is smaller in the first steps, so that the initial values soon vanish.
+
+    Unlike `optax.incremental_update`, it keeps the dtype of every leaf, and leaves equal values as they are.
+    """
     done = step.astype(jnp.float32)
     share = 1 - jnp.minimum(decay, (1 + done) / (10 + done))
     return jax.tree.map(lambda old, new: old + share.astype(old.dtype) * (new - old), average, values)

@@ -19,8 +19,7 @@ _ANYTHING = (".tar", ".ckpt", ".bin")  # as in model_best.pth.tar; read as what 
 CONFIG = "jaxcnn"  # the key of the configuration, as JSON, in a file's metadata
 _IN_NPZ = "__jaxcnn__"  # the same as an array of characters
 _REALS = ("float16", "bfloat16", "float32", "float64")
-_SAFETENSORS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool"}
-_SAFETENSORS |= {f"{kind[0].upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+_SAFETENSORS = ("F16", "BF16", "F32", "F64", "BOOL", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64)))
 
 
 class Stored(NamedTuple):
@@ -126,19 +125,17 @@ def _first(error: Exception) -> str:
 
 
 def _read_safetensors(path: Path) -> Stored:
-    data = path.read_bytes()
-    with _reading(path, "a whole safetensors file"):
-        from safetensors import deserialize
+    from safetensors import safe_open
 
-        parts = deserialize(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    arrays = {}
-    for name, part in parts:
-        if part["dtype"] not in _SAFETENSORS:
-            raise wrong_dtype(path, name, part["dtype"])
-        dtype = jnp.dtype(_SAFETENSORS[part["dtype"]])  # safetensors' own reader knows no bfloat16
-        arrays[name] = np.frombuffer(part["data"], dtype).reshape(part["shape"])
-    return Stored(path, arrays, _config(path, header.get("__metadata__", {}).get(CONFIG)))
+    # its arrays of JAX would be float32 where the file has float64
+    with _reading(path, "a whole safetensors file"), safe_open(path, "np") as file:
+        dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+        strange = next((name for name in dtypes if dtypes[name] not in _SAFETENSORS), None)
+        arrays = {} if strange else {name: file.get_tensor(name) for name in dtypes}
+        text = (file.metadata() or {}).get(CONFIG)
+    if strange:
+        raise wrong_dtype(path, strange, dtypes[strange])
+    return Stored(path, arrays, _config(path, text))
 
 
 def _read_npz(path: Path) -> Stored:

@@ -76,6 +76,13 @@ def test_ranks_agree_with_scipy_and_similarity_with_scikit_image(random, small):
     assert found.rank["given"][1] == pytest.approx(stats.spearmanr(a.ravel(), b.ravel()).statistic)
 
 
+@pytest.mark.parametrize("shape", [(6, 6), (3, 9), (2, 2), (1, 4)])
+def test_maps_smaller_than_the_window_have_a_similarity(random, shape):
+    a, b = random.uniform(size=(2, *shape))
+    assert structural_similarity(a, a) == pytest.approx(1)
+    assert -1 <= structural_similarity(a, b) < 1
+
+
 def test_a_dead_map_resembles_nothing(small, pictures):
     maps = iter([np.ones((2, 8, 8)), np.zeros((2, 8, 8))])
     methods = {"dead": lambda model, images, targets: next(maps)}

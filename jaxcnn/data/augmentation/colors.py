@@ -1,7 +1,8 @@
 """Changes of color, with the definitions of Pillow and torchvision.
 
 All functions take pictures `(B, H, W, C)` float32 from 0 to 255, with 1 or 3 channels. A `factor` is `(B,)`; the factor
-1 changes nothing.
+1 changes nothing. The definitions of dm-pix are others: its brightness is a sum, its saturation that of HSV, up to
+153 and 96 of 255 from Pillow's.
 """
 
 import jax
