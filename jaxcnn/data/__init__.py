@@ -1,4 +1,4 @@
-"""Labeled examples, and batches as a pure function of seed and step."""
+"""Labeled examples, and batches by seed and step."""
 
 from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch

@@ -1,4 +1,7 @@
-"""Batches as a pure function of seed and step: a run saves only the step to continue."""
+"""Batches as a pure function of seed and step.
+
+So a run saves only the step to continue.
+"""
 
 import contextlib
 import dataclasses
@@ -34,7 +37,9 @@ class Batch(NamedTuple):
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Computes the number of full batches in an epoch; the remaining examples differ from epoch to epoch.
+    """Computes the number of full batches in an epoch.
+
+    The remaining examples differ from epoch to epoch.
 
     Args:
       count: number of training examples.
@@ -59,7 +64,10 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _Order:
-    """A function from a step to the numbers of its examples; each worker process gets a copy."""
+    """A function from a step to the numbers of its examples.
+
+    Each worker process gets a copy.
+    """
 
     count: int
     batch_size: int
@@ -104,9 +112,10 @@ def batches_ahead(
     workers: int | None = None,
     ahead: int = 2,
 ) -> Iterator[Iterator[Batch]]:
-    """Makes the batches of steps `start` to `stop - 1` in the background, before they are needed.
+    """Makes the batches of steps `start` to `stop - 1` ahead.
 
-    They equal those of `train_batch`, for any number of workers, and for pictures in memory or in a stream.
+    They are made in the background, before they are needed. They equal those of `train_batch`, for any number of
+    workers, and for pictures in memory or in a stream.
 
     Args:
       dataset: the training split.
@@ -150,13 +159,16 @@ def batches_ahead(
 
 
 def default_workers() -> int:
-    """The number of processes that decode a stream: 0 up to 16 cores, where threads suffice, then one per 4 cores."""
+    """The default number of processes that decode a stream.
+
+    It is 0 up to 16 cores, where threads suffice, then one per 4 cores.
+    """
     return cores() // 4 if cores() > 16 else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class _InOrder:
-    """A function from an evaluation batch to the numbers of its examples, -1 for filling."""
+    """The numbers of an evaluation batch's examples, -1 for filling."""
 
     count: int
     batch_size: int

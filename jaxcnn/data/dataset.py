@@ -40,7 +40,7 @@ class Dataset(NamedTuple):
 
     @property
     def features(self) -> int:
-        """The number of channels of an example, or of words in the vocabulary."""
+        """The number of an example's channels, or of the vocabulary's words."""
         return len(self.vocabulary) or self.images.shape[-1]
 
     @property
@@ -73,7 +73,7 @@ class Dataset(NamedTuple):
         return self._replace(images=images, labels=self.labels[index])
 
     def for_classes(self, classes: Sequence[str]) -> "Dataset":
-        """Renumbers the labels for another list of classes, by the names of the classes.
+        """Renumbers the labels for another list of classes, by name.
 
         Args:
           classes: names, for instance those of a network; they must contain all classes of this data set.
@@ -101,7 +101,7 @@ class Dataset(NamedTuple):
         return self._replace(labels=table[self.labels], classes=classes)
 
     def split_off(self, share: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
-        """Splits off a random validation part, with the same share of every class.
+        """Splits off a random validation part, stratified by class.
 
         Args:
           share: share of the validation part, between 0 and 1.
@@ -126,7 +126,9 @@ class Dataset(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """The affine map from an example to a network's input, `(value / unit - mean) / std`.
+    """The affine map from an example to a network's input.
+
+    It is `(value / unit - mean) / std`.
 
     Args:
       mean: one number per channel; empty for words, which are not scaled.
@@ -139,7 +141,10 @@ class Scaling(NamedTuple):
     unit: float = 255.0
 
     def __call__(self, images):
-        """Scales `(..., C)` to float32; accepts NumPy and JAX arrays, also inside `jit`."""
+        """Scales `(..., C)` to float32.
+
+        Accepts NumPy and JAX arrays, also inside `jit`.
+        """
         if not self.mean:
             return images
         scale = 1 / (np.float32(self.unit) * np.array(self.std, np.float32))
@@ -149,7 +154,9 @@ class Scaling(NamedTuple):
 
 
 def measure_scaling(dataset: Dataset) -> Scaling:
-    """Measures the scaling that gives every channel of a data set mean 0 and variance 1.
+    """Measures the scaling to mean 0 and variance 1.
+
+    It holds for every channel of the data set.
 
     Args:
       dataset: the examples, usually the training split.

@@ -1,4 +1,7 @@
-"""Gray pictures with more than 8 bits, and the transparent color of a PNG: converts their numbers to bytes."""
+"""Gray pictures with more than 8 bits, and transparent colors.
+
+Their numbers are converted to bytes; the transparent color is that of a PNG.
+"""
 
 import numpy as np
 
@@ -11,7 +14,10 @@ _DECODED = {"L;2": lambda value: value * 85, "L;4": lambda value: value * 17, "R
 
 
 def white_of(file) -> int | None:
-    """Returns the number of white in an opened file with more than 8 bits of gray; None if only values can show it."""
+    """Returns the number of white in a deep gray picture.
+
+    The file is open and has more than 8 bits of gray. None means that only the values can show it.
+    """
     if file.format == "TIFF" and file.mode.startswith("I;16"):
         bits = file.tag_v2.get(_TIFF_BITS, 16)
         return 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
@@ -20,7 +26,10 @@ def white_of(file) -> int | None:
 
 
 def settle_transparency(file) -> None:
-    """Converts the transparent color of a PNG to the numbers to which Pillow decodes its pixels."""
+    """Converts the transparent color of a PNG to pixel numbers.
+
+    They are the numbers to which Pillow decodes its pixels.
+    """
     key = file.info.get("transparency")
     decoded = _DECODED.get(file.tile[0][3]) if file.format == "PNG" and file.tile else None
     if decoded is None or isinstance(key, bytes) or key is None:
@@ -29,7 +38,9 @@ def settle_transparency(file) -> None:
 
 
 def to_bytes(image, white: int | None, changes: list[str]):
-    """Converts a gray picture with more than 8 bits to bytes, with transparent pixels white.
+    """Converts a gray picture with more than 8 bits to bytes.
+
+    Transparent pixels become white.
 
     Args:
       image: a Pillow image of mode `I` or `F`.

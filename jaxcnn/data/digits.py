@@ -13,7 +13,10 @@ _DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a8
 
 
 def read_digits(split: str) -> Dataset:
-    """Reads the 1,797 digits of 8x8 in scikit-learn, in the form of MNIST, split 80/10/10."""
+    """Reads scikit-learn's 1,797 digits, in the form of MNIST.
+
+    They are 8x8 there, and split 80/10/10.
+    """
     images, labels = _upscaled_digits()
     order = np.random.RandomState(1989).permutation(len(labels))  # a frozen stream: the split never changes
     edges = [0, round(0.8 * len(order)), round(0.9 * len(order)), len(order)]
@@ -37,7 +40,10 @@ def _upscaled_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _upscale(image) -> np.ndarray:
-    """Converts to the form of MNIST: the digit in a box of 20x20, centered in 28x28 cells."""
+    """Converts digits to the form of MNIST.
+
+    A digit is in a box of 20x20, centered in 28x28 cells.
+    """
     from PIL import Image
 
     box = np.asarray(image.resize((20, 20), Image.Resampling.BICUBIC))

@@ -1,4 +1,7 @@
-"""Your own pictures: one folder per class, optionally inside one folder per split."""
+"""Your own pictures: one folder per class.
+
+These may be inside one folder per split.
+"""
 
 import os
 from collections import Counter
@@ -27,7 +30,9 @@ _CALLED = {
 
 
 def find_folder(name: str, data_dir: Path | None) -> Path:
-    """Finds the folder of a data set: a folder of its name in `data_dir` or `$JAXCNN_DATA_DIR`, or else that folder.
+    """Finds the folder of a data set.
+
+    It is a folder of its name in `data_dir` or `$JAXCNN_DATA_DIR`, or else that folder.
 
     Raises:
       FileNotFoundError: if it is not a folder.
@@ -42,7 +47,9 @@ def find_folder(name: str, data_dir: Path | None) -> Path:
 
 
 def folder_splits(root: Path) -> tuple[str, ...]:
-    """Returns the splits of a folder: those for which it has folders, or else all three.
+    """Returns the splits of a folder.
+
+    They are those for which it has folders, or else all three.
 
     Raises:
       FileNotFoundError: if there is no such folder, or it has folders for splits but none for training.
@@ -63,7 +70,7 @@ def read_folder(
     skip_corrupt: bool = False,
     allow_empty: bool = False,
 ) -> Dataset:
-    """Reads a split of a folder of pictures, into memory or as a stream.
+    """Reads a split of a folder, into memory or a stream.
 
     Args:
       split: `"train"`, `"validation"` or `"test"`. Without folders of these names, they are 80, 10 and 10 % of each
@@ -121,7 +128,7 @@ class _Listing(NamedTuple):
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """The folders of splits; none if the folders are those of classes."""
+    """The folders of splits, if they are not those of classes."""
     there: dict[str, list[Path]] = {}
     others = []
     for folder in folders_in(root):
@@ -170,7 +177,7 @@ def _list(split: str, root: Path) -> _Listing:
 
 
 def _passed_over(top: Path, passed: list[Counter[str]]) -> list[str]:
-    """One sentence for each kind of ignored files in the folder of a split."""
+    """One sentence for each kind of ignored files."""
     beside: Counter[str] = Counter()
     loose = len(list(pictures_below(top, beside, deep=False)))
     every = sum(passed, beside)

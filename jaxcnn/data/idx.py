@@ -1,4 +1,7 @@
-"""The IDX format of the MNIST files: a big-endian magic number, sizes, then bytes."""
+"""The IDX format of the MNIST files.
+
+It has a big-endian magic number, sizes, then bytes.
+"""
 
 import gzip
 import math
@@ -44,7 +47,10 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _read(content: IO[bytes] | gzip.GzipFile, path: Path) -> np.ndarray:
-    """Reads the array of a header and its bytes; never reads or unpacks more bytes than the header states."""
+    """Reads the array of a header and its bytes.
+
+    Never reads or unpacks more bytes than the header states.
+    """
     start = content.read(4)
     if len(start) < 4 or start[:2] != b"\0\0":
         raise ValueError(f"{path} must begin with the IDX magic 00 00; got {start[:2].hex(' ') or 'nothing'}.")

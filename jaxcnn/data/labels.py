@@ -9,7 +9,9 @@ _NAMED = 3
 
 
 def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
-    """Refuses labels that are not numbers of classes, for instance targets of a regression.
+    """Refuses labels that are not numbers of classes.
+
+    Targets of a regression are not, for instance.
 
     Args:
       labels: `(N,)`.
@@ -40,7 +42,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
 
 
 def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> None:
-    """Refuses labels that are not numbers of classes, also -1 for unlabeled examples.
+    """Refuses labels outside the classes, also -1 for unlabeled examples.
 
     Args:
       labels: `(N,)` integers.
@@ -62,7 +64,9 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
 
 
 def check_array(labels: np.ndarray, title: str) -> None:
-    """Refuses labels that are not an array, which cannot be indexed by the numbers of examples.
+    """Refuses labels that are not an array.
+
+    They could not be indexed by the numbers of examples.
 
     Raises:
       ValueError: if they are a list or a tuple.
@@ -73,19 +77,25 @@ def check_array(labels: np.ndarray, title: str) -> None:
 
 
 def _is_one_hot(found: np.ndarray, examples: int) -> bool:
-    """Whether there is one row per example, with a single 1 and else 0."""
+    """Whether every row has a single 1 and else 0."""
     if found.ndim != 2 or len(found) != examples or found.shape[1] < 2 or found.dtype.kind not in "biuf":
         return False
     return bool(((found == 0) | (found == 1)).all() and (found.sum(1) == 1).all())
 
 
 def _is_whole(found: np.ndarray) -> bool:
-    """Whether these are numbers of classes in another dtype: bool, or floats without a fraction."""
+    """Whether these are numbers of classes in another dtype.
+
+    It may be bool, or floats without a fraction.
+    """
     return found.dtype == bool or (found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all()))
 
 
 def spelled(names: Sequence[str]) -> tuple[str, ...]:
-    """Normalizes names for comparison (Unicode NFC): file systems may write an accented letter as two characters."""
+    """Normalizes names for comparison (Unicode NFC).
+
+    File systems may write an accented letter as two characters.
+    """
     return tuple(unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names)
 
 

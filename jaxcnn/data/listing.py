@@ -1,4 +1,4 @@
-"""Lists the picture files below a folder, and counts the files that are ignored."""
+"""Lists the picture files below a folder, and counts others."""
 
 import os
 from collections import Counter
@@ -12,25 +12,34 @@ _LEFT_BEHIND = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$re
 
 
 def expanded(path: str | Path) -> Path:
-    """Expands `~` to the home folder, since shells do not expand it inside words, as in `folder:~/pictures`."""
+    """Expands `~` to the home folder.
+
+    Shells do not expand it inside words, as in `folder:~/pictures`.
+    """
     return Path(os.path.expanduser(path))
 
 
 def is_seen(name: str) -> bool:
-    """Whether a file or folder of this name is used: not if it is hidden, or a by-product of some program."""
+    """Whether a file or folder of this name is used.
+
+    It is not if it is hidden, or a by-product of some program.
+    """
     return not name.startswith(".") and name.lower() not in _LEFT_BEHIND
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Lists the folders in a folder, sorted, without hidden ones and by-products of programs."""
+    """Lists the folders in a folder, sorted.
+
+    Hidden ones and by-products of programs are left out.
+    """
     return sorted(path for path in folder.iterdir() if is_seen(path.name) and path.is_dir())
 
 
 def pictures_below(folder: Path, passed: Counter[str] | None = None, *, deep: bool = True) -> Iterator[Path]:
-    """Finds the picture files in a folder and below it, sorted, the files of a folder before those of its subfolders.
+    """Finds the picture files in and below a folder, sorted.
 
-    Links to folders are not followed. A link to a file that no longer exists is included, so that reading it gives an
-    error.
+    The files of a folder come before those of its subfolders. Links to folders are not followed. A link to a file that
+    no longer exists is included, so that reading it gives an error.
 
     Args:
       folder: the folder to search.

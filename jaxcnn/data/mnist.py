@@ -27,7 +27,9 @@ _IMAGES = re.compile(rf"(?P<prefix>.*?)(?P<part>{'|'.join(_PARTS)})(?P<mark>[-_.
 
 
 def read_mnist(split: str, folder: Path, name: str = "mnist", classes: tuple[str, ...] = DIGITS) -> Dataset:
-    """Reads MNIST, or a data set of ten classes in files of the same names.
+    """Reads MNIST, or a data set of the same form.
+
+    It has ten classes, and files of the same names.
 
     Args:
       split: `"train"` or `"test"`.
@@ -64,7 +66,10 @@ def _read_pair(image_file: Path, label_file: Path) -> tuple[np.ndarray, np.ndarr
 
 
 def read_mnist1989(split: str, folder: Path) -> Dataset:
-    """Reads MNIST in the form of the zip codes of 1989: a fixed draw of 7,291 and 2,007 digits of 16x16."""
+    """Reads MNIST in the form of the zip codes of 1989.
+
+    It is a fixed draw of 7,291 and 2,007 digits of 16x16.
+    """
     from PIL import Image
 
     whole = read_mnist(split, folder)
@@ -78,7 +83,7 @@ def read_mnist1989(split: str, folder: Path) -> Dataset:
 
 
 def idx_splits(path: Path) -> tuple[str, ...]:
-    """Returns the splits of a folder of IDX files with any prefix.
+    """Returns the splits of IDX files, with any prefix.
 
     Raises:
       FileNotFoundError: if there is no such folder, or no file of pictures in it.
@@ -88,7 +93,7 @@ def idx_splits(path: Path) -> tuple[str, ...]:
 
 
 def read_idx_folder(split: str, path: Path) -> Dataset:
-    """Reads pictures and labels from a pair of IDX files of any data set.
+    """Reads pictures and labels from a pair of IDX files.
 
     Args:
       split: one of `idx_splits`.

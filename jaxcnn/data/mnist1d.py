@@ -1,4 +1,7 @@
-"""MNIST-1D: Greydanus and Kobak 2020, "Scaling down deep learning with MNIST-1D" (arXiv:2011.14439)."""
+"""MNIST-1D, signals instead of pictures (Greydanus and Kobak 2020).
+
+The paper is "Scaling down deep learning with MNIST-1D" (arXiv:2011.14439).
+"""
 
 import random
 from functools import lru_cache
@@ -10,7 +13,9 @@ from jaxcnn.data.digits import DIGITS
 
 
 def read_mnist1d(split: str) -> Dataset:
-    """Generates 4,000 and 1,000 signals of 40 samples, with the authors' package.
+    """Generates 4,000 and 1,000 signals, with the authors' package.
+
+    Each has 40 samples.
 
     Raises:
       ModuleNotFoundError: if `mnist1d` is not installed.

@@ -1,4 +1,4 @@
-"""Pictures in one NumPy archive, in the formats of Keras and MedMNIST."""
+"""Pictures in a NumPy archive, as of Keras and MedMNIST."""
 
 import contextlib
 import zipfile
@@ -85,7 +85,7 @@ def _open(path: Path) -> Iterator["np.lib.npyio.NpzFile"]:
 
 
 def _pairs(path: Path, archive: "np.lib.npyio.NpzFile") -> dict[str, tuple[str, str]]:
-    """The names of the arrays of pictures and labels, for every split of the archive."""
+    """The names of pictures' and labels' arrays, for every split."""
     there = set(archive.files)
     pairs = {split: pair for split, styles in _NAMES.items() for pair in styles if there & set(pair)}
     for pair in pairs.values():

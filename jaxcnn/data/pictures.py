@@ -27,7 +27,9 @@ class Picture(NamedTuple):
 
 
 def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False, cut: bool = False) -> Picture:
-    """Reads a picture file, upright, without alpha, in a network's size and channels.
+    """Reads a picture file, upright, in a network's size and channels.
+
+    Alpha is removed.
 
     Args:
       path: a file of any format that Pillow reads. Gray with more than 8 bits is scaled to bytes, and transparent
@@ -119,7 +121,7 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
 
 
 def _middle(image, width: int, height: int):
-    """The largest part of these proportions in the middle, resized with antialiasing."""
+    """The largest middle part of these proportions, resized with antialiasing."""
     from PIL import Image
 
     wide = image.width * height > image.height * width
@@ -131,7 +133,10 @@ def _middle(image, width: int, height: int):
 
 
 def _flat_colors(image, channels: int, white: int | None, changes: list[str]):
-    """Converts a picture to 8-bit gray or color without alpha, `white` as in `to_bytes`; appends to `changes`."""
+    """Converts a picture to 8-bit gray or color without alpha.
+
+    `white` is as in `to_bytes`; what was done is appended to `changes`.
+    """
     from PIL import Image
 
     wanted = {1: "L", 3: "RGB"}[channels]

@@ -1,4 +1,7 @@
-"""Makes batches in advance: in a thread, and for streams in threads or worker processes of Grain."""
+"""Makes batches in advance.
+
+A thread makes them, and for streams threads or worker processes of Grain.
+"""
 
 import contextlib
 import multiprocessing
@@ -26,7 +29,10 @@ _END = object()
 
 @contextlib.contextmanager
 def in_background(items: Generator[Item, None, None], ahead: int) -> Iterator[Iterator[Item]]:
-    """Makes up to `ahead` items in advance in a thread; an error there is raised by the iterator."""
+    """Makes up to `ahead` items in advance in a thread.
+
+    An error there is raised by the iterator.
+    """
     ready: queue.Queue = queue.Queue(max(1, ahead))
     left = threading.Event()
 
@@ -92,7 +98,9 @@ def mapped_ahead(function: Callable[[Item], Made], items: Iterable[Item], *, ahe
 def decoded_ahead(
     images: Stream, numbers: Callable[[int], np.ndarray], start: int, stop: int, workers: int, ahead: int
 ) -> Generator[np.ndarray, None, None]:
-    """Decodes the batches of pictures `numbers(start)` to `numbers(stop - 1)` in advance.
+    """Decodes batches of pictures in advance.
+
+    They are `numbers(start)` to `numbers(stop - 1)`.
 
     Args:
       images: the stream of pictures.
@@ -149,7 +157,7 @@ def decoded_ahead(
 
 
 class _Pieces:
-    """Decoded pieces of batches by their number, the data source that Grain expects.
+    """Decoded pieces of batches by number, as Grain expects.
 
     Grain's own `batch` knows no empty batches, which a process may have at the end of an evaluation.
     """
@@ -166,7 +174,10 @@ class _Pieces:
 
 
 def _settle_flags() -> None:
-    """Marks absl flags as parsed, which Grain needs, unless the program parses them itself, now or later."""
+    """Marks absl flags as parsed, which Grain needs.
+
+    A program that has parsed them itself keeps its own.
+    """
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
@@ -174,7 +185,10 @@ def _settle_flags() -> None:
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Starts a worker without output and without devices, which ends whenever the trainer ends."""
+    """Starts a worker without output and without devices.
+
+    It ends whenever the trainer ends.
+    """
     del index, count
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer gets it too, and decides
     os.environ["JAX_PLATFORMS"] = "cpu"
@@ -193,7 +207,10 @@ def _start_worker(index: int, count: int) -> None:
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Prevents that processes started inside this context run the trainer's script or print warnings."""
+    """Keeps processes started inside from running the trainer's script.
+
+    They also print no warnings.
+    """
     main, warned = sys.modules["__main__"], os.environ.get("PYTHONWARNINGS")
     sys.modules["__main__"] = types.ModuleType("__main__")
     os.environ["PYTHONWARNINGS"] = "ignore"

@@ -31,7 +31,10 @@ class _Source(NamedTuple):
 
 
 def _of_tfds(name: str, splits: _Splits | None = None, called: str | None = None) -> _Source:
-    """A data set of tensorflow-datasets; its splits are looked up if they are not given."""
+    """A data set of tensorflow-datasets.
+
+    Its splits are looked up if they are not given.
+    """
 
     def read(split: str, data_dir: Path | None, **how) -> Dataset:
         found = read_tfds(split, name, data_dir, **how)
@@ -60,7 +63,9 @@ _FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "npz:PATH", "rt-polarity:FO
 
 
 def _source(name: str) -> _Source:
-    """The source of a name; after a colon comes a path, a fold, a speaker or a name of tensorflow-datasets.
+    """The source of a name.
+
+    After a colon comes a path, a fold, a speaker or a name of tensorflow-datasets.
 
     Raises:
       FileNotFoundError: if the name is that of a folder or file that does not exist.
@@ -122,7 +127,9 @@ def load(
     skip_corrupt: bool = False,
     allow_empty: bool = False,
 ) -> Dataset:
-    """Loads one split of a data set, into memory or, if there are too many pictures, as a stream.
+    """Loads one split of a data set.
+
+    It goes into memory or, if there are too many pictures, becomes a stream.
 
     Args:
       name: one of

@@ -19,7 +19,9 @@ _TEST_TAKES = range(5)  # the customary test split
 
 
 def read_fsdd(split: str, folder: Path, speaker: str | None = None) -> Dataset:
-    """Reads the Free Spoken Digit Dataset: six speakers, ten digits, fifty takes of each.
+    """Reads the Free Spoken Digit Dataset.
+
+    Six speakers say each of ten digits fifty times.
 
     Args:
       split: `"train"`, or `"test"`: the takes 0 to 4 of every digit and speaker.

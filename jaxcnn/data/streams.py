@@ -1,4 +1,7 @@
-"""Pictures that do not fit in memory: they are decoded when they are needed."""
+"""Pictures that do not fit in memory.
+
+They are decoded when they are needed.
+"""
 
 import os
 from abc import ABC, abstractmethod
@@ -16,9 +19,10 @@ _STRIDE = 64  # pictures that a thread takes at a time
 
 
 class Stream(ABC):
-    """A sequence of pictures of one size, `(N, H, W, C)` uint8, decoded at every access.
+    """A sequence of pictures of one size, decoded at every access.
 
-    It is indexed like the first axis of an array: by a number, a slice, numbers or a mask.
+    Its shape is `(N, H, W, C)`, its dtype uint8. It is indexed like the first axis of an array: by a number, a slice,
+    numbers or a mask.
 
     Args:
       shape: `(H, W, C)` of a picture.
@@ -29,7 +33,7 @@ class Stream(ABC):
     ndim = 4
 
     def __init__(self, shape: tuple[int, ...], sums: np.ndarray | None = None):
-        """Takes the shape of a picture, and the channel sums of each picture, if they are known."""
+        """Takes the shape of a picture, and known channel sums."""
         self._picture_shape, self.sums = tuple(shape), sums
 
     @abstractmethod
@@ -59,7 +63,7 @@ class Stream(ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the array of all pictures, `(N, H, W, C)`."""
+        """The shape of all pictures together, `(N, H, W, C)`."""
         return (len(self), *self._picture_shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -97,7 +101,10 @@ class PictureFiles(Stream):
         image_size: int | None = None,
         sums: np.ndarray | None = None,
     ):
-        """Takes the folder, the paths below it, and the size to which `decode_picture` brings the pictures."""
+        """Takes the folder, the paths below it, and a size.
+
+        `decode_picture` brings the pictures to this size.
+        """
         super().__init__(shape, sums)
         self._root, self._image_size = str(root), image_size
         # one array of bytes, not a million strings
@@ -134,7 +141,9 @@ class PictureFiles(Stream):
 
 
 def fitting(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Brings a decoded picture `(H, W, 3)` to the shape of all pictures, with one channel if all are gray.
+    """Brings a decoded picture to the shape of all pictures.
+
+    It is `(H, W, 3)`, and keeps one channel if all are gray.
 
     Raises:
       SizeError: if it has another size.
@@ -160,7 +169,10 @@ class SizeError(ValueError):
 
 
 def channel_sums(images: np.ndarray) -> np.ndarray:
-    """Computes the exact sum and sum of squares of each channel of pictures `(..., C)` uint8, as `(2, C)` int64."""
+    """Computes each channel's exact sum and sum of squares.
+
+    Pictures `(..., C)` uint8 give `(2, C)` int64.
+    """
     counts = np.stack([np.bincount(channel, minlength=256) for channel in images.reshape(-1, images.shape[-1]).T])
     levels = np.arange(256)
     return np.stack([counts @ levels, counts @ levels**2])
@@ -229,5 +241,8 @@ def cores() -> int:
 
 
 def to_stream(stream: bool | None, count: int, shape: Sequence[int]) -> bool:
-    """Whether to stream pictures: as requested, or else if they would take more than `STREAM_ABOVE` bytes."""
+    """Whether to stream pictures.
+
+    It is as requested, or else if they would take more than `STREAM_ABOVE` bytes.
+    """
     return count * int(np.prod(shape)) > STREAM_ABOVE if stream is None else stream

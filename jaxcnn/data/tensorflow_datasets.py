@@ -23,7 +23,10 @@ _ORDER = ("train", "validation", "test")
 
 
 def tfds_splits(name: str, data_dir: Path | None) -> tuple[str, ...]:
-    """Returns the splits of a data set, training first; prepares it if necessary and TensorFlow is installed."""
+    """Returns the splits of a data set, training first.
+
+    Prepares it if necessary and TensorFlow is installed.
+    """
     found = list(_builder(name, _folder(data_dir)).info.splits)
     return (*(split for split in _ORDER if split in found), *sorted(set(found) - set(_ORDER)))
 
@@ -37,7 +40,9 @@ def read_tfds(
     image_size: int | None = None,
     skip_corrupt: bool = False,
 ) -> Dataset:
-    """Reads a split of a data set of tensorflow-datasets, into memory or as a stream.
+    """Reads a split of a data set of tensorflow-datasets.
+
+    It goes into memory or becomes a stream.
 
     Args:
       split: one of `tfds_splits`.
@@ -106,7 +111,7 @@ class Records(Stream):
         sums: np.ndarray | None = None,
         places: np.ndarray | None = None,
     ):
-        """Takes the reader of the files, the key of the picture in a record, and the numbers of the records."""
+        """Takes the reader, the picture's key, and the records' numbers."""
         super().__init__(shape, sums)
         self._source, self._key, self._title, self._image_size = source, key, title, image_size
         self._places = np.arange(len(source)) if places is None else places
@@ -167,7 +172,7 @@ def _folder(data_dir: Path | None) -> Path | None:
 
 @functools.lru_cache(maxsize=8)
 def _builder(name: str, folder: Path | None):
-    """The builder of a data set that is prepared as array_record files."""
+    """The builder of a data set prepared as array_record files."""
     try:
         with _quiet():
             import array_record  # noqa: F401  # pyright: ignore[reportUnusedImport]

@@ -15,7 +15,9 @@ _LABELS = {"neg": "negative", "pos": "positive"}
 
 
 def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
-    """Reads the movie reviews of Pang and Lee, MR in Kim 2014: 5,331 snippets of each class.
+    """Reads the movie reviews of Pang and Lee.
+
+    They are MR in Kim 2014, with 5,331 snippets of each class.
 
     Args:
       split: `"test"`, one of ten fixed, stratified folds; `"validation"`, a tenth of the other folds; or `"train"`, the
@@ -55,7 +57,10 @@ def read_rt_polarity(split: str, folder: Path, fold: int = 0) -> Dataset:
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Splits a sentence into words and punctuation, in lower case, by scikit-learn's analyzer."""
+    """Splits a sentence into words and punctuation, in lower case.
+
+    It uses scikit-learn's analyzer.
+    """
     return _analyzer()(sentence)
 
 

@@ -1,4 +1,7 @@
-"""Checkpoints of everything that a run needs to resume, by Orbax: written atomically, and verified when read."""
+"""Checkpoints of everything that a run needs to resume, by Orbax.
+
+They are written atomically, and verified when read.
+"""
 
 import contextlib
 import gc
@@ -60,18 +63,23 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def last_good(self) -> str:
-        """Describes in words the checkpoint from which a run that fails now can resume."""
+        """Describes the checkpoint from which a failing run can resume."""
         return _good(self.latest(), self.folder.parent)
 
     def last_written(self) -> str:
-        """The same after a failed write, since the write before it may also have failed."""
+        """Describes the same after a failed write.
+
+        The write before it may also have failed.
+        """
         with contextlib.suppress(Exception):
             if jax.process_count() == 1:  # others would have to wait as well
                 self._manager.wait_until_finished()
         return written_in(self.folder.parent)
 
     def save(self, state: TrainState, position: dict[str, Any], best: int | None = None) -> None:
-        """Starts to write a checkpoint; the arrays are copied before this returns.
+        """Starts to write a checkpoint.
+
+        The arrays are copied before this returns.
 
         Args:
           state: all arrays.
@@ -177,7 +185,7 @@ class Checkpoints:
         return Restored(state, told["position"], step), None
 
     def _try(self, step: int, **item: Any) -> tuple[Any, str | None]:
-        """One item of a checkpoint, or the reason why it cannot be read.
+        """One item of a checkpoint, or why it cannot be read.
 
         Raises:
           CheckpointError: if the system cannot read it, in this process or in another.
@@ -194,7 +202,7 @@ class Checkpoints:
         return found, failure
 
     def _replaced(self, step: int, damaged: list[int]) -> bool:
-        """Whether a training process has replaced a checkpoint by newer ones while it was read here."""
+        """Whether a trainer has replaced a checkpoint while it was read."""
         self._manager.reload()
         newer = any(other > step and other not in damaged for other in self._manager.all_steps())
         return any_process(newer or not (self.folder / str(step)).exists())
@@ -215,7 +223,10 @@ class Checkpoints:
 
 
 def written_in(run: Path) -> str:
-    """Describes in words the checkpoint from which a failed run can resume, by the content of its folder."""
+    """Describes the checkpoint from which a failed run can resume.
+
+    It is found by the content of the run's folder.
+    """
     steps = [int(place.name) for place in (run / "checkpoints").glob("*") if place.name.isdigit()]
     return _good(max(steps, default=None), run)
 
@@ -225,9 +236,10 @@ def _good(step: int | None, run: Path) -> str:
 
 
 class _Quiet:
-    """Silences Orbax while a folder of checkpoints is open: what it reports of every file, and of abandoned arrays.
+    """Silences Orbax while a folder of checkpoints is open.
 
-    Failures come as exceptions. What others log, and other errors that cannot be raised, are printed as before.
+    It reports on every file, and on abandoned arrays. Failures come as exceptions. What others log, and other errors
+    that cannot be raised, are printed as before.
     """
 
     def __init__(self):
@@ -272,7 +284,7 @@ def _shapes(state: TrainState) -> dict[str, list]:
 
 
 def _without_keys(state: TrainState) -> TrainState:
-    """Converts random keys to their integers, which every reader of the file understands."""
+    """Converts random keys to integers, which every reader understands."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, state)
 
 

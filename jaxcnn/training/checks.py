@@ -1,4 +1,4 @@
-"""Checks of examples against a network: its outputs, its classes, the units of its inputs."""
+"""Checks examples against a network's outputs, classes and input units."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -75,7 +75,10 @@ def _traced(
     shape: tuple[int, ...],
     dtype: Any,
 ) -> Any:
-    """The traced outputs; cached, since tracing a deep network takes a second."""
+    """The traced outputs.
+
+    Cached, since tracing a deep network takes a second.
+    """
 
     def answer(state: Any, images: jax.Array) -> Any:
         seen = images if augmentation is None else augmentation.center(images)
@@ -86,7 +89,9 @@ def _traced(
 
 
 def check_alike(held_out: Dataset, train: Dataset) -> None:
-    """Refuses held-out examples whose labels or words have another meaning than those of the training.
+    """Refuses held-out examples whose labels or words mean something else.
+
+    Their meaning must be that of the training examples.
 
     Raises:
       ValueError: if their classes or vocabularies differ.
@@ -103,7 +108,9 @@ def check_alike(held_out: Dataset, train: Dataset) -> None:
 
 
 def check_same_classes(folder: Path, train: Dataset) -> None:
-    """Refuses to resume a run whose outputs stand for other classes, also with `force`.
+    """Refuses to resume a run whose outputs stand for other classes.
+
+    It does so also with `force`.
 
     Raises:
       ValueError: if the folder holds such a run.
@@ -125,9 +132,10 @@ def _told(wanted: Sequence[str], got: Sequence[str]) -> str:
 
 
 def check_units(images: np.ndarray | Stream, scaling: Scaling, title: str = "`images`", *, whole: bool = True) -> None:
-    """Refuses floats from 0 to 1 for a network whose inputs are bytes, and bytes for one whose inputs are such floats.
+    """Refuses inputs in other units than those of the network.
 
-    In both cases the network would get nearly constant inputs.
+    Floats from 0 to 1 are refused where the inputs are bytes, and bytes where they are such floats. In both cases the
+    network would get nearly constant inputs.
 
     Args:
       images: the pictures.

@@ -1,4 +1,7 @@
-"""Decides whether a run may start or resume in a folder: by its `config.json`, its other files and the lock."""
+"""Decides whether a run may start or resume in a folder.
+
+It reads `config.json`, the other files and the lock.
+"""
 
 import json
 import unicodedata
@@ -16,7 +19,9 @@ _LEFT_OVERS = ("checkpoints", "damaged", "metrics.jsonl", "metrics.csv")
 
 
 def begin(path: Path, description: dict[str, Any], resume: bool, force: bool) -> FolderLock:
-    """Makes a folder the folder of a run, or checks that it is; a folder that is refused stays unchanged.
+    """Makes a folder that of a run, or checks it.
+
+    A folder that is refused stays unchanged.
 
     Args:
       path: the folder; created if missing.
@@ -48,7 +53,10 @@ def begin(path: Path, description: dict[str, Any], resume: bool, force: bool) ->
 
 
 def _check(path: Path, description: dict[str, Any], resume: bool, force: bool) -> bool:
-    """Refuses a folder that is not for this run; returns whether it already holds the run."""
+    """Refuses a folder that is not for this run.
+
+    Returns whether it already holds the run.
+    """
     if not (path / "config.json").exists():
         left = [name for name in _LEFT_OVERS if _holds_something(path / name)]
         if left:
@@ -69,7 +77,9 @@ def _holds_something(place: Path) -> bool:
 
 
 def expect_none(path: Path, config: TrainConfig, count: int, rows: list[dict[str, Any]]) -> None:
-    """Refuses to restart a run whose log shows that it had checkpoints, which are now missing.
+    """Refuses to restart a run whose checkpoints are missing.
+
+    Its log shows that it had some.
 
     Args:
       path: the folder of the run, without checkpoints.
@@ -119,12 +129,18 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 
 def _as_read(description: dict[str, Any]) -> dict[str, Any]:
-    """A description as it is read from a file, with accented letters as one character (Unicode NFC)."""
+    """A description as it is read from a file.
+
+    Accented letters are one character (Unicode NFC).
+    """
     return json.loads(unicodedata.normalize("NFC", json.dumps(description, ensure_ascii=False)))
 
 
 def _check_same(path: Path, description: dict[str, Any]) -> None:
-    """Refuses to resume a run with another description; the message names every field that differs."""
+    """Refuses to resume a run with another description.
+
+    The message names every field that differs.
+    """
     before, now = (_flat(_as_read(found)) for found in (read_description(path), description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:

@@ -13,11 +13,11 @@ _LEAST_SECONDS = 0.1  # of compiling, for it to be kept; a network's initializat
 
 
 def keep_compiled(where: str | Path | None = None) -> Path | None:
-    """Lets JAX save compiled programs in a folder, where later processes find them.
+    """Lets JAX save compiled programs in a folder.
 
-    The key of a program consists of its text, the version of JAX, the options and the device. Programs for CPUs contain
-    instructions of one kind of processor. So `"auto"` uses one folder for each kind, since machines may share a home
-    folder.
+    Later processes find them there. The key of a program consists of its text, the version of JAX, the options and the
+    device. Programs for CPUs contain instructions of one kind of processor. So `"auto"` uses one folder for each kind,
+    since machines may share a home folder.
 
     Args:
       where: a folder; `"auto"` for one in `$XDG_CACHE_HOME/jaxcnn` or `~/.cache/jaxcnn`; `"off"`. By default the folder
@@ -48,7 +48,7 @@ def keep_compiled(where: str | Path | None = None) -> Path | None:
 
 
 def _own(folder: Path) -> None:
-    """Makes a folder for compiled programs, which its user alone can write, or makes it one."""
+    """Makes a folder for compiled programs that only its user writes."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not hasattr(os, "geteuid"):  # on Windows, where homes have owners' rights
         return

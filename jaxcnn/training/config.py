@@ -1,4 +1,4 @@
-"""The configuration of a training run, and the optimizer that it describes."""
+"""The configuration of a training run, and its optimizer."""
 
 import dataclasses
 import math
@@ -17,7 +17,9 @@ from jaxcnn.training.state import path_of
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How to train; every field is a plain value, and is saved with the run.
+    """How to train.
+
+    Every field is a plain value, and is saved with the run.
 
     Raises:
       ValueError: if a value is out of range.
@@ -203,7 +205,7 @@ def frozen_paths(config: TrainConfig, params: Any) -> frozenset[str]:
 
 
 def rates_by_path(config: TrainConfig, params: Any) -> dict[str, float]:
-    """Computes the factor of the learning rate of every parameter, by its path.
+    """Computes every parameter's factor of the learning rate, by path.
 
     Raises:
       ValueError: if a pattern matches no parameter.
@@ -220,7 +222,10 @@ def _paths(params: Any) -> list[str]:
 
 
 def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
-    """The parameters that a pattern matches, by their own path or by that of a module around them."""
+    """The parameters that a pattern matches.
+
+    It matches their own path, or that of a module around them.
+    """
     found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
     if not found:
         names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
@@ -248,9 +253,10 @@ def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:
 
 
 def _scaled(config: TrainConfig) -> optax.GradientTransformation:
-    """Multiplies the updates by the factors, since the updates of all optimizers are linear in the learning rate.
+    """Multiplies the updates by the factors of the layers.
 
-    It has no state; that of `optax.partition` would differ from the state in the checkpoints of older runs.
+    The updates of all optimizers are linear in the learning rate. The transformation has no state; that of
+    `optax.partition` would differ from the state in the checkpoints of older runs.
     """
 
     def init(params):
@@ -299,7 +305,10 @@ def _kernels(params):
 
 
 def _matrices(params):
-    """How `muon` reads each kernel as a matrix, `(other axes, outputs)`; None for biases and norms."""
+    """How `muon` reads each kernel as a matrix, `(other axes, outputs)`.
+
+    None for biases and norms.
+    """
 
     def matrix(leaf):
         if leaf.ndim < 2:

@@ -1,4 +1,4 @@
-"""Early stopping: the best epoch so far on held-out examples, and when to stop."""
+"""Early stopping: the best epoch so far, and when to stop."""
 
 import math
 from typing import Any, Literal
@@ -26,7 +26,10 @@ class EarlyStopping:
         self.waited = 0
 
     def see(self, row: dict[str, Any]) -> None:
-        """Reads an epoch's row of the log; a row without held-out examples changes nothing."""
+        """Reads an epoch's row of the log.
+
+        A row without held-out examples changes nothing.
+        """
         value = row.get(f"ema_{self.monitor}", row.get(f"eval_{self.monitor}"))
         if value is None:
             return

@@ -1,4 +1,4 @@
-"""Evaluates a network: its results on a data set, and its outputs for given pictures."""
+"""Evaluates a network on a data set, or on given pictures."""
 
 import dataclasses
 import functools
@@ -28,10 +28,10 @@ Made = TypeVar("Made")
 
 
 def _remembered(make: Callable[..., Made]) -> Callable[..., Made]:
-    """Caches results by arguments; without caching if an argument cannot be hashed.
+    """Caches results by arguments.
 
-    The static part of a network can be hashed. So a network that is evaluated again, with other parameters, is not
-    compiled again.
+    It does not cache if an argument cannot be hashed. The static part of a network can be hashed. So a network that is
+    evaluated again, with other parameters, is not compiled again.
     """
     remembered = functools.lru_cache(maxsize=32)(make)
 
@@ -111,7 +111,10 @@ def evaluate(
 def evaluate_state(
     eval_step: Callable[..., Metrics], layout: Layout, state: Any, dataset: Dataset, batch_size: int = 256
 ) -> Evaluation:
-    """Computes loss and accuracy of a network that is split into parameters and other variables, `state`."""
+    """Computes loss and accuracy of a network that is split.
+
+    Its parameters and other variables are `state`.
+    """
     count = len(dataset.labels)
     if not count:
         raise ValueError(f"the {dataset.split} split of {dataset.name} must hold examples; got none.")
@@ -133,7 +136,9 @@ def make_eval_step(
     augmentation: Augmentation | None = None,
     views: Views = "one",
 ) -> Callable[..., Metrics]:
-    """Compiles `((params, rest), batch) -> sums` of loss and correct predictions, without filling.
+    """Compiles the evaluation of a batch, which leaves out filling.
+
+    The function is `((params, rest), batch) -> sums` of loss and correct predictions.
 
     Raises:
       ValueError: if `views` is unknown.
@@ -201,7 +206,10 @@ def predict(
 
 
 def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
-    """Yields all images in order, `size` at a time; those of a stream are decoded in advance, in threads."""
+    """Yields all images in order, `size` at a time.
+
+    Those of a stream are decoded in advance, in threads.
+    """
     starts = range(0, len(images), size)
     if isinstance(images, Stream):
         return mapped_ahead(lambda start: images[start : start + size], starts, ahead=2)
@@ -221,7 +229,9 @@ def answers_to(
     augmentation: Augmentation | None = None,
     answer: Callable[[Any, jax.Array], jax.Array] = probabilities,
 ) -> Iterator[np.ndarray]:
-    """Computes the outputs of a network for batches of images; one batch is computed while the next is made.
+    """Computes the outputs of a network for batches of images.
+
+    One batch is computed while the next is made.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.

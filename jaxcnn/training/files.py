@@ -1,4 +1,7 @@
-"""The files of a run: written atomically, with a clear error where the system refuses to write."""
+"""The files of a run, written atomically.
+
+An error says clearly where the system refuses to write.
+"""
 
 import contextlib
 import errno
@@ -20,11 +23,16 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # said of a file that wa
 
 
 class CheckpointError(RuntimeError):
-    """A run could not write or read a file; the message names the file, the reason, and where to resume."""
+    """A run could not write or read a file.
+
+    The message names the file, the reason, and where to resume.
+    """
 
 
 def system_says(error: BaseException, but: tuple[int, ...] = ()) -> str | None:
-    """Finds the operating system's message in an error, in its causes, or in the text of a library's error.
+    """Finds the operating system's message in an error.
+
+    It may be in the error's causes, or in the text of a library's error.
 
     Args:
       error: any error.
@@ -84,7 +92,9 @@ def unreadable(folder: Path, error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def writing(path: str | Path, what: str, last_good: Callable[[], str] | None = None) -> Iterator[None]:
-    """Converts errors of writing to one sentence that names the place and the reason.
+    """Converts errors of writing to one sentence.
+
+    It names the place and the reason.
 
     Args:
       path: the file or folder that is written to.
@@ -108,7 +118,9 @@ def writing(path: str | Path, what: str, last_good: Callable[[], str] | None = N
 
 @contextlib.contextmanager
 def naming(path: str | Path, draft: Path | None = None) -> Iterator[None]:
-    """Adds the name of the file to errors of writing, since the error of a full disk has none.
+    """Adds the name of the file to errors of writing.
+
+    The error of a full disk has none.
 
     Args:
       path: the file.
@@ -124,7 +136,9 @@ def naming(path: str | Path, draft: Path | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
-    """Replaces a file in one step: a reader gets either the old or the new content, complete.
+    """Replaces a file in one step.
+
+    A reader gets either the old or the new content, complete.
 
     Args:
       path: the file.
@@ -145,6 +159,6 @@ def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step by this content, text as UTF-8."""
+    """Replaces a file in one step; text is written as UTF-8."""
     with replacing(path) as draft:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)

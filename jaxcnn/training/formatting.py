@@ -4,7 +4,7 @@ from typing import Any
 
 
 def epoch_line(row: dict[str, Any]) -> str:
-    """Formats an epoch in one line, with the fields that its row has.
+    """Formats an epoch in one line, from its row's fields.
 
     Args:
       row: a row of the log of kind `epoch`.
@@ -20,7 +20,10 @@ def epoch_line(row: dict[str, Any]) -> str:
 
 
 def format_speed(row: dict[str, Any]) -> str:
-    """Formats the images per second, or the steps per second if no images were counted; nothing if no step was."""
+    """Formats the images per second, or the steps per second.
+
+    Steps count if no images were counted; the text is empty if no step was.
+    """
     for unit in ("images", "steps"):
         value = row.get(f"{unit}_per_second")
         if value:

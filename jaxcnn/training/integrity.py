@@ -1,4 +1,4 @@
-"""Checksums that prove that a checkpoint is read as it was written."""
+"""Checksums that prove that checkpoints are read as written."""
 
 import hashlib
 import json
@@ -12,12 +12,15 @@ _FIELDS = {"position", "shapes", "sums"}  # what stands beside the arrays
 
 
 def sealed(told: dict[str, Any]) -> dict[str, Any]:
-    """Adds a digest to the values that a checkpoint stores besides its arrays."""
+    """Adds a digest to the plain values of a checkpoint."""
     return told | {"digest": _digest(told)}
 
 
 def broken(told: Any) -> str | None:
-    """Describes how these values differ from what was written, or returns None; old checkpoints have no digest."""
+    """Describes how these values differ from what was written.
+
+    Returns None if they do not; old checkpoints have no digest.
+    """
     if not isinstance(told, dict) or told.keys() not in (_FIELDS, _FIELDS | {"digest"}):
         return "what it tells beside its arrays has another form"
     if "digest" in told and told["digest"] != _digest({field: told[field] for field in _FIELDS}):
@@ -36,10 +39,10 @@ def _digest(told: dict[str, Any]) -> str:
 
 @jax.jit
 def sums_on_device(leaves: list[jax.Array]) -> jax.Array:
-    """Computes a checksum of each array: a sum over its bits, modulo 2**32.
+    """Computes a checksum of each array.
 
-    Each word is multiplied by an odd number, so that every change of a single word changes the sum. A sum of integers
-    does not depend on the order, and so not on the devices that hold the array.
+    It is a sum over the bits, modulo 2**32. Each word is multiplied by an odd number, so that every change of a single
+    word changes the sum. A sum of integers does not depend on the order, and so not on the devices that hold the array.
     """
     return jnp.stack([_sum(leaf) for leaf in leaves])
 
@@ -61,7 +64,10 @@ def sums(arrays: dict[str, jax.Array]) -> dict[str, int]:
 
 
 def sums_of_read(arrays: dict[str, jax.Array]) -> dict[str, int]:
-    """The same without compiling, if this process holds all arrays, which makes reading faster."""
+    """Computes the same without compiling, which makes reading faster.
+
+    It compiles if this process does not hold all arrays.
+    """
     if all(array.is_fully_addressable for array in arrays.values()):
         return {name: sum_on_host(np.asarray(array)) for name, array in arrays.items()}
     return sums(arrays)

@@ -1,8 +1,8 @@
-"""The lock of a run's folder: one process trains in it at a time.
+"""The lock of a run's folder.
 
-It is the system's lock on a file (`flock`), which the system releases when the process ends for any reason. Reading the
-folder does not need the lock. On Windows and on some network file systems there is no such lock; a run then continues
-without one, with a warning.
+One process trains in it at a time. It is the system's lock on a file (`flock`), which the system releases when the
+process ends for any reason. Reading the folder does not need the lock. On Windows and on some network file systems
+there is no such lock; a run then continues without one, with a warning.
 """
 
 import contextlib
@@ -55,7 +55,10 @@ class FolderLock:
 
 
 def _take(descriptor: int, folder: Path) -> bool:
-    """Locks an open file; returns False where the system has no such lock."""
+    """Locks an open file.
+
+    Returns False where the system has no such lock.
+    """
     reason = "this system has no flock"
     try:
         if fcntl is not None:
@@ -73,7 +76,10 @@ def _take(descriptor: int, folder: Path) -> bool:
 
 
 def _leave_to_parent() -> None:
-    """Closes the copy in a forked process, for example a data worker, which would hold the lock after the trainer."""
+    """Closes the lock's copy in a forked process.
+
+    A data worker, for example, would hold it after the trainer.
+    """
     for descriptor in _HELD:
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -7,7 +7,9 @@ from typing import Any
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Reads the rows of a log; ignores an incomplete last line, as a killed process or a full disk leaves it.
+    """Reads the rows of a log.
+
+    Ignores an incomplete last line, as a killed process or a full disk leaves it.
 
     Args:
       path: the file `metrics.jsonl`; a missing file has no rows.

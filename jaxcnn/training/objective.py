@@ -19,7 +19,10 @@ class Objective(NamedTuple):
     auxiliaries: Mapping[str, float] = {}  # stages that are also logits, and the weights of their losses
 
     def losses(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
-        """Computes one loss per example; targets are labels, or one row of class probabilities per example."""
+        """Computes one loss per example.
+
+        Targets are labels, or one row of class probabilities per example.
+        """
         if jnp.ndim(targets) > 1:
             targets = jnp.asarray(targets, logits.dtype)
         if self.loss == "cross_entropy":
@@ -29,7 +32,10 @@ class Objective(NamedTuple):
         return ops.mean_squared_error(logits, 2 * jnp.asarray(targets) - 1)
 
     def of(self, model: nnx.Module, inputs: jax.Array, targets: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Computes what is minimized, the loss of the logits alone, and the logits, of one batch."""
+        """Computes the minimized value, the loss and the logits.
+
+        The loss is that of the logits alone; all are of one batch.
+        """
         logits, stages = model(inputs, capture=True) if self.auxiliaries else (model(inputs), {})  # type: ignore[operator]
         logits = at_least_float32(logits)
         loss = self.losses(logits, targets).mean()
@@ -41,10 +47,13 @@ class Objective(NamedTuple):
 
 
 def at_least_float32(logits: jax.Array) -> jax.Array:
-    """Converts logits for losses, since 16-bit floats are too coarse for a sum of exponentials."""
+    """Converts logits to float32 or wider, for losses.
+
+    16-bit floats are too coarse for a sum of exponentials.
+    """
     return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)
 
 
 def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
-    """Whether the largest logit is that of the label, for each example."""
+    """Whether the largest logit is the label's, for each example."""
     return jnp.argmax(logits, -1).astype(jnp.int32) == jnp.asarray(labels).astype(jnp.int32)  # bytes count to 255 only

@@ -84,7 +84,7 @@ class Layout:
             raise ValueError(f"`batch_size` must be a multiple of the {self.data_devices} devices{parts}; got {size}.")
 
     def rows(self, size: int, parts: int = 1) -> np.ndarray:
-        """Computes the rows of a batch that the devices of this process hold.
+        """Computes the rows of a batch that this process holds.
 
         Args:
           size: batch size.
@@ -102,7 +102,7 @@ class Layout:
         return np.concatenate([np.array(held, np.int64) + start for start in range(0, size, part)])
 
     def put(self, batch: Any) -> Any:
-        """Copies this process's rows of a batch to its devices; returns before the copy is complete.
+        """Starts to copy this process's rows of a batch to devices.
 
         Args:
           batch: a pytree of arrays with these rows.
@@ -118,7 +118,7 @@ class Layout:
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(self._split, a), batch)
 
     def place(self, tree: Any) -> Any:
-        """Distributes arrays that are equal on every process as the layout requires.
+        """Distributes arrays that are equal on every process.
 
         Args:
           tree: a pytree of arrays.
@@ -137,7 +137,9 @@ class Layout:
         return jax.device_put(np.asarray(leaf), self._sharding(leaf))
 
     def across(self, tree: Any) -> Any:
-        """Converts arrays to arrays over all processes, for checkpoints; those of pmap have only local devices.
+        """Converts arrays to arrays over all processes, for checkpoints.
+
+        Those of pmap have only local devices.
 
         Args:
           tree: a pytree of arrays.
@@ -171,7 +173,7 @@ class Layout:
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
     def compile(self, function: Callable[..., Any], *, batch: int | None = None, donate: int | None = None) -> Any:
-        """Compiles a function of pytrees; the results are distributed as by `place`.
+        """Compiles a function of pytrees; results are distributed as by `place`.
 
         Args:
           function: a function of pytrees of whole arrays, and of a batch, which is split over the devices.
@@ -196,7 +198,7 @@ class Layout:
         return jax.jit(placed, donate_argnums=donated)
 
     def _sharding(self, leaf: Any) -> Sharding:
-        """The sharding of an array of the state, by its shape alone, so that parameter and momentum have the same."""
+        """One sharding per shape, so that parameter and momentum agree."""
         shape, axes = leaf.shape, [None] * leaf.ndim
         if is_key(leaf):
             return self._on()
@@ -217,7 +219,7 @@ def is_key(leaf: Any) -> bool:
 
 
 def _all_devices() -> Sequence[Any]:
-    """All devices in the order of their processes, or the one that the user has chosen."""
+    """All devices by process, or the one that the user chose."""
     chosen = jax.config.values["jax_default_device"]
     if isinstance(chosen, jax.Device):
         return [chosen]
@@ -225,12 +227,14 @@ def _all_devices() -> Sequence[Any]:
 
 
 def local_devices() -> Sequence[Any]:
-    """Returns the devices of this process, or the one that `jax.default_device` names."""
+    """Returns this process's devices, or the one of `jax.default_device`."""
     return [device for device in _all_devices() if device.process_index == jax.process_index()]
 
 
 def initialize(coordinator: str | None, processes: int | None = None, process: int | None = None) -> None:
-    """Connects this process with the others of a run; call it before anything else that uses JAX.
+    """Connects this process with the others of a run.
+
+    Call it before anything else that uses JAX.
 
     Args:
       coordinator: `HOST:PORT` of process 0, the same for all; or `"auto"` if JAX can find it from the cluster (Slurm,
@@ -263,9 +267,10 @@ def initialize(coordinator: str | None, processes: int | None = None, process: i
 
 
 def leave() -> None:
-    """Shuts down the distributed runtime, in all processes together; each then continues on its first device.
+    """Shuts down the distributed runtime, in all processes together.
 
-    With several devices, CPUs would need the service that was shut down to find each other.
+    Each then continues on its first device. With several devices, CPUs would need the service that was shut down to
+    find each other.
     """
     if jax.process_count() > 1:
         jax.config.update("jax_default_device", jax.local_devices()[0])
@@ -278,7 +283,7 @@ def is_first() -> bool:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether a flag is True on any process; all processes must call this together."""
+    """Whether a flag is True anywhere; all processes must call this."""
     if jax.process_count() == 1:
         return flag
     from jax.experimental import multihost_utils
@@ -296,7 +301,7 @@ def process_barrier(name: str) -> None:
 
 @contextlib.contextmanager
 def first_decides() -> Iterator[None]:
-    """Ends all processes if process 0 fails inside this context, for instance on a refused folder.
+    """Ends all processes if process 0 fails inside this context.
 
     Otherwise the other processes would wait forever.
 
@@ -317,7 +322,7 @@ def first_decides() -> Iterator[None]:
 
 @contextlib.contextmanager
 def watching_processes(last_good: Callable[[], str]) -> Iterator[None]:
-    """If another process has died, prints one sentence and ends this process, which could only wait for it.
+    """Ends this process, with a sentence, if another has died.
 
     JAX's own shutdown waits for all other processes. So this exits immediately, with status 2.
     """

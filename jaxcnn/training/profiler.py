@@ -9,9 +9,10 @@ import jax
 
 
 class Profile:
-    """Records steps `first_step` to `first_step + steps - 1` as a JAX trace; a context manager that closes the trace.
+    """Records some steps as a JAX trace.
 
-    The first step of a session compiles: leave it out.
+    The steps are `first_step` to `first_step + steps - 1`. It is a context manager that closes the trace. The first
+    step of a session compiles: leave it out.
 
     Args:
       folder: folder of the trace; created if missing.
@@ -64,7 +65,10 @@ class Profile:
                 self.close()
 
     def close(self) -> None:
-        """Ends the trace if it is running; the steps so far are kept."""
+        """Ends the trace if it is running.
+
+        The steps so far are kept.
+        """
         if self._running:
             self._end_step()
             self._running = False

@@ -26,7 +26,9 @@ _NOWHERE = "no checkpoint was written before"
 
 
 class RunFolder:
-    """The folder of a run while it trains; a context manager that ends when everything is written.
+    """The folder of a run while it trains.
+
+    It is a context manager that ends when everything is written.
 
     Args:
       path: the folder; created if missing. Without a path nothing is written.
@@ -96,7 +98,9 @@ class RunFolder:
             return Checkpoints(folder, keep)
 
     def writing(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
-        """Converts errors of writing a file of the folder to one sentence that says where the run can resume.
+        """Converts errors of writing to one sentence.
+
+        It says where the run can resume.
 
         Args:
           name: name of the file.
@@ -106,7 +110,9 @@ class RunFolder:
         return writing(place, what, self._last_written)
 
     def restore(self, state: TrainState, tally: Tally, best: EarlyStopping) -> tuple[TrainState, Tally, EarlyStopping]:
-        """Restores the newest checkpoint and truncates the log to its step; returns the arguments if there is none.
+        """Restores the newest checkpoint and truncates the log to its step.
+
+        Returns the arguments if there is none.
 
         Raises:
           CheckpointError: if the system refuses to read or to write.
@@ -157,14 +163,17 @@ class RunFolder:
             self._checkpoints.save(state, position, best.step)
 
     def restore_step(self, state: TrainState, step: int) -> TrainState:
-        """Returns the state of a checkpoint that was kept, for instance the best one."""
+        """Returns the state of a checkpoint that was kept.
+
+        The best one is kept, for instance.
+        """
         if self._checkpoints is None:
             raise ValueError(f"`step` must be that of a checkpoint; got {step} in a run without any.")
         self._checkpoints.wait()
         return self._checkpoints.restore(state, step).state
 
     def last_good(self) -> str:
-        """Describes in words the checkpoint from which a run that fails now can resume."""
+        """Describes the checkpoint from which a failing run can resume."""
         return _NOWHERE if self._checkpoints is None else self._checkpoints.last_good()
 
     def _last_written(self) -> str:
@@ -173,7 +182,10 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _of_this_form(path: Path, step: int) -> Iterator[None]:
-    """Converts errors on a checkpoint with another form of position, perhaps of another version, to one sentence."""
+    """Converts errors on another form of position to one sentence.
+
+    Perhaps the checkpoint is of another version.
+    """
     try:
         yield
     except (KeyError, TypeError) as error:
@@ -182,7 +194,9 @@ def _of_this_form(path: Path, step: int) -> Iterator[None]:
 
 
 def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
-    """Loads the parameters of a run's newest checkpoint into a network, and puts it in evaluation mode.
+    """Loads the parameters of a run's newest checkpoint into a network.
+
+    The network is then in evaluation mode.
 
     Args:
       model: a network of the same kind and size as that of the run.

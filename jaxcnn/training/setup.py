@@ -1,4 +1,4 @@
-"""The parts of a run that do not change: step, evaluation, scaling, schedule."""
+"""The constant parts of a run: step, evaluation, scaling, schedule."""
 
 import dataclasses
 from collections.abc import Callable
@@ -56,7 +56,10 @@ class Setup:
         return self.epoch_steps * self.config.epochs
 
     def describe(self) -> dict[str, Any]:
-        """Makes the content of `config.json`: the configuration, the data set, the scaling and the devices."""
+        """Makes the content of `config.json`.
+
+        It holds the configuration, the data set, the scaling and the devices.
+        """
         train = self.train
         return {
             "training": dataclasses.asdict(self.config),
@@ -81,7 +84,9 @@ def prepare(
     scaling: Scaling | None,
     layout: Layout,
 ) -> tuple[Setup, TrainState]:
-    """Makes the constant parts of a run, and the state before the first step, as `fit` describes them.
+    """Makes a run's constant parts, and its state before training.
+
+    The arguments are those of `fit`.
 
     Raises:
       ValueError: if the arguments do not fit together.
@@ -131,7 +136,7 @@ def prepare(
 
 
 def make_augmentation(config: TrainConfig, examples: Dataset, scaling: Scaling) -> Augmentation | None:
-    """Makes the random changes that a configuration names, or returns None if it names none.
+    """Makes the random changes that a configuration names, or None.
 
     Args:
       config: the configuration.

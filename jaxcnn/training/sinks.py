@@ -1,4 +1,7 @@
-"""Further formats of a run's log besides `metrics.jsonl`: CSV, TensorBoard, Weights & Biases."""
+"""Further formats of a run's log, besides `metrics.jsonl`.
+
+They are CSV, TensorBoard, Weights & Biases.
+"""
 
 import csv
 import io
@@ -34,7 +37,9 @@ class Sink(Protocol):
 
 
 def open_sinks(names: Iterable[str], folder: Path, description: dict[str, Any], rows: Sequence[Row]) -> list[Sink]:
-    """Opens sinks for a run's rows; on several hosts, only the first process should call this.
+    """Opens sinks for a run's rows.
+
+    On several hosts, only the first process should call this.
 
     Args:
       names: `csv` (`metrics.csv`), `tensorboard` (event files in `tensorboard/`), `wandb` (Weights & Biases).
@@ -76,7 +81,10 @@ def known_sinks(names: Iterable[str]) -> list[str]:
 
 
 class _Csv:
-    """`metrics.csv` (RFC 4180): a header and the rows; a missing value is an empty field."""
+    """`metrics.csv` (RFC 4180): a header and the rows.
+
+    A missing value is an empty field.
+    """
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
         self._path = folder / "metrics.csv"
@@ -108,10 +116,10 @@ class _Csv:
 
 
 class _TensorBoard:
-    """Event files for TensorBoard, one per session; every row is flushed to disk.
+    """Event files for TensorBoard, one per session.
 
-    A `SummaryWriter` writes in a thread: rows come later than `flush`, and a full disk is not reported. Two sessions
-    within a second give it one file, so that the first is lost.
+    Every row is flushed to disk. A `SummaryWriter` writes in a thread: rows come later than `flush`, and a full disk is
+    not reported. Two sessions within a second give it one file, so that the first is lost.
     """
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
@@ -152,7 +160,10 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """A run of Weights & Biases, one over all sessions; configured by its own variables, as `WANDB_MODE`."""
+    """A run of Weights & Biases, one over all sessions.
+
+    It is configured by its own variables, as `WANDB_MODE`.
+    """
 
     def __init__(self, folder: Path, description: dict[str, Any], rows: Sequence[Row]):
         try:
@@ -193,7 +204,10 @@ PLACES = {"csv": "metrics.csv", "tensorboard": "tensorboard", "wandb": "wandb"} 
 
 
 def _scalars(row: Row) -> dict[str, float]:
-    """The numbers of a row, named `train/`, `eval/` and `speed/`; sequences give one each; text is left out."""
+    """The numbers of a row, named `train/`, `eval/` and `speed/`.
+
+    Sequences give one each; text is left out.
+    """
     found = {}
     for key, value in row.items():
         if key in _PLACE:

@@ -65,11 +65,11 @@ def peak_flops(device_kind: str, dtype: jax.typing.DTypeLike) -> float | None:
 
 
 def step_flops(stage: jax.stages.Lowered | jax.stages.Compiled, copies: int = 1) -> float | None:
-    """Returns the floating-point operations of one step over all devices, as XLA counts them.
+    """Returns the floating-point operations of one step, by XLA's count.
 
-    For a lowered step, XLA counts the operations as they were written, over all devices. For a compiled step it counts
-    those of one device, without the operations of libraries (cuDNN, cuBLAS, oneDNN). So pass the lowered step if
-    possible.
+    They are summed over all devices. For a lowered step, XLA counts the operations as they were written, over all
+    devices. For a compiled step it counts those of one device, without the operations of libraries (cuDNN, cuBLAS,
+    oneDNN). So pass the lowered step if possible.
 
     Args:
       stage: `step.lower(...)`, or its compiled form.
@@ -90,7 +90,10 @@ def step_flops(stage: jax.stages.Lowered | jax.stages.Compiled, copies: int = 1)
 
 
 def memory_in_use(devices: Sequence[Any]) -> dict[str, int]:
-    """Returns the bytes in use: the largest peak of a device as `device_memory`, else the process's `host_memory`."""
+    """Returns the bytes in use.
+
+    They are the largest peak of a device as `device_memory`, or else the process's `host_memory`.
+    """
     peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in devices]
     known = [peak for peak in peaks if peak is not None]
     if known:
@@ -112,7 +115,7 @@ def _resident_memory() -> int | None:
 
 
 class Speedometer:
-    """Measures the throughput of an interval of steps, which begins at `restart`.
+    """Measures the throughput of the steps since `restart`.
 
     Steps are dispatched to the device asynchronously: call `pause`, `restart` and `row` when the device has finished
     the steps.
@@ -145,7 +148,10 @@ class Speedometer:
         self._began: float | None = time.perf_counter()
 
     def pause(self) -> None:
-        """Stops the clock, for an evaluation for instance; `resume` or `restart` starts it."""
+        """Stops the clock, for an evaluation for instance.
+
+        `resume` or `restart` starts it.
+        """
         self._before, self._began = self._seconds(), None
 
     def resume(self) -> None:
@@ -154,7 +160,7 @@ class Speedometer:
             self._began = time.perf_counter()
 
     def waiting(self) -> "_Stopwatch":
-        """Returns a context manager for the time in which the loop waits for its next batch."""
+        """Returns a context manager for waiting for the next batch."""
         return self._wait
 
     def step(self, images: int) -> None:
@@ -167,7 +173,9 @@ class Speedometer:
         self._images += images
 
     def row(self) -> dict[str, float]:
-        """Returns the results of the interval so far, as fields of a row, without those that are not known.
+        """Returns the results of the interval so far, for a row.
+
+        Results that are not known are left out.
 
         `input_wait` is the share of the time in which the loop waited for a batch; `flops_utilization` is the share of
         the devices' peak that was reached (MFU).

@@ -1,4 +1,4 @@
-"""The state of a training: everything that changes, as a pytree of arrays."""
+"""The state of a training, as a pytree of arrays."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -27,7 +27,10 @@ class TrainState(NamedTuple):
     average: tuple[Any, nnx.State] | None = None
 
     def trained(self) -> tuple[nnx.State, nnx.State]:
-        """Returns parameters and other variables; moving averages take their place where there are some."""
+        """Returns parameters and other variables.
+
+        Moving averages take their place where there are some.
+        """
         if self.average is None:
             return self.params, self.rest
         params, statistics = self.average
@@ -35,7 +38,7 @@ class TrainState(NamedTuple):
 
 
 class Graphs(NamedTuple):
-    """The static part of a network, in training and in evaluation mode."""
+    """The static part of a network, in training and evaluation."""
 
     train: Any
     eval: Any
@@ -49,7 +52,7 @@ def path_of(path: Any) -> str:
 def split(
     model: nnx.Module, frozen: Collection[str] = (), axis_name: str | None = None
 ) -> tuple[Graphs, nnx.State, nnx.State]:
-    """Splits a network into its static part in both modes, its parameters, and its other variables.
+    """Splits a network into static parts, parameters and other variables.
 
     The states are copies, so that steps may donate them and the network stays usable.
 
@@ -81,6 +84,9 @@ def split(
 def first_state(
     params: nnx.State, rest: nnx.State, optimizer: optax.GradientTransformation, *, averaged: bool = False
 ) -> TrainState:
-    """Makes the state before the first step; with `averaged`, with moving averages that start at the parameters."""
+    """Makes the state before the first step.
+
+    With `averaged`, it has moving averages that start at the parameters.
+    """
     average = jax.tree.map(jnp.copy, (params, nnx.filter_state(rest, nnx.BatchStat))) if averaged else None
     return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params), average)

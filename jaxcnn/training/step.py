@@ -1,4 +1,7 @@
-"""A step of training, as a pure function of state and batch: the core of `fit`, and of a loop of one's own."""
+"""A step of training: a pure function of state and batch.
+
+It is the core of `fit`, and of a loop of one's own.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,7 +19,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 class Slope(NamedTuple):
-    """The gradient of a loss, and what was computed on the way."""
+    """The gradient of a loss, and further results."""
 
     gradient: Any  # as the parameters
     loss: jax.Array
@@ -94,7 +97,7 @@ def make_step(
 
 
 def load_state(model: nnx.Module, state: TrainState) -> None:
-    """Puts the variables of a state into a network, and sets evaluation mode.
+    """Loads a state into a network, and sets evaluation mode.
 
     Args:
       model: the network from which the state was made.
@@ -105,7 +108,9 @@ def load_state(model: nnx.Module, state: TrainState) -> None:
 
 
 def differentiate(graph: Any, loss: Loss, state: TrainState, batch: Any, rest: nnx.State | None = None) -> Slope:
-    """Computes the gradient of `loss(model, batch)` with respect to the parameters of a state.
+    """Computes the gradient of a loss with respect to parameters.
+
+    The loss is `loss(model, batch)`.
 
     Args:
       graph: the static part of the network.
@@ -133,7 +138,10 @@ def differentiate(graph: Any, loss: Loss, state: TrainState, batch: Any, rest: n
 def descend(
     optimizer: optax.GradientTransformation, state: TrainState, gradient: Any, rest: nnx.State, loss: jax.Array
 ) -> TrainState:
-    """Takes one step of the optimizer, which may read the loss; moving averages stay as they are."""
+    """Takes one step of the optimizer, which may read the loss.
+
+    Moving averages stay as they are.
+    """
     update = optax.with_extra_args_support(optimizer).update
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes, also where the user has forbidden it
         updates, opt_state = update(gradient, state.opt_state, state.params, value=loss)

@@ -7,14 +7,20 @@ import jax
 
 
 class NonFiniteError(RuntimeError):
-    """The loss or the gradient is not finite; the message names the step."""
+    """The loss or the gradient is not finite.
+
+    The message names the step.
+    """
 
 
 _AHEAD = 2  # steps that the host may be ahead of the devices: enough to hide its work, few enough to measure waiting
 
 
 class Tally:
-    """Sums over the steps of an epoch; they stay on the device until `settle`, so that the host does not wait."""
+    """Sums over the steps of an epoch.
+
+    They stay on the device until `settle`, so that the host does not wait.
+    """
 
     def __init__(self, batch_size: int, loss: float = 0.0, correct: int = 0, batches: int = 0):
         self.batch_size = batch_size
@@ -23,7 +29,10 @@ class Tally:
         self._waiting: list[tuple[int, dict[str, jax.Array]]] = []
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Adds the metrics of one step without reading them; waits only for a step a little earlier."""
+        """Adds the metrics of one step without reading them.
+
+        Waits only for a step a little earlier.
+        """
         self._waiting.append((step, metrics))
         if len(self._waiting) > _AHEAD:
             jax.block_until_ready(self._waiting[-1 - _AHEAD][1]["loss"])

@@ -1,4 +1,7 @@
-"""The step of `fit`: augmentation, accumulation, frozen parameters, bounds, moving averages, many devices."""
+"""The step of `fit`.
+
+It has augmentation, accumulation, frozen parameters, bounds, moving averages and many devices.
+"""
 
 import dataclasses
 import functools
@@ -21,7 +24,10 @@ from jaxcnn.training.step import Metrics, descend, differentiate
 
 
 class PartResults(NamedTuple):
-    """The results of a batch, or of its parts so far: sums of mean gradients and losses, and the other variables."""
+    """The results of a batch, or of its parts so far.
+
+    They are sums of mean gradients and losses, and the other variables.
+    """
 
     gradient: Any
     loss: jax.Array
@@ -64,11 +70,11 @@ class TrainStep:
     layout: Layout = dataclasses.field(default_factory=Layout)
 
     def compiled(self) -> "CompiledStep":
-        """Compiles `(state, parts of the batch) -> (state, metrics)`; the state is donated.
+        """Compiles `(state, parts of the batch) -> (state, metrics)`.
 
-        The metrics are the mean `loss`, the number of `correct` examples, the norm of the gradient before the update,
-        and whether the parameters are finite after it. The loss is that of the logits, without those of auxiliary
-        heads.
+        The state is donated. The metrics are the mean `loss`, the number of `correct` examples, the norm of the
+        gradient before the update, and whether the parameters are finite after it. The loss is that of the logits,
+        without those of auxiliary heads.
         """
         compiled = self.layout.compile
         if self.accumulate == 1:
@@ -160,7 +166,10 @@ class CompiledStep(NamedTuple):
 
 
 def _different_keys(rest: nnx.State, axis: str | None) -> nnx.State:
-    """Makes random streams differ between devices of a mapped axis, so that dropout drops different units on each."""
+    """Makes random streams differ between devices of a mapped axis.
+
+    So dropout drops different units on each.
+    """
     if axis is None:
         return rest
     place = jax.lax.axis_index(axis)
@@ -168,9 +177,10 @@ def _different_keys(rest: nnx.State, axis: str | None) -> nnx.State:
 
 
 def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
-    """Updates moving averages; the decay is smaller in the first steps, so that the initial values soon vanish.
+    """Updates moving averages.
 
-    Unlike `optax.incremental_update`, it keeps the dtype of every leaf, and leaves equal values as they are.
+    The decay is smaller in the first steps, so that the initial values soon vanish. Unlike `optax.incremental_update`,
+    it keeps the dtype of every leaf, and leaves equal values as they are.
     """
     done = step.astype(jnp.float32)
     share = 1 - jnp.minimum(decay, (1 + done) / (10 + done))
@@ -178,7 +188,7 @@ def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
 
 
 def _bounded(params: Any, max_norms: Mapping[str, float]) -> Any:
-    """Scales down the columns of parameters whose L2 norm is above its bound."""
+    """Scales columns of parameters down to their largest L2 norm."""
 
     def bound(path: Any, leaf: jax.Array) -> jax.Array:
         limit = max_norms.get(path_of(path))

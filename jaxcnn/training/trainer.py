@@ -25,7 +25,7 @@ _ASK_OTHERS = 10  # steps between agreements with other processes on whether to 
 
 
 class Trainer:
-    """Takes the steps of a run, from the newest checkpoint of its folder on.
+    """Takes the steps of a run, from its newest checkpoint on.
 
     Args:
       setup: the constant parts of the run.
@@ -60,7 +60,7 @@ class Trainer:
         self._compiled = False
 
     def train(self, *, workers: int | None = None, profile: int | None = None) -> None:
-        """Takes steps until the last one, early stopping, or a request to stop.
+        """Takes steps until the last, early stopping or an interruption.
 
         Args:
           workers: number of processes that decode a stream; by default as in `data.batches_ahead`.
@@ -104,13 +104,18 @@ class Trainer:
             self._speed.restart()
 
     def _asked_to_stop(self) -> bool:
-        """Whether any process wants to stop; all stop after the same step."""
+        """Whether any process wants to stop.
+
+        All stop after the same step.
+        """
         if jax.process_count() == 1:
             return self._should_stop()
         return self.step % _ASK_OTHERS == 0 and any_process(self._should_stop())
 
     def _report(self, ended: bool, due: bool) -> None:
-        """Reads the metrics of the steps before; writes a row of the log, and a checkpoint if one is due.
+        """Reads the metrics of the steps before.
+
+        Writes a row of the log, and a checkpoint if one is due.
 
         Args:
           ended: whether an epoch ends with this step; then the held-out examples are evaluated.
@@ -142,7 +147,10 @@ class Trainer:
         }
 
     def _evaluated(self) -> Row:
-        """The results on held-out examples: with the parameters, and with their moving averages."""
+        """The results on held-out examples.
+
+        They are those of the parameters, and of their moving averages.
+        """
         setup, state = self._setup, self.state
         if setup.held_out is None:
             return {}

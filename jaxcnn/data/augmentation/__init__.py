@@ -1,4 +1,7 @@
-"""Random changes of training pictures: pure functions of a random key, computed on the device."""
+"""Random changes of training pictures, computed on the device.
+
+They are pure functions of a random key.
+"""
 
 from jaxcnn.data.augmentation.augmentation import Augmentation
 from jaxcnn.data.augmentation.names import AUGMENTATIONS

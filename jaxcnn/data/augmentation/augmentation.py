@@ -1,4 +1,7 @@
-"""The augmentations of a configuration as one pure function of key, epoch and example."""
+"""The augmentations of a configuration, as one pure function.
+
+Its arguments are key, epoch and example.
+"""
 
 import dataclasses
 import functools
@@ -96,7 +99,9 @@ class Augmentation:
         return (changed.images if scale == 1 else changed.images / scale), changed.targets
 
     def center(self, images):
-        """Cuts out the middle of the pictures, in the size of training, for evaluation.
+        """Cuts out the middle of the pictures, for evaluation.
+
+        The size is that of training.
 
         Args:
           images: `(..., H, W, C)`, a NumPy or JAX array.
@@ -138,7 +143,9 @@ class Augmentation:
         return size
 
     def check_range(self, images: Any) -> None:
-        """Checks that pictures whose colors are changed have values from 0 to `unit`.
+        """Checks that pictures have values from 0 to `unit`.
+
+        Only changes of color need that.
 
         Args:
           images: `(N, H, W, C)`, all pictures of a data set; bytes always pass.

@@ -21,7 +21,7 @@ def brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Changes the contrast; the factor 0 gives the mean gray of the picture."""
+    """Changes the contrast; factor 0 gives the picture's mean gray."""
     return _blend(images, jnp.mean(_gray(images), (1, 2, 3), keepdims=True), factor)
 
 
@@ -44,7 +44,10 @@ def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
-    """Turns the hue of HSV by a share of the full circle; gray stays gray."""
+    """Turns the hue of HSV by a share of the circle.
+
+    Gray stays gray.
+    """
     if images.shape[-1] == 1:
         return images
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
@@ -79,7 +82,10 @@ def autocontrast(images: jax.Array) -> jax.Array:
 
 
 def equalize(images: jax.Array) -> jax.Array:
-    """Gives every channel a flat histogram, by Pillow's rule; values are rounded to bytes first."""
+    """Gives every channel a flat histogram, by Pillow's rule.
+
+    Values are rounded to bytes first.
+    """
     height, width, channels = images.shape[1:]
     levels = jnp.arange(256, dtype=jnp.float32)[None, :]
     # one table for all channels of a picture: XLA's CPU gathers twice as fast as from one for each
@@ -101,9 +107,10 @@ def equalize(images: jax.Array) -> jax.Array:
 
 
 def color_jitter(examples: Examples, strength: float, turn: float) -> Examples:
-    """Changes brightness, contrast and saturation by `1 - strength` to `1 + strength`, hue by `-turn` to `turn`.
+    """Changes brightness, contrast, saturation and hue at random.
 
-    The order is drawn at random for each example; torchvision draws it for each call.
+    The first three change by `1 - strength` to `1 + strength`, the hue by `-turn` to `turn`. The order is drawn at
+    random for each example; torchvision draws it for each call.
     """
     changes = [brightness, contrast, saturation, hue][: 4 if turn else 3]
     if examples.images.shape[-1] == 1:

@@ -22,12 +22,18 @@ class Examples(NamedTuple):
 
 
 def column(values: jax.Array) -> jax.Array:
-    """Reshapes one value per example, `(B,)`, to `(B, 1, 1, 1)`, which broadcasts to the pictures."""
+    """Reshapes one value per example, so that it broadcasts.
+
+    The shape `(B,)` becomes `(B, 1, 1, 1)`.
+    """
     return values[:, None, None, None]
 
 
 def row(values: jax.Array) -> jax.Array:
-    """Reshapes one value per channel, `(C,)`, to `(1, 1, 1, C)`, which broadcasts to the pictures."""
+    """Reshapes one value per channel, so that it broadcasts.
+
+    The shape `(C,)` becomes `(1, 1, 1, C)`.
+    """
     return values[None, None, None, :]
 
 

@@ -1,7 +1,7 @@
-"""Mixtures of pairs of examples in a batch, of both pictures and targets.
+"""Mixtures of pairs of examples in a batch.
 
-Example `i` is mixed with its neighbor `i ^ 1`, so that pairs stay on one device. Each of the two draws its own share
-and position. If the number of examples is odd, the last one is not mixed.
+Both pictures and targets are mixed. Example `i` is mixed with its neighbor `i ^ 1`, so that pairs stay on one device.
+Each of the two draws its own share and position. If the number of examples is odd, the last one is not mixed.
 """
 
 import jax
@@ -11,7 +11,10 @@ from jaxcnn.data.augmentation.examples import Examples, boxes, column
 
 
 def mixup(examples: Examples, alpha: float) -> Examples:
-    """Takes the weighted mean with the neighbor, with weights from Beta(alpha, alpha) (Zhang et al. 2018)."""
+    """Takes the weighted mean with the neighbor (Zhang et al. 2018).
+
+    The weights are from Beta(alpha, alpha).
+    """
     share = _shares(examples.keys, alpha)
     images, targets = _partners(examples.images), _partners(examples.targets)
     return examples._replace(
@@ -21,10 +24,10 @@ def mixup(examples: Examples, alpha: float) -> Examples:
 
 
 def cutmix(examples: Examples, alpha: float) -> Examples:
-    """Pastes a box from the neighbor, whose share of the area is from Beta(alpha, alpha) (Yun et al. 2019).
+    """Pastes a box from the neighbor (Yun et al. 2019).
 
-    The box has the proportions of the picture, and its center may be any pixel. The targets are mixed by the area of
-    the box inside the picture.
+    Its share of the area is from Beta(alpha, alpha). The box has the proportions of the picture, and its center may be
+    any pixel. The targets are mixed by the area of the box inside the picture.
     """
     height, width = examples.images.shape[1:3]
     size = jnp.array([height, width], jnp.int32)

@@ -1,4 +1,7 @@
-"""Crops, flips and patches: pixels keep their values, or are resampled on an axis-aligned grid."""
+"""Crops, flips and patches.
+
+Pixels keep their values, or are resampled on an axis-aligned grid.
+"""
 
 import math
 
@@ -13,7 +16,10 @@ _TRIES = 10
 
 
 def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
-    """Pads with `fill` or by reflection, and crops the original size at a random position (He et al. 2015)."""
+    """Pads, and crops the original size at a random position.
+
+    The border is `fill` or a reflection (He et al. 2015).
+    """
     images = examples.images
     count, height, width, channels = images.shape
     margins = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
@@ -27,7 +33,10 @@ def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
 
 
 def crop(examples: Examples, size: int) -> Examples:
-    """Crops a random square of `size` pixels, without resizing (Krizhevsky et al. 2012)."""
+    """Crops a random square, without resizing (Krizhevsky et al. 2012).
+
+    Its side is `size` pixels.
+    """
     return _parts(examples, examples.images, (size, size))
 
 
@@ -43,7 +52,10 @@ def _parts(examples: Examples, images: jax.Array, size: tuple[int, int]) -> Exam
 
 
 def shift(examples: Examples, reach: int) -> Examples:
-    """Moves by whole pixels, up to `reach` along each axis, as a crop of the padded picture does."""
+    """Moves by whole pixels, up to `reach` along each axis.
+
+    A crop of the padded picture does the same.
+    """
     return pad_crop(examples, reach, "fill")
 
 
@@ -53,9 +65,10 @@ def flip(examples: Examples) -> Examples:
 
 
 def alternating_flip(examples: Examples) -> Examples:
-    """Flips a random half of the examples in epoch 0, then each example every other epoch.
+    """Flips each example every other epoch.
 
-    The half depends only on the number of the example, so that an example and its mirror image alternate.
+    In epoch 0 a random half is flipped. The half depends only on the number of the example, so that an example and its
+    mirror image alternate.
 
     Source: Jordan 2024, arXiv:2404.00498.
     """
@@ -70,7 +83,10 @@ def _mirror(examples: Examples, chosen: jax.Array) -> Examples:
 
 
 def random_resized_crop(examples: Examples, size: int, least: float) -> Examples:
-    """Crops a random part and resizes it to `size` (Szegedy et al. 2015): area `least` to 1, aspect 3/4 to 4/3."""
+    """Crops a random part and resizes it (Szegedy et al. 2015).
+
+    The result has `size` pixels; the area is from `least` to 1, the aspect from 3/4 to 4/3.
+    """
     height, width = examples.images.shape[1:3]
 
     def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
@@ -80,9 +96,10 @@ def random_resized_crop(examples: Examples, size: int, least: float) -> Examples
 
 
 def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[jax.Array, jax.Array]:
-    """Draws a part of a picture; returns its corner and extent, in rows and columns.
+    """Draws a part of a picture.
 
-    The result is the first of ten draws that fits into the picture; if none fits, the first draw, cut to fit.
+    Returns its corner and extent, in rows and columns. The result is the first of ten draws that fits into the picture;
+    if none fits, the first draw, cut to fit.
     """
     area_key, ratio_key, place_key = jax.random.split(key, 3)
     area = jax.random.uniform(area_key, (_TRIES, 1), jnp.float32, least, 1) * (height * width)
@@ -94,14 +111,20 @@ def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[
 
 
 def resized_part(picture: jax.Array, corner: jax.Array, extent: jax.Array, size: int) -> jax.Array:
-    """Resizes a part to a square, bilinear with antialiasing, as Pillow's `resize` with a box."""
+    """Resizes a part to a square, bilinear with antialiasing.
+
+    Pillow's `resize` with a box does the same.
+    """
     scale = size / extent
     shape = (size, size, picture.shape[-1])
     return jax.image.scale_and_translate(picture, shape, (0, 1), scale, -corner * scale, "linear", antialias=True)
 
 
 def cutout(examples: Examples, side: int) -> Examples:
-    """Covers a square with `fill`; its center may be any pixel (DeVries & Taylor 2017)."""
+    """Covers a square with `fill` (DeVries & Taylor 2017).
+
+    Its center may be any pixel.
+    """
     height, width = examples.images.shape[1:3]
     ends = jnp.array([height, width], jnp.int32)
     middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, ends, jnp.int32))(examples.keys)

@@ -1,4 +1,7 @@
-"""RandAugment (Cubuk et al. 2020): a few of fourteen operations, all with the same magnitude."""
+"""RandAugment: a few of fourteen operations (Cubuk et al. 2020).
+
+All have the same magnitude.
+"""
 
 import math
 
@@ -29,10 +32,11 @@ OPERATIONS = (
 
 
 def rand_augment(examples: Examples, operations: int, magnitude: float) -> Examples:
-    """Draws `operations` of the fourteen for each example, with repetition, and applies them one after the other.
+    """Applies `operations` of the fourteen to each example, in turn.
 
-    Magnitude 10 is torchvision's strongest: shear 0.3, translation by 150/331 of the side, rotation by 30 degrees,
-    brightness, contrast, saturation and sharpness 0.1 or 1.9, 4 bits, every value inverted.
+    They are drawn with repetition. Magnitude 10 is torchvision's strongest: shear 0.3, translation by 150/331 of the
+    side, rotation by 30 degrees, brightness, contrast, saturation and sharpness 0.1 or 1.9, 4 bits, every value
+    inverted.
     """
     share, images = magnitude / 10, examples.images
 

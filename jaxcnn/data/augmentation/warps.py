@@ -1,4 +1,7 @@
-"""Affine maps and elastic deformations: every new pixel is read from a position in the old picture."""
+"""Affine maps and elastic deformations.
+
+Every new pixel is read from a position in the old picture.
+"""
 
 import functools
 import math
@@ -13,7 +16,9 @@ from jaxcnn.data.augmentation.examples import Examples, row
 
 
 def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array) -> jax.Array:
-    """Reads pictures at positions between their pixels, by bilinear interpolation, with `fill` around them.
+    """Reads pictures at positions between their pixels.
+
+    The interpolation is bilinear, with `fill` around the pictures.
 
     Args:
       images: `(B, H, W, C)`.
@@ -30,7 +35,9 @@ def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array
 
 
 def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
-    """Computes the source of each new pixel under an affine map around the middle of the picture.
+    """Computes the source of each new pixel under an affine map.
+
+    The map is around the middle of the picture.
 
     Args:
       matrix: `(B, 2, 2)`, from new (row, column) to old: the inverse of the map of the picture.
@@ -51,7 +58,9 @@ def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -
 
 
 def affine(examples: Examples, degrees: float, shear: float, scale: float, translate: float) -> Examples:
-    """Shears along the rows, scales, rotates and moves each picture at random, up to the given bounds.
+    """Shears, scales, rotates and moves each picture at random.
+
+    The shear is along the rows; all stay in the given bounds.
 
     Args:
       examples: the batch.
@@ -73,7 +82,9 @@ def affine(examples: Examples, degrees: float, shear: float, scale: float, trans
 
 
 def matrices(angle: jax.Array, along_rows: jax.Array, along_columns: jax.Array) -> jax.Array:
-    """Computes the inverse of a shear along rows, a shear along columns and a rotation, in this order.
+    """Computes the inverse of two shears and a rotation.
+
+    The order is: a shear along rows, a shear along columns, a rotation.
 
     Args:
       angle: `(B,)` radians, counterclockwise on the screen.
@@ -92,7 +103,7 @@ def matrices(angle: jax.Array, along_rows: jax.Array, along_columns: jax.Array) 
 
 
 def elastic(examples: Examples, alpha: float, sigma: float) -> Examples:
-    """Moves every pixel by a smooth random field (Simard et al. 2003).
+    """Moves pixels by a smooth random field (Simard et al. 2003).
 
     The field is noise in [-1, 1], smoothed by a Gaussian of `sigma` pixels, times `alpha` pixels.
     """
@@ -106,7 +117,7 @@ def elastic(examples: Examples, alpha: float, sigma: float) -> Examples:
 
 
 def _gaussian(size: int, sigma: float) -> np.ndarray:
-    """The matrix that smooths a row of numbers, with zeros around it."""
+    """The matrix that smooths a row with zeros around it."""
     reach = math.ceil(6 * sigma)
     total = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).sum()
     distance = np.arange(size)[:, None] - np.arange(size)
