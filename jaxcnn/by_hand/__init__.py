@@ -1,4 +1,7 @@
-"""The hand-written rules for any JAX function: the function is traced, rewritten and run."""
+"""The hand-written rules for any JAX function.
+
+The function is traced, rewritten and run.
+"""
 
 from jaxcnn.by_hand.report import Replacement, Report, report
 from jaxcnn.by_hand.transform import by_hand

@@ -1,4 +1,7 @@
-"""Splits arguments into the arrays that are traced, and everything else, which stays unchanged."""
+"""Splits arguments into traced arrays and everything else.
+
+The rest stays unchanged.
+"""
 
 import sys
 import types
@@ -23,7 +26,10 @@ class Taken(NamedTuple):
     modules: Any  # the caller's arguments, if modules are among them
 
     def without_arrays(self) -> "Taken":
-        """Returns what is needed to rebuild the arguments in a trace; it does not keep the caller's arrays alive."""
+        """Returns what is needed to rebuild the arguments in a trace.
+
+        It does not keep the caller's arrays alive.
+        """
         return self._replace(arrays=[], modules=None if self.modules is None else True)
 
     def put_together(self, arrays: Sequence[Any]) -> Any:
@@ -35,7 +41,7 @@ class Taken(NamedTuple):
         return found if self.modules is None else _nnx().merge(*found)
 
     def changes(self, arrays: Sequence[Any], arguments: Any) -> dict[int, Any]:
-        """Returns the arrays of modules that were replaced since, by their position.
+        """Returns the arrays of modules that were replaced, by position.
 
         Raises:
           ValueError: if a module has other variables than before, or an attribute that is not an array changed.
@@ -67,7 +73,10 @@ class Taken(NamedTuple):
             nnx.update(self.modules, nnx.from_flat_state(replaced))
 
     def key(self) -> Hashable | None:
-        """Returns the key of a cached trace; None where an argument can change without changing its hash."""
+        """Returns the key of a cached trace, if there is one.
+
+        It is None where an argument can change without changing its hash.
+        """
         if not all(map(_lasts, self.leaves)):
             return None
         # -0.0 equals 0.0, and 1 equals 1.0
@@ -99,7 +108,10 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _lasts(leaf: Any) -> bool:
-    """Whether the hash of a value identifies it, as for numbers, names and functions."""
+    """Whether the hash of a value identifies it.
+
+    It does for numbers, names and functions.
+    """
     if isinstance(leaf, types.MethodType):
         return _lasts(leaf.__self__)
     if leaf is None or isinstance(leaf, _FUNCTIONS) or hasattr(leaf, "__wrapped__"):
@@ -116,7 +128,7 @@ def _value(one: Any) -> Any:
 
 
 def is_module(value: Any) -> bool:
-    """Whether a value is a Flax NNX module, or an object that contains some."""
+    """Whether a value is or contains a Flax NNX module."""
     nnx = _nnx()
     return nnx is not None and isinstance(value, nnx.Pytree)
 

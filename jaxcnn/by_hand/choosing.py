@@ -1,4 +1,7 @@
-"""Chooses what replaces each operation, and says why: a rule of the user, ours, or XLA's own."""
+"""Chooses what replaces each operation, and says why.
+
+It is a rule of the user, ours, or XLA's own.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -79,7 +82,10 @@ def _ours(found: Found, rule: Any = "hand") -> Callable[..., jax.Array]:
 
 
 def _refused(found: Found) -> str:
-    """The reason why our operation cannot compute this; empty if it can."""
+    """The reason why our operation cannot compute this.
+
+    It is empty if it can.
+    """
     kinds: list[Any] = [operand.aval for operand in found.operands]
     dtypes = {kind.dtype for kind in kinds}
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):

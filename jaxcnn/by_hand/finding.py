@@ -1,4 +1,7 @@
-"""Recognizes convolutions, pools and ReLUs among the equations of a jaxpr, however they were written."""
+"""Recognizes convolutions, pools and ReLUs in a jaxpr's equations.
+
+It does so however they were written.
+"""
 
 import os
 from collections.abc import Mapping
@@ -36,11 +39,17 @@ class Definitions:
             self._equations[variable] = equation
 
     def of(self, operand: Any) -> JaxprEqn | None:
-        """Returns the equation that computes the operand; None if it is a literal or an argument."""
+        """Returns the equation that computes the operand.
+
+        It is None if the operand is a literal or an argument.
+        """
         return None if isinstance(operand, Literal) else self._equations.get(operand)
 
     def is_zero(self, operand: Any) -> bool:
-        """Whether the jaxpr shows that the operand is zero everywhere, in any shape and dtype."""
+        """Whether the jaxpr shows that the operand is zero everywhere.
+
+        The operand may have any shape and dtype.
+        """
         value = literal(operand)
         if value is not None:
             return jnp.ndim(value) == 0 and bool(value == 0)
@@ -51,7 +60,10 @@ class Definitions:
 
 
 def find(equation: JaxprEqn, definitions: Definitions) -> Found | None:
-    """Recognizes the operation of an equation; None if `by_hand` does not know it."""
+    """Recognizes the operation of an equation.
+
+    It is None if `by_hand` does not know it.
+    """
     name, params = equation.primitive.name, equation.params
     if name == "conv_general_dilated":
         return Found("conv", tuple(equation.invars), params)
@@ -92,7 +104,10 @@ def _type(operand: Any) -> tuple[Any, Any]:
 
 
 def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
-    """The operand of a ReLU; None if the equation is not a ReLU."""
+    """The operand of a ReLU.
+
+    It is None if the equation is not a ReLU.
+    """
     name, operands = equation.primitive.name, equation.invars
     if not any(jnp.issubdtype(getattr(result.aval, "dtype", bool), jnp.floating) for result in equation.outvars):
         return None
@@ -111,7 +126,10 @@ def _rectified(equation: JaxprEqn, definitions: Definitions) -> Any:
 
 
 def _is_variance(operand: Any, definitions: Definitions) -> bool:
-    """Whether the operand is a variance, `E[x^2] - E[x]^2` or `jnp.var`, which normalizations clip at 0."""
+    """Whether the operand is a variance, which normalizations clip.
+
+    It is `E[x^2] - E[x]^2` or `jnp.var`, clipped at 0.
+    """
     step = None if operand is None else definitions.of(operand)
     if step is None or step.primitive.name != "sub":
         return step is not None and step.params.get("name") == "_var"

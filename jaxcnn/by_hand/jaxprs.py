@@ -1,4 +1,4 @@
-"""Reads and changes jaxprs, in the same way on every supported version of jax."""
+"""Reads and changes jaxprs, for every supported version of jax."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ RULED = ("custom_jvp_call", "custom_vjp_call")  # functions that bring their der
 
 
 def require_known_version() -> None:
-    """Refuses a version of jax for which this module was not tested.
+    """Refuses a version of jax with which this was not tested.
 
     Raises:
       NotImplementedError: if the installed version is such a version.
@@ -48,7 +48,10 @@ def is_jaxpr(value: Any) -> bool:
 
 
 def with_equations(jaxpr: Any, equations: Sequence[JaxprEqn]) -> Any:
-    """Returns the jaxpr, closed or open as before, with other equations for the same variables."""
+    """Returns the jaxpr with other equations for the same variables.
+
+    It is closed or open as before.
+    """
     inner = getattr(jaxpr, "jaxpr", jaxpr)
     if inner is jaxpr:
         return jaxpr.replace(eqns=list(equations))
@@ -56,9 +59,10 @@ def with_equations(jaxpr: Any, equations: Sequence[JaxprEqn]) -> Any:
 
 
 def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn) -> JaxprEqn:
-    """Makes an equation that calls `function` on operands of these types, and has the results of `model`.
+    """Makes an equation that calls `function`.
 
-    The equation calls the jitted function. So one equation replaces one, and the variables around it stay the same.
+    Its operands have these types, and its results are those of `model`. The equation calls the jitted function. So one
+    equation replaces one, and the variables around it stay the same.
 
     Raises:
       ValueError: if the result has another type than the result of `model`.
@@ -90,7 +94,7 @@ def _is_wide(kind: Any) -> bool:
 
 
 def in_place_of(equation: JaxprEqn, call: JaxprEqn, operands: Sequence[Any]) -> JaxprEqn:
-    """Puts the call, with these operands, in the place of the equation."""
+    """Puts the call, with these operands, in the equation's place."""
     place = {"outvars": equation.outvars, "source_info": equation.source_info, "ctx": equation.ctx}
     return call.replace(invars=list(operands), **place)
 
@@ -101,12 +105,18 @@ def short(kind: Any) -> str:
 
 
 def literal(operand: Any) -> Any:
-    """Returns the value of an operand that is a literal or a constant; None if it is computed."""
+    """Returns the value of an operand that is not computed.
+
+    It is a literal or a constant; else the result is None.
+    """
     return operand.val if isinstance(operand, Literal) else None
 
 
 def written_in(equation: JaxprEqn, place: str) -> str:
-    """Returns the name of the function that the equation calls, if its file is `place` or in it; else `""`."""
+    """Returns the name of the function that the equation calls.
+
+    It is `""` if its file is neither `place` nor in it.
+    """
     jaxpr = equation.params["call_jaxpr"]
     name, _, path = (getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or "").partition(" at ")
     return name if place + os.sep in path or path.startswith(f"{place}:") else ""

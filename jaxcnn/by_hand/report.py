@@ -37,7 +37,9 @@ class Replacement:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All operations that were found; prints as a table, with equal operations in one line.
+    """All operations that were found.
+
+    It prints as a table, with equal operations in one line.
 
     Args:
       name: name of the function.
@@ -66,9 +68,9 @@ def _without_place(one: Replacement) -> tuple[str, tuple[str, ...], str, str]:
 
 
 def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
-    """Reports what `by_hand(fun)` finds for these arguments, what replaces each operation, and why.
+    """Reports what `by_hand(fun)` finds for these arguments.
 
-    The function is traced with the arguments; nothing is computed.
+    It tells what replaces each operation, and why. The function is traced with the arguments; nothing is computed.
 
     Args:
       fun: a function; or a function that `by_hand` returned, whose rules then apply.

@@ -1,4 +1,7 @@
-"""Rewrites a jaxpr: replaces every operation that `by_hand` knows by its rule, at every depth."""
+"""Rewrites a jaxpr, at every depth.
+
+It replaces every operation that `by_hand` knows by its rule.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -40,7 +43,10 @@ class Rewriter:
         self._ruled = False  # inside a function that brings its derivative
 
     def rewrite(self, jaxpr: Any) -> Any:
-        """Returns the jaxpr with other equations; the same object if nothing changes."""
+        """Returns the jaxpr with other equations.
+
+        It is the same object if nothing changes.
+        """
         equations, definitions, changed = [], Definitions(), False
         for equation in jaxpr.eqns:
             outside = self._where
@@ -110,7 +116,10 @@ class Rewriter:
         return known[1]
 
     def _in_shard_map(self, equation: JaxprEqn) -> Callable[[Any], Any]:
-        """Rewrites the body inside a trace of it, where its mesh axes are known."""
+        """Rewrites the body where its mesh axes are known.
+
+        This is inside a trace of it.
+        """
         params = equation.params
 
         def enter(body: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Finds values inside a function's jaxpr by name or by position, to read or to replace them."""
+"""Finds values inside a jaxpr, by name or by position.
+
+They can be read or replaced.
+"""
 
 import os
 from collections import Counter
@@ -28,7 +31,9 @@ class Stage(NamedTuple):
 
 
 def stages(jaxpr: Any) -> dict[str, Stage]:
-    """Finds the floating values of a jaxpr that have names, in the order in which they are computed.
+    """Finds the floating values of a jaxpr that have names.
+
+    They are in the order in which they are computed.
 
     There are three kinds of names: that of `checkpoint_name`; the path of the scopes, as `"block/conv"`, for the last
     value that leaves a `jax.named_scope`; and the operation with its number, as `"conv_2"`, `"max_pool_0"`,
@@ -49,7 +54,7 @@ def stages(jaxpr: Any) -> dict[str, Stage]:
 
 
 class _Names:
-    """Values by name, collected from one jaxpr and the jaxprs that it calls."""
+    """Values by name, from a jaxpr and those that it calls."""
 
     def __init__(self) -> None:
         self.names: dict[str, Stage] = {}
@@ -58,7 +63,10 @@ class _Names:
         self._count: Counter[str] = Counter()
 
     def look(self, jaxpr: Any, path: tuple[int, ...], outside: tuple[str, ...]) -> None:
-        """Collects the values of a jaxpr that is called at `path`, inside the scopes `outside`."""
+        """Collects the values of a jaxpr that is called at `path`.
+
+        The call is inside the scopes `outside`.
+        """
         definitions = Definitions()
         for at, equation in enumerate(jaxpr.eqns):
             here, name = (*path, at), equation.primitive.name
@@ -74,7 +82,10 @@ class _Names:
         self._look_for_scopes(jaxpr, path, outside)
 
     def _look_for_scopes(self, jaxpr: Any, path: tuple[int, ...], outside: tuple[str, ...]) -> None:
-        """Collects the values that leave each scope: a scope is a sequence of equations, read by later ones."""
+        """Collects the values that leave each scope.
+
+        A scope is a sequence of equations; later ones read these values.
+        """
         last_read = {v: at for at, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, Literal)}
         last_read |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, Literal)}
         inside: list[tuple[str, int]] = []  # the scopes around an equation, and where each began
@@ -108,7 +119,10 @@ class _Names:
 
 
 def _operation(equation: JaxprEqn, definitions: Definitions) -> str:
-    """The operation of `by_hand` that the equation is or calls; empty if there is none."""
+    """The operation of `by_hand` that the equation is or calls.
+
+    It is empty if there is none.
+    """
     found = find(equation, definitions)
     if found is not None:
         return found.op

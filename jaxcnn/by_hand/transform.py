@@ -1,4 +1,7 @@
-"""`by_hand`: traces a function, rewrites it, and runs it with the same arguments and results."""
+"""`by_hand`: traces a function, rewrites it, and runs it.
+
+Arguments and results stay the same.
+"""
 
 import functools
 import types
@@ -72,7 +75,10 @@ def by_hand(fun: Any = None, *, rules: Rules | None = None, rule: str = "auto") 
 
 
 def known_of(fun: Any) -> "ByHand | None":
-    """Returns the `ByHand` of a function that `by_hand` returned; None for any other, even for a wrapper of one."""
+    """Returns the `ByHand` of a function that `by_hand` returned.
+
+    It is None for any other, even for a wrapper of one.
+    """
     known = getattr(fun, "__by_hand__", None)
     return known if isinstance(known, ByHand) and known.is_of(fun) else None
 
@@ -84,14 +90,20 @@ def _like(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
 
 
 class _Traceable(NamedTuple):
-    """A function of arrays alone, and its rewritten equations, by the identity of each trace's first equation."""
+    """A function of arrays alone, and its rewritten equations.
+
+    They are kept by the identity of each trace's first equation.
+    """
 
     function: Callable[..., Any]
     rewritten: dict[int, tuple[Any, Any]]
 
 
 class ByHand:
-    """A function and its rules; a function that `by_hand` returned has one as its attribute `__by_hand__`."""
+    """A function and its rules.
+
+    A function that `by_hand` returned has one as its attribute `__by_hand__`.
+    """
 
     def __init__(self, fun: Callable[..., Any], rules: Rules | None, rule: str):
         require_known_version()
@@ -101,7 +113,10 @@ class ByHand:
         self._given: Any = lambda: None
 
     def gave(self, transformed: Any) -> None:
-        """Remembers the function that `by_hand` returns, since `functools.wraps` copies its attributes to others."""
+        """Remembers the function that `by_hand` returns.
+
+        `functools.wraps` copies its attributes to others.
+        """
         transformed.__by_hand__ = self
         self._given = weakref.ref(transformed)
 
@@ -129,7 +144,10 @@ class ByHand:
         return jax.tree.map(lambda leaf: leaf.given() if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
 
     def examine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rewriter:
-        """Rewrites the function without running it; the rewriter holds what was found and replaced."""
+        """Rewrites the function without running it.
+
+        The rewriter holds what was found and replaced.
+        """
         args, fun = self._with_module(args)
         taken = taken_apart(args, kwargs)
         rewriter = Rewriter(self.rules)
@@ -137,7 +155,10 @@ class ByHand:
         return rewriter
 
     def _with_module(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
-        """Makes an NNX module that is called, itself or by a method, an argument, since a call may write into it."""
+        """Makes an NNX module that is called an argument.
+
+        It may be called itself or by a method; a call may write into it.
+        """
         module = getattr(self.fun, "__self__", self.fun)
         if not is_module(module):
             return args, self.fun
@@ -168,7 +189,7 @@ class ByHand:
 
 
 class _Kept:
-    """A value that a function returns and that is not an array: it bypasses the trace.
+    """A returned value that is no array, and bypasses the trace.
 
     Raises:
       TypeError: if the value contains a traced array.

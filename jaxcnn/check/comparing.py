@@ -1,4 +1,7 @@
-"""Compares two functions: their values and gradients, in float64 and in the dtypes of the arguments."""
+"""Compares the values and gradients of two functions.
+
+It does so in float64 and in the dtypes of the arguments.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,7 @@
-"""Proofs that a rule gives the one-device gradient when its batch lies on several devices."""
+"""Proofs that a rule gives the same gradient on several devices.
+
+The batch lies on several devices.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +20,9 @@ KINDS = ("sharded jit", "shard_map", "shard_map, unchecked", "explicit mesh", "p
 
 
 def devices(problem: Problem, batched: tuple[int, ...]) -> Iterator[Finding]:
-    """Compares the gradient on several devices with that on one, for each way of spreading the batch.
+    """Compares the gradients on several devices and on one.
+
+    It does so for each way of spreading the batch.
 
     Args:
       problem: the function; the first axis of every output must be the batch.

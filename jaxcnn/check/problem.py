@@ -1,4 +1,7 @@
-"""A function under test: which of its arguments are differentiated, and a scalar loss of its outputs."""
+"""A function under test, with a scalar loss of its outputs.
+
+It also tells which arguments are differentiated.
+"""
 
 import dataclasses
 import functools
@@ -12,9 +15,9 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A function of arrays, the arguments at which it is tested, and the cotangents of its outputs.
+    """A function of arrays, with arguments and cotangents for its test.
 
-    Only floating arguments are differentiated; the others are constants.
+    The cotangents are those of its outputs. Only floating arguments are differentiated; the others are constants.
     """
 
     function: Callable[..., Any]
@@ -44,14 +47,20 @@ class Problem:
         return args
 
     def loss(self, errors: Sequence[Any], args: Sequence[Any], function: Callable[..., Any] | None = None) -> jax.Array:
-        """Computes the scalar `sum <error, output>`, whose gradient is the cotangent that `errors` give."""
+        """Computes the scalar `sum <error, output>`.
+
+        Its gradient is the cotangent that `errors` give.
+        """
         outputs = floating_leaves((function or self.function)(*args))
         wide = jnp.float64 if any(e.dtype == jnp.float64 for e in errors) else jnp.float32
         terms = [jnp.sum(e.astype(wide) * y.astype(wide)) for e, y in zip(errors, outputs, strict=True)]
         return functools.reduce(jnp.add, terms)
 
     def gradient(self, function: Callable[..., Any] | None = None) -> Callable[..., tuple[jax.Array, ...]]:
-        """Returns the function `(errors, *args) -> gradients` of the loss with respect to the floating arguments."""
+        """Returns the gradient function of the loss.
+
+        It is `(errors, *args) -> gradients` with respect to the floating arguments.
+        """
 
         def gradient(errors: Sequence[Any], *args: Any) -> tuple[jax.Array, ...]:
             def loss(values: tuple[Any, ...]) -> jax.Array:
@@ -66,7 +75,10 @@ class Problem:
 
     @functools.cached_property
     def jacobian(self) -> tuple[list[jax.Array], jax.Array]:
-        """Computes in float64 one `(outputs, inputs)` matrix for each floating argument, and the outputs."""
+        """Computes the Jacobian for each floating argument, and the outputs.
+
+        Each is one `(outputs, inputs)` matrix in float64.
+        """
         with jax.enable_x64(True):
             wide = self.cast(jnp.float64)
 
@@ -99,7 +111,9 @@ def flat(outputs: Any) -> jax.Array:
 
 
 def make_problem(function: Callable[..., Any], args: tuple[Any, ...]) -> Problem:
-    """Makes the problem of a function at some arguments; the cotangents are fixed pseudo-random numbers.
+    """Makes the problem of a function at some arguments.
+
+    The cotangents are fixed pseudo-random numbers.
 
     Raises:
       ValueError: if no argument or no output is floating.

@@ -1,4 +1,7 @@
-"""Proofs at given arguments: the full Jacobian, the adjoint identity, values, dtypes, second order."""
+"""Proofs at given arguments.
+
+They are of the full Jacobian, the adjoint identity, values, dtypes, second order.
+"""
 
 import dataclasses
 import functools
@@ -19,7 +22,10 @@ _NOISE = 1e-4  # below this size an element is judged by its absolute error: dif
 
 
 def finite_difference_jacobian(problem: Problem) -> Finding:
-    """Compares the full Jacobian, in float64, with central differences of fourth order."""
+    """Compares the full Jacobian with central differences of fourth order.
+
+    It does so in float64.
+    """
     with jax.enable_x64(True):
         wide = problem.cast(jnp.float64)
         numeric = [_numeric(wide.outputs, wide.values, i) for i in range(len(wide.values))]
@@ -28,7 +34,10 @@ def finite_difference_jacobian(problem: Problem) -> Finding:
 
 
 def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Finding:
-    """Compares the full Jacobian and the value, in float64, with those of `reference` by `jax.jacrev`."""
+    """Compares the full Jacobian and the value with the reference's.
+
+    It does so in float64, with those of `reference` by `jax.jacrev`.
+    """
     found, outputs = problem.jacobian
     expected, value = dataclasses.replace(problem, function=reference).jacobian
     names = [*problem.names, "output"]
@@ -36,7 +45,10 @@ def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Findi
 
 
 def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:
-    """Checks `<f(x, w), e> = <x, dx> = <w, dw>` for arguments in which the function is linear."""
+    """Checks the adjoint identity of a linear function.
+
+    It is `<f(x, w), e> = <x, dx> = <w, dw>`, for arguments in which the function is linear.
+    """
     jacobian, outputs = problem.jacobian
     error = np.concatenate([np.asarray(e, np.float64).ravel() for e in problem.errors])
     products = {
@@ -49,7 +61,7 @@ def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:
 
 
 def same_value(problem: Problem) -> Finding:
-    """Checks that the value under differentiation equals the plain value to the bit."""
+    """Checks that differentiation leaves the value the same, bit for bit."""
     plain = jax.jit(problem.outputs)(*problem.values)
     under = jax.jit(lambda *values: jax.vjp(problem.outputs, *values)[0])(*problem.values)
     names = [f"output {i}" for i in range(len(plain))]
@@ -57,7 +69,10 @@ def same_value(problem: Problem) -> Finding:
 
 
 def same_dtypes(problem: Problem) -> Finding:
-    """Checks that cotangents have the dtype of their primals, in every precision and for weakly typed arguments."""
+    """Checks that cotangents have the dtype of their primals.
+
+    It does so in every precision, and for weakly typed arguments.
+    """
     wrong = []
     with jax.enable_x64(True):
         for dtype in (jnp.float64, jnp.float32, jnp.bfloat16, jnp.float16):
@@ -75,7 +90,10 @@ def same_dtypes(problem: Problem) -> Finding:
 
 
 def second_order(problem: Problem) -> Finding:
-    """Compares the gradient of a scalar function of the gradient with central differences, in float64."""
+    """Compares second-order gradients with central differences, in float64.
+
+    They are gradients of a scalar function of the gradient.
+    """
     with jax.enable_x64(True):
         problem = problem.cast(jnp.float64)
 
@@ -97,7 +115,10 @@ def second_order(problem: Problem) -> Finding:
 
 
 def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int) -> np.ndarray:
-    """The Jacobian for one argument, by `(8 (f(h) - f(-h)) - f(2h) + f(-2h)) / 12h`, one column per element."""
+    """The Jacobian for one argument by differences, column by column.
+
+    The formula is `(8 (f(h) - f(-h)) - f(2h) + f(-2h)) / 12h`, one column per element.
+    """
     value = values[position]
 
     def moved(offset: jax.Array) -> jax.Array:
@@ -116,6 +137,9 @@ def _numeric(outputs: Callable[..., Any], values: tuple[Any, ...], position: int
 
 
 def _change(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """The difference; 0 where both are the same infinity, as for a maximum over no cells."""
+    """The difference.
+
+    It is 0 where both are the same infinity, as for a maximum over no cells.
+    """
     same = after == before
     return np.where(same, 0.0, np.where(same, 0.0, after) - np.where(same, 0.0, before))

@@ -65,12 +65,18 @@ class Report:
 
 
 def skipped(kind: str, why: str) -> Finding:
-    """Makes the finding of a proof that does not apply, with the reason."""
+    """Makes the finding of a proof that does not apply.
+
+    It gives the reason.
+    """
     return Finding(kind, True, 0.0, 0.0, why, skipped=True)
 
 
 def attempt(kind: str, proof: Callable[[], Finding]) -> Finding:
-    """Runs a proof; an exception inside the tested rule becomes a finding that failed."""
+    """Runs a proof.
+
+    An exception inside the tested rule becomes a finding that failed.
+    """
     try:
         return proof()
     except Exception as error:

@@ -1,4 +1,7 @@
-"""Proofs that a rule works under JAX's transformations: each must give the plain gradient."""
+"""Proofs that a rule works under JAX's transformations.
+
+Each must give the plain gradient.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -61,7 +64,10 @@ def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[
             return jax.jit(gradient)(errors, *args)
 
     def of_vmap() -> Any:
-        """The gradient of a `vmap`, as of a network of one example; the loss ignores the second copy."""
+        """The gradient of a `vmap`, as of one example's network.
+
+        The loss ignores the second copy.
+        """
 
         def first(*args: Any) -> Any:
             axes = [0 if at in problem.active else None for at in range(len(args))]
@@ -90,7 +96,10 @@ def _runs(problem: Problem, gradient: Callable[..., Any]) -> dict[str, Callable[
 
 
 def _mapped(problem: Problem, gradient: Callable[..., Any], nested: bool) -> Any:
-    """Gradients under `vmap` over copies of each argument in turn; if `nested`, also over the cotangents."""
+    """Gradients under `vmap` over copies of each argument in turn.
+
+    If `nested`, also over the cotangents.
+    """
     results = []
     for place, position in enumerate(problem.active):
         axes: list[int | None] = [None] * len(problem.args)

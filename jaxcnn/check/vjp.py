@@ -19,7 +19,9 @@ def check_vjp(
     kinds: tuple[str, ...] | None = None,
     name: str | None = None,
 ) -> Report:
-    """Proves the gradient of a function at given arguments, above all of a `jax.custom_vjp` function.
+    """Proves a function's gradient at given arguments.
+
+    It is above all for a `jax.custom_vjp` function.
 
     Args:
       fun: a function of arrays that returns an array, or a pytree of arrays. Floating arguments are differentiated,
@@ -83,7 +85,9 @@ def check_vjp(
 
 
 def assert_vjp(fun: Callable[..., Any], *args: Any, **options: Any) -> None:
-    """Proves the gradient of a function, and raises if a proof fails; for tests.
+    """Proves a function's gradient, and raises if a proof fails.
+
+    It is for tests.
 
     Args:
       fun: as in `check_vjp`.

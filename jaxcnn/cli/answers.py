@@ -1,4 +1,7 @@
-"""What a network answers, as text: a table, JSON, CSV; written as it comes."""
+"""What a network answers, as text, written as it comes.
+
+The text is a table, JSON or CSV.
+"""
 
 import contextlib
 import csv
@@ -58,7 +61,7 @@ def writing(
 
 
 class _Form:
-    """A form of text, which begins, goes on with rows, and ends."""
+    """A form of text: beginning, rows and end."""
 
     def __init__(self, classes: Sequence[str], top: int):
         self.classes, self.top = classes, top
@@ -97,7 +100,7 @@ class _Table(_Form):
 
 
 class _Json(_Form):
-    """An array with an object, on a line of its own, for every picture."""
+    """An array with an object, on its own line, per picture."""
 
     _some = False
 

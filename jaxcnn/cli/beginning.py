@@ -11,7 +11,9 @@ from jaxcnn.data.labels import few, spelled
 
 
 def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tuple[Scaling, str]:
-    """Gives a network the parameters and statistics of another, which is left with a new head for other classes.
+    """Gives a network the parameters and statistics of another.
+
+    It has a new head if the classes are others.
 
     Args:
       source: run folder or file of weights.

@@ -24,7 +24,7 @@ _COLUMNS = {"Jacobian": "Jacobian", "adjoint": "adjoint", "second order": "secon
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Prove the hand-written gradient of every op, and print the largest errors."""
+    """Prove every op's hand-written gradient, and print the largest errors."""
 
     full: bool = False
     """Prove every combination of arguments; this takes long."""
@@ -36,7 +36,10 @@ class Check:
     """File to write the findings to, as JSON."""
 
     def __call__(self) -> int:
-        """Prints a line for every op; exit status 1 if a proof fails."""
+        """Prints a line for every op.
+
+        The exit status is 1 if a proof fails.
+        """
         from rich.console import Console
 
         from jaxcnn.ops.cases import cases
@@ -69,7 +72,10 @@ class Check:
 
     @contextlib.contextmanager
     def _reports(self, count: int) -> "Iterator[Iterator[Report]]":
-        """The reports of the first `count` cases, in order, each proven in one of the processes."""
+        """The reports of the first `count` cases, in order.
+
+        Each is proven in one of the processes.
+        """
         import jax
 
         cores = os.cpu_count() or 1

@@ -15,7 +15,10 @@ _OPTIONAL = {
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Tell what is installed, which devices there are, and how to add what is missing."""
+    """Tell what is installed, which devices exist, and what is missing.
+
+    It also tells how to add what is missing.
+    """
 
     def __call__(self) -> None:
         """Prints the findings."""

@@ -20,7 +20,7 @@ _KINDS = {".stablehlo": (export.stablehlo, _STABLEHLO), ".onnx": (export.onnx, _
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a trained network as StableHLO or ONNX, which run without jaxcnn."""
+    """Write a trained network as StableHLO or ONNX, without jaxcnn."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
@@ -63,7 +63,10 @@ class Export:
         print(lines.format(path=str(done.path), shape=(1, *given["shape"][1:]), dtype=given["dtype"]))
 
     def _accuracy_lost(self, run: Run) -> str:
-        """What rounding costs on the run's test or validation split, in a line."""
+        """What rounding costs on the test or validation split.
+
+        It is a line; the split is that of the run.
+        """
         try:
             dataset = known_examples(run, self.data_dir)
         except (OSError, ValueError, ImportError) as error:

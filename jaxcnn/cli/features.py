@@ -20,7 +20,7 @@ _NAMES = {"knn": "nearest neighbors", "svm": "linear SVM", "logistic": "logistic
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Compute the features of a network's stage, save them, and fit classifiers to them."""
+    """Compute and save a stage's features, and fit classifiers to them."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
@@ -100,7 +100,10 @@ class Features:
 
 
 def _in_classes(run: Run, splits: dict[str, Dataset]) -> dict[str, Dataset]:
-    """All splits in the classes of the network where it knows them, else in those of the first; tells which."""
+    """All splits in the network's classes where it knows them.
+
+    Else they are in those of the first split. It prints which.
+    """
     notes: list[str] = []
     first, *_ = splits.values()
     try:

@@ -14,7 +14,7 @@ from jaxcnn.inspect.pages.image_page import SECTIONS
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """Write a page that shows what a trained network does with a picture."""
+    """Write a page on what a network does with a picture."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
@@ -53,7 +53,10 @@ class Inspect:
         print(f"{self.picture}{changes}: page {path}")
 
     def _examples(self, run: Run) -> Dataset | None:
-        """The run's test or validation examples, or none where its data set is not at hand."""
+        """The run's test or validation examples, if they are there.
+
+        There are none where its data set is not at hand.
+        """
         try:
             return known_examples(run, self.data_dir)
         except (OSError, ValueError, ImportError) as error:

@@ -1,4 +1,7 @@
-"""From arguments to a command, and from its errors to one line and an exit status."""
+"""From arguments to a command, from errors to exit statuses.
+
+An error gives one line.
+"""
 
 import contextlib
 import errno
@@ -60,7 +63,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _expanded(arg: str) -> str:
-    """An argument with the home folder where shells leave `~` as it is: behind an option's equals sign."""
+    """An argument with `~` expanded behind an option's equals sign.
+
+    Shells leave it there as it is.
+    """
     option, equals, value = arg.partition("=")
     return f"{option}={os.path.expanduser(value)}" if equals and option.startswith("--") else arg
 
@@ -124,7 +130,7 @@ def _parse(args: list[str]):
 
 
 def _value_of(option: str, args: list[str]) -> str | None:
-    """The value that the arguments give to an option, read before all others."""
+    """The value of an option, read before all others."""
     for place, word in enumerate(args):
         if word == option and place + 1 < len(args):
             return args[place + 1]
@@ -134,7 +140,10 @@ def _value_of(option: str, args: list[str]) -> str | None:
 
 
 def _say_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
-    """What went on all the same, in a line like that of an error; JAX's own notes in its own words."""
+    """Prints a warning in a line like that of an error.
+
+    JAX's own notes are printed in its own words.
+    """
     del where
     print(f"jaxcnn: {message}" if category is RuntimeWarning else f"{category.__name__}: {message}", file=sys.stderr)
 

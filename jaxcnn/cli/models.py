@@ -30,7 +30,10 @@ class Models:
 
 
 def _lines(rows: list[dict], width: int) -> list[str]:
-    """A heading for each paper and input, and below it a line for each network, in so many columns."""
+    """A heading for each paper, and a line for each network.
+
+    The heading tells the input too; a line has so many columns.
+    """
     cells = [(str(row["name"]), f"{row['parameters']:,}", _short(row["multiply_adds"])) for row in rows]
     titles = "name", "parameters", "multiply-adds"
     widths = [max(len(row[place]) for row in [titles, *cells]) for place in range(3)]

@@ -43,7 +43,10 @@ class Predict:
     """Number of pictures in a batch."""
 
     def __call__(self) -> int:
-        """Writes a row for every picture; files that cannot be read get a line on stderr."""
+        """Writes a row for every picture.
+
+        Files that cannot be read get a line on stderr.
+        """
         if not self.pictures:
             raise ValueError("`pictures` must name at least one file; got none.")
         for name in ("top", "batch_size"):
@@ -70,7 +73,10 @@ class Predict:
         return self.format or endings.get(ending, "table")
 
     def _answers(self, run: Run, say) -> Iterator[list[Answer]]:
-        """What the network says of the pictures, a batch at a time; while one is computed, others are read."""
+        """What the network says of the pictures, batch by batch.
+
+        While one is computed, others are read.
+        """
 
         def read(piece: list[Path | Exception]) -> list[Read | Exception]:
             return [self._read(path, run.image_shape) for path in piece]
@@ -100,7 +106,10 @@ class Predict:
 
 
 def found(names: Iterable[str]) -> Iterator[Path | Exception]:
-    """The files that names, folders and patterns mean, in order; an error in the place of what means nothing."""
+    """The files that names, folders and patterns mean, in order.
+
+    What means nothing has an error in its place.
+    """
     for name in map(os.path.expanduser, names):
         path = Path(name)
         if path.is_dir():
@@ -117,7 +126,10 @@ def found(names: Iterable[str]) -> Iterator[Path | Exception]:
 
 
 def _is_meant(match: str, pattern: Path) -> bool:
-    """Whether no part of a path, but for what the pattern spells out, is one that programs leave behind."""
+    """Whether a path has no part that programs leave behind.
+
+    Parts that the pattern spells out do not count.
+    """
     return all(is_seen(part) or part in pattern.parts for part in Path(match).parts)
 
 

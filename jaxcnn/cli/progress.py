@@ -40,7 +40,10 @@ def observing(total_steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 @contextlib.contextmanager
 def counting(total: int) -> Iterator[Callable[[int, str], None]]:
-    """An observer of parts with names, which is called before each: a bar on a terminal, plain lines elsewhere."""
+    """An observer of named parts, which is called before each.
+
+    It shows a bar on a terminal, plain lines elsewhere.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -55,7 +58,10 @@ def counting(total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 def state(row: dict[str, Any]) -> str:
-    """What the bar says of a row; what the row lacks is left out."""
+    """What the bar says of a row.
+
+    What the row lacks is left out.
+    """
     result = format_fields(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"})
     use = format_fields(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})
     return "  ".join(filter(None, (result, format_speed(row), use)))

@@ -10,7 +10,7 @@ from jaxcnn import training
 
 @dataclasses.dataclass(frozen=True)
 class Recipes:
-    """List the recipes for `jaxcnn train --recipe`, or print one as JSON."""
+    """List the recipes for `train --recipe`, or print one as JSON."""
 
     name: tyro.conf.Positional[str | None] = None
     """Recipe to print; None lists all."""

@@ -50,7 +50,9 @@ class Run(NamedTuple):
 
 
 def open_run(folder: Path) -> Run:
-    """Builds the network of a run, or of a file of weights, and gives it its newest parameters.
+    """Builds a network with the newest parameters of a run.
+
+    It may also be a file of weights.
 
     Raises:
       FileNotFoundError: if the folder is none of a run.
@@ -77,7 +79,10 @@ def open_run(folder: Path) -> Run:
 
 
 def _open_file(file: Path) -> Run:
-    """The network of a file of weights, with what the file says of pictures and classes, or what is usual."""
+    """The network of a file of weights, with pictures and classes.
+
+    They are as the file says, or else as usual.
+    """
     model, config = weights.open_model(file)
     shape = tuple(config.get("image_shape") or models.CARDS[config["name"]].input_shape)
     named = bool(config.get("classes"))
@@ -94,7 +99,9 @@ def _open_file(file: Path) -> Run:
 
 
 def check_place(out: Path | None) -> None:
-    """Refuses a file to be written where there is no folder, before anything is computed.
+    """Refuses to write a file where there is no folder.
+
+    It does so before anything is computed.
 
     Raises:
       ValueError: if its folder does not exist.
@@ -104,7 +111,9 @@ def check_place(out: Path | None) -> None:
 
 
 def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
-    """A data set as a run's network numbers its classes, found by name; and in words what that took.
+    """A data set with a network's numbers of classes.
+
+    Classes are found by name; the second result says in words what that took.
 
     Raises:
       ValueError: if the network does not know one of its classes, or numbers words otherwise.
@@ -124,7 +133,9 @@ def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
 
 
 def known_examples(run: Run, data_dir: Path | None) -> Dataset:
-    """Examples of the run's data set that it did not learn from, where there are any, in the size of its pictures.
+    """Examples that a run did not learn from, if any.
+
+    They are from its data set, in the size of its pictures.
 
     Raises:
       FileNotFoundError: if the data set is not at hand.

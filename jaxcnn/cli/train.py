@@ -26,7 +26,10 @@ from jaxcnn.weights.runs import build
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a network; write a run folder with its parameters and a report."""
+    """Train a network.
+
+    Write a run folder with its parameters and a report.
+    """
 
     model: tyro.conf.Positional[str] = "lenet5"
     """Name of the network; `jaxcnn models` lists them."""
@@ -162,7 +165,10 @@ class Train:
         return 0
 
     def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
-        """Training, held-out and test examples; without a validation split, the test examples are the held-out ones."""
+        """Training, held-out and test examples.
+
+        Without a validation split, the test examples are the held-out ones.
+        """
         options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
         options["allow_empty"] = self.allow_empty
         names = data.splits(self.data, self.data_dir)
@@ -214,7 +220,10 @@ def _nothing(*_: object) -> None:
 def _on_output(
     observer: Callable[[dict[str, Any]], None], writing: Callable[..., contextlib.AbstractContextManager[None]]
 ) -> Callable[[dict[str, Any]], None]:
-    """An observer that says where to go on if the disk behind the standard output is full."""
+    """An observer that says where to go on after a failure.
+
+    The failure is a full disk behind the standard output.
+    """
 
     def observe(row: dict[str, Any]) -> None:
         with writing("the standard output", "a line"):
@@ -234,7 +243,10 @@ def _resume_command(details: dict[str, Any], folder: Path) -> str:
 
 
 class _StopRequested:
-    """True once SIGINT or SIGTERM has come; a second SIGINT interrupts at once."""
+    """True once SIGINT or SIGTERM has come.
+
+    A second SIGINT interrupts at once.
+    """
 
     def __init__(self):
         self.signal: int | None = None

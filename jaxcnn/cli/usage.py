@@ -1,4 +1,7 @@
-"""A sentence for words that are not a command with its options, and what was perhaps meant."""
+"""Explains words that are not a command with its options.
+
+It says what was perhaps meant.
+"""
 
 import dataclasses
 import difflib
@@ -13,7 +16,7 @@ _NUMBERS = {"invalid literal for int() with base 10": "an integer", "could not c
 
 
 def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str | None:
-    """What is wrong with the first word, if it is not the name of a command."""
+    """What is wrong with a first word that is no command."""
     commands = list(commands)
     if not args or args[0] in commands or args[0] in ("-h", "--help"):
         return None
@@ -61,7 +64,10 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
 
 
 def _perhaps(word: str, known: Iterable[str]) -> str | None:
-    """What was meant by a word: by letters left out or exchanged, as a part of one that is known, or its initials."""
+    """What was perhaps meant by a word.
+
+    Letters may be left out or exchanged; it may be a part of a known word, or its initials.
+    """
     known = [other for other in known if other.startswith("--") == word.startswith("--")]
     bare = word.lstrip("-").replace("_", "-")
     alike = difflib.get_close_matches(bare, [other.lstrip("-") for other in known], 1, 0.7)
@@ -75,7 +81,7 @@ def _perhaps(word: str, known: Iterable[str]) -> str | None:
 
 
 def _options(command: Any) -> Mapping[str, bool]:
-    """The words of a command's fields, as its help spells them, and whether it needs them."""
+    """A command's fields as its help spells them, needed or not."""
     words: dict[str, bool] = {}
     for field in dataclasses.fields(command):
         if dataclasses.is_dataclass(field.default):

@@ -35,7 +35,9 @@ class Identity(nnx.Module):
 
 
 def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> Model:
-    """Folds every batch normalization after a convolution or dense layer into its kernel and bias.
+    """Folds every batch normalization into the layer before it.
+
+    The layer is a convolution or dense; its kernel and bias change.
 
     Args:
       model: a trained network, with channels last; it stays unchanged.
@@ -70,7 +72,7 @@ def fold_batch_norm(model: Model, input_shape: Sequence[int] | None = None) -> M
 
 
 class _Call(NamedTuple):
-    """A normalization, and the layer whose only reader it is, if there is one."""
+    """A normalization, and the layer that it alone reads, if any."""
 
     name: str
     norm: Any
@@ -78,7 +80,10 @@ class _Call(NamedTuple):
 
 
 def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
-    """The normalizations in the order of their first calls, found by one trace of the network."""
+    """The normalizations in the order of their first calls.
+
+    One trace of the network finds them.
+    """
     graph, state = nnx.split(model)
     mine = {path: module for path, module in nnx.iter_modules(model)}
     seen: list[tuple[tuple, int | None]] = []  # path of a normalization, number of the kernel whose output it read
@@ -127,7 +132,7 @@ def _readers(jaxpr: Any) -> dict[int, int]:
 
 
 def _replace(model: nnx.Module, old: nnx.Module, new: nnx.Module) -> None:
-    """Puts a module in the place of another, under every name that the other has."""
+    """Puts a module in another's place, under all its names."""
     for _, parent in list(nnx.iter_modules(model)):
         if isinstance(parent, MutableSequence):
             for place, part in enumerate(parent):
@@ -140,7 +145,10 @@ def _replace(model: nnx.Module, old: nnx.Module, new: nnx.Module) -> None:
 
 
 def _fold(layer: Any, norm: Any) -> None:
-    """Replaces the layer's kernel and bias by those of both together, computed in float64."""
+    """Replaces a layer's kernel and bias by those with a normalization.
+
+    They are computed in float64.
+    """
     wide = {name: np.asarray(getattr(norm, name)[...], np.float64) for name in ("mean", "var")}
     scale, shift = (0.0 if value is None else np.asarray(value[...], np.float64) for value in (norm.scale, norm.bias))
     factor = (1.0 if norm.scale is None else scale) / np.sqrt(wide["var"] + norm.epsilon)
@@ -153,7 +161,7 @@ def _fold(layer: Any, norm: Any) -> None:
 
 
 def example_shape(model: nnx.Module, input_shape: Sequence[int] | None, any_size: int | None = None) -> tuple[int, ...]:
-    """Returns the shape of one example, as given or from the network.
+    """Returns an example's shape, as given or from the network.
 
     Raises:
       ValueError: if it is not given, and the network does not have it.

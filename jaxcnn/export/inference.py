@@ -1,4 +1,4 @@
-"""The function that is exported: from images as they are stored to predictions."""
+"""The function that is exported, from stored images to predictions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -34,7 +34,9 @@ class Inference(NamedTuple):
     details: dict[str, Any]  # for the file's description
 
     def difference(self, run: Callable[[np.ndarray], np.ndarray]) -> float:
-        """Computes the largest difference between the exported function and its network, on a few random examples.
+        """Computes the largest difference between exported function and network.
+
+        It is measured on a few random examples.
 
         Raises:
           RuntimeError: if it is larger than `TOLERANCE`.
@@ -66,7 +68,10 @@ def inference(
     fold: bool,
     weights: Weights,
 ) -> Inference:
-    """Makes the function of a network that `stablehlo` and `onnx` export; arguments and errors as there."""
+    """Makes the function that `stablehlo` and `onnx` export.
+
+    The arguments and errors are those of these functions.
+    """
     choice("final", final, tuple(_OUTPUTS))
     choice("weights", weights, ("float", "int8"))
     shape = example_shape(model, input_shape)
@@ -116,7 +121,10 @@ def inference(
 
 
 def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Random examples; words are only the first two, which every vocabulary has."""
+    """Random examples.
+
+    Words are only the first two, which every vocabulary has.
+    """
     draw = np.random.default_rng(0)
     if jnp.issubdtype(dtype, jnp.floating):
         return draw.normal(size=shape).astype(dtype)
@@ -129,7 +137,10 @@ def _seen(shape: tuple[int, ...], augmentation: Augmentation | None) -> tuple[in
 
 
 def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
-    """A function that rebuilds the network inside a trace, from int8 kernels if requested."""
+    """A function that rebuilds the network inside a trace.
+
+    It does so from int8 kernels if requested.
+    """
     graph, state = nnx.split(model)
     flat = dict(nnx.to_flat_state(state))
     as_bytes = {
@@ -146,7 +157,7 @@ def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
 
 
 def _answer(logits: jax.Array, final: Final, classes_only: bool) -> jax.Array:
-    """The final activation of the network; or only the class, without computing the activation.
+    """The final activation, or only the class, without the activation.
 
     Softmax and the logistic function are monotonic: the largest probability is that of the largest logit, and a
     logistic output is at least one half if and only if its logit is at least 0.

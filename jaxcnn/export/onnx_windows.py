@@ -1,8 +1,9 @@
-"""Converters of convolutions, pools and borders to ONNX; imported only if jax2onnx is installed.
+"""Converters of convolutions, pools and borders to ONNX.
 
-The converters of jax2onnx 0.17.1 do not support convolutions over three axes, and fail on borders if the batch size is
-open. Their pools also slide over batch and channels: onnxruntime refuses the maximum over two and three axes, and takes
-up to three times as long for the mean, which becomes a convolution.
+The module is imported only if jax2onnx is installed. The converters of jax2onnx 0.17.1 do not support convolutions over
+three axes, and fail on borders if the batch size is open. Their pools also slide over batch and channels: onnxruntime
+refuses the maximum over two and three axes, and takes up to three times as long for the mean, which becomes a
+convolution.
 """
 
 import contextlib
@@ -38,7 +39,10 @@ def _transposed(ctx: Any, x: Any, shape: Sequence[Any], order: Sequence[int]) ->
 
 
 class _Conv(PrimitiveLeafPlugin):
-    """A convolution; ONNX needs `(N, C, *spatial)` and kernels `(O, I, *spatial)`."""
+    """A convolution.
+
+    ONNX needs `(N, C, *spatial)` and kernels `(O, I, *spatial)`.
+    """
 
     def lower(self, ctx: Any, eqn: Any) -> None:
         """Adds the nodes of one equation."""
@@ -67,7 +71,10 @@ class _Conv(PrimitiveLeafPlugin):
 
 
 class _Pool(PrimitiveLeafPlugin):
-    """A window over the spatial axes of `(N, *spatial, C)`; ONNX needs `(N, C, *spatial)`."""
+    """A window over the spatial axes of `(N, *spatial, C)`.
+
+    ONNX needs `(N, C, *spatial)`.
+    """
 
     def lower(self, ctx: Any, eqn: Any) -> None:
         """Adds the nodes of one equation."""
@@ -100,7 +107,7 @@ class _MaxPool(_Pool):
 
 
 class _SumPool(_Pool):
-    """A sum, as the mean with counted padding, times the size of the window."""
+    """A sum: the mean with counted padding, times the window's size."""
 
     def pool(self, ctx: Any, x: Any, shape: Sequence[Any], dtype: Any, sizes: dict[str, Any]) -> Any:
         mean = _add(ctx, "AveragePool", [x], shape, dtype, count_include_pad=1, **sizes)

@@ -16,7 +16,10 @@ Model = TypeVar("Model", bound=nnx.Module)
 
 
 class Quantized(NamedTuple):
-    """A kernel as `int8 * scale`, with one scale per output channel, the last axis."""
+    """A kernel as `int8 * scale`, one scale per output channel.
+
+    The output channel is the last axis.
+    """
 
     values: np.ndarray
     scale: np.ndarray
@@ -36,7 +39,10 @@ def quantized(kernel: Any) -> Quantized:
 
 
 def is_kernel(path: tuple[Any, ...], variable: nnx.Variable) -> bool:
-    """Whether a variable is quantized: kernels and word vectors are, biases and statistics are not."""
+    """Whether a variable is quantized.
+
+    Kernels and word vectors are, biases and statistics are not.
+    """
     value = variable.get_value()
     if not isinstance(value, jax.Array) or value.ndim < 2 or "bias" in str(path[-1]):
         return False
@@ -44,10 +50,10 @@ def is_kernel(path: tuple[Any, ...], variable: nnx.Variable) -> bool:
 
 
 def quantize(model: Model) -> Model:
-    """Rounds every kernel to eight bits, symmetrically, with one scale per output channel.
+    """Rounds every kernel to eight bits, symmetrically.
 
-    The result still computes in floats. It loses the same accuracy as an export with `weights="int8"`, whose file
-    contains the same numbers as bytes.
+    There is one scale per output channel. The result still computes in floats. It loses the same accuracy as an export
+    with `weights="int8"`, whose file contains the same numbers as bytes.
 
     Args:
       model: a trained network; it stays unchanged.

@@ -24,7 +24,9 @@ class Exported(NamedTuple):
 
 
 def describe(format: str, libraries: Sequence[str], classes: Sequence[str], details: dict[str, Any]) -> dict[str, Any]:
-    """Makes the description of a file: its input, outputs, names of the classes, and the libraries that wrote it.
+    """Makes a file's description.
+
+    It tells its input, outputs, names of the classes, and the libraries that wrote it.
 
     Raises:
       ValueError: if there are names of classes, but not one per output.

@@ -37,7 +37,9 @@ def onnx(
     fold_batch_norm: bool = False,
     weights: Weights = "float",
 ) -> Exported:
-    """Writes a network as an ONNX graph, and checks its outputs against the network.
+    """Writes a network as an ONNX graph, and checks its outputs.
+
+    They are compared with those of the network.
 
     To run the file::
 
@@ -119,7 +121,10 @@ def _graph(exported: Inference) -> Any:
 
 
 def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
-    """Evaluates the trace with calls inlined; values that depend on no image are computed now, but bytes stay bytes."""
+    """Evaluates the trace with calls inlined.
+
+    Values that depend on no image are computed now, but bytes stay bytes.
+    """
     jaxpr = traced.jaxpr
     values: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *inputs], strict=True))
 

@@ -31,7 +31,9 @@ def stablehlo(
     weights: Weights = "float",
     platforms: Sequence[str] = PLATFORMS,
 ) -> Exported:
-    """Writes a network, with its weights, as a function that a process with only JAX can run.
+    """Writes a network as a function that runs with JAX alone.
+
+    The file contains its weights; the process needs only JAX.
 
     To run the file::
 

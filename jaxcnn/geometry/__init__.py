@@ -1,4 +1,4 @@
-"""Shapes: sliding windows, receptive fields, and checks of the shapes of arrays.
+"""Sliding windows, receptive fields, and checks of shapes.
 
 The errors about shapes are raised here. Each is one sentence that states the rule and the value.
 """

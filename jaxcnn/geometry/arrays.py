@@ -1,4 +1,7 @@
-"""Checks that arrays have the shapes that an op or a network reads."""
+"""Checks that arrays have the shapes that an op reads.
+
+A network may read them too.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +10,7 @@ from jaxcnn.geometry.windows import Padding, Window, resolve_window
 
 
 def check_rank(shape: Sequence[int]) -> None:
-    """Checks that an array `(N, *spatial, C)` has 1 to 3 spatial axes.
+    """Checks that `(N, *spatial, C)` has 1 to 3 spatial axes.
 
     Args:
       shape: shape of the array, with the batch and channel axes.
@@ -20,7 +23,7 @@ def check_rank(shape: Sequence[int]) -> None:
 
 
 def check_field(shape: Sequence[int]) -> None:
-    """Checks that an array has 1 to 3 spatial axes, none of them empty.
+    """Checks that an array has 1 to 3 nonempty spatial axes.
 
     Args:
       shape: shape of the array, `(N, *spatial, C)`.
@@ -128,7 +131,7 @@ def local_window(
     kernel_dilation: int | Sequence[int],
     strict: bool = False,
 ) -> Window:
-    """Checks the shapes of a locally connected layer and returns its window.
+    """Checks a locally connected layer's shapes, and returns its window.
 
     Args:
       inputs_shape: shape of the inputs, `(N, *spatial, C)`.

@@ -1,4 +1,4 @@
-"""Receptive fields: the part of the input on which one unit of a network depends."""
+"""Receptive fields: the inputs on which one unit depends."""
 
 import functools
 from collections.abc import Iterable
@@ -9,7 +9,9 @@ from jaxcnn.geometry.windows import Window
 
 
 class ReceptiveField(NamedTuple):
-    """The part of the input on which one unit depends; one entry per spatial axis, in input cells.
+    """The part of the input on which one unit depends.
+
+    It has one entry per spatial axis, in input cells.
 
     Args:
       size: number of cells in the field.
@@ -22,7 +24,9 @@ class ReceptiveField(NamedTuple):
     start: tuple[float, ...]
 
     def through(self, window: Window) -> "ReceptiveField":
-        """Returns the field of a unit that reads units of this field through a window.
+        """Returns the field of a unit that reads through a window.
+
+        It reads units of this field.
 
         Args:
           window: the window that the unit reads.
@@ -48,7 +52,9 @@ class ReceptiveField(NamedTuple):
         )
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":
-        """Returns the smallest field that covers this one and another, as for a sum of two units.
+        """Returns the smallest field that covers this one and another.
+
+        The sum of two units has this field, for instance.
 
         Args:
           other: the other field, of the same rank.
@@ -66,7 +72,7 @@ class ReceptiveField(NamedTuple):
 
 
 def receptive_field(windows: Iterable[Window], rank: int = 2) -> ReceptiveField:
-    """Computes the receptive field of one unit after a chain of windows.
+    """Computes a unit's receptive field after a chain of windows.
 
     Args:
       windows: the windows, in the order in which they read the input. None may dilate its input, because then units

@@ -38,7 +38,9 @@ def _bound(minimum: int) -> str:
 def per_axis(
     value: int | Iterable[int], rank: int, name: str, *, minimum: int = 1, axis: str = "spatial axis"
 ) -> Shape:
-    """Repeats an integer for each axis, or checks a sequence with one integer per axis.
+    """Repeats an integer for each axis, or checks a sequence.
+
+    A sequence has one integer per axis.
 
     Args:
       value: an integer, or one integer per axis.

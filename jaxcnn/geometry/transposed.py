@@ -1,4 +1,7 @@
-"""The windows of gradients and of transposed convolutions; letters as in `geometry.windows`."""
+"""The windows of gradients and of transposed convolutions.
+
+Letters as in `geometry.windows`.
+"""
 
 from collections.abc import Sequence
 
@@ -15,10 +18,10 @@ def transposed_output_shape(
     window_dilation: int | Sequence[int] = 1,
     remainder: int | Sequence[int] = 0,
 ) -> Shape:
-    """Computes the spatial shape of a transposed convolution, `s (i - 1) + a + k - lo - hi`.
+    """Computes the spatial shape of a transposed convolution.
 
-    The remainder is `a = (n + lo + hi - k) mod s` of the convolution that is transposed. With it, the result is
-    exactly that convolution's input shape `n`.
+    It is `s (i - 1) + a + k - lo - hi`. The remainder is `a = (n + lo + hi - k) mod s` of the convolution that is
+    transposed. With it, the result is exactly that convolution's input shape `n`.
 
     Args:
       input_shape: spatial sizes `i` of the input.
@@ -48,10 +51,11 @@ def transposed_output_shape(
 
 
 def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
-    """Returns the window of the input gradient: from output cells back to the input cells that they read.
+    """Returns the window of the input gradient.
 
-    Strides and input dilation change places, and `lo' = d (k - 1) - lo` for a window dilation d. The high padding is
-    chosen so that the output shape is exactly `input_shape`.
+    It goes from output cells back to the input cells that they read. Strides and input dilation change places, and `lo'
+    = d (k - 1) - lo` for a window dilation d. The high padding is chosen so that the output shape is exactly
+    `input_shape`.
 
     Args:
       window: the window of the forward operation.
@@ -70,7 +74,9 @@ def transposed_window(window: Window, input_shape: Sequence[int]) -> Window:
 
 
 def tap_window(window: Window, input_shape: Sequence[int]) -> Window:
-    """Returns the window of the kernel gradient: a correlation of input and errors, one output cell per tap.
+    """Returns the window of the kernel gradient.
+
+    It is a correlation of input and errors, with one output cell per tap.
 
     Strides and window dilation change places. The high padding is chosen so that the output shape is exactly
     `window.shape`.

@@ -1,4 +1,6 @@
-"""Windows that slide over an array: paddings, output sizes, and the windows of the gradients.
+"""Windows that slide over an array.
+
+They have paddings, output sizes, and the windows of the gradients.
 
 The letters, per spatial axis: input size `n`, window `k`, stride `s`, padding `(lo, hi)`, input dilation `b`,
 window dilation `d`. A dilated size is `(n - 1) b + 1`, and::
@@ -39,7 +41,10 @@ class Window(NamedTuple):
 
     @property
     def extent(self) -> Shape:
-        """The cells from the first to the last tap, `(k - 1) d + 1` per axis."""
+        """The cells from the first to the last tap.
+
+        They are `(k - 1) d + 1` per axis.
+        """
         return tuple([(k - 1) * d + 1 if k else 0 for k, d in zip(self.shape, self.dilation, strict=True)])
 
     def along(self, first: int, last: int | None = None) -> "Window":
@@ -56,7 +61,9 @@ class Window(NamedTuple):
         return Window(*fields)
 
     def only_along(self, axis: int) -> "Window":
-        """Returns the window that slides along one axis and has one cell along the others.
+        """Returns the window that slides along one axis only.
+
+        It has one cell along the others.
 
         Args:
           axis: the axis.
@@ -99,7 +106,9 @@ class Window(NamedTuple):
         return tuple(sizes)
 
     def lax_options(self) -> dict:
-        """Returns the window as arguments of `lax.reduce_window`, for an array `(N, *spatial, C)`.
+        """Returns the window as arguments of `lax.reduce_window`.
+
+        The array is `(N, *spatial, C)`.
 
         Returns:
           The arguments, by name.
@@ -113,7 +122,9 @@ class Window(NamedTuple):
         }
 
     def remainder(self, input_shape: Shape) -> Shape:
-        """Counts the trailing cells that no window reaches, `(n + lo + hi - k) mod s` per axis.
+        """Counts the trailing cells that no window reaches.
+
+        They are `(n + lo + hi - k) mod s` per axis.
 
         Args:
           input_shape: spatial sizes of the input.
@@ -131,7 +142,9 @@ STILL = Window((1,), (1,), ((0, 0),), (1,), (1,))  # along one axis: each cell b
 
 
 def dilated_size(size: int, dilation: int) -> int:
-    """Computes the size after dilation, with `dilation - 1` gaps between neighbors.
+    """Computes the size after dilation, with gaps between neighbors.
+
+    There are `dilation - 1` of them.
 
     Args:
       size: number of cells.
@@ -152,7 +165,7 @@ def resolve_padding(
     input_dilation: int | Sequence[int] = 1,
     window_dilation: int | Sequence[int] = 1,
 ) -> tuple[tuple[int, int], ...]:
-    """Turns any form of padding into one `(low, high)` pair per axis.
+    """Turns padding of any form into `(low, high)` pairs, per axis.
 
     Args:
       padding: `"SAME"` (output `ceil(n / s)`, the extra cell of an odd total at the end), `"VALID"` (none),
@@ -199,7 +212,9 @@ def resolve_padding(
 
 
 def check_extent(window: Window, input_shape: Shape) -> None:
-    """Checks that the padded input has fewer than 2**40 cells, beyond which XLA may end the process.
+    """Checks that the padded input has fewer than 2**40 cells.
+
+    Beyond that XLA may end the process.
 
     Args:
       window: the window.
@@ -264,7 +279,10 @@ def resolve_window(
 
 
 def _rounded_up(window: Window, input_shape: Shape) -> Window:
-    """Adds high padding for one more output per axis, where cells are left and that window begins before the end."""
+    """Adds high padding for one more output per axis.
+
+    It does so where cells are left and that window begins before the end.
+    """
     padding = []
     axes = zip(
         input_shape, window.padded_shape(input_shape), window.extent, window.strides, window.padding, strict=True

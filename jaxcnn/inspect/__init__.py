@@ -1,4 +1,7 @@
-"""Analyzes a trained network: its activations, receptive fields, attributions, features and mistakes."""
+"""Analyzes what a trained network has learned.
+
+It shows its activations, receptive fields, attributions, features and mistakes.
+"""
 
 from importlib import import_module as _import_module
 

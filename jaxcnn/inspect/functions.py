@@ -1,4 +1,7 @@
-"""Splits any function of images into a static function and the arrays that it reads."""
+"""Splits a function of images into a static function and arrays.
+
+The function may be any; it reads the arrays.
+"""
 
 import inspect
 import weakref
@@ -20,7 +23,10 @@ Model = nnx.Module | Callable[..., Any]
 
 
 def names_stages(model: Any) -> bool:
-    """Whether a network names its stages, by `model(images, capture=True)`; other networks need not."""
+    """Whether a network names its stages by `model(images, capture=True)`.
+
+    Other networks need not.
+    """
     return isinstance(model, nnx.Module) and "capture" in inspect.signature(type(model).__call__).parameters
 
 
@@ -36,7 +42,9 @@ def evaluating(model: nnx.Module) -> Any:
 
 
 class Program:
-    """A traced function of images; equal to another that computes the same.
+    """A traced function of images.
+
+    Equal to another that computes the same.
 
     Args:
       key: identifies the function, since a trace does not show its custom derivative rules.
@@ -66,7 +74,7 @@ class Program:
         return run(self._closed(state), [*state[1], images], [self.stages[name] for name in at])[1]
 
     def from_stage(self, state: Any, images: Any, at: str, value: Any) -> Any:
-        """Computes the result of the function with this value of a stage."""
+        """Computes the function's result from this value of a stage."""
         return run(self._closed(state), [*state[1], images], given={self.stages[at]: value})[0][0]
 
     def _closed(self, state: Any) -> ClosedJaxpr:
@@ -74,7 +82,9 @@ class Program:
 
 
 def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
-    """Traces a function; returns the trace, and the arrays that it reads.
+    """Traces a function.
+
+    Returns the trace, and the arrays that it reads.
 
     Raises:
       TypeError: if it cannot be called.
@@ -111,7 +121,10 @@ def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
 
 
 def with_names(model: Model) -> Model:
-    """Returns a network with named stages; a module that does not name them becomes a function."""
+    """Returns a network with named stages.
+
+    A module that does not name them becomes a function.
+    """
     return by_hand(model, rule="autodiff") if isinstance(model, nnx.Module) and not names_stages(model) else model
 
 

@@ -23,7 +23,9 @@ Apart = tuple[Any, Any]
 
 
 def taken_apart(model: Model, images: Any = None) -> Apart:
-    """Splits a network into its static part, in evaluation mode, and its variables; it stays unchanged.
+    """Splits a network into its static part and its variables.
+
+    The static part is in evaluation mode; the network stays unchanged.
 
     Args:
       model: the network, or a function.
@@ -47,7 +49,10 @@ def taken_apart(model: Model, images: Any = None) -> Apart:
 
 @partial(jax.jit, static_argnums=0)
 def logits_of(graph: Any, state: Any, images: jax.Array) -> jax.Array:
-    """Computes the logits `(N, classes)` of a network that is split, in at least float32."""
+    """Computes the logits `(N, classes)` of a network that is split.
+
+    Their dtype is at least float32.
+    """
     logits = graph(state, images) if isinstance(graph, Program) else nnx.merge(graph, state)(images)
     return at_least_float32(logits)
 
@@ -58,9 +63,9 @@ def chosen(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def in_batches(function: Callable[[np.ndarray], Any], images: ArrayLike, size: int = 64) -> Any:
-    """Applies a compiled function, which returns one or several arrays, to all images in batches.
+    """Applies a compiled function to all images in batches.
 
-    The last batch is filled up with zeros, whose results are cut off.
+    It returns one or several arrays. The last batch is filled up with zeros, whose results are cut off.
     """
     geometry.integer(size, "batch_size")
     every = np.asarray(images)
@@ -102,12 +107,17 @@ def probabilities_of(logits: ArrayLike) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=0)
 def score_gradient(graph: Any, state: Any, images: jax.Array, targets: jax.Array) -> jax.Array:
-    """Computes the gradient of every image's target logit, in the shape of the images."""
+    """Computes the gradient of every image's target logit.
+
+    It has the shape of the images.
+    """
     return jax.grad(lambda x: chosen(logits_of(graph, state, x), targets).sum())(images)
 
 
 def expected(model: Model, images: ArrayLike, targets: ArrayLike | None) -> tuple[Apart, jax.Array, np.ndarray]:
-    """Returns the split network, the images, and the classes to explain, by default the predicted ones.
+    """Returns the split network, the images, and the classes.
+
+    The classes are those to explain, by default the predicted ones.
 
     Raises:
       TypeError: if the images are not real floating, or the network is neither a module nor a function.

@@ -1,4 +1,4 @@
-"""The activations of the stages of a network, and the gradient of a score with respect to a stage."""
+"""The activations of stages, and a score's gradient by a stage."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def stage_shapes(model: Model, images: ArrayLike) -> Shapes:
-    """Returns the shape of each stage's activations, with the batch, by name, in the order of the call.
+    """Returns the shape of each stage's activations, by name.
+
+    The shapes have the batch, and are in the order of the call.
 
     Raises:
       ValueError: if the network refuses the images.
@@ -30,7 +32,10 @@ def stage_shapes(model: Model, images: ArrayLike) -> Shapes:
 
 
 def shapes_of(apart: Apart, model: Model, images: ArrayLike) -> Shapes:
-    """Returns the same for a network that is already split for these images; a function is not traced again."""
+    """Returns the same for a network that is already split.
+
+    A function is not traced again.
+    """
     program = apart[0]
     if isinstance(program, Program):
         return {name: stage.shape for name, stage in program.stages.items()}
@@ -38,7 +43,10 @@ def shapes_of(apart: Apart, model: Model, images: ArrayLike) -> Shapes:
 
 
 def full_name(shapes: Shapes, at: str) -> str:
-    """Completes the name of a stage from its end, as `conv` for `block/conv`, if only one name has this end."""
+    """Completes the name of a stage from its end.
+
+    For instance `conv` becomes `block/conv`, if only one name has this end.
+    """
     ends = [name for name in shapes if name.endswith(f"/{at}")]
     return ends[0] if at not in shapes and len(ends) == 1 else at
 
@@ -55,12 +63,15 @@ def expect_stage(shapes: Shapes, at: str) -> tuple[int, ...]:
 
 
 def map_stages(shapes: Shapes, rank: int) -> list[str]:
-    """Returns the names of the stages with spatial maps, of the images' rank, that are not pools."""
+    """Returns the stages with spatial maps that are not pools.
+
+    The maps have the rank of the images.
+    """
     return [name for name, shape in shapes.items() if len(shape) == rank and not name.startswith("pool")]
 
 
 def last_operation(shapes: Shapes, rank: int) -> str:
-    """Returns the name of the last convolution or ReLU of a function with spatial maps.
+    """Returns a function's last convolution or ReLU with spatial maps.
 
     Raises:
       ValueError: if there is none.
@@ -85,7 +96,7 @@ def last_maps(shapes: Shapes, rank: int) -> str:
 
 @partial(jax.jit, static_argnums=(0, 3))
 def stage_of(graph: Any, state: Any, images: jax.Array, at: str) -> jax.Array:
-    """Computes the activations of one stage of a network that is split."""
+    """Computes one stage's activations in a network that is split."""
     if isinstance(graph, Program):
         return graph.stages_of(state, images, [at])[0]
     return nnx.merge(graph, state)(images, capture=True)[1][at]
@@ -117,7 +128,10 @@ def features_at(
 def stage_and_gradient(
     graph: Any, state: Any, images: jax.Array, targets: jax.Array, at: str
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes a stage's activations, and the gradient of each image's target logit with respect to them."""
+    """Computes a stage's activations, and the score's gradient by them.
+
+    The score is each image's target logit.
+    """
     if isinstance(graph, Program):
         stage = graph.stages_of(state, images, [at])[0]
         return stage, jax.grad(lambda stage: _total(graph.from_stage(state, images, at, stage), targets))(stage)
@@ -138,7 +152,10 @@ def _total(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _from_first_output(traced: core.ClosedJaxpr) -> core.ClosedJaxpr:
-    """The same trace with an additional argument that replaces its first output wherever that is read."""
+    """The same trace, whose first output is an argument.
+
+    The argument replaces that output wherever it is read.
+    """
     jaxpr = traced.jaxpr
     given = jaxpr.outvars[0]
     unread = core.DropVar(given.aval)

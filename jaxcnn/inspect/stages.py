@@ -1,4 +1,4 @@
-"""Activations, first kernel and receptive fields of a network, stage by stage."""
+"""A network's activations, first kernel and receptive fields, by stage."""
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -93,7 +93,10 @@ def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | 
 
 
 class _End(nnx.Module):
-    """Returns its input; it marks the end of a stage in `models.summary`."""
+    """Returns its input.
+
+    It marks the end of a stage in `models.summary`.
+    """
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x
@@ -113,7 +116,9 @@ class _Marked(nnx.Module):
 
 
 def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str, geometry.ReceptiveField]:
-    """Computes the receptive field of one unit of each stage, from the windows of the layers.
+    """Computes the receptive field of one unit of each stage.
+
+    The windows of the layers give it.
 
     Args:
       model: a network that names its stages.
@@ -135,7 +140,9 @@ def receptive_fields(model: nnx.Module, input_shape: Sequence[int]) -> dict[str,
 
 
 class EffectiveField(NamedTuple):
-    """The measured dependence of the middle unit of a stage on each input cell.
+    """The measured dependence of a stage's middle unit on the input.
+
+    It is given for each cell of the input.
 
     Args:
       strength: `(H, W)`, the mean magnitude of its gradient; the largest is 1.
@@ -149,7 +156,9 @@ class EffectiveField(NamedTuple):
 
     @property
     def width(self) -> float:
-        """The side of a square with the area of the cells above 4.55 % of the largest strength.
+        """The side of the effective field as a square.
+
+        The square has the area of the cells above 4.55 % of the largest strength.
 
         Source: Luo et al. 2016, section 4.
         """
@@ -164,9 +173,10 @@ def effective_fields(
     trials: int = 16,
     seed: int = 0,
 ) -> dict[str, EffectiveField]:
-    """Measures the part of its receptive field on which the middle unit of a stage really depends.
+    """Measures the part of its receptive field that a unit reads.
 
-    The gradient of the unit's sum over channels is computed for inputs of noise; its magnitude is averaged over trials.
+    It is the part on which the middle unit of a stage really depends. The gradient of the unit's sum over channels is
+    computed for inputs of noise; its magnitude is averaged over trials.
 
     Args:
       model: a network that names its stages.
@@ -215,7 +225,9 @@ def _middle(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def stages_of(model: Model, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Finds the stages of a network in evaluation mode, and their shapes, without computing anything.
+    """Finds a network's stages and their shapes, without computing anything.
+
+    The network is taken in evaluation mode.
 
     Args:
       model: a network, or any function of images, whose stages are named as in `activations`.

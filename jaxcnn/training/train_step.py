@@ -180,7 +180,7 @@ def _nearer(average: Any, values: Any, decay: float, step: jax.Array) -> Any:
     """Updates moving averages.
 
     The decay is smaller in the first steps, so that the initial values soon vanish. Unlike `optax.incremental_update`,
-    it keeps the dtype of every leaf, and leaves equal values as they are.
+    this keeps the dtype of every leaf, and leaves equal values as they are.
     """
     done = step.astype(jnp.float32)
     share = 1 - jnp.minimum(decay, (1 + done) / (10 + done))

@@ -75,7 +75,7 @@ def classic_filters() -> dict[str, np.ndarray]:
 def apply_filters(
     picture: ArrayLike, kernels: dict[str, np.ndarray] | None = None, *, flip_kernel: bool = False
 ) -> list[Filtered]:
-    """Applies filters to a picture, whose border cells are repeated outside it.
+    """Applies filters to a picture, whose border cells are repeated.
 
     Args:
       picture: `(H, W)`.
@@ -106,7 +106,10 @@ def apply_filters(
 
 
 def gray(picture: np.ndarray) -> np.ndarray:
-    """Converts a picture in bytes or floats from 0 to 1, `(H, W)` or `(H, W, C)`, to gray from 0 to 1."""
+    """Converts a picture to gray from 0 to 1.
+
+    It is `(H, W)` or `(H, W, C)`, in bytes or floats from 0 to 1.
+    """
     picture = np.asarray(picture, np.float32) / white_of(picture)
     if picture.ndim == 3:
         picture = picture @ np.array([0.299, 0.587, 0.114], np.float32) if picture.shape[-1] == 3 else picture[..., 0]

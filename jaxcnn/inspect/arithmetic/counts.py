@@ -1,4 +1,7 @@
-"""Counts parameters and multiply-adds by layer, and the parameters that weight sharing saves."""
+"""Counts parameters and multiply-adds by layer.
+
+It also counts the parameters that weight sharing saves.
+"""
 
 import math
 from typing import NamedTuple
@@ -9,7 +12,9 @@ _SHORT = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 class Cost(NamedTuple):
-    """The cost of a layer, or of several layers with a common prefix of their names.
+    """The cost of a layer, or of several layers together.
+
+    Several layers have a common prefix of their names.
 
     Args:
       name: name of the layer, or the common prefix.
@@ -49,7 +54,9 @@ def costs(summary: Summary, most: int = 24) -> list[Cost]:
 
 
 class Shared(NamedTuple):
-    """The parameters of a convolution, and of other layers with the same inputs and outputs.
+    """The parameters of a convolution, and of layers without sharing.
+
+    These have the same inputs and outputs.
 
     Args:
       name: name of the convolution.
@@ -65,7 +72,9 @@ class Shared(NamedTuple):
 
 
 def shared_counts(summary: Summary) -> list[Shared]:
-    """Counts the parameters of locally connected and dense layers that would replace each convolution.
+    """Counts parameters of layers that would replace each convolution.
+
+    They are the locally connected and the dense layer.
 
     Args:
       summary: the result of `models.summary`.

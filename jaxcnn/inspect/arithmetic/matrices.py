@@ -1,6 +1,7 @@
-"""Convolution and pooling as matrices: one row for each output cell, one column for each input cell.
+"""Convolution and pooling as matrices.
 
-The layer is `y = W x`, and its input gradient is `W^T g`.
+They have one row for each output cell, one column for each input cell. The layer is `y = W x`, and its input gradient
+is `W^T g`.
 """
 
 import math
@@ -59,7 +60,9 @@ def convolution_matrix(
     feature_group_count: int = 1,
     flip_kernel: bool = False,
 ) -> "csr_array":
-    """Makes the sparse matrix W of a convolution: `conv(x)` is `W x`, and its input gradient is `W^T g`.
+    """Makes the sparse matrix W of a convolution.
+
+    The result `conv(x)` is `W x`, and its input gradient is `W^T g`.
 
     Args:
       kernel: `(*window, C / feature_group_count, O)`, with 1 to 3 spatial axes.
@@ -117,10 +120,10 @@ def pool_matrix(
     padding: Padding = "VALID",
     window_dilation: int | tuple[int, ...] = 1,
 ) -> "csr_array":
-    """Makes the sparse matrix G of a pool at a given input: `y = G x`, and its input gradient is `G^T g`.
+    """Makes the sparse matrix G of a pool, given its input.
 
-    For the mean, G is constant. For the maximum, each row has a single 1, at the winner. So G depends on the input, and
-    must be kept for the gradient.
+    The result is `y = G x`, and its input gradient is `G^T g`. For the mean, G is constant. For the maximum, each row
+    has a single 1, at the winner. So G depends on the input, and must be kept for the gradient.
 
     Args:
       inputs: `(*spatial, C)`, one example.
@@ -173,7 +176,9 @@ def im2col(
     input_dilation: int | tuple[int, ...] = 1,
     kernel_dilation: int | tuple[int, ...] = 1,
 ) -> np.ndarray:
-    """Writes every window of an example as a row; the product with the kernel as a matrix is the convolution.
+    """Writes every window of an example as a row.
+
+    The product with the kernel as a matrix is the convolution.
 
     Args:
       inputs: `(*spatial, C)`, one example.
@@ -203,6 +208,9 @@ def im2col(
 
 
 def pooled_shape(input_shape: Shape, window_shape: int | tuple[int, ...], **options) -> Shape:
-    """Computes the spatial shape after a pool; options and errors as in `pool_matrix`."""
+    """Computes the spatial shape after a pool.
+
+    Options and errors as in `pool_matrix`.
+    """
     given = {"strides": None, "padding": "VALID"} | options
     return geometry.pool_window((1, *input_shape, 1), window_shape, **given).output_shape(input_shape)

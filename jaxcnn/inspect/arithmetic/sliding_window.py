@@ -1,4 +1,7 @@
-"""One convolution step by step: the cells that the window reads, and the cell that it writes."""
+"""One convolution step by step.
+
+It tells the cells that the window reads, and the cell that it writes.
+"""
 
 from typing import NamedTuple
 
@@ -11,7 +14,9 @@ from jaxcnn.inspect.arithmetic.matrices import cells_read
 
 
 class Slide(NamedTuple):
-    """A convolution of one map with one kernel; with one spatial axis, the arrays have a single row.
+    """A convolution of one map with one kernel.
+
+    With one spatial axis, the arrays have a single row.
 
     Args:
       padded: `(H, W)`, the input after dilation and padding.
@@ -51,7 +56,9 @@ class Slide(NamedTuple):
         return row, column
 
     def reads(self, step: int) -> np.ndarray:
-        """Returns the cells of the padded input that the taps read in a step.
+        """Returns the cells of the padded input that are read.
+
+        They are those that the taps read in a step.
 
         Args:
           step: number of the output cell, in row-major order.
@@ -127,7 +134,7 @@ def slide(
 
 
 def _alone(window: Window) -> Window:
-    """A window of one cell over the same padded input: it reads that input itself."""
+    """A window of one cell, which reads the padded input itself."""
     ones = (1,) * len(window.shape)
     return window._replace(shape=ones, strides=ones, dilation=ones)
 

@@ -1,4 +1,7 @@
-"""Maps of where a network sees a class: Grad-CAM, and class activation maps, which it generalizes."""
+"""Maps of where a network sees a class.
+
+They are Grad-CAM, and class activation maps, which it generalizes.
+"""
 
 from typing import Any
 
@@ -35,7 +38,7 @@ def grad_cam(
     at: str | None = None,
     channel_axis: int = -1,
 ) -> np.ndarray:
-    """Computes where the maps of a stage are evidence for a class.
+    """Computes where a stage's maps are evidence for a class.
 
     Args:
       model: a network, or any function of images.

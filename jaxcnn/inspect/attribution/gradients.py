@@ -1,4 +1,4 @@
-"""Attributions by gradients: how the score of a class depends on every pixel.
+"""Attributions by gradients: how a score depends on every pixel.
 
 All functions take scaled inputs of the network, and the classes to explain, by default the predicted ones. Scores are
 logits. Maps are signed and have the shape of the images; `by_cell` reduces the channels to one value.
@@ -22,7 +22,7 @@ from jaxcnn.inspect.scores import expect_channel_axis, expected, logits_of, scor
 
 
 def gradient(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """Computes the gradient of the score of a class with respect to every pixel.
+    """Computes the gradient of a class's score by every pixel.
 
     Args:
       model: a network, or any function from images to logits.
@@ -64,7 +64,7 @@ def by_cell(maps: ArrayLike, channel_axis: int = -1) -> np.ndarray:
 def saliency(
     model: Model, images: ArrayLike, targets: ArrayLike | None = None, *, channel_axis: int = -1
 ) -> np.ndarray:
-    """Computes how strongly the score of a class depends on every cell.
+    """Computes how strongly a class's score depends on every cell.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
@@ -141,7 +141,9 @@ def integrated_gradients(
     baseline: ArrayLike = 0.0,
     steps: int = 50,
 ) -> np.ndarray:
-    """Distributes the difference of the scores of image and baseline over the pixels.
+    """Distributes the difference of two scores over the pixels.
+
+    They are the scores of image and baseline.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
@@ -170,7 +172,10 @@ def integrated_gradients(
 
 
 def _line(images: jax.Array, baseline: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The baseline in the shape of the images, and the difference from it to them."""
+    """The baseline as large as the images, and their distance.
+
+    The distance goes from the baseline to the images.
+    """
     end = np.asarray(images)
     start = np.broadcast_to(np.asarray(baseline, end.dtype), end.shape)
     return start, end - start
@@ -184,7 +189,9 @@ def completeness(
     *,
     baseline: ArrayLike = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the sum of each image's map, and the difference of the scores of image and baseline.
+    """Computes each map's sum, and the difference of the scores.
+
+    They are the scores of image and baseline.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
@@ -253,7 +260,10 @@ def deconvnet(model: Model, images: ArrayLike, targets: ArrayLike | None = None)
 def _sent_back(
     model: Model, images: ArrayLike, targets: ArrayLike | None, relu: Literal["guided", "deconvnet"]
 ) -> np.ndarray:
-    """The gradient with a rule; a module that rectifies without `layers.Activation` is treated as a function."""
+    """The gradient with a rule.
+
+    A module that rectifies without `layers.Activation` is treated as a function.
+    """
     foreign = isinstance(model, nnx.Module) and not rectifiers_of(model)
     twin = with_rules(by_hand(model, rule="autodiff") if foreign else model, relu=relu)
     apart, x, classes = expected(twin, images, targets)

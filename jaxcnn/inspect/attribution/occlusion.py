@@ -1,4 +1,7 @@
-"""Attribution by occlusion: the loss of score when a part of the image is covered."""
+"""Attribution by occlusion: the loss of score under a cover.
+
+A part of the image is covered.
+"""
 
 from functools import partial
 from typing import Any, Literal
@@ -28,7 +31,9 @@ def occlusion(
     batch_size: int = 128,
     channel_axis: int = -1,
 ) -> np.ndarray:
-    """Computes how much of a class's score is lost when a window covers a part of the image.
+    """Computes the loss of a class's score under a window.
+
+    The window covers a part of the image.
 
     Args:
       model: a network, or any function of images, as in `gradient`.
@@ -84,7 +89,10 @@ def occlusion(
 def _covered_logits(
     graph: Any, channels: int, state: Any, image: jax.Array, corners: jax.Array, cover: jax.Array
 ) -> jax.Array:
-    """The logits of one image, channels last, covered by the window at each of these corners."""
+    """The logits of one image under a window at some corners.
+
+    Its channels are last.
+    """
     zero = jnp.zeros((), corners.dtype)
     place = jax.vmap(lambda corner: jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1], zero)))
     return logits_of(graph, state, jnp.moveaxis(place(corners), -1, 1 + channels))
@@ -93,7 +101,9 @@ def _covered_logits(
 def spread_windows(
     grids: ArrayLike, shape: tuple[int, int], window: int | tuple[int, int] = 5, strides: int | tuple[int, int] = 2
 ) -> np.ndarray:
-    """Computes for every cell the mean over the windows that cover it.
+    """Computes for every cell the mean over its windows.
+
+    They are the windows that cover it.
 
     Args:
       grids: `(N, rows, columns)`, one value per position of the window.

@@ -1,4 +1,7 @@
-"""Checks whether maps ignore the weights, by comparing those of a network with those of randomized copies."""
+"""Checks whether maps ignore the weights.
+
+It compares those of a network with those of randomized copies.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -27,7 +30,7 @@ Method = Callable[[Model, Any, Any], Any]
 
 
 def edges(model: Model, images: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """Computes the edges of the image, a map that does not depend on the network.
+    """Computes the image's edges, which do not depend on the network.
 
     Args:
       model: ignored.
@@ -53,7 +56,7 @@ METHODS: Mapping[str, Method] = {
 
 
 class Randomization(NamedTuple):
-    """The similarity of a network's maps to those of its randomized copies.
+    """The similarity of a network's maps to its randomized copies' maps.
 
     Args:
       layers: `"none"`, then the lowest layer of each group, from the head down.
@@ -91,10 +94,11 @@ def randomization_check(
     groups: int = 6,
     seed: int = 0,
 ) -> Randomization:
-    """Compares maps of a network with those of copies whose layers are randomized.
+    """Compares maps of a network and of its randomized copies.
 
-    A map that explains what the network learned must change when the weights are destroyed. A layer is randomized by a
-    shuffle of the values of each of its parameters, which keeps their distribution.
+    The layers of the copies are randomized. A map that explains what the network learned must change when the weights
+    are destroyed. A layer is randomized by a shuffle of the values of each of its parameters, which keeps their
+    distribution.
 
     Args:
       model: the network; it stays unchanged.
@@ -156,7 +160,10 @@ def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> di
 
 
 def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -> nnx.State:
-    """A copy in which the values of every parameter of these layers are shuffled."""
+    """A copy in which the parameters of these layers are shuffled.
+
+    The values of each parameter are shuffled among themselves.
+    """
     flat = dict(nnx.to_flat_state(state))
     for path, variable in flat.items():
         inside = any("/".join(map(str, path)).startswith(f"{name}/") for name in names)
@@ -170,7 +177,7 @@ def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -
 
 
 def _magnitudes(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Magnitudes `(N, H, W)`, scaled so that the largest of each map is 1."""
+    """Magnitudes `(N, H, W)`; the largest of each map is 1."""
     found = np.asarray(by_cell(maps) if np.ndim(maps) == 4 else np.abs(maps), np.float64)
     down, right = map(_stretch, found.shape[1:], shape)
     found = down @ found @ right.T
@@ -178,7 +185,10 @@ def _magnitudes(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _stretch(size: int, wanted: int) -> np.ndarray:
-    """The matrix `(wanted, size)` that stretches an axis by linear interpolation between its cells' centers."""
+    """The matrix `(wanted, size)` that stretches an axis by linear interpolation.
+
+    It interpolates between the centers of the cells.
+    """
     places = (np.arange(wanted) + 0.5) * size / wanted - 0.5
     return np.stack([np.interp(places, np.arange(size), row) for row in np.eye(size)], -1)
 
@@ -194,7 +204,9 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def structural_similarity(a: np.ndarray, b: np.ndarray, window: int = 7) -> float:
-    """Computes the mean structural similarity of two maps with values from 0 to 1.
+    """Computes the mean structural similarity of two maps.
+
+    Their values are from 0 to 1.
 
     Args:
       a: `(H, W)`.

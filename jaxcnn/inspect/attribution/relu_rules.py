@@ -15,11 +15,12 @@ Model = TypeVar("Model", bound=nnx.Module | Callable[..., Any])
 
 
 def with_rules(model: Model, *, relu: ReluRule) -> Model:
-    """Makes a copy of a network with another backward rule of its ReLUs, which shares all parameters.
+    """Makes a copy of a network with another ReLU rule.
 
-    The copy computes the same outputs. It contains the same variables as the network, so it follows further training.
-    The rule is a static part of the copy, so no function that was compiled for another rule is reused. With `"guided"`
-    and `"deconvnet"`, max-pools send errors to the cells of their maxima.
+    The rule is for backward passes; the copy shares all parameters. The copy computes the same outputs. It contains the
+    same variables as the network, so it follows further training. The rule is a static part of the copy, so no function
+    that was compiled for another rule is reused. With `"guided"` and `"deconvnet"`, max-pools send errors to the cells
+    of their maxima.
 
     Args:
       model: a network that rectifies by `layers.Activation`, or any function of arrays; it stays unchanged.
@@ -59,7 +60,10 @@ def rectifiers_of(model: nnx.Module) -> list[layers.Activation]:
 
 
 def _by_hand(function: Any, relu: ReluRule) -> Any:
-    """A function whose ReLUs have the rule; what else it has by `by_hand` already stays."""
+    """A function whose ReLUs have the rule.
+
+    What else it has by `by_hand` already stays.
+    """
     if not callable(function):
         raise TypeError(f"`model` must be a network, or a function of images; got {function!r}.")
     known: ByHand | None = known_of(function)

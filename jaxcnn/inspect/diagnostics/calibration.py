@@ -9,7 +9,7 @@ from jaxcnn import geometry
 
 
 def misclassified(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Finds the examples that are classified wrongly, the most confident mistake first.
+    """Finds the misclassified examples, the most confident mistake first.
 
     Args:
       probabilities: `(N, classes)`.

@@ -66,7 +66,9 @@ def shift_curve(
     border: Border = "wrap",
     batch_size: int = 64,
 ) -> ShiftCurve:
-    """Computes the probability of a class while the image is shifted along an axis.
+    """Computes a class's probability while the image is shifted.
+
+    The shift is along one axis.
 
     Args:
       model: a network, or any function of images, channels last.
@@ -110,10 +112,10 @@ def shift_consistency(
     batch_size: int = 64,
     seed: int = 0,
 ) -> float:
-    """Computes how often a network predicts the same class for two shifts of an image.
+    """Computes how often two shifts of an image agree.
 
-    The result is exactly 1 for convolutions with circular padding and stride 1, followed by the mean over space: a
-    shifted image gives shifted maps, which have the same mean.
+    They agree if the network predicts the same class. The result is exactly 1 for convolutions with circular padding
+    and stride 1, followed by the mean over space: a shifted image gives shifted maps, which have the same mean.
 
     Args:
       model: a network, or any function of images, channels last.

@@ -1,6 +1,7 @@
-"""The sections of a page about one image: attributions, and the effect of shifts.
+"""The sections of a page about attributions and shifts.
 
-Each function takes a `Subject` and returns markup, which is empty if the section does not apply.
+The page is about one image. Each function takes a `Subject` and returns markup, which is empty if the section does not
+apply.
 """
 
 from functools import partial

@@ -17,7 +17,10 @@ class Examples(NamedTuple):
 
 
 def some_examples(every: Dataset | None, shape: tuple[int, ...], count: int) -> Examples | None:
-    """Selects up to `count` evenly spaced examples; None if there are none of this shape."""
+    """Selects up to `count` evenly spaced examples.
+
+    None if there are none of this shape.
+    """
     if every is None or not len(every.labels) or tuple(every.images.shape[1:]) != shape:
         return None
     places = np.linspace(0, len(every.labels) - 1, min(count, len(every.labels))).astype(int)

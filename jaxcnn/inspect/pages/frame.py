@@ -1,4 +1,7 @@
-"""The frame of a self-contained page: one HTML file, with its pictures inside."""
+"""The frame of a self-contained page.
+
+It is one HTML file, with its pictures inside.
+"""
 
 import base64
 import html

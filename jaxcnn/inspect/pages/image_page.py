@@ -40,7 +40,7 @@ def write_image_page(
     examples: Dataset | None = None,
     observer: Callable[[int, str], None] | None = None,
 ) -> Path:
-    """Writes a page that shows what a network does with one image.
+    """Writes a page on what a network does with an image.
 
     The page shows the most probable classes, the maps of every stage, attributions, shifts, the nearest examples,
     exciting images, mistakes, filters, receptive fields, the architecture, its parameters and operations, and how a

@@ -1,6 +1,7 @@
-"""The sections of a page about one image: the network, and how a convolution works.
+"""The sections of a page about the network and convolution.
 
-Each function takes a `Subject` and returns markup, which is empty if the section does not apply.
+The page is about one image, and shows how a convolution works. Each function takes a `Subject` and returns markup,
+which is empty if the section does not apply.
 """
 
 import numpy as np
@@ -116,7 +117,10 @@ def convolution(subject: Subject) -> list[str]:
 
 
 def _shrunk(gray: np.ndarray, side: int) -> np.ndarray:
-    """The means of `side` by `side` blocks, stretched to reach from 0 to 1."""
+    """The means of square blocks, stretched from 0 to 1.
+
+    A block has `side` by `side` cells.
+    """
     rows = np.array_split(gray, min(side, len(gray)))
     small = np.array([[block.mean() for block in np.array_split(row, min(side, row.shape[1]), 1)] for row in rows])
     return (small - small.min()) / (np.ptp(small) or 1.0)

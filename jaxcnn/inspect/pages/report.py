@@ -130,14 +130,20 @@ def _sentence(test: Dataset, place: int) -> str:
 
 
 def _pictures(test: Dataset, places: Any) -> np.ndarray:
-    """Examples as pictures `(N, H, W, C)`: features of sounds with time to the right, low bands below."""
+    """Examples as pictures `(N, H, W, C)`.
+
+    Features of sounds have time to the right, low bands below.
+    """
     images = test.images[places]
     shown = _in_bytes(test, images)
     return shown if images.ndim == 4 else shown.transpose(0, 2, 1)[:, ::-1, :, None]
 
 
 def _in_bytes(test: Dataset, images: np.ndarray) -> np.ndarray:
-    """What are no bytes, on one scale from the least to the greatest value of all examples."""
+    """Floats as bytes, on one scale for all examples.
+
+    It reaches from the least to the greatest value of all.
+    """
     if test.images.dtype == np.uint8:
         return images
     everything = np.asarray(test.images)

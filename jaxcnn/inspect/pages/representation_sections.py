@@ -1,6 +1,7 @@
-"""The sections of a page about one image: features, exciting images and mistakes.
+"""The sections of a page about features, exciting images and mistakes.
 
-Each function takes a `Subject` and returns markup, which is empty if the section does not apply.
+The page is about one image. Each function takes a `Subject` and returns markup, which is empty if the section does not
+apply.
 """
 
 import numpy as np
@@ -16,7 +17,10 @@ _MISTAKES = 16
 
 
 def nearest_examples(subject: Subject) -> list[str]:
-    """The nearest examples in feature space, and all of them in two dimensions."""
+    """The nearest examples in feature space, and a plane of all.
+
+    All examples are shown in two dimensions.
+    """
     from jaxcnn.inspect import plots
 
     compared, at = subject.compared, subject.last_stage
@@ -56,7 +60,10 @@ def nearest_examples(subject: Subject) -> list[str]:
 
 
 def most_exciting(subject: Subject) -> list[str]:
-    """Images made for the classes, and examples that excite the picture's strongest units."""
+    """Images made for the classes, and examples that excite units.
+
+    The units are the strongest ones for the picture.
+    """
     from jaxcnn.inspect import plots
 
     if not stages.names_stages(subject.model):

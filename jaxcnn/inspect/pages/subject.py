@@ -1,4 +1,4 @@
-"""One image and one network, with the results that the sections of a page share."""
+"""One image and one network, with the sections' common results."""
 
 import functools
 from functools import partial
@@ -28,7 +28,9 @@ class Compared(NamedTuple):
 
 
 class Subject:
-    """A network and an image, and their results, which are computed once for all sections.
+    """A network and an image, and their results.
+
+    They are computed once for all sections.
 
     Args:
       name: name of the network.
@@ -76,28 +78,40 @@ class Subject:
 
     @property
     def activations(self) -> dict[str, np.ndarray]:
-        """The activations of each stage, `(1, ...)`; empty for a network that does not name its stages."""
+        """The activations of each stage, `(1, ...)`.
+
+        Empty for a network that does not name its stages.
+        """
         return self._found[1]
 
     @property
     def last_stage(self) -> str | None:
-        """The name of the stage before the logits; None for a network that does not name its stages."""
+        """The name of the stage before the logits.
+
+        None for a network that does not name its stages.
+        """
         below = [name for name in self.activations if name != "head"]
         return below[-1] if below else None
 
     @property
     def last_maps(self) -> str | None:
-        """The name of the last stage with spatial maps that is not a pool."""
+        """The last stage with spatial maps that is not a pool."""
         maps = map_stages({name: array.shape for name, array in self.activations.items()}, self.inputs.ndim)
         return maps[-1] if maps else None
 
     def some(self, count: int) -> Examples | None:
-        """Selects up to `count` examples of the image's size; None if there are none."""
+        """Selects up to `count` examples of the image's size.
+
+        None if there are none.
+        """
         return some_examples(self.examples, self.picture.shape, count)
 
     @functools.cached_property
     def compared(self) -> Compared | None:
-        """Examples of the image's size and the network's results for them, computed in one pass."""
+        """Examples of the image's size, with the network's results.
+
+        They are computed in one pass.
+        """
         some = self.some(_COMPARED)
         if some is None:
             return None

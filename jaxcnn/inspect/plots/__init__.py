@@ -1,4 +1,7 @@
-"""Figures of what a network computes and has learned; each function returns a matplotlib figure."""
+"""Figures of what a network computes and has learned.
+
+Each function returns a matplotlib figure.
+"""
 
 from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.arithmetic.architecture import architecture

@@ -1,4 +1,4 @@
-"""Small arrays drawn as cells with their numbers, in rows like a formula."""
+"""Small arrays as cells with their numbers, arranged like a formula."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,9 @@ def arrange(
     below: float = 0.1,
     headed: Sequence[str] = (),
 ) -> tuple[Figure, list[list[Axes]]]:
-    """An empty figure with rows of panels, the cells of all of one size, and signs between them.
+    """An empty figure with rows of panels, and signs between them.
+
+    The cells of all panels have one size.
 
     Args:
       rows: the panels' shapes, and between them signs such as `"="`.
@@ -75,7 +77,9 @@ def draw(
     marked: Any = (),
     marks: Sequence[str] = (style.ACCENT,),
 ) -> None:
-    """Fills a panel: cells tinted by sign, zero white, with their numbers where these can be read.
+    """Fills a panel with cells tinted by sign, zero white.
+
+    Their numbers are shown where these can be read.
 
     Args:
       axes: a panel of `arrange`.

@@ -11,7 +11,10 @@ from jaxcnn.training import write_atomically
 
 
 class Animation(NamedTuple):
-    """A figure that changes from step to step; shows itself in a notebook."""
+    """A figure that changes from step to step.
+
+    Shows itself in a notebook.
+    """
 
     figure: Figure
     draw: Callable[[int], None]  # shows a step
@@ -54,7 +57,10 @@ def as_png(figure: Figure, dpi: float = 192) -> bytes:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """The bytes of an SVG file; the same figure gives the same bytes."""
+    """The bytes of an SVG file.
+
+    The same figure gives the same bytes.
+    """
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "jaxcnn", "svg.fonttype": "path"}):

@@ -35,7 +35,10 @@ _CHARACTER = 0.53  # mean width of a character, in font sizes
 
 
 class Drawing(Figure):
-    """A matplotlib figure that shows itself as the result of a notebook's cell."""
+    """A matplotlib figure that a notebook shows as a result.
+
+    It shows itself as the result of a cell.
+    """
 
     def _repr_png_(self) -> bytes:
         return saving.as_png(self, dpi=110)
@@ -67,13 +70,19 @@ def title_height(title: str, width: float) -> float:
 
 
 def fitted(text: str, width: float, size: float = 9) -> str:
-    """A text in lines no wider than so many inches, at a font size in points."""
+    """A text in lines no wider than so many inches.
+
+    The font size is in points.
+    """
     most = max(8, int(72 * width / (_CHARACTER * size)))
     return "\n".join(textwrap.fill(line, most) for line in text.split("\n"))
 
 
 def shortened(text: str, width: float, size: float = 7) -> str:
-    """A text cut to one line of so many inches, with an ellipsis where something is missing."""
+    """A text cut to one line of so many inches.
+
+    An ellipsis shows where something is missing.
+    """
     most = max(3, int(72 * width / (_CHARACTER * size)))
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
@@ -84,7 +93,10 @@ def heading(axes: Axes, text: str, **options: Any) -> None:
 
 
 def plain(axes: Axes, x: str = "", y: str = "") -> None:
-    """Axes of a plot: two spines, small ticks, and what they measure."""
+    """Axes of a plot with two spines and small ticks.
+
+    They say what they measure.
+    """
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
     axes.tick_params(which="both", labelsize=8, colors=INK)
@@ -101,7 +113,10 @@ def framed(axes: Axes) -> None:
 
 
 def reach(arrays: Iterable[Any]) -> float:
-    """The largest finite magnitude, and 1 where there is none: the end of a signed scale."""
+    """The largest finite magnitude, the end of a signed scale.
+
+    It is 1 where there is none.
+    """
     tops = [np.abs(a[np.isfinite(a)]).max(initial=0) for a in map(np.asarray, arrays)]
     return float(max(tops, default=0.0)) or 1.0
 
@@ -129,7 +144,9 @@ def show(
 
 
 def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: float = 7, most: int = 6) -> None:
-    """Writes an array's values into its cells; NaN, and what is masked, stays empty.
+    """Writes an array's values into its cells.
+
+    NaN, and what is masked, stays empty.
 
     Args:
       axes: where the array is drawn.
@@ -147,7 +164,10 @@ def numbers(axes: Axes, values: Any, image: AxesImage | None = None, *, size: fl
 
 
 def written(value: float, most: int = 6) -> str:
-    """A number in at most so many characters, with three digits where there is room for them."""
+    """A number in at most so many characters.
+
+    It has three digits where there is room for them.
+    """
     tried = [form.format(value + 0.0) for form in ("{:.3g}", "{:.2g}", "{:.1f}", "{:.0f}")]  # no negative zero
     return next((text for text in tried if len(text) <= most), tried[-1])
 
@@ -222,7 +242,9 @@ def mosaic(
     levels: tuple[float, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Pictures in a grid on one panel, without captions: many of them are drawn ten times faster than by `tiles`.
+    """Pictures in a grid on one panel, without captions.
+
+    Many of them are drawn ten times faster than by `tiles`.
 
     Args:
       images: of one shape, as `show` draws them.

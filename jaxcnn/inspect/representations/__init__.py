@@ -1,1 +1,4 @@
-"""What a network represents: features, probes, and the images that excite a unit."""
+"""What a network represents.
+
+It gives features, probes, and the images that excite a unit.
+"""

@@ -1,4 +1,4 @@
-"""Features: the activations of a stage, as one row of numbers per image."""
+"""Features: the activations of a stage, one row per image."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -28,7 +28,9 @@ def features(
     batch_size: int = 256,
     augmentation: Augmentation | None = None,
 ) -> np.ndarray:
-    """Computes the activations of a stage for every image, in batches, in evaluation mode.
+    """Computes a stage's activations for every image, in evaluation mode.
+
+    They are computed in batches.
 
     Args:
       model: a network that names its stages.

@@ -1,4 +1,7 @@
-"""The images that excite a unit most, found among examples or made by gradient ascent."""
+"""The images that excite a unit most.
+
+They are found among examples, or made by gradient ascent.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -46,7 +49,9 @@ def most_exciting(
 def most_exciting(
     model: nnx.Module, images: np.ndarray, at: str, units: int | Sequence[int], count: int = 9, *, batch_size: int = 64
 ) -> Exciting | list[Exciting]:
-    """Finds the examples that excite units most, and the part of each that a unit reads.
+    """Finds the examples that excite units most.
+
+    It also finds the part of each that a unit reads.
 
     Args:
       model: a network that names its stages.
@@ -93,7 +98,10 @@ def _examples(apart: Apart, images: np.ndarray, at: str, unit: int, maps: np.nda
 
 
 def _boxes(slopes: np.ndarray) -> np.ndarray:
-    """First and last cell with a gradient, by axis; all cells where there is none."""
+    """First and last cell with a gradient, by axis.
+
+    These are the ends where there is none.
+    """
     seen = np.asarray(slopes.any(-1))
     boxes = np.zeros((len(seen), seen.ndim - 1, 2), int)
     for axis in range(1, seen.ndim):
@@ -132,7 +140,7 @@ def maximize(
     bounds: tuple[ArrayLike, ArrayLike] = (-2.0, 2.0),
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Makes an image that excites each unit, by gradient ascent from noise.
+    """Makes images that excite units, by gradient ascent from noise.
 
     In each step the image is shifted at random by a few cells, moved along its gradient, scaled toward 0 and smoothed.
     This removes patterns of single cells.
@@ -180,7 +188,10 @@ def maximize(
 
 
 def _blur(size: int, deviation: float, dtype: Any) -> np.ndarray:
-    """The matrix that blurs an axis of this size; rows sum to 1."""
+    """The matrix that blurs an axis of this size.
+
+    Its rows sum to 1.
+    """
     places = np.arange(size)
     weights = np.exp(-((places[:, None] - places) ** 2) / (2 * max(deviation, 1e-3) ** 2))
     return (weights / weights.sum(1, keepdims=True)).astype(dtype)

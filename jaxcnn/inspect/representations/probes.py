@@ -1,4 +1,7 @@
-"""Probes: simple classifiers on features, which measure how well these separate the classes, by scikit-learn."""
+"""Probes: simple classifiers on features, by scikit-learn.
+
+They measure how well the features separate the classes.
+"""
 
 import dataclasses
 import math
@@ -112,7 +115,7 @@ class Neighbors(NamedTuple):
 
 
 def neighbors(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Neighbors:
-    """Finds the rows that are nearest to each query by L2 distance.
+    """Finds each query's nearest rows by L2 distance.
 
     Args:
       features: `(N, D)`; axes after the first are flattened.
@@ -137,7 +140,9 @@ def neighbors(features: np.ndarray, queries: np.ndarray, count: int = 5) -> Neig
 
 
 class PCA(NamedTuple):
-    """The principal components of features; call it to project other features on them.
+    """The principal components of features.
+
+    Call it to project other features on them.
 
     Args:
       mean: `(D,)`.

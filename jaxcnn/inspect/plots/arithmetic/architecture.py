@@ -18,9 +18,10 @@ _SAYS = {"conv": "convolution", "pool": "pooling", "dense": "fully connected"}
 
 
 def architecture(summary: Summary) -> Figure:
-    """Draws the layers that change the shape or have kernels, in the order of their calls.
+    """Draws the layers that change the shape or have kernels.
 
-    The height of a block shows its spatial size, the width its channels, both on a square-root scale.
+    They are in the order of their calls. The height of a block shows its spatial size, the width its channels, both on
+    a square-root scale.
 
     Args:
       summary: the result of `models.summary`.
@@ -96,7 +97,10 @@ def _shape(row: LayerRow) -> list[str]:
 
 
 def _broken(name: str) -> list[str]:
-    """A path in lines of a column's width; a last part that only says the kind is left out."""
+    """A path in lines of a column's width.
+
+    A last part that only says the kind is left out.
+    """
     parts = name.split("/")
     parts = parts[:-1] if len(parts) > 1 and parts[-1] in _KINDS else parts
     lines = [parts[0]]

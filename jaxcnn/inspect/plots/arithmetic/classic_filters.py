@@ -12,7 +12,7 @@ from jaxcnn.inspect.plots import style
 
 
 def filtered_pictures(found: Sequence[classic_filters.Filtered], *, columns: int = 5, size: float = 1.75) -> Figure:
-    """Draws the results of several filters on a picture, each with its kernel below.
+    """Draws a picture through several filters, each with its kernel below.
 
     Filters whose taps sum to zero give signed results, drawn with zero in the middle of the color map.
 
@@ -50,7 +50,9 @@ def filtered_pictures(found: Sequence[classic_filters.Filtered], *, columns: int
 
 
 def correlation_and_convolution(picture: ArrayLike, kernel: ArrayLike) -> Figure:
-    """Draws the effect of a flipped kernel: on a single bright cell, which shows the kernel, and on a picture.
+    """Draws the effect of a flipped kernel.
+
+    It is shown on a single bright cell, which gives the kernel, and on a picture.
 
     Args:
       picture: `(H, W)`.
@@ -85,11 +87,17 @@ def correlation_and_convolution(picture: ArrayLike, kernel: ArrayLike) -> Figure
 
 
 def is_signed(kernel: np.ndarray) -> bool:
-    """Whether a filter's taps sum to zero, so that flat fields come out as zero."""
+    """Whether a filter's taps sum to zero.
+
+    Flat fields then come out as zero.
+    """
     return bool(abs(kernel.sum()) < 1e-6 * np.abs(kernel).sum())
 
 
 def _stretched(result: np.ndarray) -> np.ndarray:
-    """Cut at the largest percent of magnitudes, so that one edge does not darken all others."""
+    """Values cut at the largest percent of magnitudes.
+
+    So one edge does not darken all others.
+    """
     top = np.quantile(np.abs(result), 0.99) or 1.0
     return np.clip(result, -top, top)

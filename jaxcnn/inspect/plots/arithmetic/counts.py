@@ -41,7 +41,9 @@ def costs(found: Sequence[Cost]) -> Figure:
 
 
 def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
-    """Draws the parameters of convolutions, and of layers without weight sharing that would replace them.
+    """Draws the parameters of convolutions and of layers without sharing.
+
+    These would replace the convolutions.
 
     Args:
       found: the result of `inspect.shared_counts`.

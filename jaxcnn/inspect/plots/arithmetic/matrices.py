@@ -15,7 +15,9 @@ _WIDEST = 4.6  # inches, of one matrix
 def convolution_as_matrix(
     inputs: ArrayLike, kernel: ArrayLike, errors: ArrayLike | None = None, **options: Any
 ) -> Figure:
-    """Draws the sparse matrix of a convolution, its transpose as the gradient, and im2col.
+    """Draws a convolution's sparse matrix, its transpose, and im2col.
+
+    The transpose gives the gradient.
 
     Args:
       inputs: `(H, W)` or `(L,)`, one map; up to about 36 cells are readable.
@@ -65,7 +67,9 @@ def pool_as_matrix(
     kind: Literal["max", "average"] = "max",
     **options: Any,
 ) -> Figure:
-    """Draws from which cells a pool takes its values, to which it sends its errors, and the matrix G of both.
+    """Draws what a pool takes, and where it sends errors.
+
+    It shows the matrix G of both.
 
     Args:
       inputs: `(H, W)`, one map.

@@ -16,7 +16,9 @@ from jaxcnn.inspect.stages import EffectiveField
 
 
 def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> Figure:
-    """Draws the receptive fields of the middle units on an image, and their sizes by stage.
+    """Draws receptive fields on an image, and their sizes by stage.
+
+    They are those of the middle units.
 
     Args:
       image: `(H, W, C)`, C = 1 or 3.
@@ -51,7 +53,9 @@ def receptive_fields(image: ArrayLike, fields: Mapping[str, ReceptiveField]) -> 
 
 
 def effective_fields(fields: Mapping[str, EffectiveField], *, columns: int = 5) -> Figure:
-    """Draws how strongly the middle unit of a stage depends on each input cell, with its receptive field outlined.
+    """Draws how strongly a stage's middle unit depends on each cell.
+
+    The cells are those of the input; the receptive field is outlined.
 
     Args:
       fields: by stage, of `inspect.effective_fields`.

@@ -1,4 +1,7 @@
-"""The sliding window with the numbers in the cells: one step, several, or all as an animation."""
+"""The sliding window with the numbers in the cells.
+
+It shows one step, several, or all as an animation.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +17,9 @@ _TOLD = 9  # products that are written out
 
 
 def sliding_window(slide: Slide, step: int = 0) -> Figure:
-    """Draws one step: the cells that the window reads, the kernel, and the outputs so far.
+    """Draws one step of a sliding window.
+
+    It shows the cells that the window reads, the kernel, and the outputs so far.
 
     Args:
       slide: the result of `inspect.slide`.
@@ -105,7 +110,10 @@ def _draw(row: list[Axes], slide: Slide, step: int) -> None:
 
 
 def _sum(slide: Slide, step: int, reads: np.ndarray) -> str:
-    """The sum of products that a step computes; products with padding are left out."""
+    """The sum of products that a step computes.
+
+    Products with padding are left out.
+    """
     pairs = [
         (float(slide.padded[tuple(cell)]), float(weight))
         for cell, weight in zip(reads, slide.kernel.flat, strict=True)

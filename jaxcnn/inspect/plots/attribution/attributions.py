@@ -1,4 +1,4 @@
-"""Figures of attributions, and of the check whether they ignore the weights."""
+"""Figures of attributions, and of whether they ignore the weights."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,12 +41,15 @@ def attributions(
 
 
 def _summed(maps: np.ndarray, rank: int) -> np.ndarray:
-    """Maps without channels, of those that may have the rank of pictures."""
+    """Maps without channels, of those with the rank of pictures."""
     return maps.sum(-1) if maps.ndim == rank else maps
 
 
 def tinted(values: ArrayLike, *, signed: bool | None = None) -> np.ndarray:
-    """A map `(h, w)` or `(h, w, C)` as colors `(h, w, 3)`, on its own scale; with a sign if it has negative values."""
+    """A map as colors `(h, w, 3)`, on its own scale.
+
+    It is `(h, w)` or `(h, w, C)`; the scale has a sign if there are negative values.
+    """
     found = np.asarray(values, np.float64)
     found = _summed(found, 3)
     top = np.quantile(np.abs(found), 0.995) or np.abs(found).max() or 1.0
@@ -57,13 +60,18 @@ def tinted(values: ArrayLike, *, signed: bool | None = None) -> np.ndarray:
 
 
 def colored(picture: ArrayLike) -> np.ndarray:
-    """A picture `(H, W, C)` of bytes, gray or in color, as colors from 0 to 1."""
+    """A picture as colors from 0 to 1.
+
+    It is `(H, W, C)` bytes, gray or in color.
+    """
     found = np.clip(np.asarray(picture, np.float64) / 255, 0, 1)
     return np.repeat(found, 3, -1) if found.shape[-1] == 1 else found
 
 
 def randomization_curves(found: Randomization) -> Figure:
-    """Draws the similarity of the network's maps to those of its randomized copies, layer by layer.
+    """Draws the similarity of maps to randomized copies', layer by layer.
+
+    The maps are those of the network.
 
     Args:
       found: the result of `inspect.randomization_check`.
@@ -94,7 +102,7 @@ def _line(number: int) -> dict:
 
 
 def randomization_maps(found: Randomization) -> Figure:
-    """Draws the maps of one image while more and more layers are randomized.
+    """Draws an image's maps while more and more layers are randomized.
 
     Args:
       found: the result of `inspect.randomization_check`.

@@ -8,7 +8,7 @@ from jaxcnn.inspect.plots import style
 
 
 def calibration(found: Calibration, *, title: str = "") -> Figure:
-    """Draws the reliability diagram: the accuracy of a network over its confidence.
+    """Draws the reliability diagram: accuracy over confidence.
 
     Args:
       found: the result of `inspect.calibration`.

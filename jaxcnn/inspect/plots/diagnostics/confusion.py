@@ -9,7 +9,9 @@ from jaxcnn.inspect.plots import style
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draws how often each true class (row) was predicted as each class (column).
+    """Draws how often each class (row) was predicted as each (column).
+
+    The rows are the true classes.
 
     Args:
       labels: `(N,)` true classes.

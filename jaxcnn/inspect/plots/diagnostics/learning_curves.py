@@ -9,7 +9,7 @@ from jaxcnn.inspect.plots import style
 
 
 def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Draws loss and error by epoch, of the training and of the held-out examples.
+    """Draws loss and error of training and held-out examples, by epoch.
 
     Args:
       rows: the epoch rows of a run's log.

@@ -13,7 +13,7 @@ from jaxcnn.inspect.plots.attribution.attributions import colored
 
 
 def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the right", title: str = "") -> Figure:
-    """Draws the probability of the class over the offset of the image.
+    """Draws the probability of the class over the image's offset.
 
     Args:
       found: results of `inspect.shift_curve`, by name; for several images the mean is drawn, with the range of the
@@ -60,7 +60,7 @@ def shifted_pictures(pictures: ArrayLike, captions: Sequence[str], *, title: str
 
 
 def shift_consistencies(shares: Mapping[str, float], *, title: str = "") -> Figure:
-    """Draws how often two shifts of a picture get the same class, as bars.
+    """Draws as bars how often two shifts get the same class.
 
     Args:
       shares: results of `inspect.shift_consistency`, by name.

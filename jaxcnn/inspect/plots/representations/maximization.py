@@ -28,7 +28,9 @@ def maximized(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") 
 
 
 def most_exciting(pictures: ArrayLike, found: Sequence[Exciting], rows: Sequence[str], *, title: str = "") -> Figure:
-    """Draws for each unit the examples that excite it most, and the part of each on which it depends.
+    """Draws for each unit the examples that excite it most.
+
+    It also shows the part of each on which the unit depends.
 
     Args:
       pictures: `(N, H, W, C)` uint8, all examples that were searched.

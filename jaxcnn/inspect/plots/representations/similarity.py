@@ -23,7 +23,7 @@ def neighbors(
     rows: Sequence[str] = (),
     title: str = "each query, and the examples whose features are nearest; other classes than its own are framed",
 ) -> Figure:
-    """Draws each query in a row with its neighbors, the nearest first.
+    """Draws each query in a row with its neighbors, nearest first.
 
     Args:
       queries: `(Q, H, W, C)` uint8.
