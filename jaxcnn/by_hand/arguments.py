@@ -37,8 +37,8 @@ class Taken(NamedTuple):
         leaves = list(self.leaves)
         for place, array in zip(self.places, arrays, strict=True):
             leaves[place] = array
-        found = jax.tree.unflatten(self.structure, leaves)
-        return found if self.modules is None else _nnx().merge(*found)
+        rebuilt = jax.tree.unflatten(self.structure, leaves)
+        return rebuilt if self.modules is None else _nnx().merge(*rebuilt)
 
     def changes(self, arrays: Sequence[Any], arguments: Any) -> dict[int, Any]:
         """Returns the arrays of modules that were replaced, by position.

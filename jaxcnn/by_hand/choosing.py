@@ -51,55 +51,58 @@ def checked_rules(rules: Rules | None, rule: str) -> dict[str, str | Callable[..
     return dict.fromkeys(OPS, rule) | dict(rules or {})
 
 
-def choose(found: Found, rule: str | Callable[..., Any]) -> Choice:
+def choose(operation: Found, rule: str | Callable[..., Any]) -> Choice:
     """Chooses what replaces the operation under this rule."""
     if callable(rule):
         name = getattr(rule, "__name__", type(rule).__name__)
-        return Choice(lambda *operands: rule(*operands, **found.options), name, "a rule of the caller")
-    if found.ours and rule in ("auto", "hand", "autodiff"):
+        return Choice(lambda *operands: rule(*operands, **operation.options), name, "a rule of the caller")
+    if operation.ours and rule in ("auto", "hand", "autodiff"):
         return Choice(None, "as it is", "ours already")
     if rule == "autodiff":
         return Choice(None, "XLA's own", "as asked for")
-    if rule == "hand" and not found.same_gradient:
+    if rule == "hand" and not operation.same_gradient:
         return Choice(None, "XLA's own", "its gradient at 0, or its value at NaN, differs from ours")
-    refused = _refused(found)
+    refused = _refused(operation)
     if refused:
         return Choice(None, "XLA's own", refused)
     if rule != "auto":
-        return Choice(_ours(found, rule), f"ours, {rule}", "as asked for")
-    return _faster(found)
+        return Choice(_ours(operation, rule), f"ours, {rule}", "as asked for")
+    return _faster(operation)
 
 
-def _ours(found: Found, rule: Any = "hand") -> Callable[..., jax.Array]:
-    options = dict(found.options)
-    if found.op == "conv":
+def _ours(operation: Found, rule: Any = "hand") -> Callable[..., jax.Array]:
+    options = dict(operation.options)
+    if operation.op == "conv":
         return lambda lhs, rhs: ops.conv_general_dilated(lhs, rhs, **options)
-    if found.op == "max_pool":
+    if operation.op == "max_pool":
         return lambda operand: ops.reduce_window_max(operand, **options)
-    if found.op == "sum_pool":
+    if operation.op == "sum_pool":
         return lambda operand: reduce_window_sum(operand, **options)
     return lambda x: ops.relu(x, rule=rule)
 
 
-def _refused(found: Found) -> str:
+def _refused(operation: Found) -> str:
     """The reason why our operation cannot compute this.
 
     It is empty if it can.
     """
-    kinds: list[Any] = [operand.aval for operand in found.operands]
+    kinds: list[Any] = [operand.aval for operand in operation.operands]
     dtypes = {kind.dtype for kind in kinds}
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
         return f"no real floating numbers: {', '.join(sorted(map(str, dtypes)))}"
     if len(dtypes) > 1:
         return f"two dtypes: {', '.join(sorted(map(str, dtypes)))}"
-    sizes = [*(kinds[0].shape[axis] for axis in _moving(found)), *jax.tree.leaves(dict(found.options).get("padding"))]
+    sizes = [
+        *(kinds[0].shape[axis] for axis in _moving(operation)),
+        *jax.tree.leaves(dict(operation.options).get("padding")),
+    ]
     if not all(isinstance(size, int) for size in sizes):
         return "symbolic sizes"
-    if found.op == "conv" and len(kinds[0].shape) not in (3, 4, 5):
+    if operation.op == "conv" and len(kinds[0].shape) not in (3, 4, 5):
         return f"{len(kinds[0].shape) - 2} spatial axes"
-    if found.op in ("max_pool", "sum_pool"):
-        options = found.options
-        moved = _moving(found)
+    if operation.op in ("max_pool", "sum_pool"):
+        options = operation.options
+        moved = _moving(operation)
         if not moved:
             return "a window of one cell"
         if moved[-1] - moved[0] > 2:
@@ -112,38 +115,38 @@ def _refused(found: Found) -> str:
     return ""
 
 
-def _moving(found: Found) -> list[int]:
+def _moving(operation: Found) -> list[int]:
     """The axes over which a window slides."""
-    options = found.options
-    if found.op == "relu":
+    options = operation.options
+    if operation.op == "relu":
         return []
-    if found.op == "conv":
+    if operation.op == "conv":
         return list(options["dimension_numbers"].lhs_spec[2:])
     windows = zip(options["window_dimensions"], options["window_strides"], options["padding"], strict=True)
     return [axis for axis, window in enumerate(windows) if window != (1, 1, (0, 0))]
 
 
-def _faster(found: Found) -> Choice:
+def _faster(operation: Found) -> Choice:
     """Our operation where it was measured as faster, else XLA's."""
-    if found.op not in ("conv", "max_pool"):
+    if operation.op not in ("conv", "max_pool"):
         return Choice(None, "XLA's own", "as fast; a rule can be given")
     if jax.default_backend() != "cpu":
         return Choice(None, "XLA's own", f"not measured on {jax.default_backend()}")
-    if found.op == "max_pool":
-        return Choice(_ours(found), "ours", "measured as faster")
-    known = _methods(found)
+    if operation.op == "max_pool":
+        return Choice(_ours(operation), "ours", "measured as faster")
+    known = _methods(operation)
     ways = set(known.values())
     if ways == {"lax"}:
         return Choice(None, "XLA's own", "nothing faster was measured")
     text = ways.pop() if len(ways) == 1 else ", ".join(f"{_PARTS[part]} {way}" for part, way in known.items())
-    return Choice(_ours(found), f"ours, {text}", "measured as faster")
+    return Choice(_ours(operation), f"ours, {text}", "measured as faster")
 
 
-def _methods(found: Found) -> dict[Any, str]:
+def _methods(operation: Found) -> dict[Any, str]:
     """The methods that compute a convolution and its gradients."""
     known: dict[Any, str] = {}
     jax.eval_shape(  # they are chosen by arrays, or tracers of them
-        lambda lhs, rhs: known.update(methods(lhs, rhs, spec_of(lhs, rhs, **found.options))),
-        *[operand.aval for operand in found.operands],
+        lambda lhs, rhs: known.update(methods(lhs, rhs, spec_of(lhs, rhs, **operation.options))),
+        *[operand.aval for operand in operation.operands],
     )
     return known

@@ -78,9 +78,9 @@ def call_of(function: Callable[..., Any], types: Sequence[Any], model: JaxprEqn)
         if not alone:
             inner = jax.make_jaxpr(function)(*types)
     wanted: Any = model.outvars[0].aval
-    found = outer.out_avals
-    if [(one.shape, one.dtype) for one in found] != [(wanted.shape, wanted.dtype)]:
-        got = ", ".join(map(short, found)) or "nothing"
+    result_types = outer.out_avals
+    if [(one.shape, one.dtype) for one in result_types] != [(wanted.shape, wanted.dtype)]:
+        got = ", ".join(map(short, result_types)) or "nothing"
         raise ValueError(f"a rule must return {short(wanted)}, as {model.primitive} does; got {got}.")
     if any(isinstance(const, Tracer) for const in inner.consts):
         raise ValueError("a rule must read traced arrays only from its operands; got one that closes over another.")

@@ -53,8 +53,8 @@ class Report:
 
     def __str__(self) -> str:
         ours = sum(one.replaced for one in self.replacements)
-        found = len(self.replacements)
-        lines = [f"{self.name}: {found} operation{'s' * (found != 1)} found, {ours} replaced"]
+        count = len(self.replacements)
+        lines = [f"{self.name}: {count} operation{'s' * (count != 1)} found, {ours} replaced"]
         for (op, operands, became, why), group in itertools.groupby(self.replacements, _without_place):
             alike = list(group)
             where = alike[0].where if len(alike) == 1 else f"{alike[0].where} and {len(alike) - 1} more"
@@ -90,5 +90,5 @@ def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
 
 
 def _replacement(seen: Seen) -> Replacement:
-    types = tuple(short(operand.aval) for operand in seen.found.operands)
-    return Replacement("/".join(seen.where), seen.found.op, types, seen.choice.became, seen.choice.why)
+    types = tuple(short(operand.aval) for operand in seen.operation.operands)
+    return Replacement("/".join(seen.where), seen.operation.op, types, seen.choice.became, seen.choice.why)

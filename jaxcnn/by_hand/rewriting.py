@@ -22,7 +22,7 @@ class Seen(NamedTuple):
     """An operation that was found, and the choice made for it."""
 
     where: tuple[str, ...]  # the scopes and functions around it, the outermost first
-    found: Found
+    operation: Found
     choice: Choice
 
 
@@ -61,12 +61,12 @@ class Rewriter:
     def _equation(self, equation: JaxprEqn, definitions: Definitions) -> JaxprEqn:
         name, function = equation.primitive.name, str(equation.params.get("name", ""))
         if name in ("jit", "pjit") and function.removesuffix("_by_hand") in OPS and function.endswith("_by_hand"):
-            found = Found(function.removesuffix("_by_hand"), tuple(equation.invars), {}, ours=True)
-            self.seen.append(Seen(self._where, found, Choice(None, "as it is", "by hand already")))
+            operation = Found(function.removesuffix("_by_hand"), tuple(equation.invars), {}, ours=True)
+            self.seen.append(Seen(self._where, operation, Choice(None, "as it is", "by hand already")))
             return equation
-        found = find(equation, definitions)
-        if found is not None:
-            return self._operation(equation, found)
+        operation = find(equation, definitions)
+        if operation is not None:
+            return self._operation(equation, operation)
         fields = ENTERED.get(name)
         if fields is None:
             if any(map(is_jaxpr, equation.params.values())) and not name.startswith(("reduce", "scatter", "select")):
@@ -83,28 +83,28 @@ class Rewriter:
             return equation
         return equation.replace(params={**equation.params, **new})
 
-    def _operation(self, equation: JaxprEqn, found: Found) -> JaxprEqn:
-        rule = self._rules[found.op]
-        choice = choose(found, rule)
+    def _operation(self, equation: JaxprEqn, operation: Found) -> JaxprEqn:
+        rule = self._rules[operation.op]
+        choice = choose(operation, rule)
         if choice.function is not None and self._ruled:
             choice = choice._replace(why=f"{choice.why}; the value alone, as the gradient is a rule of the function")
-        self.seen.append(Seen(self._where, found, choice))
+        self.seen.append(Seen(self._where, operation, choice))
         if choice.function is None:
             return equation
         function: Any = choice.function
-        function.__name__ = f"{found.op}_by_hand"
-        types = [operand.aval for operand in found.operands]
-        key = found.op, *map(str, (*types, equation.outvars[0].aval)), str(sorted(found.options.items()))
+        function.__name__ = f"{operation.op}_by_hand"
+        types = [operand.aval for operand in operation.operands]
+        key = operation.op, *map(str, (*types, equation.outvars[0].aval)), str(sorted(operation.options.items()))
         if key not in self._calls:
             try:
                 self._calls[key] = call_of(function, types, equation)
             except Exception as error:
                 if callable(rule):
                     error.add_note(
-                        f"jaxcnn.by_hand: this was `rules[{found.op!r}]`, for {', '.join(map(short, types))}."
+                        f"jaxcnn.by_hand: this was `rules[{operation.op!r}]`, for {', '.join(map(short, types))}."
                     )
                 raise
-        return in_place_of(equation, self._calls[key], found.operands)
+        return in_place_of(equation, self._calls[key], operation.operands)
 
     def _shared(self, jaxpr: Any) -> Any:
         known = self._jaxprs.get(id(jaxpr))
@@ -123,12 +123,12 @@ class Rewriter:
         params = equation.params
 
         def enter(body: Any) -> Any:
-            found = []
+            rewritten = []
 
             def traced(*operands: Any) -> Any:
                 outside = self._calls, self._jaxprs
                 self._calls, self._jaxprs = {}, {}  # what is traced here belongs to these axes
-                found.append(self.rewrite(body))
+                rewritten.append(self.rewrite(body))
                 self._calls, self._jaxprs = outside
                 return jaxpr_as_fun(body if hasattr(body, "consts") else ClosedJaxpr(body, ()))(*operands)
 
@@ -141,7 +141,7 @@ class Rewriter:
                 check_vma=params["check_vma"],
             )
             jax.make_jaxpr(mapped)(*[operand.aval for operand in equation.invars])
-            return found[0]
+            return rewritten[0]
 
         return enter
 

@@ -46,9 +46,9 @@ def stages(jaxpr: Any) -> dict[str, Stage]:
     Returns:
       The stages, by name.
     """
-    found = _Names()
-    found.look(getattr(jaxpr, "jaxpr", jaxpr), (), ())
-    named = {**found.places, **found.scopes, **found.names}
+    names = _Names()
+    names.look(getattr(jaxpr, "jaxpr", jaxpr), (), ())
+    named = {**names.places, **names.scopes, **names.names}
     # a call's result comes after what the call computes
     return dict(sorted(named.items(), key=lambda item: (*item[1].path, float("inf"))))
 
@@ -123,9 +123,9 @@ def _operation(equation: JaxprEqn, definitions: Definitions) -> str:
 
     It is empty if there is none.
     """
-    found = find(equation, definitions)
-    if found is not None:
-        return found.op
+    operation = find(equation, definitions)
+    if operation is not None:
+        return operation.op
     named = str(equation.params.get("name", ""))
     if named.endswith("_by_hand") and named.removesuffix("_by_hand") in OPS:  # rewritten
         return named.removesuffix("_by_hand")
@@ -140,17 +140,17 @@ def _operation(equation: JaxprEqn, definitions: Definitions) -> str:
 
 def _operations(jaxpr: Any) -> list[str]:
     """All operations in a jaxpr, at every depth."""
-    definitions, found = Definitions(), []
+    definitions, operations = Definitions(), []
     for equation in jaxpr.eqns:
         one = find(equation, definitions)
         definitions.add(equation)
         if one is not None:
-            found.append(one.op)
+            operations.append(one.op)
             continue
         for value in equation.params.values():
             if is_jaxpr(value):
-                found += _operations(getattr(value, "jaxpr", value))
-    return found
+                operations += _operations(getattr(value, "jaxpr", value))
+    return operations
 
 
 def _called(equation: JaxprEqn) -> Any:

@@ -139,9 +139,9 @@ class ByHand:
         if any(isinstance(const, Tracer) for const in closed.consts):  # of a transformation that will have ended
             self._kept = {key: known for key, known in self._kept.items() if known is not traceable}
         results = jaxpr_as_fun(with_equations(closed, equations))(*taken.arrays)
-        found, changed = jax.tree.unflatten(jax.tree.structure(shapes), results)
+        result, changed = jax.tree.unflatten(jax.tree.structure(shapes), results)
         taken.write_back(changed)
-        return jax.tree.map(lambda leaf: leaf.given() if isinstance(leaf, _Kept) else leaf, found, is_leaf=_is_kept)
+        return jax.tree.map(lambda leaf: leaf.given() if isinstance(leaf, _Kept) else leaf, result, is_leaf=_is_kept)
 
     def examine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rewriter:
         """Rewrites the function without running it.
@@ -176,8 +176,8 @@ class ByHand:
 
         def function(*arrays: Any) -> Any:
             args, kwargs = form.put_together(arrays)
-            found = fun(*args, **kwargs)
-            kept = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Tracer) else _Kept(leaf), found)
+            result = fun(*args, **kwargs)
+            kept = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Tracer) else _Kept(leaf), result)
             return kept, form.changes(arrays, (args, kwargs))
 
         known = _Traceable(function, {})

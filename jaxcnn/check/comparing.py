@@ -81,18 +81,18 @@ def _name(fun: Any) -> str:
     return getattr(fun, "__name__", type(fun).__name__)
 
 
-def _step(found: _Found) -> float:
+def _step(results: _Found) -> float:
     """The coarsest rounding step of the values."""
-    return max((float(jnp.finfo(kind).eps) for kind in found.kinds), default=0.0)
+    return max((float(jnp.finfo(kind).eps) for kind in results.kinds), default=0.0)
 
 
-def _held(kind: str, found: _Found, expected: _Found, tolerance: float) -> Finding:
-    finding = compare_arrays(kind, expected.names, found.arrays, expected.arrays, tolerance)
+def _held(kind: str, results: _Found, expected: _Found, tolerance: float) -> Finding:
+    finding = compare_arrays(kind, expected.names, results.arrays, expected.arrays, tolerance)
     if finding.detail or not finding.error:
         return finding
     errors = [
         compare_arrays("", [name], [a], [b], np.inf).error
-        for name, a, b in zip(expected.names, found.arrays, expected.arrays, strict=True)
+        for name, a, b in zip(expected.names, results.arrays, expected.arrays, strict=True)
     ]
     return Finding(kind, True, finding.error, tolerance, f"worst in {expected.names[int(np.argmax(errors))]}")
 

@@ -83,11 +83,11 @@ class Problem:
             wide = self.cast(jnp.float64)
 
             def outputs(values: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
-                found = flat(self.function(*wide.place(values)))
-                return found, found
+                value = flat(self.function(*wide.place(values)))
+                return value, value
 
-            rows, found = jax.jit(jax.jacrev(outputs, has_aux=True))(wide.values)
-            return [row.reshape(row.shape[0], -1) for row in rows], found
+            rows, value = jax.jit(jax.jacrev(outputs, has_aux=True))(wide.values)
+            return [row.reshape(row.shape[0], -1) for row in rows], value
 
     def cast(self, dtype: Any) -> "Problem":
         """Returns the same problem in another floating dtype."""

@@ -29,8 +29,8 @@ def finite_difference_jacobian(problem: Problem) -> Finding:
     with jax.enable_x64(True):
         wide = problem.cast(jnp.float64)
         numeric = [_numeric(wide.outputs, wide.values, i) for i in range(len(wide.values))]
-        found, _ = problem.jacobian
-        return compare_arrays("Jacobian, differences", problem.names, found, numeric, DOUBLE, _NOISE)
+        jacobian, _ = problem.jacobian
+        return compare_arrays("Jacobian, differences", problem.names, jacobian, numeric, DOUBLE, _NOISE)
 
 
 def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Finding:
@@ -38,10 +38,10 @@ def reference_jacobian(problem: Problem, reference: Callable[..., Any]) -> Findi
 
     It does so in float64, with those of `reference` by `jax.jacrev`.
     """
-    found, outputs = problem.jacobian
+    jacobian, outputs = problem.jacobian
     expected, value = dataclasses.replace(problem, function=reference).jacobian
     names = [*problem.names, "output"]
-    return compare_arrays("Jacobian, reference", names, [*found, outputs], [*expected, value], DOUBLE)
+    return compare_arrays("Jacobian, reference", names, [*jacobian, outputs], [*expected, value], DOUBLE)
 
 
 def adjoint_identity(problem: Problem, multilinear: tuple[int, ...]) -> Finding:

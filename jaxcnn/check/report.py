@@ -90,7 +90,7 @@ def failed(kind: str, error: Exception) -> Finding:
 
 
 def compare_arrays(
-    kind: str, names: Iterable[str], found: Iterable, expected: Iterable, tolerance: float, noise: float = 1e-30
+    kind: str, names: Iterable[str], actual: Iterable, expected: Iterable, tolerance: float, noise: float = 1e-30
 ) -> Finding:
     """Compares arrays element by element.
 
@@ -100,7 +100,7 @@ def compare_arrays(
     Args:
       kind: name of the proof.
       names: names of the arrays, for the message.
-      found: the arrays under test.
+      actual: the arrays under test.
       expected: the correct arrays.
       tolerance: the largest relative error allowed.
       noise: the smallest size that an error is divided by.
@@ -109,7 +109,7 @@ def compare_arrays(
       The finding.
     """
     worst, details = 0.0, []
-    for name, a, b in zip(names, found, expected, strict=True):
+    for name, a, b in zip(names, actual, expected, strict=True):
         a, b = np.asarray(a), np.asarray(b)
         if a.shape != b.shape:
             return Finding(kind, False, np.inf, tolerance, f"{name}: shape {a.shape} instead of {b.shape}")

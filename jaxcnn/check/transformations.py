@@ -113,6 +113,6 @@ def _mapped(problem: Problem, gradient: Callable[..., Any], nested: bool) -> Any
         if nested:
             mapped = jax.vmap(mapped, (0, *[None] * len(args)))
             errors = jax.tree.map(lambda e: jnp.stack([e, -e]), errors)
-        found = jax.jit(mapped)(errors, *args)
-        results.append(found[place][(0, 0) if nested else 0])
+        gradients = jax.jit(mapped)(errors, *args)
+        results.append(gradients[place][(0, 0) if nested else 0])
     return results

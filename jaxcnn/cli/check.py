@@ -55,8 +55,8 @@ class Check:
             raise ValueError(f"`op` must be one of {', '.join(known)}; got {self.op!r}.")
         reports: dict[str, list[Report]] = {}
         console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)  # a file takes the whole table
-        with console.status("proving") as status, self._reports(len(planned)) as found:
-            for number, (case, report) in enumerate(zip(planned, found, strict=True), start=1):
+        with console.status("proving") as status, self._reports(len(planned)) as proven:
+            for number, (case, report) in enumerate(zip(planned, proven, strict=True), start=1):
                 status.update(f"{number} of {len(planned)} proven; {case.op}: {case.label}")
                 if number % 500 == 0 and not console.is_terminal:  # where a status line cannot be seen
                     console.print(f"{number} of {len(planned)} proven")
@@ -66,9 +66,9 @@ class Check:
         console.print(_table(reports))
         console.print("Each column gives the largest relative error of a kind of proof; `any` is the largest of all.")
         if self.json is not None:
-            rows = [dataclasses.asdict(report) for found in reports.values() for report in found]
+            rows = [dataclasses.asdict(report) for of_op in reports.values() for report in of_op]
             write_atomically(self.json, json.dumps(rows, indent=1) + "\n")
-        return int(any(not report.passed for found in reports.values() for report in found))
+        return int(any(not report.passed for of_op in reports.values() for report in of_op))
 
     @contextlib.contextmanager
     def _reports(self, count: int) -> "Iterator[Iterator[Report]]":
@@ -112,11 +112,11 @@ def _table(reports: dict[str, list["Report"]]) -> "Table":
 
     wide = [Column(name, no_wrap=True) for name in ("op", "result")]
     table = Table(wide[0], "cases", "proofs", *_COLUMNS, wide[1], box=None)
-    for op, found in sorted(reports.items()):
-        findings = [finding for report in found for finding in report.findings if not finding.skipped]
+    for op, of_op in sorted(reports.items()):
+        findings = [finding for report in of_op for finding in report.findings if not finding.skipped]
         errors = [[f.error for f in findings if f.kind.startswith(prefix)] for prefix in _COLUMNS.values()]
         worst = [f"{max(some):.0e}" if some else "-" for some in errors]
-        failed = sum(not report.passed for report in found)
+        failed = sum(not report.passed for report in of_op)
         result = f"{failed} FAILED" if failed else "proven"
-        table.add_row(op, str(len(found)), str(len(findings)), *worst, result)
+        table.add_row(op, str(len(of_op)), str(len(findings)), *worst, result)
     return table

@@ -37,8 +37,8 @@ class Doctor:
         print(f"fast convolutions, pools and norms on CPU: {native.reason()}")
         print("optional:")
         for name, (extra, use) in _OPTIONAL.items():
-            found = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
-            print(f"  {name:18s} {found}  ({use})")
+            version = _version(name) or f"missing: pip install 'jaxcnn[{extra}]'"
+            print(f"  {name:18s} {version}  ({use})")
         if jax.default_backend() == "cpu":
             print("  accelerator        none in use: pip install 'jaxcnn[cuda]' or 'jaxcnn[tpu]' where there is one")
             _print_choices()

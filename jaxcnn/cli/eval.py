@@ -37,7 +37,7 @@ class Eval:
         dataset, how = matched(run, dataset)
         for note in (*dataset.notes, *filter(None, [how])):
             print(note)
-        found = training.evaluate(
+        evaluation = training.evaluate(
             run.model, dataset, run.scaling, loss=run.loss, views=self.views, augmentation=run.augmentation
         )
-        print(f"{dataset.name} {dataset.split}: {told(found)}")
+        print(f"{dataset.name} {dataset.split}: {told(evaluation)}")

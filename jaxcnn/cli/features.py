@@ -72,9 +72,9 @@ class Features:
             for split, examples in splits.items()
         }
         if self.pca is not None:
-            found = inspect.pca(rows["train"], self.pca)
-            rows = {split: found(values) for split, values in rows.items()}
-            print(f"{self.pca} principal components hold {100 * found.explained.sum():.1f} % of the variance")
+            pca = inspect.pca(rows["train"], self.pca)
+            rows = {split: pca(values) for split, values in rows.items()}
+            print(f"{self.pca} principal components hold {100 * pca.explained.sum():.1f} % of the variance")
         counts = ", ".join(f"{len(values):,} {split}" for split, values in rows.items())
         print(f"{self.at}: {rows['train'].shape[1]} features of {counts} examples of {name}")
         if self.probe:
@@ -89,12 +89,12 @@ class Features:
         stopped = False
         print(f"{'test accuracy':<20}  {self.at:>10}   {'pixels' if train.images.ndim == 4 else 'input':>10}")
         for kind in self.probe:
-            found = [
+            probes = [
                 inspect.probe(known, train.labels, asked, test.labels, kind, neighbors=self.neighbors)
                 for known, asked in (tuple(rows.values()), pixels)
             ]
-            stopped = stopped or not all(result.converged for result in found)
-            print(f"{_NAMES[kind]:<20}  {_told(found[0])}  {_told(found[1])}".rstrip(), flush=True)
+            stopped = stopped or not all(result.converged for result in probes)
+            print(f"{_NAMES[kind]:<20}  {_told(probes[0])}  {_told(probes[1])}".rstrip(), flush=True)
         if stopped:
             print("* not converged: the optimizer stopped at its last iteration")
 
@@ -118,8 +118,8 @@ def _in_classes(run: Run, splits: dict[str, Dataset]) -> dict[str, Dataset]:
     return {split: examples.for_classes(first.classes) for split, examples in splits.items()}
 
 
-def _told(found: Probe) -> str:
-    return f"{100 * found.accuracy:>8.2f} %{' ' if found.converged else '*'}"
+def _told(probe: Probe) -> str:
+    return f"{100 * probe.accuracy:>8.2f} %{' ' if probe.converged else '*'}"
 
 
 def save(out: Path, rows: dict[str, np.ndarray], splits: dict[str, Dataset]) -> None:

@@ -42,9 +42,9 @@ def _lines(rows: list[dict], width: int) -> list[str]:
         first = _GAP.join([name.ljust(widths[0]), parameters.rjust(widths[1]), work.rjust(widths[2]), ""])
         kept = result.replace(" %", "\xa0%")  # a number and its sign stay on one line
         room = max(width - len(first), 20)
-        found = textwrap.wrap(kept, room, break_on_hyphens=False) or [""]
+        wrapped = textwrap.wrap(kept, room, break_on_hyphens=False) or [""]
         begun = itertools.chain([first], itertools.repeat(" " * len(first)))
-        return [(begin + part).replace("\xa0", " ").rstrip() for begin, part in zip(begun, found, strict=False)]
+        return [(begin + part).replace("\xa0", " ").rstrip() for begin, part in zip(begun, wrapped, strict=False)]
 
     lines = line(*titles, "published result")
     for (paper, year, shape), several in itertools.groupby(

@@ -81,7 +81,7 @@ class Predict:
         def read(piece: list[Path | Exception]) -> list[Read | Exception]:
             return [self._read(path, run.image_shape) for path in piece]
 
-        pieces = _chunks(found(self.pictures), _PIECE)
+        pieces = _chunks(files_of(self.pictures), _PIECE)
         ahead = 2 * -(-self.batch_size // _PIECE)
         with contextlib.closing(data.mapped_ahead(read, pieces, ahead=ahead)) as pictures:
             under_way: collections.deque[list[Read]] = collections.deque()
@@ -105,7 +105,7 @@ class Predict:
             return error
 
 
-def found(names: Iterable[str]) -> Iterator[Path | Exception]:
+def files_of(names: Iterable[str]) -> Iterator[Path | Exception]:
     """The files that names, folders and patterns mean, in order.
 
     What means nothing has an error in its place.

@@ -125,8 +125,8 @@ def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
     if spelled(dataset.classes) == spelled(run.classes):
         return dataset.for_classes(run.classes), ""
     if run.named:
-        found = dataset.for_classes(run.classes)
-        return found, f"{dataset.name}: its classes are {theirs} of the network's {ours}, found by name"
+        renumbered = dataset.for_classes(run.classes)
+        return renumbered, f"{dataset.name}: its classes are {theirs} of the network's {ours}, found by name"
     if theirs != ours:
         raise ValueError(f"`data` must have {ours} classes, as {run.folder} tells no names of its own; got {theirs}.")
     return dataset, f"{dataset.name}: its classes are compared by number, as {run.folder} tells no names of its own"
@@ -150,19 +150,19 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
     return matched(run, data.load(name, split, data_dir, image_size=size))[0]
 
 
-def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:
+def record_evaluation(folder: Path, split: str, evaluation: training.Evaluation) -> None:
     """Keeps a run's result on a split as `evaluation.json`."""
     training.write_atomically(
-        folder / "evaluation.json", json.dumps({"split": split, **dataclasses.asdict(found)}) + "\n"
+        folder / "evaluation.json", json.dumps({"split": split, **dataclasses.asdict(evaluation)}) + "\n"
     )
 
 
-def told(found: training.Evaluation) -> str:
+def told(evaluation: training.Evaluation) -> str:
     """An evaluation in words."""
-    right = round(found.accuracy * found.count)
-    top5 = "" if found.top5_accuracy is None else f", top-5 {100 * found.top5_accuracy:.2f} %"
-    accuracy = f"accuracy {100 * found.accuracy:.2f} % ({right} of {found.count})"
-    return f"{accuracy}, error {100 - 100 * found.accuracy:.2f} %{top5}, loss {found.loss:.4f}"
+    right = round(evaluation.accuracy * evaluation.count)
+    top5 = "" if evaluation.top5_accuracy is None else f", top-5 {100 * evaluation.top5_accuracy:.2f} %"
+    accuracy = f"accuracy {100 * evaluation.accuracy:.2f} % ({right} of {evaluation.count})"
+    return f"{accuracy}, error {100 - 100 * evaluation.accuracy:.2f} %{top5}, loss {evaluation.loss:.4f}"
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class Train:
             return 130 if stop.signal == signal.SIGINT else 0
         augmentation = training.make_augmentation(self.config, test, result.scaling)
         loss, views = self.config.loss, self.views
-        found = training.evaluate(
+        evaluation = training.evaluate(
             model, test, result.scaling, loss=loss, views=views, augmentation=augmentation, layout=layout
         )
         first = training.is_first()
@@ -153,10 +153,10 @@ class Train:
         if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
             print(f"the run ends with the best epoch's parameters, of step {result.best_step} of {result.steps}")
         with writing(folder / "evaluation.json", "the result"):
-            record_evaluation(folder, test.split, found)
+            record_evaluation(folder, test.split, evaluation)
         with writing(folder / "report.html", "the report"):
             report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
-        print(f"test {told(found)}")
+        print(f"test {told(evaluation)}")
         for kind, examples in (("training", train), ("test", test)):
             if examples.skipped:
                 left = examples.skipped

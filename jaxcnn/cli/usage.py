@@ -35,8 +35,8 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
     """
     name = f"`jaxcnn {args[0]}`"
     error, *hints = _parts(box)
-    if found := re.match(r"Unrecognized options: (.*)", error):
-        words = found[1].split(", ")
+    if match := re.match(r"Unrecognized options: (.*)", error):
+        words = match[1].split(", ")
         unknown = next((word for word in words if word.startswith("-")), None)
         if unknown is None:
             return f"{name} cannot use the word `{words[0]}`; `jaxcnn {args[0]} --help` lists those that it takes."
@@ -49,16 +49,16 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
         if args[0] == "export" and Path(args[-1]).suffix in SUFFIXES:
             instead = f"to write weights, as in {args[-1]}, use `jaxcnn convert`"
         return f"{name} needs {' and '.join(lacking)}; {instead}."
-    if found := re.match(r"Missing value for argument '(.*?)'", error):
-        return f"`{found[1]}` needs a value; got none."
-    if found := re.match(r"invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*?),?\)", error):
-        choices = re.findall(r"'(.*?)'", found[3])
-        meant = difflib.get_close_matches(found[1], choices, 1)
+    if match := re.match(r"Missing value for argument '(.*?)'", error):
+        return f"`{match[1]}` needs a value; got none."
+    if match := re.match(r"invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*?),?\)", error):
+        choices = re.findall(r"'(.*?)'", match[3])
+        meant = difflib.get_close_matches(match[1], choices, 1)
         perhaps = f"; perhaps you meant '{meant[0]}'" if meant else ""
-        return f"`{found[2]}` must be one of {found[3]}; got '{found[1]}'{perhaps}."
-    if found := re.match(r"Error parsing (\S+): (.*?): ('.*')", error):
-        if found[2] in _NUMBERS:
-            return f"`{found[1]}` must be {_NUMBERS[found[2]]}; got {found[3]}."
+        return f"`{match[2]}` must be one of {match[3]}; got '{match[1]}'{perhaps}."
+    if match := re.match(r"Error parsing (\S+): (.*?): ('.*')", error):
+        if match[2] in _NUMBERS:
+            return f"`{match[1]}` must be {_NUMBERS[match[2]]}; got {match[3]}."
     error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
     return error.rstrip(".") + "."
 
@@ -74,9 +74,9 @@ def _perhaps(word: str, known: Iterable[str]) -> str | None:
     parts = [other for other in known if bare in other.lstrip("-").split("-")]
     initials = [other for other in known if "".join(part[0] for part in other.lstrip("-").split("-")) == bare]
     begun = [other for other in known if len(bare) > 2 and other.lstrip("-").startswith(bare)]
-    for found in ([other for other in known if other.lstrip("-") in alike], initials, begun, parts):
-        if found:
-            return f"perhaps you meant `{found[0]}`"
+    for candidates in ([other for other in known if other.lstrip("-") in alike], initials, begun, parts):
+        if candidates:
+            return f"perhaps you meant `{candidates[0]}`"
     return None
 
 

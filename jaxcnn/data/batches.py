@@ -186,8 +186,8 @@ class _Filled:
     numbers: _InOrder
 
     def __call__(self, place: int) -> np.ndarray:
-        found = self.numbers(place)
-        return found[found >= 0]
+        numbers = self.numbers(place)
+        return numbers[numbers >= 0]
 
 
 def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice | np.ndarray = _ALL) -> Iterator[Batch]:

@@ -136,13 +136,13 @@ def _split_folders(root: Path) -> dict[str, Path]:
         there.setdefault(split, []).append(folder) if split else others.append(folder)
     if "train" not in there:
         if there and not others:
-            found = ", ".join(folder.name for several in there.values() for folder in several)
-            raise FileNotFoundError(f"{root} must have a folder train beside those of other splits; it has {found}.")
+            names = ", ".join(folder.name for several in there.values() for folder in several)
+            raise FileNotFoundError(f"{root} must have a folder train beside those of other splits; it has {names}.")
         return {}
     for split, several in there.items():
         if len(several) > 1:
-            found = ", ".join(folder.name for folder in several)
-            raise ValueError(f"{root} must hold one folder for the {split} split; got {found}.")
+            names = ", ".join(folder.name for folder in several)
+            raise ValueError(f"{root} must hold one folder for the {split} split; got {names}.")
     return {split: several[0] for split, several in there.items()}
 
 
@@ -156,11 +156,11 @@ def _list(split: str, root: Path) -> _Listing:
     if strange:
         raise ValueError(f"{top} must hold the classes of {base} only; got {', '.join(strange)}.")
     passed = [Counter[str]() for _ in names]
-    found = [
+    by_class = [
         sorted(pictures_below(top / name, counts)) if (top / name).is_dir() else []
         for name, counts in zip(names, passed, strict=True)
     ]
-    parts = {part: found if splits else [_share(paths, part) for paths in found] for part in (split, *SPLITS)}
+    parts = {part: by_class if splits else [_share(paths, part) for paths in by_class] for part in (split, *SPLITS)}
     files = [str(path.relative_to(root)) for paths in parts[split] for path in paths]
     labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(paths) for paths in parts[split]])
     if not files:
@@ -188,11 +188,11 @@ def _passed_over(top: Path, passed: list[Counter[str]]) -> list[str]:
 
 def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
     """Refuses classes without a training picture."""
-    found, whole = (np.bincount(some, minlength=len(listed.names)) for some in (listed.labels, labels))
+    files, whole = (np.bincount(some, minlength=len(listed.names)) for some in (listed.labels, labels))
     empty = np.flatnonzero(whole == 0).tolist()
     if empty:
         kinds = {place: told(listed.passed[place]) or "no files" for place in empty}
-        kinds |= {place: f"{found[place]} damaged" for place in empty if found[place]}
+        kinds |= {place: f"{files[place]} damaged" for place in empty if files[place]}
         held = ", ".join(f"{listed.names[place]} ({kind})" for place, kind in kinds.items())
         raise ValueError(
             f"{listed.top} must hold undamaged pictures of every class; got none of {held}; "

@@ -67,8 +67,8 @@ def _read(content: IO[bytes] | gzip.GzipFile, path: Path) -> np.ndarray:
         values += part
     if len(values) != expected:
         header = 4 + 4 * rank
-        found = f"more than {header + expected}" if len(values) > expected else header + len(values)
-        raise ValueError(f"{path} must have {header + expected} bytes for shape {shape}; got {found}.")
+        length = f"more than {header + expected}" if len(values) > expected else header + len(values)
+        raise ValueError(f"{path} must have {header + expected} bytes for shape {shape}; got {length}.")
     try:
         return np.frombuffer(values, np.uint8).reshape(shape)
     except ValueError as error:  # sizes of which one is 0, but the others are beyond NumPy

@@ -22,23 +22,23 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
       ValueError: if the labels are not an array of integers with one entry per example.
     """
     check_array(labels, title)
-    found = np.asarray(labels)
-    if _is_one_hot(found, examples):
+    array = np.asarray(labels)
+    if _is_one_hot(array, examples):
         raise ValueError(
             f"`labels` of {title} must be one number for each of {examples:,} examples, as `labels.argmax(-1)` makes "
-            f"of one-hot rows; got shape {found.shape}."
+            f"of one-hot rows; got shape {array.shape}."
         )
-    if _is_whole(found):
+    if _is_whole(array):
         raise ValueError(
             f"`labels` of {title} must be integers that number classes, as `labels.astype('int32')` makes of these; "
-            f"got {found.dtype}."
+            f"got {array.dtype}."
         )
-    if not np.issubdtype(found.dtype, np.integer):
+    if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
-            f"`labels` of {title} must be whole numbers of classes, as regression is not supported; got {found.dtype}."
+            f"`labels` of {title} must be whole numbers of classes, as regression is not supported; got {array.dtype}."
         )
-    if found.shape != (examples,):
-        raise ValueError(f"`labels` of {title} must be one for each of {examples:,} examples; got shape {found.shape}.")
+    if array.shape != (examples,):
+        raise ValueError(f"`labels` of {title} must be one for each of {examples:,} examples; got shape {array.shape}.")
 
 
 def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> None:
@@ -53,13 +53,13 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
     Raises:
       ValueError: if a label is not from 0 to `classes - 1`.
     """
-    found = np.asarray(labels)
-    outside = found[(found < 0) | (found >= classes)]
+    array = np.asarray(labels)
+    outside = array[(array < 0) | (array >= classes)]
     if outside.size:
-        left_out = ", with unlabeled examples left out (`dataset.pick(labels >= 0)`)" if found.min() < 0 else ""
+        left_out = ", with unlabeled examples left out (`dataset.pick(labels >= 0)`)" if array.min() < 0 else ""
         raise ValueError(
             f"`labels` of {title} must be from 0 to {classes - 1}, for the {classes} {what}{left_out}; "
-            f"got {outside[0]}, and {outside.size:,} of {found.size:,} outside."
+            f"got {outside[0]}, and {outside.size:,} of {array.size:,} outside."
         )
 
 
@@ -76,19 +76,19 @@ def check_array(labels: np.ndarray, title: str) -> None:
         raise ValueError(f"`labels` of {title} must be an array, as `np.array(labels)` makes of these; got a {kind}.")
 
 
-def _is_one_hot(found: np.ndarray, examples: int) -> bool:
+def _is_one_hot(labels: np.ndarray, examples: int) -> bool:
     """Whether every row has a single 1 and else 0."""
-    if found.ndim != 2 or len(found) != examples or found.shape[1] < 2 or found.dtype.kind not in "biuf":
+    if labels.ndim != 2 or len(labels) != examples or labels.shape[1] < 2 or labels.dtype.kind not in "biuf":
         return False
-    return bool(((found == 0) | (found == 1)).all() and (found.sum(1) == 1).all())
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 
-def _is_whole(found: np.ndarray) -> bool:
+def _is_whole(labels: np.ndarray) -> bool:
     """Whether these are numbers of classes in another dtype.
 
     It may be bool, or floats without a fraction.
     """
-    return found.dtype == bool or (found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all()))
+    return labels.dtype == bool or (labels.dtype.kind == "f" and bool((np.isfinite(labels) & (labels % 1 == 0)).all()))
 
 
 def spelled(names: Sequence[str]) -> tuple[str, ...]:

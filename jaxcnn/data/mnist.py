@@ -106,12 +106,12 @@ def read_idx_folder(split: str, path: Path) -> Dataset:
       FileNotFoundError: if a file is missing.
       ValueError: if a file is damaged, does not match its pair, or holds a label that the training split does not have.
     """
-    found = _idx_files(path)
-    images, labels = _read_pair(*found[split])
-    classes = np.unique(read_idx(found["train" if "train" in found else split][1]))
+    files = _idx_files(path)
+    images, labels = _read_pair(*files[split])
+    classes = np.unique(read_idx(files["train" if "train" in files else split][1]))
     strange = np.setdiff1d(labels, classes)
     if strange.size:
-        raise ValueError(f"{found[split][1]} must hold labels of the training split only; got {strange[0]}.")
+        raise ValueError(f"{files[split][1]} must hold labels of the training split only; got {strange[0]}.")
     names = tuple(map(str, classes.tolist()))
     return Dataset(images, np.searchsorted(classes, labels).astype(np.int32), names, f"idx:{path}", split)
 
@@ -121,9 +121,9 @@ def _idx_files(path: Path) -> dict[str, tuple[Path, Path]]:
     folder, start = (path, "") if path.is_dir() else (path.parent, path.name)
     if not folder.is_dir():
         raise FileNotFoundError(f"`idx:` must name a folder; got {path}.")
-    found = [(file, _IMAGES.match(file.name)) for file in sorted(folder.iterdir()) if is_seen(file.name)]
+    matches = [(file, _IMAGES.match(file.name)) for file in sorted(folder.iterdir()) if is_seen(file.name)]
     pairs: dict[str, dict[str, tuple[Path, Path]]] = {}
-    for file, parts in found:
+    for file, parts in matches:
         if parts and parts["prefix"].startswith(start):
             stem = f"{parts['prefix']}{parts['part']}{parts['mark']}labels-idx1-ubyte"
             split = _PARTS[parts["part"]]

@@ -48,21 +48,21 @@ def read_npz(split: str, path: Path) -> Dataset:
     with _open(path) as archive:
         pairs = _pairs(path, archive)
         images = _array(path, archive, pairs[split][0])
-        found = {name: _labels(path, archive, pair[1]) for name, pair in pairs.items()}
+        by_split = {name: _labels(path, archive, pair[1]) for name, pair in pairs.items()}
     name = pairs[split][0]
     if images.dtype != np.uint8:
         raise ValueError(f"{name} of {path} must hold bytes, uint8; got {images.dtype}.")
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"{name} of {path} must hold pictures, (N, H, W) or (N, H, W, 1 or 3); got {images.shape}.")
-    if len(images) != len(found[split]):
-        counts = f"{len(found[split])} for {len(images)}"
+    if len(images) != len(by_split[split]):
+        counts = f"{len(by_split[split])} for {len(images)}"
         raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
-    examples = sum(map(len, found.values()))
-    for part, labels in found.items():
+    examples = sum(map(len, by_split.values()))
+    for part, labels in by_split.items():
         check_labels(labels, examples, f"{pairs[part][1]} of {path}", "classes that its examples can have")
-    count = 1 + max(int(labels.max(initial=0)) for labels in found.values())
-    return Dataset(images, found[split].astype(np.int32), tuple(map(str, range(count))), f"npz:{path}", split)
+    count = 1 + max(int(labels.max(initial=0)) for labels in by_split.values())
+    return Dataset(images, by_split[split].astype(np.int32), tuple(map(str, range(count))), f"npz:{path}", split)
 
 
 @contextlib.contextmanager

@@ -37,8 +37,8 @@ def _of_tfds(name: str, splits: _Splits | None = None, called: str | None = None
     """
 
     def read(split: str, data_dir: Path | None, **how) -> Dataset:
-        found = read_tfds(split, name, data_dir, **how)
-        return found._replace(name=called or found.name)
+        dataset = read_tfds(split, name, data_dir, **how)
+        return dataset._replace(name=called or dataset.name)
 
     return _Source(splits or (lambda data_dir: tfds_splits(name, data_dir)), read, pictures=True)
 

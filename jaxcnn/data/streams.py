@@ -156,14 +156,14 @@ def fitting(pixels: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray
 class SizeError(ValueError):
     """A picture of another size than the others."""
 
-    def __init__(self, name: str, wanted: Sequence[int], found: Sequence[int]):
+    def __init__(self, name: str, wanted: Sequence[int], got: Sequence[int]):
         """Takes the picture's name and both shapes, height first."""
-        super().__init__(name, tuple(wanted), tuple(found))
+        super().__init__(name, tuple(wanted), tuple(got))
 
     def __str__(self) -> str:
-        name, wanted, found = self.args
+        name, wanted, got = self.args
         return (
-            f"{name} must be as large as the first picture, {wanted[1]}x{wanted[0]}; got {found[1]}x{found[0]} "
+            f"{name} must be as large as the first picture, {wanted[1]}x{wanted[0]}; got {got[1]}x{got[0]} "
             "(`image_size`, --image-size, brings all to one size)."
         )
 

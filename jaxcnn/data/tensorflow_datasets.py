@@ -27,8 +27,8 @@ def tfds_splits(name: str, data_dir: Path | None) -> tuple[str, ...]:
 
     Prepares it if necessary and TensorFlow is installed.
     """
-    found = list(_builder(name, _folder(data_dir)).info.splits)
-    return (*(split for split in _ORDER if split in found), *sorted(set(found) - set(_ORDER)))
+    splits = list(_builder(name, _folder(data_dir)).info.splits)
+    return (*(split for split in _ORDER if split in splits), *sorted(set(splits) - set(_ORDER)))
 
 
 def read_tfds(
@@ -90,11 +90,11 @@ def read_tfds(
     if images is None:
         shape = (*shape[:2], channels if channels == 1 else sums.shape[-1])
         images = Records(source, image_key, shape, label, image_size=image_size, sums=sums[..., : shape[-1]])
-    found = Dataset(images, labels.astype(np.int32), classes, f"tfds:{name}", split)
+    dataset = Dataset(images, labels.astype(np.int32), classes, f"tfds:{name}", split)
     if not damaged:
-        return found
+        return dataset
     skipped = tuple(f"picture {place} of {label}" for place in damaged)
-    return found.pick(np.setdiff1d(np.arange(count), list(damaged)))._replace(skipped=skipped)
+    return dataset.pick(np.setdiff1d(np.arange(count), list(damaged)))._replace(skipped=skipped)
 
 
 class Records(Stream):

@@ -97,7 +97,7 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
         def record(module: nnx.Module, inputs: Any, output: Any) -> Any:
             if isinstance(module, _NORMS):
                 last = getattr(module, "axis", -1) in (-1, inputs.ndim - 1)  # only there are a kernel's outputs
-                number = next((i for i, found in enumerate(outputs) if last and found is inputs), None)
+                number = next((i for i, output in enumerate(outputs) if last and output is inputs), None)
                 seen.append((paths[id(module)], number))
             elif isinstance(module, _KERNELS):
                 output = checkpoint_name(output, f"{_MARK}{len(kernels)}")  # found again in the jaxpr
@@ -111,14 +111,14 @@ def _calls(model: nnx.Module, input_shape: Sequence[int] | None) -> list[_Call]:
     dtype = getattr(model, "input_dtype", jnp.float32)
     shape = (1, *example_shape(model, input_shape, any_size=_ANY_SIZE))
     readers = _readers(jax.make_jaxpr(call)(state, jax.ShapeDtypeStruct(shape, dtype)).jaxpr)
-    found = []
+    calls = []
     for path, number in dict(seen).items():
         once = sum(path == other for other, _ in seen) == 1
         kernel = None
         if number is not None and once and kernels.count(kernels[number]) == 1 and readers.get(number) == 1:
             kernel = mine[kernels[number]]
-        found.append(_Call("/".join(map(str, path)), mine[path], kernel))
-    return found
+        calls.append(_Call("/".join(map(str, path)), mine[path], kernel))
+    return calls
 
 
 def _readers(jaxpr: Any) -> dict[int, int]:

@@ -41,14 +41,14 @@ class Inference(NamedTuple):
         Raises:
           RuntimeError: if it is larger than `TOLERANCE`.
         """
-        logits, found = self.logits, np.asarray(run(self.examples))
+        logits, exported = self.logits, np.asarray(run(self.examples))
         allowed = TOLERANCE * max(1.0, float(np.abs(logits).max(initial=0)))
         if not self.classes_only:
-            distance = np.abs(found - np.asarray(_answer(jnp.asarray(logits), self.final, False)))
+            distance = np.abs(exported - np.asarray(_answer(jnp.asarray(logits), self.final, False)))
         elif self.final == "logistic":
-            distance = np.where(found == (logits >= 0), 0, np.abs(logits))
+            distance = np.where(exported == (logits >= 0), 0, np.abs(logits))
         else:
-            distance = logits.max(-1) - np.take_along_axis(logits, found[:, None], -1)[:, 0]
+            distance = logits.max(-1) - np.take_along_axis(logits, exported[:, None], -1)[:, 0]
         difference = float(distance.max(initial=0))
         if not difference <= allowed:
             raise RuntimeError(

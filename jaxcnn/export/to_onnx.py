@@ -141,9 +141,9 @@ def _evaluate(traced: Any, *inputs: Any) -> list[Any]:
         )
         with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
             if primitive.name in _CALLS:
-                found = _evaluate(next(options[name] for name in ("jaxpr", "call_jaxpr") if name in options), *given)
+                results = _evaluate(next(options[name] for name in ("jaxpr", "call_jaxpr") if name in options), *given)
             else:
-                found = primitive.bind(*given, **primitive.get_bind_params(options))
-                found = found if primitive.multiple_results else [found]
-        values |= dict(zip(equation.outvars, found, strict=True))
+                results = primitive.bind(*given, **primitive.get_bind_params(options))
+                results = results if primitive.multiple_results else [results]
+        values |= dict(zip(equation.outvars, results, strict=True))
     return [read(variable) for variable in jaxpr.outvars]

@@ -115,7 +115,7 @@ def program_of(fun: Callable[..., Any], images: Any) -> tuple[Program, Any]:
     program = Program(
         (_identity(inner, taken), *known.rules.items()),
         rewriter.rewrite(traced),
-        frozenset(seen.found.op for seen in rewriter.seen),
+        frozenset(seen.operation.op for seen in rewriter.seen),
     )
     return program, (list(traced.consts), taken.arrays)
 
@@ -134,11 +134,11 @@ def _identity(fun: Callable[..., Any], taken: Taken) -> Hashable:
         key = taken.key()
         return object() if key is None else key
     try:
-        found: Any = weakref.WeakMethod(fun) if inspect.ismethod(fun) else weakref.ref(fun)
-        hash(found)
+        reference: Any = weakref.WeakMethod(fun) if inspect.ismethod(fun) else weakref.ref(fun)
+        hash(reference)
     except TypeError:
         return object()
-    return found
+    return reference
 
 
 def name_of(model: Any) -> str:

@@ -9,8 +9,8 @@ def white_of(pictures: ArrayLike) -> float:
 
     The floats are those from 0 to 1.
     """
-    found = np.asarray(pictures)
-    in_shares = np.issubdtype(found.dtype, np.floating) and found.size and 0 <= found.min() and found.max() <= 1
+    values = np.asarray(pictures)
+    in_shares = np.issubdtype(values.dtype, np.floating) and values.size and 0 <= values.min() and values.max() <= 1
     return 1.0 if in_shares else 255.0
 
 
@@ -19,5 +19,5 @@ def in_bytes(pictures: ArrayLike) -> np.ndarray:
 
     Floats from 0 to 1 become bytes, others stay.
     """
-    found = np.asarray(pictures)
-    return found if white_of(found) == 255 else np.rint(255 * found).astype(np.uint8)
+    values = np.asarray(pictures)
+    return values if white_of(values) == 255 else np.rint(255 * values).astype(np.uint8)

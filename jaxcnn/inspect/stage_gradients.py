@@ -76,10 +76,10 @@ def last_operation(shapes: Shapes, rank: int) -> str:
     Raises:
       ValueError: if there is none.
     """
-    found = [name for name in map_stages(shapes, rank) if re.fullmatch(r"(conv|relu)_\d+", name)]
-    if not found or rank < 3:
+    operations = [name for name in map_stages(shapes, rank) if re.fullmatch(r"(conv|relu)_\d+", name)]
+    if not operations or rank < 3:
         raise ValueError(f"`model` must have a stage with maps over space; it has {', '.join(shapes) or 'none'}.")
-    return found[-1]
+    return operations[-1]
 
 
 def last_maps(shapes: Shapes, rank: int) -> str:
@@ -88,10 +88,10 @@ def last_maps(shapes: Shapes, rank: int) -> str:
     Raises:
       ValueError: if there is none.
     """
-    found = map_stages(shapes, rank)
-    if not found or rank < 3:
+    maps = map_stages(shapes, rank)
+    if not maps or rank < 3:
         raise ValueError(f"`model` must have a stage with maps over space; it has {', '.join(shapes)}.")
-    return found[-1]
+    return maps[-1]
 
 
 @partial(jax.jit, static_argnums=(0, 3))
@@ -104,8 +104,8 @@ def stage_of(graph: Any, state: Any, images: jax.Array, at: str) -> jax.Array:
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _stages_of(graph: Any, state: nnx.State, images: jax.Array, at: tuple[str, ...]) -> dict[str, jax.Array]:
-    found = nnx.merge(graph, state)(images, capture=True)[1]
-    return {name: found[name].astype(jnp.float32) for name in at}
+    activations = nnx.merge(graph, state)(images, capture=True)[1]
+    return {name: activations[name].astype(jnp.float32) for name in at}
 
 
 def features_at(

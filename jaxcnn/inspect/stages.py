@@ -46,8 +46,8 @@ def activations(model: Model, images: ArrayLike) -> dict[str, np.ndarray]:
     """
     if not names_stages(model):
         program, state = program_of(with_names(model), jnp.asarray(images))
-        found = _all_stages(program, state, jnp.asarray(images))
-        return {name: np.asarray(array, np.float32) for name, array in zip(program.stages, found, strict=True)}
+        values = _all_stages(program, state, jnp.asarray(images))
+        return {name: np.asarray(array, np.float32) for name, array in zip(program.stages, values, strict=True)}
     module: Any = model
     graph, state = nnx.split(evaluating(module))
     names: list[str] = []  # in the order of the call, which JAX's own dictionaries do not keep
@@ -58,8 +58,8 @@ def activations(model: Model, images: ArrayLike) -> dict[str, np.ndarray]:
         names.extend(stages)
         return list(stages.values())
 
-    found = run(state, jnp.asarray(images))
-    return {name: np.asarray(array, np.float32) for name, array in zip(names, found, strict=True)}
+    values = run(state, jnp.asarray(images))
+    return {name: np.asarray(array, np.float32) for name, array in zip(names, values, strict=True)}
 
 
 @partial(jax.jit, static_argnums=0)
@@ -77,15 +77,15 @@ def first_kernel(model: nnx.Module, input_shape: Sequence[int]) -> np.ndarray | 
     Returns:
       `(kh, kw, C, O)`, times its mask if it has one; or None if there is no such convolution.
     """
-    found = {
+    kernels = {
         "/".join(map(str, path)): module
         for path, module in nnx.iter_modules(model)
         if isinstance(module, layers.Conv | nnx.Conv) and len(module.kernel_size) == 2
     }
-    if not found:
+    if not kernels:
         return None
     rows = models.summary(model, (1, *input_shape)).rows  # in the order of the call, which attributes are not in
-    first = next((found[row.name] for row in rows if row.name in found), None)
+    first = next((kernels[row.name] for row in rows if row.name in kernels), None)
     if first is None:
         return None
     kernel = np.asarray(first.kernel[...], np.float32)
@@ -207,8 +207,8 @@ def effective_fields(
 
         values, pull = jax.vjp(units, noise)
         one_hot = list(jnp.eye(len(chosen), dtype=values[0].dtype))  # a row for each stage, and compiled once for all
-        (found,) = jax.vmap(pull)(one_hot)
-        return jnp.abs(found).sum(-1).mean(1)
+        (gradient,) = jax.vmap(pull)(one_hot)
+        return jnp.abs(gradient).sum(-1).mean(1)
 
     shapes = jax.eval_shape(lambda x: copy(x, capture=True)[1], noise)
     measured = {}

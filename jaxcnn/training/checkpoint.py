@@ -120,11 +120,11 @@ class Checkpoints:
             if not left:
                 break
             number = max(left)
-            found, damage = self._read(number, like)
-            if not any_process(damage is not None) and found is not None:
+            restored, damage = self._read(number, like)
+            if not any_process(damage is not None) and restored is not None:
                 if aside:
                     self._set_aside(damaged)
-                return found
+                return restored
             if step is None and self._replaced(number, damaged):
                 gone.append(number)
                 continue
@@ -176,8 +176,8 @@ class Checkpoints:
         if any_process(failure is not None):
             return None, failure
         state = _with_keys(restored, like)
-        found = sums_of_read(_by_path(_without_keys(state)))
-        changed = [path for path in found if told["sums"][path] != found[path]]
+        read_sums = sums_of_read(_by_path(_without_keys(state)))
+        changed = [path for path in read_sums if told["sums"][path] != read_sums[path]]
         if changed:
             return None, f"the bits of {changed[0]} do not add up"
         if int(state.step) != step:
@@ -190,16 +190,16 @@ class Checkpoints:
         Raises:
           CheckpointError: if the system cannot read it, in this process or in another.
         """
-        found, failure, refused = None, None, None
+        content, failure, refused = None, None, None
         try:
-            found = self._manager.restore(step, args=self._ocp.args.Composite(**item))[next(iter(item))]
+            content = self._manager.restore(step, args=self._ocp.args.Composite(**item))[next(iter(item))]
         except Exception as error:  # whatever Orbax and the readers below it make of broken bytes
             failure, refused = brief(error), unreadable(self.folder / str(step), error)
             self._abandoned = True
         if any_process(refused is not None):
             why = refused or "another process could not"
             raise CheckpointError(f"checkpoint {step} in {self.folder} must be readable; {why}.")
-        return found, failure
+        return content, failure
 
     def _replaced(self, step: int, damaged: list[int]) -> bool:
         """Whether a trainer has replaced a checkpoint while it was read."""

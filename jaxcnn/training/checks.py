@@ -53,12 +53,12 @@ def check_examples(
     try:
         hash(asked)
     except TypeError:  # a network that cannot be compared is traced anew
-        found = _traced.__wrapped__(*asked)
+        logits = _traced.__wrapped__(*asked)
     else:
-        found = _traced(*asked)
-    shape = getattr(found, "shape", ())
+        logits = _traced(*asked)
+    shape = getattr(logits, "shape", ())
     if not shape or shape[-1] < 2:
-        got = shape[-1] if shape else type(found).__name__
+        got = shape[-1] if shape else type(logits).__name__
         raise ValueError(f"`model` must have two outputs or more, one for each class; got {got}.")
     for examples in datasets:
         check_labels(examples.labels, shape[-1], examples.title, "outputs of the network")

@@ -141,7 +141,7 @@ def _check_same(path: Path, description: dict[str, Any]) -> None:
 
     The message names every field that differs.
     """
-    before, now = (_flat(_as_read(found)) for found in (read_description(path), description))
+    before, now = (_flat(_as_read(told)) for told in (read_description(path), description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:
         changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)

@@ -52,13 +52,13 @@ def _own(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not hasattr(os, "geteuid"):  # on Windows, where homes have owners' rights
         return
-    found = folder.stat()
-    if found.st_uid not in (os.geteuid(), 0):  # root could write anything
+    status = folder.stat()
+    if status.st_uid not in (os.geteuid(), 0):  # root could write anything
         raise RuntimeError(
             f"compiled code is loaded only from where its user alone can write; {folder} belongs to user "
-            f"{found.st_uid}, not to {os.geteuid()}: remove it, or name another place in XDG_CACHE_HOME."
+            f"{status.st_uid}, not to {os.geteuid()}: remove it, or name another place in XDG_CACHE_HOME."
         )
-    if found.st_uid == os.geteuid() and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_uid == os.geteuid() and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         folder.chmod(0o700)
 
 

@@ -226,11 +226,11 @@ def _found(field: str, pattern: str, paths: list[str]) -> list[str]:
 
     It matches their own path, or that of a module around them.
     """
-    found = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
-    if not found:
+    matching = [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")]
+    if not matching:
         names = ", ".join(dict.fromkeys(path.split("/")[0] for path in paths))
         raise ValueError(f"`{field}` must name parameters, which begin with {names}; got {pattern!r}.")
-    return found
+    return matching
 
 
 def _factors(rates: tuple[str, ...]) -> list[tuple[str, float]]:

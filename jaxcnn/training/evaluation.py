@@ -121,8 +121,8 @@ def evaluate_state(
     parts = layout.data_devices
     size = -(-min(batch_size, count) // parts) * parts
     batches = eval_batches(dataset, size, rows=layout.rows(size))
-    found = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
-    sums = {name: sum(float(part[name]) for part in found) for name in found[0]}
+    of_batches = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
+    sums = {name: sum(float(each[name]) for each in of_batches) for name in of_batches[0]}
     top5 = sums["top5"] / count if len(dataset.classes) > 5 else None
     return Evaluation(sums["loss"] / count, sums["correct"] / count, count, top5)
 

@@ -42,17 +42,17 @@ def system_says(error: BaseException, but: tuple[int, ...] = ()) -> str | None:
       The message, or None if there is none.
     """
     seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        if isinstance(found, MemoryError) or "out of memory" in str(found).lower():
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, MemoryError) or "out of memory" in str(cause).lower():
             return os.strerror(errno.ENOMEM)
-        if isinstance(found, OSError) and found.errno and found.errno not in but:
-            return found.strerror or os.strerror(found.errno)
-        told = [words for number, words in _OF_THE_SYSTEM.items() if number not in but and words in str(found)]
+        if isinstance(cause, OSError) and cause.errno and cause.errno not in but:
+            return cause.strerror or os.strerror(cause.errno)
+        told = [words for number, words in _OF_THE_SYSTEM.items() if number not in but and words in str(cause)]
         if told:
             return max(told, key=len)
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
 
 

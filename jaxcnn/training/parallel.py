@@ -97,8 +97,8 @@ class Layout:
         held = range(part)
         if jax.process_count() > 1:
             places = self._split.addressable_devices_indices_map((part,)).values()
-            found = [place[0].indices(part) for place in places if place is not None]
-            held = range(min(start for start, *_ in found), max(stop for _, stop, _ in found))
+            spans = [place[0].indices(part) for place in places if place is not None]
+            held = range(min(start for start, *_ in spans), max(stop for _, stop, _ in spans))
         return np.concatenate([np.array(held, np.int64) + start for start in range(0, size, part)])
 
     def put(self, batch: Any) -> Any:
@@ -192,8 +192,8 @@ class Layout:
             return jax.jit(function, donate_argnums=donated)
 
         def placed(*args: Any) -> Any:
-            found = function(*args)
-            return jax.lax.with_sharding_constraint(found, jax.tree.map(self._sharding, found))
+            results = function(*args)
+            return jax.lax.with_sharding_constraint(results, jax.tree.map(self._sharding, results))
 
         return jax.jit(placed, donate_argnums=donated)
 

@@ -208,7 +208,7 @@ def _scalars(row: Row) -> dict[str, float]:
 
     Sequences give one each; text is left out.
     """
-    found = {}
+    scalars = {}
     for key, value in row.items():
         if key in _PLACE:
             continue
@@ -216,8 +216,8 @@ def _scalars(row: Row) -> dict[str, float]:
             parts = {f"{_tag(row, key)}/{i}": part for i, part in enumerate(value)}
         else:
             parts = {_tag(row, key): value}
-        found |= {tag: float(part) for tag, part in parts.items() if isinstance(part, numbers.Real)}
-    return found
+        scalars |= {tag: float(part) for tag, part in parts.items() if isinstance(part, numbers.Real)}
+    return scalars
 
 
 def _tag(row: Row, key: str) -> str:

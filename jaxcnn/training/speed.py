@@ -181,16 +181,16 @@ class Speedometer:
         the devices' peak that was reached (MFU).
         """
         seconds = max(self._seconds(), 1e-9)
-        found = {
+        fields = {
             "steps_per_second": self._steps / seconds,
             "images_per_second": self._images / seconds,
             "input_wait": min(self._wait.seconds / seconds, 1.0),
         }
         if self.flops is not None:
-            found["flops_per_second"] = self.flops * self._steps / seconds
+            fields["flops_per_second"] = self.flops * self._steps / seconds
             if self._peak is not None:
-                found["flops_utilization"] = found["flops_per_second"] / self._peak
-        return found | memory_in_use(self._own)
+                fields["flops_utilization"] = fields["flops_per_second"] / self._peak
+        return fields | memory_in_use(self._own)
 
     def _seconds(self) -> float:
         return self._before + (0.0 if self._began is None else time.perf_counter() - self._began)

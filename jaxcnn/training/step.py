@@ -123,10 +123,10 @@ def differentiate(graph: Any, loss: Loss, state: TrainState, batch: Any, rest: n
 
     def of(params: nnx.State) -> Any:
         model = nnx.merge(graph, params, rest, copy=True)
-        found = loss(model, batch)
-        value, metrics = found if isinstance(found, tuple) and len(found) == 2 else (found, {})
+        returned = loss(model, batch)
+        value, metrics = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, {})
         if isinstance(value, tuple) or jnp.shape(value) or not isinstance(metrics, Mapping):
-            kinds = ", ".join(map(_kind, found if isinstance(found, tuple) else (found,)))
+            kinds = ", ".join(map(_kind, returned if isinstance(returned, tuple) else (returned,)))
             raise ValueError(f"`loss` must return a scalar, or a pair of a scalar and a dictionary; got {kinds}.")
         return value, (metrics, nnx.split(model, nnx.Param, ...)[2])
 

@@ -47,8 +47,8 @@ class Tally:
         for step, metrics in jax.device_get(waiting):
             loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                found = f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g}"
-                raise NonFiniteError(f"{found} at step {step}, {last_good}.")
+                failure = f"loss and gradient must be finite; got loss {loss:.4g} and gradient norm {norm:.4g}"
+                raise NonFiniteError(f"{failure} at step {step}, {last_good}.")
             if not metrics["parameters_finite"]:
                 raise NonFiniteError(f"parameters must be finite; got an overflow at step {step}, {last_good}.")
             self.loss, self.correct, self.batches = (

@@ -95,8 +95,8 @@ class TrainStep:
             return last(state, sums)
 
         def flops(state: TrainState, parts: Sequence[Batch]) -> float | None:
-            found = self._flops(first.lower(state, parts[0]))
-            return None if found is None else found * self.accumulate  # the update is small beside it
+            counted = self._flops(first.lower(state, parts[0]))
+            return None if counted is None else counted * self.accumulate  # the update is small beside it
 
         return CompiledStep(step, flops)
 

@@ -154,13 +154,13 @@ class Trainer:
         setup, state = self._setup, self.state
         if setup.held_out is None:
             return {}
-        found = evaluate_state(setup.eval_step, setup.layout, (state.params, state.rest), setup.held_out)
-        row = {"eval_split": setup.held_out.split, "eval_loss": found.loss, "eval_accuracy": found.accuracy}
-        if found.top5_accuracy is not None:
-            row["eval_top5_accuracy"] = found.top5_accuracy
+        results = evaluate_state(setup.eval_step, setup.layout, (state.params, state.rest), setup.held_out)
+        row = {"eval_split": setup.held_out.split, "eval_loss": results.loss, "eval_accuracy": results.accuracy}
+        if results.top5_accuracy is not None:
+            row["eval_top5_accuracy"] = results.top5_accuracy
         if state.average is not None:
-            found = evaluate_state(setup.eval_step, setup.layout, state.trained(), setup.held_out)
-            row |= {"ema_loss": found.loss, "ema_accuracy": found.accuracy}
+            results = evaluate_state(setup.eval_step, setup.layout, state.trained(), setup.held_out)
+            row |= {"ema_loss": results.loss, "ema_accuracy": results.accuracy}
         return row
 
     def _profile(self, steps: int) -> Profile:

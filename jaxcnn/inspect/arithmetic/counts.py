@@ -82,7 +82,7 @@ def shared_counts(summary: Summary) -> list[Shared]:
     Returns:
       The numbers for each convolution.
     """
-    found = []
+    shared = []
     for row in summary.rows:
         if row.input_shape is None or "Conv" not in row.kind or not (row.multiply_adds and row.parameters):
             continue
@@ -90,8 +90,8 @@ def shared_counts(summary: Summary) -> list[Shared]:
         weights = row.multiply_adds // math.prod(row.output_shape[:-1])
         biases = outputs if row.parameters > weights else 0
         local = row.multiply_adds // row.output_shape[0] + biases
-        found.append(Shared(row.name, row.parameters, local, inputs * outputs + biases))
-    return found
+        shared.append(Shared(row.name, row.parameters, local, inputs * outputs + biases))
+    return shared
 
 
 def short(count: float) -> str:

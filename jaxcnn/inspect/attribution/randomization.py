@@ -139,24 +139,24 @@ def randomization_check(
         twins.append(nnx.merge(graph, changed))
     rank, ssim, maps = {}, {}, {}
     for name, method in methods.items():
-        found = [_magnitudes(method(twin, x, classes), x.shape[1:3]) for twin in twins]
-        rank[name] = np.array([np.mean(list(map(_rank_correlation, found[0], other))) for other in found])
-        ssim[name] = np.array([np.mean(list(map(structural_similarity, found[0], other))) for other in found])
-        maps[name] = np.stack([each[0] for each in found])
+        magnitudes = [_magnitudes(method(twin, x, classes), x.shape[1:3]) for twin in twins]
+        rank[name] = np.array([np.mean(list(map(_rank_correlation, magnitudes[0], other))) for other in magnitudes])
+        ssim[name] = np.array([np.mean(list(map(structural_similarity, magnitudes[0], other))) for other in magnitudes])
+        maps[name] = np.stack([each[0] for each in magnitudes])
     lowest = (part[-1].removesuffix(".conv").removesuffix(".norm") for part in parts)
     return Randomization(("none", *lowest), order, rank, ssim, maps)
 
 
 def _applicable(model: nnx.Module, images: jax.Array, classes: np.ndarray) -> dict[str, Method]:
     """The methods that accept the network."""
-    found = {}
+    applicable = {}
     for name, method in METHODS.items():
         try:
             method(model, images, classes)
         except ValueError:
             continue
-        found[name] = method
-    return found
+        applicable[name] = method
+    return applicable
 
 
 def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -> nnx.State:
@@ -178,10 +178,10 @@ def _shuffled(state: nnx.State, names: list[str], random: np.random.Generator) -
 
 def _magnitudes(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Magnitudes `(N, H, W)`; the largest of each map is 1."""
-    found = np.asarray(by_cell(maps) if np.ndim(maps) == 4 else np.abs(maps), np.float64)
-    down, right = map(_stretch, found.shape[1:], shape)
-    found = down @ found @ right.T
-    return found / np.maximum(found.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+    magnitudes = np.asarray(by_cell(maps) if np.ndim(maps) == 4 else np.abs(maps), np.float64)
+    down, right = map(_stretch, magnitudes.shape[1:], shape)
+    magnitudes = down @ magnitudes @ right.T
+    return magnitudes / np.maximum(magnitudes.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
 
 
 def _stretch(size: int, wanted: int) -> np.ndarray:

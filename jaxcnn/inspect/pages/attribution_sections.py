@@ -42,7 +42,7 @@ def attributions(subject: Subject) -> list[str]:
     window, strides = _occluder(subject)
     covered = occlusion.occlusion(subject.model, images, targets, window=window, strides=strides)
     maps["occlusion"] = occlusion.spread_windows(covered, subject.picture.shape[:2], window, strides)
-    shown = {name: np.asarray(found)[: len(likeliest)] for name, found in maps.items()}
+    shown = {name: np.asarray(values)[: len(likeliest)] for name, values in maps.items()}
     rows = [subject.classes[target] for target in likeliest]
     figure = plots.attributions(np.stack([subject.picture] * len(rows)), shown, rows)
     note = (
@@ -62,13 +62,13 @@ def _occluder(subject: Subject) -> tuple[int, int]:
 
 def _maps(methods: Any, subject: Subject, images: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     """By method, the maps of those that apply to the network."""
-    found = {}
+    maps = {}
     for name, method in methods.items():
         try:
-            found[name] = method(subject.model, images, targets)
+            maps[name] = method(subject.model, images, targets)
         except ValueError:
             continue
-    return found
+    return maps
 
 
 def randomization_check(subject: Subject) -> list[str]:
@@ -79,8 +79,8 @@ def randomization_check(subject: Subject) -> list[str]:
     own, others = subject.picture[None], () if some is None else (some.images,)
     images = np.resize(np.concatenate([own, *others]), (_CLASSES, *subject.picture.shape))
     inputs = subject.scaling(images)
-    found = randomization.randomization_check(subject.model, inputs, methods=_applying(subject, inputs), groups=4)
-    ignoring = [name for name in found.ignoring() if name != "edges"]
+    similarity = randomization.randomization_check(subject.model, inputs, methods=_applying(subject, inputs), groups=4)
+    ignoring = [name for name in similarity.ignoring() if name != "edges"]
     verdict = f"Here {' and '.join(ignoring)} stayed alike to the end." if ignoring else "Here none stayed alike."
     note = (
         "The weights are shuffled from the head down. A map that explains what was learned must change; the picture's "
@@ -89,8 +89,8 @@ def randomization_check(subject: Subject) -> list[str]:
     return section(
         "Which maps ignore the weights",
         note,
-        (plots.randomization_curves(found), "Likeness of maps under shuffled weights, as curves"),
-        (plots.randomization_maps(found), "Maps under shuffled weights"),
+        (plots.randomization_curves(similarity), "Likeness of maps under shuffled weights, as curves"),
+        (plots.randomization_maps(similarity), "Maps under shuffled weights"),
     )
 
 
@@ -106,10 +106,10 @@ def shift_effects(subject: Subject) -> list[str]:
     border, reach = "edge", min(_REACH, min(subject.picture.shape[:2]) // 3)
     curves = {}
     for axis in ("right", "down"):
-        found = shifts.shift_curve(
+        curve = shifts.shift_curve(
             subject.model, subject.inputs, subject.predicted, reach=reach, axis=axis, border=border
         )
-        curves[axis] = found
+        curves[axis] = curve
     name = subject.classes[subject.predicted]
     figure = plots.shift_curves(curves, direction="to the right, or down", title=f"probability of {name} by the offset")
     note = "The picture is moved by whole pixels; its border is repeated where nothing comes in."

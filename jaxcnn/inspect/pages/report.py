@@ -190,8 +190,8 @@ def _feature_maps(
 ) -> list[str]:
     from jaxcnn.inspect import plots
 
-    found = stages.activations(model, scaling(_fed(test, augmentation))) if stages.names_stages(model) else {}
-    maps = {name: array[0] for name, array in found.items() if array.ndim == 4}
+    activations = stages.activations(model, scaling(_fed(test, augmentation))) if stages.names_stages(model) else {}
+    maps = {name: array[0] for name, array in activations.items() if array.ndim == 4}
     if not maps:
         return []
     label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]

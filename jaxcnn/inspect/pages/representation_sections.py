@@ -88,8 +88,8 @@ def most_exciting(subject: Subject) -> list[str]:
     some = compared.examples
     units = np.argsort(-subject.activations[at][0].max((0, 1)), kind="stable")[:_UNITS].tolist()
     inputs, count = subject.scaling(some.images), min(8, len(some.images))
-    found = maximization.strongest(subject.model, inputs, at, units, compared.stages[at], count)
-    figure = plots.most_exciting(some.images, found, [f"unit {unit}" for unit in units])
+    exciting = maximization.strongest(subject.model, inputs, at, units, compared.stages[at], count)
+    figure = plots.most_exciting(some.images, exciting, [f"unit {unit}" for unit in units])
     note = f"The units of {at} that answer most strongly to this picture, and the examples that excite each most."
     return [*parts, *section("What excites a unit", note, (figure, "Examples that excite units most"))]
 
@@ -112,7 +112,7 @@ def mistakes(subject: Subject) -> list[str]:
             for i in wrong
         ]
         figures.append((plots.labeled_images(some.images[wrong], captions), "Mistakes"))
-    found = calibration.calibration(probabilities, some.labels)
-    figures.append((plots.calibration(found), "Accuracy by confidence"))
+    reliability = calibration.calibration(probabilities, some.labels)
+    figures.append((plots.calibration(reliability), "Accuracy by confidence"))
     note += " Mistakes: true class, predicted class, its probability. Calibration: is it right as often as it is sure?"
     return section("Mistakes and trust", note, *figures)

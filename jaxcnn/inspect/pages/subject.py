@@ -67,8 +67,8 @@ class Subject:
     @functools.cached_property
     def _found(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         if stages.names_stages(self.model):
-            found = stages.activations(self.model, self.inputs)
-            return found["head"][0], found
+            activations = stages.activations(self.model, self.inputs)
+            return activations["head"][0], activations
         return np.asarray(self.model(self.inputs), np.float32)[0], {}
 
     @property
@@ -119,8 +119,8 @@ class Subject:
         if not self.activations:
             answer = partial(logits_of, *taken_apart(self.model))
             return Compared(some, probabilities_of(in_batches(answer, inputs)), {})
-        found = features_at(self.model, inputs, filter(None, ["head", self.last_stage, self.last_maps]))
-        return Compared(some, probabilities_of(found["head"]), found)
+        features = features_at(self.model, inputs, filter(None, ["head", self.last_stage, self.last_maps]))
+        return Compared(some, probabilities_of(features["head"]), features)
 
     @property
     def probabilities(self) -> np.ndarray:

@@ -76,8 +76,8 @@ def most_exciting(
     if not 1 <= geometry.integer(count, "count") <= len(images):
         raise ValueError(f"`count` must be from 1 to {len(images)}, the number of images; got {count}.")
     stage = features_at(model, images, [at], batch_size)[at]
-    found = strongest(model, images, at, asked, stage, count)
-    return found[0] if isinstance(units, int | np.integer) else found
+    exciting = strongest(model, images, at, asked, stage, count)
+    return exciting[0] if isinstance(units, int | np.integer) else exciting
 
 
 def strongest(
@@ -182,8 +182,10 @@ def maximize(
     images = (low + high) / 2 + 0.05 * (high - low) * noise
     blurs = [_blur(size, smoothing, dtype) for size in shape[:2]]
     for shift in random.integers(-jitter, jitter + 1, (steps, 2)):
-        found = _ascend(graph, state, images, at, asked, shift, rate * (high - low), dtype(1 - decay), blurs, low, high)
-        images = np.asarray(found)
+        ascended = _ascend(
+            graph, state, images, at, asked, shift, rate * (high - low), dtype(1 - decay), blurs, low, high
+        )
+        images = np.asarray(ascended)
     return images, np.asarray(_unit_values(graph, state, images, at, asked))
 
 

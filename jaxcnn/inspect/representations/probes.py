@@ -177,9 +177,9 @@ def pca(features: np.ndarray, components: int = 2) -> PCA:
     rows = as_rows(features, "features")
     if not 1 <= components <= min(rows.shape):
         raise ValueError(f"`components` must be between 1 and {min(rows.shape)}; got {components}.")
-    found = decomposition.PCA(components, svd_solver="full" if min(rows.shape) <= 500 else "auto", random_state=0)
-    found.fit(rows)
-    return PCA(*map(np.asarray, (found.mean_, found.components_, found.explained_variance_ratio_)))
+    fitted = decomposition.PCA(components, svd_solver="full" if min(rows.shape) <= 500 else "auto", random_state=0)
+    fitted.fit(rows)
+    return PCA(*map(np.asarray, (fitted.mean_, fitted.components_, fitted.explained_variance_ratio_)))
 
 
 def as_rows(values: np.ndarray, name: str) -> np.ndarray:

@@ -11,30 +11,30 @@ from jaxcnn.inspect.arithmetic import classic_filters
 from jaxcnn.inspect.plots import style
 
 
-def filtered_pictures(found: Sequence[classic_filters.Filtered], *, columns: int = 5, size: float = 1.75) -> Figure:
+def filtered_pictures(filtered: Sequence[classic_filters.Filtered], *, columns: int = 5, size: float = 1.75) -> Figure:
     """Draws a picture through several filters, each with its kernel below.
 
     Filters whose taps sum to zero give signed results, drawn with zero in the middle of the color map.
 
     Args:
-      found: the result of `inspect.apply_filters`.
+      filtered: the result of `inspect.apply_filters`.
       columns: number of pictures in a row.
       size: side of a picture, in inches.
 
     Returns:
       The figure.
     """
-    columns = min(columns, len(found))
-    rows = math.ceil(len(found) / columns)
-    tall = size * found[0].result.shape[0] / found[0].result.shape[1]
+    columns = min(columns, len(filtered))
+    rows = math.ceil(len(filtered) / columns)
+    tall = size * filtered[0].result.shape[0] / filtered[0].result.shape[1]
     small = 0.42 * size
-    title = f"a picture under {len(found)} filters, and their kernels; edges: {style.SIGNED_SAYS}"
+    title = f"a picture under {len(filtered)} filters, and their kernels; edges: {style.SIGNED_SAYS}"
     width = columns * (size + 0.1) + 0.1
     head = style.title_height(title, width) + 0.05
     step = tall + small + 0.4
     height = head + rows * step
     figure = style.canvas(width, height, title, layout=None)
-    for place, (name, kernel, result) in enumerate(found):
+    for place, (name, kernel, result) in enumerate(filtered):
         row, column = divmod(place, columns)
         left, top = 0.1 + column * (size + 0.1), height - head - row * step - 0.2
         axes = figure.add_axes((left / width, (top - tall) / height, size / width, tall / height))

@@ -10,22 +10,22 @@ from jaxcnn.inspect.arithmetic.counts import Cost, Shared, short
 from jaxcnn.inspect.plots import style
 
 
-def costs(found: Sequence[Cost]) -> Figure:
+def costs(layers: Sequence[Cost]) -> Figure:
     """Draws the parameters and multiply-adds of each layer, as bars.
 
     Args:
-      found: the result of `inspect.costs`.
+      layers: the result of `inspect.costs`.
 
     Returns:
       The figure.
     """
-    totals = [sum(getattr(cost, kind) for cost in found) for kind in ("parameters", "multiply_adds")]
+    totals = [sum(getattr(cost, kind) for cost in layers) for kind in ("parameters", "multiply_adds")]
     title = f"{totals[0]:,} parameters, {totals[1]:,} multiply-adds: where they are"
-    figure = style.canvas(8, 0.19 * len(found) + 0.75, title)
+    figure = style.canvas(8, 0.19 * len(layers) + 0.75, title)
     panels = figure.subplots(1, 2, sharey=True)
-    places = np.arange(len(found))[::-1]
+    places = np.arange(len(layers))[::-1]
     for axes, kind, color in zip(panels, ("parameters", "multiply_adds"), (style.INK, style.ACCENT), strict=True):
-        values = [getattr(cost, kind) for cost in found]
+        values = [getattr(cost, kind) for cost in layers]
         axes.barh(places, values, 0.7, color=color)
         top = max([*values, 1])
         for place, value in zip(places, values, strict=True):
@@ -35,26 +35,26 @@ def costs(found: Sequence[Cost]) -> Figure:
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
         style.heading(axes, kind.replace("_", "-"))
-    panels[0].set_yticks(places, [cost.name for cost in found], fontsize=7, parse_math=False)
+    panels[0].set_yticks(places, [cost.name for cost in layers], fontsize=7, parse_math=False)
     panels[1].tick_params(left=False)
     return figure
 
 
-def shared_counts(found: Sequence[Shared], most: int = 12) -> Figure:
+def shared_counts(shared: Sequence[Shared], most: int = 12) -> Figure:
     """Draws the parameters of convolutions and of layers without sharing.
 
     These would replace the convolutions.
 
     Args:
-      found: the result of `inspect.shared_counts`.
+      shared: the result of `inspect.shared_counts`.
       most: largest number of convolutions; the first of each size are drawn.
 
     Returns:
       The figure.
     """
-    sizes = {each[1:]: each for each in reversed(found)}
-    shown = [each for each in found if sizes[each[1:]] is each][:most]
-    more = f" ({len(shown)} of {len(found)} convolutions)" if len(found) > len(shown) else ""
+    sizes = {each[1:]: each for each in reversed(shared)}
+    shown = [each for each in shared if sizes[each[1:]] is each][:most]
+    more = f" ({len(shown)} of {len(shared)} convolutions)" if len(shared) > len(shown) else ""
     title = f"parameters, if weights were not shared, and if every output saw every input{more}"
     figure = style.canvas(8, 0.42 * len(shown) + 1.2, title)
     axes = figure.subplots()

@@ -30,11 +30,11 @@ def attributions(
       The figure.
     """
     shown = in_bytes(pictures)
-    by_cell = [_summed(np.asarray(found), shown.ndim) for found in maps.values()]
+    by_cell = [_summed(np.asarray(values), shown.ndim) for values in maps.values()]
     images = []
     for place, picture in enumerate(shown):
         images.append(colored(picture))
-        images += [tinted(found[place], signed=bool((found < 0).any())) for found in by_cell]
+        images += [tinted(values[place], signed=bool((values < 0).any())) for values in by_cell]
     captions = ["picture", *(name.replace(" ", "\n", 1) for name in maps)]
     size = min(1.0, 8.6 / len(captions))
     return style.tiles(images, captions, columns=len(captions), size=size, title=title, rows=rows)
@@ -50,11 +50,11 @@ def tinted(values: ArrayLike, *, signed: bool | None = None) -> np.ndarray:
 
     It is `(h, w)` or `(h, w, C)`; the scale has a sign if there are negative values.
     """
-    found = np.asarray(values, np.float64)
-    found = _summed(found, 3)
-    top = np.quantile(np.abs(found), 0.995) or np.abs(found).max() or 1.0
-    scaled = np.clip(found / top, -1, 1)
-    if (found < 0).any() if signed is None else signed:
+    array = np.asarray(values, np.float64)
+    array = _summed(array, 3)
+    top = np.quantile(np.abs(array), 0.995) or np.abs(array).max() or 1.0
+    scaled = np.clip(array / top, -1, 1)
+    if (array < 0).any() if signed is None else signed:
         return style.SIGNED((scaled + 1) / 2)[..., :3]
     return colormaps[style.GRAY](scaled)[..., :3]
 
@@ -64,35 +64,35 @@ def colored(picture: ArrayLike) -> np.ndarray:
 
     It is `(H, W, C)` bytes, gray or in color.
     """
-    found = np.clip(np.asarray(picture, np.float64) / 255, 0, 1)
-    return np.repeat(found, 3, -1) if found.shape[-1] == 1 else found
+    scaled = np.clip(np.asarray(picture, np.float64) / 255, 0, 1)
+    return np.repeat(scaled, 3, -1) if scaled.shape[-1] == 1 else scaled
 
 
-def randomization_curves(found: Randomization) -> Figure:
+def randomization_curves(similarity: Randomization) -> Figure:
     """Draws the similarity of maps to randomized copies', layer by layer.
 
     The maps are those of the network.
 
     Args:
-      found: the result of `inspect.randomization_check`.
+      similarity: the result of `inspect.randomization_check`.
 
     Returns:
       The figure.
     """
-    how = "from the head down to each" if found.order == "cascading" else "each alone"
+    how = "from the head down to each" if similarity.order == "cascading" else "each alone"
     figure = style.canvas(8.4, 3.6, f"likeness of the maps to those of the trained network, layers shuffled {how}")
     panels = figure.subplots(1, 2, sharey=True)
-    places = np.arange(len(found.layers))
+    places = np.arange(len(similarity.layers))
     for axes, name, rows in zip(
-        panels, ("rank correlation", "structural similarity"), (found.rank, found.ssim), strict=True
+        panels, ("rank correlation", "structural similarity"), (similarity.rank, similarity.ssim), strict=True
     ):
         for number, (method, values) in enumerate(rows.items()):
             axes.plot(places, values, label=method, marker="osD^vPX"[number % 7], ms=4, lw=1.2, **_line(number))
         style.plain(axes)
         style.heading(axes, name)
         axes.axhline(0, color=style.FAINT, lw=0.6)
-        turned = 90 if max(map(len, found.layers)) > 6 else 0
-        axes.set_xticks(places, found.layers, rotation=turned, fontsize=7, parse_math=False)
+        turned = 90 if max(map(len, similarity.layers)) > 6 else 0
+        axes.set_xticks(places, similarity.layers, rotation=turned, fontsize=7, parse_math=False)
     panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, handlelength=3)
     return figure
 
@@ -101,17 +101,19 @@ def _line(number: int) -> dict:
     return {"color": style.SERIES[number % len(style.SERIES)], "ls": style.DASHES[number % len(style.DASHES)]}
 
 
-def randomization_maps(found: Randomization) -> Figure:
+def randomization_maps(similarity: Randomization) -> Figure:
     """Draws an image's maps while more and more layers are randomized.
 
     Args:
-      found: the result of `inspect.randomization_check`.
+      similarity: the result of `inspect.randomization_check`.
 
     Returns:
       The figure.
     """
-    images = [each for maps in found.maps.values() for each in maps]
-    names = [("trained" if layer == "none" else layer).replace(".units", "\nunits") for layer in found.layers]
-    how = "from the head down to each" if found.order == "cascading" else "each alone"
+    images = [each for maps in similarity.maps.values() for each in maps]
+    names = [("trained" if layer == "none" else layer).replace(".units", "\nunits") for layer in similarity.layers]
+    how = "from the head down to each" if similarity.order == "cascading" else "each alone"
     title = f"magnitudes of the maps for one image, layers shuffled {how}"
-    return style.tiles(images, names, columns=len(names), size=0.8, levels=(0, 1), title=title, rows=list(found.maps))
+    return style.tiles(
+        images, names, columns=len(names), size=0.8, levels=(0, 1), title=title, rows=list(similarity.maps)
+    )

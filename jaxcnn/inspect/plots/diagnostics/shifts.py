@@ -12,11 +12,11 @@ from jaxcnn.inspect.plots import style
 from jaxcnn.inspect.plots.attribution.attributions import colored
 
 
-def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the right", title: str = "") -> Figure:
+def shift_curves(curves: Mapping[str, ShiftCurve], *, direction: str = "to the right", title: str = "") -> Figure:
     """Draws the probability of the class over the image's offset.
 
     Args:
-      found: results of `inspect.shift_curve`, by name; for several images the mean is drawn, with the range of the
+      curves: results of `inspect.shift_curve`, by name; for several images the mean is drawn, with the range of the
         middle 90 %.
       direction: direction of the shift, for the label.
       title: title of the figure.
@@ -26,8 +26,8 @@ def shift_curves(found: Mapping[str, ShiftCurve], *, direction: str = "to the ri
     """
     figure = style.canvas(7.0, 3.2, title or "probability of the class while the picture is shifted")
     axes = figure.subplots()
-    offsets = [offset for curve in found.values() for offset in curve.offsets]
-    for number, (name, curve) in enumerate(found.items()):
+    offsets = [offset for curve in curves.values() for offset in curve.offsets]
+    for number, (name, curve) in enumerate(curves.items()):
         color, dashes = (many[number % len(many)] for many in (style.SERIES, style.DASHES))
         if len(curve.probabilities) > 1:
             low, high = np.quantile(curve.probabilities, (0.05, 0.95), axis=0)

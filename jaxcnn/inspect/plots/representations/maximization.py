@@ -27,14 +27,14 @@ def maximized(pictures: ArrayLike, captions: Sequence[str], *, title: str = "") 
     return style.tiles(images, captions, columns=min(10, len(images)), size=0.85, title=title)
 
 
-def most_exciting(pictures: ArrayLike, found: Sequence[Exciting], rows: Sequence[str], *, title: str = "") -> Figure:
+def most_exciting(pictures: ArrayLike, exciting: Sequence[Exciting], rows: Sequence[str], *, title: str = "") -> Figure:
     """Draws for each unit the examples that excite it most.
 
     It also shows the part of each on which the unit depends.
 
     Args:
       pictures: `(N, H, W, C)` uint8, all examples that were searched.
-      found: results of `inspect.most_exciting`, one for each unit, all with the same number of examples.
+      exciting: results of `inspect.most_exciting`, one for each unit, all with the same number of examples.
       rows: names of the units.
       title: title of the figure.
 
@@ -42,12 +42,12 @@ def most_exciting(pictures: ArrayLike, found: Sequence[Exciting], rows: Sequence
       The figure.
     """
     every = in_bytes(pictures)
-    images = [colored(every[index]) for each in found for index in each.indices]
-    captions = [f"{value:.2g}" for each in found for value in each.values]
-    columns = len(found[0].indices)
+    images = [colored(every[index]) for each in exciting for index in each.indices]
+    captions = [f"{value:.2g}" for each in exciting for value in each.values]
+    columns = len(exciting[0].indices)
     title = title or "the pictures that excite each unit most, its value, and what it looks at there (frame)"
     figure = style.tiles(images, captions, columns=columns, size=min(0.85, 8.2 / columns), title=title, rows=rows)
-    boxes = [box for each in found for box in each.boxes]
+    boxes = [box for each in exciting for box in each.boxes]
     for axes, box in zip(figure.axes, boxes, strict=True):
         (top, bottom), (left, right) = box
         corner = (left - 0.5, top - 0.5)

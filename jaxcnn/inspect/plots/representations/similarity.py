@@ -16,7 +16,7 @@ _MARKERS = "os^DvPX<>*"
 
 def neighbors(
     queries: ArrayLike,
-    found: ArrayLike,
+    nearest: ArrayLike,
     query_classes: Sequence[str],
     classes: Sequence[Sequence[str]],
     *,
@@ -27,7 +27,7 @@ def neighbors(
 
     Args:
       queries: `(Q, H, W, C)` uint8.
-      found: `(Q, count, H, W, C)` uint8, the neighbors.
+      nearest: `(Q, count, H, W, C)` uint8, the neighbors.
       query_classes: a class for each query, its true or its predicted one.
       classes: for each query, the classes of its neighbors; those that differ are framed.
       rows: a label for each row; by default queries.
@@ -36,7 +36,7 @@ def neighbors(
     Returns:
       The figure.
     """
-    near_all = in_bytes(found)
+    near_all = in_bytes(nearest)
     images, captions, differs = [], [], []
     for query, near, own, others in zip(in_bytes(queries), near_all, query_classes, classes, strict=True):
         images += [colored(query), *map(colored, near)]
@@ -55,7 +55,7 @@ def neighbors(
 
 
 def components(
-    found: PCA,
+    pca: PCA,
     features: np.ndarray,
     labels: ArrayLike,
     classes: Sequence[str],
@@ -66,7 +66,7 @@ def components(
     """Draws examples in their first two principal components, by class.
 
     Args:
-      found: of `inspect.pca`, two components or more.
+      pca: of `inspect.pca`, two components or more.
       features: `(N, D)`.
       labels: `(N,)` classes.
       classes: their names.
@@ -76,7 +76,7 @@ def components(
     Returns:
       The figure.
     """
-    shares, points = 100 * found.explained[:2], found(features)
+    shares, points = 100 * pca.explained[:2], pca(features)
     figure = style.canvas(6.4, 5.2, title or "features in the two directions in which they differ most")
     axes = figure.subplots()
     numbers = np.asarray(labels)
@@ -87,7 +87,7 @@ def components(
             marker = _MARKERS[label % len(_MARKERS)]
             axes.scatter(mine[:, 0], mine[:, 1], s=20, alpha=0.8, color=color, marker=marker, lw=0, label=name)
     if marked is not None:
-        across, up = found(marked)[0, :2]
+        across, up = pca(marked)[0, :2]
         axes.plot(across, up, marker="*", ms=17, mfc="none", mec=style.INK, mew=1.5, ls="", label="this picture")
     style.plain(axes, f"first component, {shares[0]:.0f} % of the variance", f"second component, {shares[1]:.0f} %")
     if len(axes.get_legend_handles_labels()[0]) <= 24:
