@@ -1,4 +1,4 @@
-"""Convolutional networks in JAX whose every gradient is written by hand, proven, and fast."""
+"""Convolutional networks in JAX with hand-written, proven and fast gradients."""
 
 from importlib.metadata import version as _version
 

@@ -1,7 +1,9 @@
-"""The examples in the docstrings of public names outside `ops` run; those of `ops` have their own test."""
+"""Docstrings: every first line is short, and the examples outside `ops` run; those of `ops` have their own test."""
 
+import ast
 import doctest
 import inspect
+from pathlib import Path
 
 import jax
 import pytest
@@ -16,11 +18,25 @@ PUBLIC = {
     for name in package.__all__
     if inspect.isfunction(getattr(package, name)) or inspect.isclass(getattr(package, name))
 }
+MOST_WORDS_OF_A_SUMMARY = 11
 EXAMPLES = {name: documented for name, documented in PUBLIC.items() if ">>>" in (documented or "")}
 
 
 def test_every_public_name_has_a_docstring():
     assert PUBLIC and all(PUBLIC.values()), [name for name, documented in PUBLIC.items() if not documented]
+
+
+def test_summaries_are_short():
+    """Also those of modules, and of what is not public."""
+    root = Path(jaxcnn.__file__).parent
+    long = []
+    for file in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                summary = (ast.get_docstring(node) or "").partition("\n")[0]
+                if len(summary.split()) > MOST_WORDS_OF_A_SUMMARY:
+                    long.append(f"{file.relative_to(root)}: {summary}")
+    assert not long
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

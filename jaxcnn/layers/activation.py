@@ -1,4 +1,7 @@
-"""Activations as modules, so that the rules of a network can be seen and replaced in one place."""
+"""Activations as modules.
+
+So the rules of a network can be seen and replaced in one place.
+"""
 
 from typing import get_args
 

@@ -199,7 +199,7 @@ class Conv(nnx.Module):
         )
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
-        """Returns the window that slides over an input of these spatial sizes.
+        """Returns the window over an input of these spatial sizes.
 
         Args:
           input_shape: spatial sizes of the input.
@@ -223,7 +223,10 @@ class Conv(nnx.Module):
         )
 
     def _filled(self, inputs: jax.Array) -> tuple[jax.Array, geometry.Padding]:
-        """Fills borders that are not zeros; returns the input and the padding still to do."""
+        """Fills borders that are not zeros.
+
+        Returns the input and the padding still to do.
+        """
         extents = map(geometry.dilated_size, self.kernel_size, self.kernel_dilation)
         if self.padding == "CAUSAL":
             return inputs, [(next(extents) - 1, 0)]

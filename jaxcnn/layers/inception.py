@@ -1,4 +1,7 @@
-"""Inception blocks: several kernels read the same input, and their maps are concatenated."""
+"""Inception blocks: kernels on one input, their maps concatenated.
+
+Several kernels read the same input.
+"""
 
 import functools
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Initializers that give the numbers of `flax.nnx.initializers` without a compilation for every shape.
+"""Initializers with the numbers of `flax.nnx.initializers`.
 
-The last bit of a number may be rounded differently in newer versions of JAX.
+They need no compilation for every shape. The last bit of a number may be rounded differently in newer versions of JAX.
 
 JAX compiles the generation of random numbers anew for each shape, which takes most of the time in which a network is
 built. Here one compiled program draws a chunk of the numbers, and a kernel is as many chunks as it needs. This is
@@ -33,7 +33,9 @@ _STDDEV_OF_TRUNCATED = 0.87962566103423978  # of a standard normal between -2 an
 
 
 def variance_scaling(scale: float, mode: Literal["fan_in", "fan_out"], distribution: Distribution) -> nnx.Initializer:
-    """Scales random numbers by the root of `scale` over the fan, as `nnx.initializers.variance_scaling` does.
+    """Scales random numbers by the root of `scale` over fan.
+
+    It does so as `nnx.initializers.variance_scaling` does.
 
     Args:
       scale: variance times fan.
@@ -60,7 +62,10 @@ def variance_scaling(scale: float, mode: Literal["fan_in", "fan_out"], distribut
 
 
 def lecun_normal() -> nnx.Initializer:
-    """Draws from a truncated normal of variance 1 / fan-in, as `nnx.initializers.lecun_normal` does."""
+    """Draws from a truncated normal of variance 1 / fan-in.
+
+    It does so as `nnx.initializers.lecun_normal` does.
+    """
     return variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
@@ -119,7 +124,7 @@ def _drawn_in_chunks(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -
 
 
 def _traced() -> bool:
-    """Whether the caller is traced, so that nothing can be computed on the host."""
+    """Whether the caller is traced, so that the host cannot compute."""
     return isinstance(lax.full((), 0), Tracer)
 
 
@@ -132,12 +137,18 @@ def _draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, distribution
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _chunk(distribution: Distribution, dtype: Any, words: jax.Array) -> jax.Array:
-    """Elements `words[2]` and following of what `distribution` draws for the key `words[:2]`."""
+    """Some of the elements that `distribution` draws for a key.
+
+    The key is `words[:2]`; they are element `words[2]` and those that follow.
+    """
     return _DRAWS[distribution](jax.random.wrap_key_data(words, impl=_THREEFRY_FROM), dtype)
 
 
 def _bits(words: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
-    """The bits of `jax.random.bits` for the key `words[:2]`, from element `words[2]` on."""
+    """Some of the bits of `jax.random.bits` for a key.
+
+    The key is `words[:2]`; they begin with element `words[2]`.
+    """
     low = words[2] + lax.iota(np.uint32, math.prod(shape))
     first, second = jnp.split(threefry_2x32(words[:2], jnp.concatenate([jnp.zeros_like(low), low])), 2)
     if bit_width == 64:

@@ -19,7 +19,9 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Linear(nnx.Linear):
-    """A fully connected layer: `flax.nnx.Linear`, built without a compilation for every shape.
+    """A fully connected layer: `flax.nnx.Linear`.
+
+    It is built without a compilation for every shape.
 
     Args:
       in_features: input units I.

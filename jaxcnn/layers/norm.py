@@ -23,10 +23,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class BatchNorm(nnx.Module):
-    """Normalizes every channel over the batch, and keeps running statistics for evaluation.
+    """Normalizes every channel over the batch.
 
-    Parameters and statistics are those of `flax.nnx.BatchNorm`. After `train()` the layer normalizes with the
-    statistics of the batch, after `eval()` with the running ones.
+    It keeps running statistics for evaluation. Parameters and statistics are those of `flax.nnx.BatchNorm`. After
+    `train()` the layer normalizes with the statistics of the batch, after `eval()` with the running ones.
 
     Args:
       num_features: channels C.
@@ -126,7 +126,9 @@ class BatchNorm(nnx.Module):
             self.use_running_average = use_running_average
 
     def and_relu(self, inputs: ArrayLike, shortcut: ArrayLike | None = None) -> jax.Array:
-        """Normalizes, adds a shortcut and rectifies; as one operation, `ops.batch_norm_relu`, if the dtypes agree.
+        """Normalizes, adds a shortcut and rectifies.
+
+        This is one operation, `ops.batch_norm_relu`, if the dtypes agree.
 
         Args:
           inputs: `(*batch, C)`.
@@ -179,14 +181,19 @@ class BatchNorm(nnx.Module):
 
 
 def are_one(norm: nnx.Module | None, activation: nnx.Module | None) -> bool:
-    """Whether these two are fused: in training, with hand-written rules, if `activation.fuse`."""
+    """Whether these two are fused.
+
+    They are in training, with hand-written rules, if `activation.fuse`.
+    """
     if not isinstance(norm, BatchNorm) or not isinstance(activation, Activation) or not activation.fuse:
         return False
     return not norm.use_running_average and (activation.name, activation.rule, norm.rule) == ("relu", "hand", "hand")
 
 
 def normalize_and_activate(inputs: ArrayLike, norm: BatchNorm, activation: Activation) -> jax.Array:
-    """Normalizes and activates, as one operation where the two can be fused.
+    """Normalizes and activates, as one operation where possible.
+
+    It is possible where the two can be fused.
 
     Args:
       inputs: `(*batch, C)`.

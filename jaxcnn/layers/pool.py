@@ -1,4 +1,7 @@
-"""Pooling as Flax NNX modules, without parameters; and activation and pooling as one operation."""
+"""Pooling as Flax NNX modules, without parameters.
+
+Activation and pooling also exist as one operation.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +35,7 @@ class _Pool(nnx.Module):
         return {name: getattr(self, name) for name in names}
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
-        """Returns the window that slides over an input of these spatial sizes.
+        """Returns the window over an input of these spatial sizes.
 
         Args:
           input_shape: spatial sizes of the input.
@@ -144,10 +147,11 @@ class AvgPool(_Pool):
 def activate_and_pool(
     inputs: ArrayLike, activation: Activation | None, pool: MaxPool | AvgPool
 ) -> tuple[jax.Array, jax.Array]:
-    """Activates, then pools, as one operation where the two can be fused.
+    """Activates, then pools, as one operation where possible.
 
-    ReLU and max-pool are one operation, which keeps only pooled arrays for the gradient. The activations are then not
-    computed unless they are used. With `activation.fuse` False there are two operations.
+    It is possible where the two can be fused. ReLU and max-pool are one operation, which keeps only pooled arrays for
+    the gradient. The activations are then not computed unless they are used. With `activation.fuse` False there are two
+    operations.
 
     Args:
       inputs: `(N, *spatial, C)`.

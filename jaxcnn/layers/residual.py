@@ -1,4 +1,4 @@
-"""Residual blocks: a few layers whose output is added to their input."""
+"""Residual blocks: layers whose output is added to their input."""
 
 import functools
 from collections.abc import Callable
@@ -22,7 +22,10 @@ SHORTCUTS = ("A", "B", "C", "none")
 
 
 class PadShortcut(nnx.Module):
-    """Shortcut A: the input decimated, with channels of zeros added on both sides; no parameters."""
+    """Shortcut A: the input decimated, with channels of zeros.
+
+    They are added on both sides; it has no parameters.
+    """
 
     rule = Option()
 
@@ -32,14 +35,17 @@ class PadShortcut(nnx.Module):
         self.options = options
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Decimates and adds channels of zeros: `(N, *spatial, C)` to `(N, *output, O)`."""
+        """Decimates and adds channels of zeros.
+
+        From `(N, *spatial, C)` it makes `(N, *output, O)`.
+        """
         return pad_shortcut(inputs, inputs.shape[-1] + self.extra, self.strides, rule=self.rule)
 
 
 def make_shortcut(
     kind: Shortcut, in_features: int, out_features: int, strides: int, *, rngs: nnx.Rngs, options: Options, **unit: Any
 ) -> Callable[[jax.Array], jax.Array] | None:
-    """Makes the shortcut of a block, as in He et al. 2016, section 4.1.
+    """Makes a block's shortcut (He et al. 2016, section 4.1).
 
     Args:
       kind: `"A"` (identity, zeros for new channels), `"B"` (projection where the shape changes), `"C"` (projection

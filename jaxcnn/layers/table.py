@@ -1,4 +1,7 @@
-"""Convolution in which every output map reads its own selection of input maps."""
+"""Convolution whose output maps read selected input maps.
+
+Every output map has a selection of its own.
+"""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -18,9 +21,10 @@ from jaxcnn.ops.conv import METHODS
 
 
 class TableConv(nnx.Module):
-    """A convolution with a connection table; it has parameters only for the connections.
+    """A convolution with a connection table.
 
-    The kernel `(kh, kw, connections)` is expanded with zeros to a full kernel, which XLA convolves faster than groups.
+    It has parameters only for the connections. The kernel `(kh, kw, connections)` is expanded with zeros to a full
+    kernel, which XLA convolves faster than groups.
 
     Args:
       in_features: input channels.
@@ -66,7 +70,7 @@ class TableConv(nnx.Module):
         self.strides, self.padding = strides, frozen(padding)
 
     def window(self, input_shape: Sequence[int]) -> geometry.Window:
-        """Returns the window that slides over an input of these spatial sizes.
+        """Returns the window over an input of these spatial sizes.
 
         Args:
           input_shape: spatial sizes of the input.

@@ -1,4 +1,4 @@
-"""Convolution, batch normalization and activation: the unit from which deep networks are built."""
+"""Convolution, batch normalization and activation: deep networks' unit."""
 
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -86,7 +86,9 @@ class ConvUnit(nnx.Module):
         return x if self.activation is None else self.activation(x)
 
     def and_pool(self, inputs: ArrayLike, pool: MaxPool | AvgPool) -> tuple[jax.Array, jax.Array]:
-        """Convolves, normalizes, activates and pools; uses less memory than separate calls, see `activate_and_pool`.
+        """Convolves, normalizes, activates and pools.
+
+        It uses less memory than separate calls, see `activate_and_pool`.
 
         Args:
           inputs: `(N, *spatial, C)`.

@@ -1,4 +1,7 @@
-"""AlexNet: Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks"."""
+"""AlexNet (Krizhevsky, Sutskever & Hinton 2012).
+
+The paper is "ImageNet classification with deep convolutional neural networks".
+"""
 
 import functools
 from collections.abc import Iterator
@@ -17,7 +20,9 @@ _POOLED = (1, 2, 5)  # convolutions after which there is a pool
 
 
 class AlexNet(Network):
-    """Five convolutions, overlapping pools, local response normalization, three dense layers with dropout.
+    """AlexNet: five convolutions, overlapping pools, three dense layers.
+
+    It has local response normalization, and dropout between the dense layers.
 
     ::
 

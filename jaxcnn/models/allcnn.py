@@ -1,4 +1,7 @@
-"""The all convolutional networks: Springenberg, Dosovitskiy, Brox & Riedmiller 2015, "Striving for simplicity"."""
+"""The all convolutional networks (Springenberg et al. 2015).
+
+The authors are Springenberg, Dosovitskiy, Brox & Riedmiller, the paper is "Striving for simplicity".
+"""
 
 import functools
 from collections.abc import Iterator
@@ -17,10 +20,10 @@ KERNELS = {"A": (5,), "B": (5, 1), "C": (3, 3)}
 
 
 class AllCNN(Network):
-    """A network of only convolutions, and the networks with pooling to which the paper compares it.
+    """A network of only convolutions, or its counterparts with pooling.
 
-    Two stages of convolutions each end with a reduction to half the size. Convolutions of 3x3, 1x1 and 1x1 and the mean
-    over space follow. The reductions are those of table 2 of the paper:
+    The paper compares it to them. Two stages of convolutions each end with a reduction to half the size. Convolutions
+    of 3x3, 1x1 and 1x1 and the mean over space follow. The reductions are those of table 2 of the paper:
 
     - `"base"`: a 3x3 max-pool of stride 2;
     - `"strided"`: no pool; the last convolution of the stage has stride 2;

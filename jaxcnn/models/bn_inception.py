@@ -26,10 +26,11 @@ BLOCKS: dict[str, tuple[int, int, int, int, int, Literal["max", "average"], int,
 
 
 class BNInception(Network):
-    """GoogLeNet with batch normalization, two 3x3 convolutions for each 5x5, and strides inside the blocks.
+    """GoogLeNet with batch normalization.
 
-    The widths are those of figure 5 of the paper. In the blocks 4c to 4e the figure's output sizes are not the sums of
-    its widths; here the blocks have the sums, 608, 608 and 1056 maps.
+    It has two 3x3 convolutions for each 5x5, and strides inside the blocks. The widths are those of figure 5 of the
+    paper. In the blocks 4c to 4e the figure's output sizes are not the sums of its widths; here the blocks have the
+    sums, 608, 608 and 1056 maps.
 
     Args:
       num_classes: number of classes.

@@ -1,4 +1,7 @@
-"""C3D, for video: Tran et al. 2015, "Learning spatiotemporal features with 3D convolutional networks"."""
+"""C3D, for video (Tran et al. 2015).
+
+The paper is "Learning spatiotemporal features with 3D convolutional networks".
+"""
 
 import functools
 from collections.abc import Iterator
@@ -15,10 +18,10 @@ COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
 
 
 class C3D(Network):
-    """Eight 3x3x3 convolutions over time, height and width, five pools, three dense layers.
+    """Eight 3x3x3 convolutions, five pools, three dense layers.
 
-    The first pool does not reduce time. The last maps of a clip of 16x112x112 have 1x4x4 cells; odd sizes are rounded
-    up.
+    They slide over time, height and width. The first pool does not reduce time. The last maps of a clip of 16x112x112
+    have 1x4x4 cells; odd sizes are rounded up.
 
     Args:
       num_classes: number of classes.

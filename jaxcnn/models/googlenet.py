@@ -28,7 +28,10 @@ AUXILIARY_AFTER = {"4a": "aux1", "4d": "aux2"}
 
 
 class AuxiliaryHead(nnx.Module):
-    """An auxiliary classifier: mean over a grid of 4x4, 1x1 convolution, two dense layers with dropout."""
+    """An auxiliary classifier.
+
+    It takes the mean over a grid of 4x4, a 1x1 convolution, two dense layers with dropout.
+    """
 
     rule = Option()
 
@@ -57,12 +60,12 @@ class AuxiliaryHead(nnx.Module):
 
 
 class GoogLeNet(Network):
-    """A stem, nine Inception blocks, the mean over space and one dense layer.
+    """A stem, nine Inception blocks, one mean, one dense layer.
 
-    The network has 6,998,552 parameters without its auxiliary heads. In training, two auxiliary heads classify from the
-    middle of the network, as stages `aux1` and `aux2`; their losses are added with the weights of `auxiliaries`. In
-    evaluation they are not computed. The pool of these heads is 5x5 with stride 3 in the paper, from 14x14 to 4x4; here
-    it is adaptive, for any size.
+    The mean is over space. The network has 6,998,552 parameters without its auxiliary heads. In training, two auxiliary
+    heads classify from the middle of the network, as stages `aux1` and `aux2`; their losses are added with the weights
+    of `auxiliaries`. In evaluation they are not computed. The pool of these heads is 5x5 with stride 3 in the paper,
+    from 14x14 to 4x4; here it is adaptive, for any size.
 
     Args:
       num_classes: number of classes.
@@ -142,7 +145,7 @@ class GoogLeNet(Network):
         return dict.fromkeys(self.auxiliary_heads, 0.3)
 
     def head_layers(self) -> tuple[Any, ...]:
-        """Returns the last layer, and the last layers of the auxiliary heads."""
+        """Returns the last layer, and those of the auxiliary heads."""
         return (self.head, *(aid.head for aid in self.auxiliary_heads.values()))
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:

@@ -1,4 +1,7 @@
-"""The zip-code network: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"."""
+"""The zip-code network (LeCun et al. 1989).
+
+The paper is "Backpropagation applied to handwritten zip code recognition".
+"""
 
 from collections.abc import Iterator
 from typing import Any, Literal, Unpack
@@ -23,7 +26,9 @@ FAN_IN_UNIFORM = initializers.variance_scaling(2.4**2 / 3, "fan_in", "uniform")
 
 
 class LeCun1989(Network):
-    """The zip-code network of 1989, trained end to end, with 9,760 parameters.
+    """The zip-code network of 1989, with 9,760 parameters.
+
+    It is trained end to end.
 
     ::
 

@@ -1,4 +1,7 @@
-"""LeNet-5: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition"."""
+"""LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998).
+
+The paper is "Gradient-based learning applied to document recognition".
+"""
 
 from collections.abc import Iterator
 from typing import Literal, Unpack

@@ -42,7 +42,10 @@ _GLYPHS = """
 
 
 def glyphs() -> np.ndarray:
-    """Returns the ten bitmaps, `(10, 84)`: ink is +1, the background -1."""
+    """Returns the ten bitmaps, `(10, 84)`.
+
+    Ink is +1, the background -1.
+    """
     rows = np.array([[list(digit) for digit in line.split()] for line in _GLYPHS.split("\n") if line])
     return np.where(rows == "#", 1.0, -1.0).transpose(1, 0, 2).reshape(10, 84)
 
@@ -53,7 +56,10 @@ def _check_classes(num_classes: int) -> None:
 
 
 class TrainableSubsample(nnx.Module):
-    """Sums 2x2 cells, multiplies by a trained coefficient and adds a trained bias, one of each per map."""
+    """Sums 2x2 cells, with a trained coefficient and bias.
+
+    The sum is multiplied by the one, the other is added; each map has one of each.
+    """
 
     rule = Option()
 
@@ -63,7 +69,10 @@ class TrainableSubsample(nnx.Module):
         self.options = options
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Subsamples `(N, H, W, C)` to `(N, H / 2, W / 2, C)`."""
+        """Subsamples each map to half its height and width.
+
+        From `(N, H, W, C)` it makes `(N, H / 2, W / 2, C)`.
+        """
         x = 4 * ops.avg_pool(inputs, 2, rule=self.rule)
         coefficient, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.coefficient, self.bias))
         return x * coefficient + bias

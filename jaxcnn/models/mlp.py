@@ -13,7 +13,9 @@ from jaxcnn.models.network import Network, flattened
 
 
 class MLP(Network):
-    """Dense layers on the flattened image, by default 784-300-100-10 as in LeCun et al. 1998, figure 9.
+    """Dense layers on the flattened image.
+
+    By default they are 784-300-100-10, as in LeCun et al. 1998, figure 9.
 
     Args:
       num_classes: number of classes.

@@ -1,4 +1,7 @@
-"""The base class of all networks: it checks the input and captures the stages."""
+"""The base class of all networks.
+
+It checks the input and captures the stages.
+"""
 
 import dataclasses
 import math
@@ -40,12 +43,15 @@ class Network(nnx.Module):
 
     @property
     def auxiliaries(self) -> Mapping[str, float]:
-        """The stages that are also logits, in training, with the weights of their losses."""
+        """The stages that are logits in training, with loss weights."""
         return {}
 
     @property
     def max_norms(self) -> Mapping[str, float]:
-        """Bounds on the L2 norms of the columns of parameters, which training keeps, by path."""
+        """Bounds on the L2 norms of parameters' columns, by path.
+
+        Training keeps them.
+        """
         return {}
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
@@ -79,11 +85,16 @@ class Network(nnx.Module):
         return (stages["head"], stages) if capture else stages["head"]
 
     def head_layers(self) -> tuple[Any, ...]:
-        """Returns the layers whose outputs are the classes: the last one, and those of auxiliary classifiers."""
+        """Returns the layers whose outputs are the classes.
+
+        They are the last one, and those of auxiliary classifiers.
+        """
         return (self.head,)
 
     def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
-        """Replaces the last layer by a new one for other classes; the other layers stay.
+        """Replaces the last layer by a new one for other classes.
+
+        The other layers stay.
 
         Args:
           num_classes: number of classes.
@@ -104,5 +115,8 @@ class Network(nnx.Module):
 
 
 def flattened(maps: jax.Array) -> jax.Array:
-    """Flattens each example, `(N, *shape)` to `(N, D)`; also with N = 0, where `reshape` cannot infer D from -1."""
+    """Flattens each example, `(N, *shape)` to `(N, D)`.
+
+    This works also with N = 0, where `reshape` cannot infer D from -1.
+    """
     return maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))

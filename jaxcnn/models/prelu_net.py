@@ -1,4 +1,7 @@
-"""Model A of He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers"."""
+"""Model A of He, Zhang, Ren & Sun 2015.
+
+The paper is "Delving deep into rectifiers".
+"""
 
 import functools
 from collections.abc import Iterator
@@ -17,7 +20,9 @@ _HE_FAN_IN = initializers.variance_scaling(2 / (1 + 0.25**2), "fan_in", "normal"
 
 
 class PReLUNet(Network):
-    """Nineteen layers with learned rectifiers, and a spatial pyramid before the dense layers.
+    """Nineteen layers with learned rectifiers, and a spatial pyramid.
+
+    The pyramid is before the dense layers.
 
     ::
 

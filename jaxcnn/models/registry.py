@@ -176,7 +176,9 @@ CARDS: dict[str, Card] = {
 
 
 def options_of(name: str) -> tuple[str, ...]:
-    """Returns the options that `create` takes for a network, besides classes, channels and random streams.
+    """Returns the options that `create` takes for a network.
+
+    Classes, channels and random streams are not among them.
 
     Args:
       name: a key of `MODELS`.

@@ -1,4 +1,7 @@
-"""Residual networks: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition"."""
+"""Residual networks (He, Zhang, Ren & Sun 2016).
+
+The paper is "Deep residual learning for image recognition".
+"""
 
 from collections.abc import Iterator
 from typing import Any, Literal, Unpack
@@ -23,7 +26,10 @@ IMAGENET = {
 
 
 class _Residual(Network):
-    """A stem, stages of blocks, the mean over space and one dense layer."""
+    """A stem, stages of blocks, one mean, one dense layer.
+
+    The mean is over space.
+    """
 
     def _build(
         self,
@@ -65,7 +71,9 @@ class _Residual(Network):
 
 
 class ResNet(_Residual):
-    """The networks for ImageNet, with 18, 34, 50, 101 and 152 layers, and their plain counterparts.
+    """The networks for ImageNet, with 18 to 152 layers.
+
+    They have 18, 34, 50, 101 or 152 layers, and plain counterparts.
 
     Args:
       num_classes: number of classes.
@@ -147,7 +155,9 @@ class ResNet(_Residual):
 
 
 class CifarResNet(_Residual):
-    """The networks for CIFAR, with 6 n + 2 layers, as 20, 32, 44, 56 and 110, and their plain counterparts.
+    """The networks for CIFAR, with 6 n + 2 layers.
+
+    They have for instance 20, 32, 44, 56 or 110 layers, and plain counterparts.
 
     ::
 

@@ -1,4 +1,7 @@
-"""A table of a network's layers: output shapes, parameters, multiply-adds, receptive fields."""
+"""A table of a network's layers.
+
+It shows output shapes, parameters, multiply-adds, receptive fields.
+"""
 
 import functools
 import html
@@ -43,7 +46,9 @@ class LayerRow(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The layers in the order of their calls; prints as a table, also in a notebook.
+    """The layers in the order of their calls.
+
+    It prints as a table, also in a notebook.
 
     Args:
       rows: one for each call of a layer.
@@ -144,10 +149,11 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
 
 
 def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list[geometry.ReceptiveField | None]:
-    """The receptive field of a unit of each marked layer in the input, the last argument of the jaxpr.
+    """The receptive field of a unit of each marked layer.
 
-    Equations outside the layers are assumed to work cell by cell, as sums, activations and concatenations do. So are
-    the equations inside a layer, until the layer's mark adds its window.
+    It is that in the input, the last argument of the jaxpr. Equations outside the layers are assumed to work cell by
+    cell, as sums, activations and concatenations do. So are the equations inside a layer, until the layer's mark adds
+    its window.
     """
     by_layer: list[geometry.ReceptiveField | None] = [None] * len(windows)
     rank = next((len(window.shape) for window in windows if window), 0)
@@ -177,7 +183,9 @@ Record = Callable[[nnx.Module, Any, Any], Any]
 
 
 def observe(model: nnx.Module, record: Record) -> None:
-    """Replaces the result of every call of a module of `model` by `record(module, first argument, result)`.
+    """Replaces the result of every call of a network's modules.
+
+    A call's result becomes `record(module, first argument, result)`.
 
     Args:
       model: a copy that nobody else uses: its modules become instances of subclasses.

@@ -59,7 +59,9 @@ class TDNN(Network):
         return (self.hidden2,)
 
     def replace_head(self, num_classes: int, *, rngs: nnx.Rngs, kernel_init: nnx.Initializer = KERNEL_INIT) -> None:
-        """Replaces units, weights and biases by new ones for other classes; the first hidden layer stays.
+        """Replaces units, weights and biases for other classes.
+
+        The first hidden layer stays.
 
         Args:
           num_classes: number of classes.
@@ -90,10 +92,10 @@ class TDNN(Network):
 
 
 class WideTDNN(Network):
-    """A modern time-delay network: dilated convolutions, batch normalization, ReLU, mean over time.
+    """A modern time-delay network of dilated convolutions.
 
-    Each layer reads three frames at the distance of its dilation, as in Peddinti et al. 2015. A unit of the last layer
-    depends on 15 frames.
+    It has batch normalization, ReLU and a mean over time. Each layer reads three frames at the distance of its
+    dilation, as in Peddinti et al. 2015. A unit of the last layer depends on 15 frames.
 
     Args:
       num_classes: number of classes.

@@ -23,7 +23,9 @@ class FixedVectors(nnx.Variable):
 
 
 class TextCNN(Network):
-    """Convolutions of several widths over words, the maximum of each over time, one dense layer.
+    """Convolutions of several widths over words, then one dense layer.
+
+    Between them is the maximum of each over time.
 
     Args:
       num_classes: number of classes.

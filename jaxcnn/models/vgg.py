@@ -1,4 +1,7 @@
-"""VGG: Simonyan & Zisserman 2015, "Very deep convolutional networks for large-scale image recognition"."""
+"""VGG (Simonyan & Zisserman 2015).
+
+The paper is "Very deep convolutional networks for large-scale image recognition".
+"""
 
 import functools
 from collections.abc import Iterator
@@ -19,7 +22,9 @@ POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
 
 
 class VGG(Network):
-    """Five blocks of 3x3 convolutions, each with a 2x2 pool at its end, then three dense layers.
+    """Five blocks of 3x3 convolutions, then three dense layers.
+
+    Each block has a 2x2 pool at its end.
 
     Args:
       num_classes: number of classes.

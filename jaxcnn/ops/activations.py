@@ -61,7 +61,9 @@ def tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Computes `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1.
+    """Computes `1.7159 tanh(2 x / 3)`.
+
+    It maps 1 to 1 and -1 to -1.
 
     Args:
       x: an array of any shape.
@@ -89,7 +91,9 @@ def scaled_tanh(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def sigmoid(x: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Computes the logistic function `1 / (1 + exp(-x))`, with values in (0, 1).
+    """Computes the logistic function, with values in (0, 1).
+
+    It is `1 / (1 + exp(-x))`.
 
     Args:
       x: an array of any shape.

@@ -1,4 +1,7 @@
-"""Checks and helpers that every op applies to its arrays: dtypes, ranks, options."""
+"""Checks and helpers for arrays: dtypes, ranks, options.
+
+Every op applies them.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +41,10 @@ def choice(name: str, value: str, options: tuple[str, ...]) -> str:
 
 
 def wider(*dtypes: DTypeLike) -> jnp.dtype:
-    """Returns the widest of floating dtypes; `jnp.promote_types` may be configured to refuse."""
+    """Returns the widest of floating dtypes.
+
+    `jnp.promote_types` may be configured to refuse.
+    """
     candidates = {jnp.dtype(dtype) for dtype in dtypes}
     widest = max(jnp.finfo(dtype).bits for dtype in candidates)
     as_wide = [dtype for dtype in candidates if jnp.finfo(dtype).bits == widest]
@@ -46,14 +52,18 @@ def wider(*dtypes: DTypeLike) -> jnp.dtype:
 
 
 def along_last(numbers: jax.Array, array: jax.Array) -> jax.Array:
-    """Adds leading axes to numbers of an array's last axes; JAX may be configured to refuse rank promotion."""
+    """Adds leading axes to numbers of an array's last axes.
+
+    JAX may be configured to refuse rank promotion.
+    """
     return lax.expand_dims(numbers, range(array.ndim - numbers.ndim))
 
 
 def not_before(array: jax.Array, event: jax.Array) -> jax.Array:
-    """Returns the same array, so that XLA cannot compute it before `event`, an array of floats, is computed.
+    """Returns the same array, which is computed only after `event`.
 
-    XLA on CPU sometimes drops `lax.optimization_barrier`. Only LLVM finds out that the condition always holds.
+    XLA cannot compute it before; `event` is an array of floats. XLA on CPU sometimes drops `lax.optimization_barrier`.
+    Only LLVM finds out that the condition always holds.
     """
     if explicit_sharding(array, event) is not None:
         return array
@@ -62,7 +72,10 @@ def not_before(array: jax.Array, event: jax.Array) -> jax.Array:
 
 
 def move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.Array:
-    """Moves the groups, the major part of axis `source`, to the major part of axis `target`."""
+    """Moves the groups from axis `source` to axis `target`.
+
+    They are the major part of either axis.
+    """
     if groups == 1:
         return array
     shape = list(array.shape)
@@ -73,7 +86,10 @@ def move_groups(array: jax.Array, source: int, target: int, groups: int) -> jax.
 
 
 def reshape(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Reshapes the axes after the batch axis; on an explicit mesh the batch axis keeps its sharding."""
+    """Reshapes the axes after the batch axis.
+
+    On an explicit mesh the batch axis keeps its sharding.
+    """
     sharding = explicit_sharding(array)
     if sharding is None:
         return array.reshape(shape)

@@ -25,7 +25,9 @@ _dropout.defvjp(_dropout_fwd, lambda rate, key, error: (_keep(error, key, rate),
 
 
 def dropout(x: ArrayLike, key: jax.Array, rate: float, *, rule: Rule = "hand") -> jax.Array:
-    """Sets a random share of the elements to 0 and scales the others up, which keeps the mean.
+    """Sets elements to 0 at random, and scales up the others.
+
+    The share is `rate`; the scaling keeps the mean.
 
     Args:
       x: an array of any shape.

@@ -69,7 +69,9 @@ def identity(size: int = 3) -> np.ndarray:
 
 
 def edges(kind: str = "all") -> np.ndarray:
-    """One of four edge detectors, whose output on a constant image is 0.
+    """One of four edge detectors.
+
+    Their output on a constant image is 0.
 
     Args:
       kind: `"horizontal"` (detects horizontal edges), `"vertical"`, `"cross"` (the middle minus its four neighbors) or
@@ -193,7 +195,9 @@ def gabor_bank(
     aspect: float = 0.5,
     phase: float = 0.0,
 ) -> np.ndarray:
-    """Gabor filters: plane waves in a Gaussian window, each with mean 0 and norm 1.
+    """Gabor filters: plane waves in a Gaussian window.
+
+    Each has mean 0 and norm 1.
 
     Args:
       size: taps along each axis, odd.

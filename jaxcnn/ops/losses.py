@@ -67,7 +67,9 @@ def softmax_cross_entropy(
     reduction: Reduction = "none",
     rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
-    """Cross-entropy between labels and the softmax of logits, one value per example.
+    """Cross-entropy between labels and softmax, one value per example.
+
+    The softmax is that of the logits.
 
     Args:
       logits: `(*batch, classes)`, unnormalized.
@@ -138,7 +140,10 @@ def _targets(
     weights: jax.Array | None,
     ignore_index: int | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The weighted targets, `(*batch, classes)`, and the weight of each example in a mean, `(*batch)`."""
+    """The weighted targets, and each example's weight in a mean.
+
+    They are `(*batch, classes)` and `(*batch)`.
+    """
     hard = jnp.issubdtype(labels.dtype, jnp.integer)
     if ignore_index is not None and not hard:
         raise ValueError(f"`ignore_index` needs integer labels; got {ignore_index} with labels of {labels.dtype}.")
@@ -292,7 +297,9 @@ def binary_cross_entropy(
     pos_weight: ArrayLike | None = None,
     rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
-    """Cross-entropy between probabilities and the sigmoid of logits, one value per element.
+    """Cross-entropy between probabilities and sigmoid, one value per element.
+
+    The sigmoid is that of the logits.
 
     Args:
       logits: an array of any shape, unnormalized.

@@ -120,7 +120,9 @@ def prelu(x: ArrayLike, slope: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def leaky_relu(x: ArrayLike, slope: float = 0.01, *, rule: Rule = "hand") -> jax.Array:
-    """Rectifies with a fixed slope below zero; its gradient at 0 is the slope.
+    """Rectifies with a fixed slope below zero.
+
+    Its gradient at 0 is the slope.
 
     Args:
       x: an array of any shape.

@@ -1,4 +1,6 @@
-"""Two slow implementations of convolution: explicit loops, and im2col with one matrix product.
+"""Two slow implementations of convolution: explicit loops, and im2col.
+
+The latter has one matrix product.
 
 They are the textbook forms, and the reference for the fast implementations. Both compute::
 
@@ -22,13 +24,16 @@ from jaxcnn.ops.sharding import match_cotangent, varying_like
 
 
 def _pad(inputs: jax.Array, window: Window) -> jax.Array:
-    """The padded, dilated input x^: gaps and borders are filled with zeros."""
+    """The padded, dilated input x^, with zeros in all gaps.
+
+    They also fill the borders.
+    """
     spatial = [(low, high, b - 1) for (low, high), b in zip(window.padding, window.input_dilation, strict=True)]
     return lax.pad(inputs, jnp.zeros((), inputs.dtype), [(0, 0, 0), *spatial, (0, 0, 0)])
 
 
 def _unpad(padded: jax.Array, window: Window) -> jax.Array:
-    """The adjoint of `_pad`: reads back the cells that came from the input."""
+    """The adjoint of `_pad`: reads back the input's cells."""
     cells = padded
     for axis, ((low, high), b) in enumerate(zip(window.padding, window.input_dilation, strict=True), start=1):
         # cropped cells were never read: they come back as zeros
@@ -44,7 +49,10 @@ def _unpad(padded: jax.Array, window: Window) -> jax.Array:
 
 
 def _taps(window: Window, output: tuple[int, ...]):
-    """For every tap in row-major order, the slice of x^ that it reads: starts, limits, strides."""
+    """The slice of x^ that each tap reads, in row-major order.
+
+    A slice has starts, limits, strides.
+    """
     for tap in itertools.product(*map(range, window.shape)):
         starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
         limits = [a + (n - 1) * s + 1 for a, n, s in zip(starts, output, window.strides, strict=True)]
@@ -52,7 +60,10 @@ def _taps(window: Window, output: tuple[int, ...]):
 
 
 def plain_im2col(inputs: jax.Array, window: Window) -> jax.Array:
-    """Writes every window as a row: `(N, *spatial, C)` to `(N, *output, taps, C)`."""
+    """Writes every window as a row.
+
+    From `(N, *spatial, C)` it makes `(N, *output, taps, C)`.
+    """
     output, padded = window.output_shape(inputs.shape[1:-1]), _pad(inputs, window)
     batch, channels = inputs.shape[0], inputs.shape[-1]
     if 0 in output:
@@ -68,7 +79,10 @@ im2col = custom_vjp(1)(plain_im2col)
 
 
 def _col2im(columns: jax.Array, shape: tuple[int, ...], window: Window) -> jax.Array:
-    """The adjoint of `im2col`: adds every copy to its cell; returns an array of this shape."""
+    """The adjoint of `im2col`: adds every copy to its cell.
+
+    It returns an array of this shape.
+    """
     output, size = window.output_shape(shape[1:-1]), window.padded_shape(shape[1:-1])
     total = jnp.zeros((shape[0], *size, shape[-1]), columns.dtype)
     if 0 not in output:
@@ -92,7 +106,10 @@ col2im.defvjp(
 
 
 def _matrix_product(columns: jax.Array, kernel: jax.Array, groups: int, precision: Any, element_type: Any):
-    """`(N, *output, taps, C)` by `(*window, I, O)`; one product per group."""
+    """Computes one matrix product per group.
+
+    It multiplies `(N, *output, taps, C)` by `(*window, I, O)`.
+    """
     *lead, taps, channels = columns.shape
     inputs, outputs = kernel.shape[-2], kernel.shape[-1] // groups
     rows = columns.reshape(math.prod(lead), taps, groups, inputs)
@@ -149,7 +166,10 @@ def conv_im2col(inputs, kernel, window: Window, groups: int, precision, element_
 
 
 def _loop_position(index, shape, window: Window, kernel: jax.Array, groups: int):
-    """The window start, channel start and output channel of output number `index`, in row-major order of `shape`."""
+    """An output's window start, channel start and output channel.
+
+    It is that of number `index`, in row-major order of `shape`.
+    """
     image, *position, output = jnp.unravel_index(index, shape)
     starts = [j * s for j, s in zip(position, window.strides, strict=True)]
     group = output // (kernel.shape[-1] // groups)
@@ -214,6 +234,9 @@ _loop_conv.defvjp(_loop_conv_fwd, _loop_conv_bwd)
 
 
 def conv_loops(inputs, kernel, window: Window, groups: int, precision, element_type, rule: str) -> jax.Array:
-    """Computes `ops.conv` by explicit loops; `precision` is ignored, since sums are in float32 or wider."""
+    """Computes `ops.conv` by explicit loops.
+
+    The argument `precision` is ignored, since sums are in float32 or wider.
+    """
     del precision
     return (_loop_conv if rule == "hand" else _loop)(inputs, kernel, window, groups, element_type)

@@ -1,4 +1,7 @@
-"""Residual blocks as pure functions of arrays: units of convolution and normalization, and the shortcut."""
+"""Residual blocks as pure functions of arrays.
+
+They have units of convolution and normalization, and the shortcut.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -51,7 +54,7 @@ def residual_block(
     activate: bool = True,
     rule: Rule = "hand",
 ) -> tuple[jax.Array, list[Statistics]]:
-    """Adds the output of a few units to the input, then rectifies the sum.
+    """Adds a few units' output to the input, and rectifies.
 
     Args:
       inputs: `(N, *spatial, C)`.
@@ -119,7 +122,9 @@ def residual_block(
 def bottleneck_block(
     inputs: ArrayLike, units: Sequence[tuple[Any, ...]], **options: Any
 ) -> tuple[jax.Array, list[Statistics]]:
-    """A residual block of three units: 1x1 to few channels, 3x3, and 1x1 to many.
+    """A residual block of 1x1, 3x3 and 1x1 units.
+
+    The first reduces to few channels, the last goes back to many.
 
     Args:
       inputs: `(N, *spatial, C)`.
@@ -150,7 +155,9 @@ def bottleneck_block(
 
 
 def pad_shortcut(inputs: jax.Array, outputs: int, strides: int, *, rule: Rule = "hand") -> jax.Array:
-    """Computes shortcut A: the input decimated, with channels of zeros on both sides, `outputs` in total.
+    """Computes shortcut A: the input decimated, with channels of zeros.
+
+    They are on both sides, `outputs` channels in total.
 
     Raises:
       ValueError: if `outputs` is less than the number of channels.
@@ -174,7 +181,10 @@ def _apply(
     axis_name: str | tuple[str, ...] | None,
     rule: Rule,
 ) -> tuple[jax.Array, Statistics]:
-    """Convolves, normalizes, adds the shortcut and rectifies; returns also the statistics that were used."""
+    """Convolves, normalizes, adds the shortcut and rectifies.
+
+    It returns also the statistics that were used.
+    """
     window = jnp.shape(unit.kernel)[:-2]
     x = conv(x, unit.kernel, strides=strides, padding=[((k - 1) // 2, k // 2) for k in window], rule=rule)
     if past is not None and past.shape != x.shape:

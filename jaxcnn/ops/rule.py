@@ -1,4 +1,7 @@
-"""Gives an op its hand-written rule, and a clear error where only JAX's own rule works."""
+"""Gives an op its hand-written rule.
+
+Where only JAX's own rule works, the error is clear.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn
@@ -22,7 +25,9 @@ SENTENCE = (
 
 
 def select_rule(rule: str, *, hand: Callable[..., Any], autodiff: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function with the hand-written rule, or the plain one that JAX differentiates.
+    """Returns the function with the hand-written rule, or without.
+
+    JAX differentiates the plain one.
 
     Raises:
       ValueError: if `rule` is neither `"hand"` nor `"autodiff"`.
@@ -31,9 +36,10 @@ def select_rule(rule: str, *, hand: Callable[..., Any], autodiff: Callable[..., 
 
 
 def custom_vjp(*static: int) -> Callable[[Callable[..., Any]], Any]:
-    """`jax.custom_vjp` as a decorator; `static` are the positions of arguments that are configuration, not arrays.
+    """`jax.custom_vjp` as a decorator.
 
-    Under forward-mode differentiation the function raises an error that names the argument to pass instead.
+    The positions of arguments that are configuration, not arrays, are `static`. Under forward-mode differentiation the
+    function raises an error that names the argument to pass instead.
     """
     return lambda function: _Ruled(jax.custom_vjp(function, nondiff_argnums=static), static)
 
@@ -50,9 +56,10 @@ class _Ruled:
 
 
 def def_sparing_vjp(function: Any, gradients: Callable[..., Any], *static: int) -> None:
-    """Defines the rule of a function that `custom_vjp` returned; the rule is skipped where there is no cotangent.
+    """Defines the rule of a function that `custom_vjp` returned.
 
-    Without this, JAX passes zeros to the rule, and XLA computes with them.
+    The rule is skipped where there is no cotangent. Without this, JAX passes zeros to the rule, and XLA computes with
+    them.
 
     Args:
       function: a function that `custom_vjp` returned.
@@ -121,7 +128,10 @@ _same.defjvp(_same_jvp, symbolic_zeros=True)
 
 
 def backward_only(tree: Any) -> Any:
-    """Returns the same pytree, whose floating arrays raise an error under forward-mode differentiation."""
+    """Returns a pytree that raises an error under forward-mode differentiation.
+
+    Its floating arrays do so; it is otherwise the same.
+    """
     leaves, structure = jax.tree.flatten(tree)
     places = [at for at, leaf in enumerate(leaves) if isinstance(leaf, Tracer) and _is_floating(leaf)]
     if places:  # what is no tracer is not differentiated
@@ -135,7 +145,10 @@ def _is_floating(leaf: Any) -> bool:
 
 
 def rule_by_output(function: Callable[[jax.Array], jax.Array], pull: Callable[[jax.Array, jax.Array], jax.Array]):
-    """Gives `y = f(x)` the rule `dx = pull(y, cotangent)`, which keeps only the output."""
+    """Gives an op a rule that keeps only the output.
+
+    For `y = f(x)` it is `dx = pull(y, cotangent)`.
+    """
     wrapped = custom_vjp()(function)
     wrapped.defvjp(lambda x: (wrapped(x),) * 2, lambda y, cotangent: (pull(y, cotangent),))
     return wrapped

@@ -1,4 +1,7 @@
-"""Which method of an operation is fastest on a CPU: the table that `jaxcnn bench --choices` writes."""
+"""Which method of an operation is fastest on a CPU.
+
+This is the table that `jaxcnn bench --choices` writes.
+"""
 
 import functools
 import json
@@ -25,7 +28,10 @@ KINDS = ("depthwise", "grouped", "pointwise", "one channel", "few channels", "na
 
 
 def kind(window: Window, channels: int, groups: int) -> str:
-    """Returns the kind of a convolution of `channels` input channels, a key of the table."""
+    """Returns the kind of a convolution, a key of the table.
+
+    It has `channels` input channels.
+    """
     if groups > 1:
         return "depthwise" if groups == channels else "grouped"
     if math.prod(window.shape) == 1:
@@ -44,7 +50,10 @@ def pool_kind(channels: int) -> str:
 
 @functools.cache
 def table() -> dict[str, Any]:
-    """Reads the table: speed relative to XLA's convolution, by version of jax, kind, part and method."""
+    """Reads the table of speeds relative to XLA's convolution.
+
+    They are by version of jax, kind, part and method.
+    """
     return json.loads(TABLE.read_text())
 
 
@@ -60,7 +69,10 @@ def ratios(kind: str, part: str) -> dict[str, float]:
 
 @functools.cache
 def fastest(kind: str, part: str, with_native: bool) -> str:
-    """Returns the fastest method: `"native"` (C++), `"jax"` (`ops.conv.lowerings`) or `"lax"` (XLA's own)."""
+    """Returns the fastest method.
+
+    It is `"native"` (C++), `"jax"` (`ops.conv.lowerings`) or `"lax"` (XLA's own).
+    """
     known = {"lax": 1 - _NOISE, "jax": 1.0, **ratios(kind, part)}
     if not with_native:
         known.pop("native", None)
@@ -73,7 +85,9 @@ def _numbers(version: str) -> tuple[int, int]:
 
 
 def method_named(method: Any, methods: tuple[str, ...]) -> Any:
-    """Returns `method`, if it is one of `methods`; `"onednn"`, the old name of `"native"`, gives a warning.
+    """Returns `method`, if it is one of `methods`.
+
+    The old name of `"native"`, `"onednn"`, gives a warning.
 
     Raises:
       ValueError: if it is none of them.

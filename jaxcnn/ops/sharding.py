@@ -1,4 +1,7 @@
-"""Sharding and mesh axes of arrays and cotangents, for every op and rule."""
+"""Sharding and mesh axes of arrays and cotangents.
+
+They are for every op and rule.
+"""
 
 import jax
 from jax import lax
@@ -6,10 +9,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
-    """Gives a cotangent the dtype of its primal, and the type of its primal under `shard_map`.
+    """Gives a cotangent its primal's dtype and type.
 
-    A primal that is the same on every device of a mesh axis was read by all of them. So its cotangent is the sum of
-    their cotangents. JAX does this when it transposes the implicit broadcast; a hand-written rule must do it itself.
+    The type is that under `shard_map`. A primal that is the same on every device of a mesh axis was read by all of
+    them. So its cotangent is the sum of their cotangents. JAX does this when it transposes the implicit broadcast; a
+    hand-written rule must do it itself.
     """
     varying = jax.typeof(cotangent).manual_axis_type.varying - jax.typeof(primal).manual_axis_type.varying
     if varying:
@@ -18,9 +22,10 @@ def match_cotangent(cotangent: jax.Array, primal: jax.Array) -> jax.Array:
 
 
 def explicit_sharding(array: jax.Array, *others: jax.Array) -> NamedSharding | None:
-    """Returns the sharding in an array's type if it, or one of `others`, is on a mesh with explicit axes.
+    """Returns the sharding in an array's type on an explicit mesh.
 
-    An array that is on no mesh is replicated on every device. None leaves the choice to the compiler.
+    It does so if it, or one of `others`, is on a mesh with explicit axes. An array that is on no mesh is replicated on
+    every device. None leaves the choice to the compiler.
     """
     for other in (array, *others):
         sharding = jax.typeof(other).sharding
@@ -30,14 +35,19 @@ def explicit_sharding(array: jax.Array, *others: jax.Array) -> NamedSharding | N
 
 
 def varying_like(array: jax.Array, *others: jax.Array) -> jax.Array:
-    """Marks an array as differing over the mesh axes of `others`, as a loop's carry must be under `shard_map`."""
+    """Marks an array as differing over others' mesh axes.
+
+    A loop's carry must be so under `shard_map`; the others are `others`.
+    """
     types = [jax.typeof(a).manual_axis_type.varying for a in (array, *others)]
     axes = frozenset().union(*types) - types[0]
     return lax.pcast(array, tuple(sorted(axes)), to="varying") if axes else array
 
 
 def mapped_axes(axis_name: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Returns the names as a tuple, if `jax.pmap`, `jax.shard_map` or `jax.vmap` maps all of them.
+    """Returns the names as a tuple, if all are mapped.
+
+    They are mapped by `jax.pmap`, `jax.shard_map` or `jax.vmap`.
 
     Raises:
       TypeError: if `axis_name` is neither a name nor a tuple of names.

@@ -30,7 +30,9 @@ _SIGNUM = _step(jnp.sign)
 
 
 def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
-    """Computes Heaviside's step: 1 where `x >= 0`, else 0; NaN stays NaN.
+    """Computes Heaviside's step: 1 where `x >= 0`, else 0.
+
+    NaN stays NaN.
 
     Args:
       x: an array of any shape.
@@ -60,7 +62,9 @@ def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodi
 
 
 def signum(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
-    """Computes the sign of `x`: -1, 0 or 1; NaN stays NaN.
+    """Computes the sign of `x`: -1, 0 or 1.
+
+    NaN stays NaN.
 
     Args:
       x: an array of any shape.

@@ -33,7 +33,9 @@ class StageDifference(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The stages that both implementations have, in our order; prints as a table.
+    """The stages that both implementations have, in our order.
+
+    They print as a table.
 
     Args:
       rows: the difference of each stage.
@@ -68,7 +70,9 @@ def compare(
     channels_first: bool = False,
     tolerance: float = 1e-4,
 ) -> Comparison:
-    """Compares the stages of a network with those of another implementation, on the same images.
+    """Compares a network's stages with those of another implementation.
+
+    Both get the same images.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.

@@ -1,4 +1,7 @@
-"""Files of weights: arrays by name; reading a file never runs code from it."""
+"""Files of weights: arrays by name.
+
+Reading a file never runs code from it.
+"""
 
 import contextlib
 import json
@@ -53,7 +56,9 @@ def read(path: str | Path) -> Stored:
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None, kind: str) -> None:
-    """Writes a file of weights atomically: a reader gets either the old or the new file, complete.
+    """Writes a file of weights atomically.
+
+    A reader gets either the old or the new file, complete.
 
     Args:
       path: the file; its suffix determines the format.
@@ -81,7 +86,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], config: Mapping[st
 
 
 def known_suffix(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> str:
-    """Returns the suffix of a file of weights, by default among those that can be written.
+    """Returns the suffix of a file of weights, a known one.
+
+    By default it is among those that can be written.
 
     Raises:
       ValueError: if it is unknown.
@@ -93,7 +100,7 @@ def known_suffix(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> str:
 
 
 def _format(path: Path) -> str:
-    """The suffix of a file's format, by its content or else its name."""
+    """The suffix of a format, by content or else by name."""
     suffix = path.suffix.lower()
     if suffix not in _ANYTHING:
         return suffix
@@ -109,7 +116,7 @@ def _format(path: Path) -> str:
 
 @contextlib.contextmanager
 def _reading(path: Path, rule: str) -> Iterator[None]:
-    """Converts any error of a reader on damaged bytes to one sentence."""
+    """Converts a reader's errors on damaged bytes to one sentence."""
     try:
         yield
     except (ImportError, MemoryError):
@@ -183,5 +190,8 @@ def check_real(path: Path, name: str, array: np.ndarray) -> None:
 
 
 def wrong_dtype(path: Path, name: str, dtype: str) -> ValueError:
-    """Makes the error for an array whose dtype is not that of a weight."""
+    """Makes the error for an array that is no weight.
+
+    Its dtype is not that of a weight.
+    """
     return ValueError(f"{path} must hold weights in {', '.join(_REALS)}; {name} is {dtype}.")

@@ -37,7 +37,10 @@ CONV = Layout(
 
 
 def flattened(spatial: Shape) -> Layout:
-    """Returns the layout of a dense layer that reads maps `(*spatial, C)`; in PyTorch these have channels first."""
+    """Returns the layout of a dense layer that reads maps.
+
+    The maps are `(*spatial, C)`; in PyTorch they have channels first.
+    """
     cells, last = math.prod(spatial), len(spatial) + 1
 
     def read(theirs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Loads weights into a network: by default all of them or none."""
+"""Loads weights into a network, by default all or none."""
 
 import dataclasses
 import warnings
@@ -21,7 +21,9 @@ _BESIDE_GROUPS = ("opt_state", "optimizer")
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The fate of every weight of a file and of a network; prints as a table.
+    """The fate of every weight of a file and a network.
+
+    It prints as a table.
 
     Args:
       file: the file.
@@ -49,7 +51,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether file and network have the same weights, with the same shapes."""
+        """Whether file and network have the same weights and shapes."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
     def problems(self) -> dict[str, tuple[str, ...]]:
@@ -69,7 +71,10 @@ class Report:
         return "\n".join([f"{self.file}, {self.scheme} names: {self.counts()}", *self.source(), *lines])
 
     def source(self) -> list[str]:
-        """Describes in lines which part of the file was loaded, and the alternatives; none if there was no choice."""
+        """Describes the loaded part of the file, and the alternatives.
+
+        These are lines; there are none if there was no choice.
+        """
         lines = [f"taken: {self.part}"] if self.part else []
         return lines + [f"there too, for part={part!r}: weights of such a network" for part in self.other_parts]
 
@@ -80,7 +85,9 @@ class Report:
 
 
 def load(model: nnx.Module, file: str | Path, *, strict: bool = True, part: str | None = None) -> Report:
-    """Loads the weights of a file into a network; the naming scheme of the file is detected.
+    """Loads the weights of a file into a network.
+
+    The naming scheme of the file is detected.
 
     Args:
       model: the network; if an error is raised, it stays unchanged.
@@ -208,7 +215,10 @@ def _is_beside(name: str) -> bool:
 
 
 def _like(array: np.ndarray, leaf: jax.Array) -> jax.Array:
-    """An array with the dtype and on the devices of the one that it replaces."""
+    """An array as the one that it replaces.
+
+    It has its dtype, and is on its devices.
+    """
     return jax.device_put(array.astype(leaf.dtype), leaf.sharding)
 
 

@@ -1,4 +1,7 @@
-"""The names of our networks' modules in other libraries: one small table for each library."""
+"""The names of our networks' modules in other libraries.
+
+There is one small table for each library.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import TypeGuard, cast
@@ -11,7 +14,10 @@ Names = dict[str, str]  # from the path of a module of ours to its name in the o
 
 
 def torchvision(model: nnx.Module) -> Names | None:
-    """Returns the names of torchvision, for ResNets also of timm; None for a network that torchvision does not have."""
+    """Returns the names of torchvision, for ResNets also of timm.
+
+    It returns None for a network that torchvision does not have.
+    """
     if isinstance(model, models.AlexNet):
         places = {f"convs/{i}": f"features.{place}" for i, place in enumerate((0, 3, 6, 8, 10))}
         return places | {"dense1": "classifier.1", "dense2": "classifier.4", "head": "classifier.6"}
@@ -23,7 +29,10 @@ def torchvision(model: nnx.Module) -> Names | None:
 
 
 def residual(model: nnx.Module, head: str, shortcut: str) -> Names | None:
-    """Returns the names of residual networks in PyTorch, which differ only in those of head and shortcut."""
+    """Returns the names of residual networks in PyTorch.
+
+    They differ only in those of head and shortcut.
+    """
     if not is_residual(model):
         return None
     names = {"conv1/conv": "conv1", "conv1/norm": "bn1", "head": head}
@@ -37,13 +46,16 @@ def residual(model: nnx.Module, head: str, shortcut: str) -> Names | None:
 
 
 def lenet(model: nnx.Module, names: tuple[str, ...]) -> Names | None:
-    """Returns the names of LeNet-5 in PyTorch, in the order of its layers."""
+    """Returns LeNet-5's names in PyTorch, in the layers' order."""
     ours = ("conv1", "conv2", "dense1", "dense2", "head")
     return dict(zip(ours, names, strict=True)) if isinstance(model, models.LeNet5) else None
 
 
 def tutorial(model: nnx.Module) -> Names | None:
-    """Returns the names of LeNet-5 and of multilayer perceptrons in PyTorch's tutorials."""
+    """Returns the names in PyTorch's tutorials.
+
+    They are those of LeNet-5 and of multilayer perceptrons.
+    """
     if isinstance(model, models.MLP):
         paths = [*(f"dense/{i}" for i in range(len(model.dense))), "head"]
         return {path: f"fc{number}" for number, path in enumerate(paths, start=1)}
@@ -51,7 +63,10 @@ def tutorial(model: nnx.Module) -> Names | None:
 
 
 def flax(model: nnx.Module) -> Names | None:
-    """Returns the names in Flax's ImageNet example, which numbers blocks through all stages."""
+    """Returns the names in Flax's ImageNet example.
+
+    It numbers blocks through all stages.
+    """
     if not isinstance(model, models.ResNet) or not is_residual(model):
         return None
     names = {"conv1/conv": "conv_init", "conv1/norm": "bn_init", "head": "Dense_0"}
@@ -65,7 +80,10 @@ def flax(model: nnx.Module) -> Names | None:
 
 
 def is_residual(model: nnx.Module) -> TypeGuard[models.ResNet | models.CifarResNet]:
-    """Whether a network is a residual or plain network of version 1, the version of all other libraries."""
+    """Whether a network is a residual or plain one, version 1.
+
+    All other libraries have this version.
+    """
     return isinstance(model, models.ResNet | models.CifarResNet) and model.final_norm is None
 
 

@@ -1,4 +1,7 @@
-"""Opens a file of weights as a network, which is found by the file's description or by its names and shapes."""
+"""Opens a file of weights as a network.
+
+The network is found by the file's description, or by its names and shapes.
+"""
 
 import re
 from collections import Counter
@@ -30,7 +33,7 @@ _HALF_SCALING = {"mean": [0.5] * 3, "std": [0.5] * 3, "unit": 255.0}
 def open_model(
     file: str | Path, *, rngs: nnx.Rngs | None = None, part: str | None = None, rule: Rule = "hand"
 ) -> tuple[nnx.Module, dict[str, Any]]:
-    """Builds the network of a file of weights, and loads them into it.
+    """Builds a file's network, and loads the weights into it.
 
     Args:
       file: as in `load`. Files of `save` and run folders describe their network. In other files, these networks are
@@ -59,7 +62,10 @@ def open_stored(
     config: dict[str, Any] | None = None,
     part: str | None = None,
 ) -> tuple[nnx.Module, dict[str, Any], Report]:
-    """The same as `open_model`, for a file that is already read; also returns the report of the loading."""
+    """The same as `open_model`, for a file that is read.
+
+    It also returns the report of the loading.
+    """
     asked, config = part, config or stored.config
     if config is None:
         part, config = _recognized(stored, part)
@@ -76,7 +82,9 @@ def open_stored(
 
 
 def recognize(stored: Stored) -> dict[str, Any]:
-    """Recognizes the network of a file by its names and shapes; returns its configuration.
+    """Recognizes the network of a file by names and shapes.
+
+    It returns its configuration.
 
     Raises:
       ValueError: if the network is not known.
@@ -85,7 +93,7 @@ def recognize(stored: Stored) -> dict[str, Any]:
 
 
 def _recognized(stored: Stored, part: str | None) -> tuple[str, dict[str, Any]]:
-    """The part of a file with the weights of a known network, and the configuration of that network."""
+    """The part with a known network's weights, and the network's configuration."""
     for label in holders(stored.arrays, lambda name: name in _MARKS or re.fullmatch(_FLAX_MARK, name) is not None):
         if not under(label, part):
             continue
@@ -169,7 +177,10 @@ def _flax(shapes: Shapes) -> dict[str, Any] | None:
 def _by_depth(
     counts: tuple[int, ...], bottleneck: bool, classes: int, stem: tuple[int, ...], projected: bool
 ) -> dict[str, Any] | None:
-    """The residual network with these numbers of blocks in its stages, and a first kernel (O, I, height, width)."""
+    """The residual network with these numbers of blocks in its stages.
+
+    Its first kernel is (O, I, height, width).
+    """
     width, channels, _, window = stem
     for depth, plan in IMAGENET.items():
         if plan == (counts, bottleneck) and window == 7:

@@ -1,4 +1,7 @@
-"""Finds a network's weights in a file: checkpoints nest them under keys, and contain other entries besides."""
+"""Finds a network's weights in a file.
+
+Checkpoints nest them under keys, and contain other entries besides.
+"""
 
 import re
 from collections import Counter
@@ -29,7 +32,10 @@ class Part(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A part of a file whose names are those of a network, in one of the schemes."""
+    """A part of a file with a network's names.
+
+    The names are in one of the schemes.
+    """
 
     label: str
     scheme: str
@@ -39,12 +45,15 @@ class Choice(NamedTuple):
 
 
 def canonical(name: str) -> str:
-    """Returns a name with dots, and without the prefixes that wrappers of modules add."""
+    """Returns a name with dots, and without wrappers' prefixes.
+
+    Wrappers of modules add these.
+    """
     return _joined(word for word, _ in _words(name))
 
 
 def choices(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Mapping[str, Shape]]) -> list[Choice]:
-    """Finds the parts of a file that may be a network's weights, the best first.
+    """Finds a file's parts that may be weights, best first.
 
     Among equally good parts, those that were trained come before averages and initial weights.
 
@@ -116,12 +125,18 @@ def under(label: str, part: str | None) -> bool:
 
 
 def comes_last(label: str) -> bool:
-    """Whether a label is that of averages, of copies that follow a network, or of initial weights."""
+    """Whether a label is one to try last.
+
+    It is that of averages, of copies that follow a network, or of initial weights.
+    """
     return not _LAST.isdisjoint(_split(label))
 
 
 def summary(names: Sequence[str], label: str) -> list[str]:
-    """Lists the names of arrays that are not under a label; those under a common key share one line."""
+    """Lists the names of arrays that are not under a label.
+
+    Those under a common key share one line.
+    """
     groups: dict[str, list[str]] = {}
     taken = label.split(".") if label else []
     for name in names:
@@ -152,5 +167,8 @@ def _is_key(label: str) -> bool:
 
 
 def _split(label: str) -> set[str]:
-    """The words in a key, as "ema" and "model" in `ema_model`, `modelEMA` and `EmaModel`."""
+    """The words in a key.
+
+    They are "ema" and "model" in `ema_model`, `modelEMA` and `EmaModel`.
+    """
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", label)}

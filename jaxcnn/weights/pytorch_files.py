@@ -1,4 +1,7 @@
-"""PyTorch's files: reads tensors by name from any saved structure, without running code from the file."""
+"""PyTorch's files: tensors by name, from any saved structure.
+
+Reading does not run code from the file.
+"""
 
 import pickle
 import pickletools
@@ -40,7 +43,9 @@ def import_torch(path: Path) -> Any:
 
 
 def unpickled(path: Path) -> Any:
-    """Reads a file by PyTorch's restricted reader; inert objects replace those that are neither tensors nor plain.
+    """Reads a file by PyTorch's restricted reader.
+
+    Inert objects replace those that are neither tensors nor plain.
 
     Raises:
       ValueError: if it is damaged, or names a function that can only be there to attack.
@@ -104,7 +109,8 @@ def _told(content: Any, others: Mapping[str, Any]) -> str:
 def _walk(content: Any, kind: type, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """The tensors in dictionaries whose keys are names, and every other value as one entry.
 
-    The keys in the state of an optimizer are numbers, so it is one entry.
+    Each value that is no such dictionary is one entry. The keys in the state of an optimizer are numbers, so it is one
+    entry.
     """
     if isinstance(content, Mapping) and all(isinstance(key, str) for key in content) and depth < _DEEPEST:
         inner = [
@@ -124,14 +130,17 @@ def _from_torch(torch: Any, tensor: Any) -> np.ndarray:
 
 
 class _Swallowed(dict[str, Any]):
-    """The attributes of an inert object, which ignores any state that it gets."""
+    """An inert object's attributes, which ignores any state it gets."""
 
     def update(self, *state: Any, **more: Any) -> None:
         """Ignores its arguments."""
 
 
 def _stand_in(name: str) -> type:
-    """Makes inert objects that replace those of a class or function that is not imported."""
+    """Makes inert objects in place of a class or function.
+
+    It is one that is not imported.
+    """
 
     def make(*arguments: Any, **more: Any) -> OrderedDict[Any, Any]:
         del arguments, more
@@ -143,7 +152,10 @@ def _stand_in(name: str) -> type:
 
 
 def _stands_for(value: Any) -> str | None:
-    """The name of the class or function that an inert object replaces; None for any other object."""
+    """The name of what an inert object replaces.
+
+    It is a class or function; the result is None for any other object.
+    """
     if isinstance(value, OrderedDict) and isinstance(vars(value), _Swallowed):
         return vars(value)["stands_for"]
     return value.__name__ if isinstance(value, type) and "." in value.__name__ else None

@@ -1,4 +1,7 @@
-"""Reads run folders like files of weights, and builds networks from their configurations."""
+"""Reads run folders like files of weights.
+
+It also builds networks from their configurations.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,9 @@ _SIZED = {"image_size": 3, "clip_shape": 4}  # the options that an example's ran
 
 
 def read_any(path: str | Path) -> Stored:
-    """Reads a file of weights, or the newest parameters of a run folder, as arrays by name.
+    """Reads a file or run folder as arrays by name.
+
+    It is a file of weights; of a run folder, the newest parameters are read.
 
     Raises:
       FileNotFoundError: if there is no such file or folder.
@@ -35,7 +40,7 @@ def read_any(path: str | Path) -> Stored:
 
 
 def run_config(folder: Path) -> dict[str, Any]:
-    """Reads the configuration of a run's network, in the form in which `save` stores it.
+    """Reads the configuration of a run's network, as `save` stores it.
 
     Returns:
       `name`, `num_classes`, `in_features` and `options`, as arguments of `models.create`; and for its inputs `classes`,
@@ -69,7 +74,9 @@ def run_config(folder: Path) -> dict[str, Any]:
 
 
 def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Adds the options that follow from the shape of the examples to a network's options.
+    """Adds options that follow from the examples' shape.
+
+    They are options of the network.
 
     Raises:
       ValueError: if the name is unknown, or an option is one that data and seed determine.
@@ -84,7 +91,9 @@ def options_for(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> d
 def build(
     name: str, num_classes: int, in_features: int, shape: tuple[int, ...], options: dict[str, Any], seed: int
 ) -> models.Network:
-    """Builds a network by its name, for examples of this shape, with parameters drawn from a seed.
+    """Builds a network by its name, for examples of this shape.
+
+    Its parameters are drawn from a seed.
 
     Raises:
       ValueError: if the name or an option is unknown, or an option is one that data and seed determine.
@@ -109,17 +118,26 @@ def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
 
 
 def sized(config: training.TrainConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Computes the shape of a network's input from that of the stored examples, which crops make smaller."""
+    """Computes a network's input shape from that of stored examples.
+
+    Crops make it smaller.
+    """
     return Augmentation(config.augment).resized(shape) if config.augment and len(shape) == 3 else shape
 
 
 def abstract(config: dict[str, Any]) -> models.Network:
-    """Builds the same network without values, only for its names and shapes."""
+    """Builds the same network without values.
+
+    It serves only for its names and shapes.
+    """
     return nnx.eval_shape(lambda: build_from(config, nnx.Rngs(0)))
 
 
 def fill(model: nnx.Module, rngs: nnx.Rngs) -> None:
-    """Gives an abstract network its random streams, and zeros for all parameters that were not loaded."""
+    """Gives an abstract network random streams and zero parameters.
+
+    The zeros are for all parameters that were not loaded.
+    """
 
     def number(leaf: nnx.Variable) -> nnx.Variable:
         value = leaf.get_value()
@@ -133,7 +151,10 @@ def fill(model: nnx.Module, rngs: nnx.Rngs) -> None:
 
 
 def empty(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
-    """Builds the same network with zeros as parameters, which saves the time to draw values that are then replaced."""
+    """Builds the same network with zeros as parameters.
+
+    This saves the time to draw values that are then replaced.
+    """
     model = abstract(config)
     fill(model, rngs)
     return model

@@ -1,4 +1,4 @@
-"""Writes a network's weights, with our names or those of another library."""
+"""Writes a network's weights, in our names or another library's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +52,9 @@ def save(
 
 
 def to_torch(model: nnx.Module, scheme: str | None = None) -> dict[str, np.ndarray]:
-    """Converts a network's weights to the names and layouts of another library, the inverse of `load`.
+    """Converts a network's weights to another library's names and layouts.
+
+    It is the inverse of `load`.
 
     Args:
       model: the network.
@@ -85,7 +87,10 @@ def to_torch(model: nnx.Module, scheme: str | None = None) -> dict[str, np.ndarr
 
 
 def _for_pytorch(model: nnx.Module) -> str:
-    """The scheme of a PyTorch file, which describes its network only by names."""
+    """The scheme of a PyTorch file.
+
+    Such a file describes its network only by names.
+    """
     bordered = isinstance(model, models.LeNet5) and model.input_shape[0] != 32
     known = ("torchvision", "pytorch") if bordered else ("torchvision", "tutorial")
     return next((scheme for scheme in known if _why_not(model, scheme) is None), "pytorch")

@@ -1,4 +1,4 @@
-"""Naming schemes: the name and layout of each parameter of a network in another library."""
+"""Naming schemes: parameters' names and layouts in another library."""
 
 from typing import Any
 
@@ -27,7 +27,10 @@ _LEAVES: dict[type, dict[str, tuple[str, Layout]]] = {
 
 
 def leaves(model: nnx.Module) -> dict[str, Any]:
-    """Returns the weights of a network by path: parameters, statistics, fixed vectors; no random streams."""
+    """Returns the weights of a network by path.
+
+    They are parameters, statistics, fixed vectors; no random streams.
+    """
     state = nnx.state(model, nnx.Not(nnx.Any(nnx.RngState, nnx.OfType(nnx.Intermediate))))
     variables = [(path, leaf) for path, leaf in nnx.to_flat_state(state) if isinstance(leaf, nnx.Variable)]
     return {
@@ -36,7 +39,9 @@ def leaves(model: nnx.Module) -> dict[str, Any]:
 
 
 def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
-    """Returns a network's parameters in a scheme, or None if the scheme has no names for such a network.
+    """Returns a network's parameters in a scheme.
+
+    The result is None if the scheme has no names for such a network.
 
     Raises:
       ValueError: if the scheme is unknown.
@@ -73,7 +78,10 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
 
 
 def objection(model: nnx.Module, scheme: str) -> str | None:
-    """Returns why a network would compute something else with weights of a scheme, though shapes fit; else None."""
+    """Returns why a scheme's weights would compute something else, or None.
+
+    This may be so though the shapes fit.
+    """
     if isinstance(model, models.ResNet) and is_residual(model) and scheme not in ("jaxcnn", "pytorch"):
         first, second, *rest = model.blocks[1][0].units
         same = second.conv.padding == "SAME"
@@ -94,7 +102,10 @@ def objection(model: nnx.Module, scheme: str) -> str | None:
 
 
 def _flattened(model: nnx.Module) -> dict[str, tuple[int, ...]]:
-    """The dense layers that read flattened maps, and the spatial shape of the maps."""
+    """The dense layers that read flattened maps, and maps' shapes.
+
+    These are spatial.
+    """
     if isinstance(model, models.LeNet5):
         return {"dense1": (5, 5)}
     if isinstance(model, models.LeNet5Of1998):

@@ -1,4 +1,4 @@
-"""The table of cases of every op: its configurations, and inputs for them.
+"""Every op's cases: its configurations, and inputs for them.
 
 `jaxcnn check` and the tests prove the rules on these cases. A test fails if an op has no case.
 """

@@ -1,4 +1,4 @@
-"""One case at which the rule of an op is proven, and its inputs."""
+"""A case at which an op's rule is proven: its inputs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,13 +41,19 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def apart(*shape: int) -> np.ndarray:
-    """Draws values that differ by at least 0.05, and from 0 and 1 by at least 0.02, away from every kink."""
+    """Draws values away from every kink.
+
+    They differ by at least 0.05, and from 0 and 1 by at least 0.02.
+    """
     count = int(np.prod(shape))
     return ((random.permutation(count).reshape(shape) - count // 2) * 0.05 + 0.02).astype(np.float32)
 
 
 def case(op: str, options: dict[str, Any], args: tuple, *, function=None, reference=None, **proof: Any) -> Case:
-    """Makes a case, by default of the op with these options against its plain form, `rule="autodiff"`."""
+    """Makes a case of the op with these options.
+
+    By default it is compared with its plain form, `rule="autodiff"`.
+    """
     bound = function or partial(getattr(ops, op), **options)
     if reference is None:
         reference = partial(bound, rule="autodiff")

@@ -1,4 +1,7 @@
-"""Cases that compare every lowering of a convolution with XLA's own: values, derivatives and linearity."""
+"""Cases that compare every lowering of a convolution with XLA's own.
+
+They compare values, derivatives and linearity.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -46,7 +49,10 @@ WAYS = {way.__name__.rpartition(".")[2]: way for ways in select.LOWERINGS.values
 
 
 def problem_at(name: str, first: jax.Array, second: jax.Array) -> Problem:
-    """Returns the problem that the lowering of this name solves at its place."""
+    """Returns the problem that a lowering solves at its place.
+
+    The lowering has this name.
+    """
     place = PLACES[name]
     spec = place.spec
     if name == "cell_by_cell":  # it takes a kernel gradient that is expressed as a convolution

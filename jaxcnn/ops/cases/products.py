@@ -13,7 +13,7 @@ from jaxcnn.ops.cases.case import AT_A_KINK, AT_A_PLACE, Case, apart, case, norm
 
 
 def conv_cases(full: bool) -> Iterator[Case]:
-    """Yields convolutions in a product of configurations, or a sample of it."""
+    """Yields convolutions in a product of configurations, or a sample."""
     kernels = (1, 2, 3, (2, 3), (6, 5))  # the last is larger than the input
     strides = (1, 2, 3, (3, 2), 4)
     paddings = ("SAME", "VALID", "LECTURE", ((0, 1), (2, 0)), ((-1, 0), (1, -1)))
@@ -51,7 +51,7 @@ def conv_cases(full: bool) -> Iterator[Case]:
 
 
 def pool_cases(full: bool) -> Iterator[Case]:
-    """Yields pools in a product of configurations, or a sample of it."""
+    """Yields pools in a product of configurations, or a sample."""
     windows, strides = (1, 2, 3, (2, 3)), (None, 1, 2, (3, 2), 4)
     paddings = ("VALID", "SAME", "LECTURE", ((1, 0), (0, 1)), ((-1, 1), (1, -1)))
     product = itertools.product(windows, strides, paddings, (1, 2))
@@ -87,7 +87,10 @@ def pool_cases(full: bool) -> Iterator[Case]:
 def _gathered(
     reduce: Callable, fill: float, x: jax.Array, *, window_shape, strides, padding, window_dilation, ceil_mode=False
 ) -> jax.Array:
-    """A pool by indexing: gathers every window and reduces it; JAX differentiates it."""
+    """A pool by indexing: gathers every window and reduces it.
+
+    JAX differentiates it.
+    """
     sliding = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
     window = geometry.pool_window(x.shape, window_shape, **sliding, ceil_mode=ceil_mode)
     borders = [(0, 0), *((max(low, 0), max(high, 0)) for low, high in window.padding), (0, 0)]

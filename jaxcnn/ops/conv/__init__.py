@@ -1,4 +1,7 @@
-"""Convolution: the public functions (`api`), the rule (`rule`), and the implementations (`select`, `lowerings`)."""
+"""Convolution.
+
+It has the public functions (`api`), the rule (`rule`), and the implementations (`select`, `lowerings`).
+"""
 
 from jaxcnn.ops.conv.api import METHODS, Method, conv, conv_general_dilated
 from jaxcnn.ops.rule import Rule

@@ -1,4 +1,7 @@
-"""The public functions of convolution in 1, 2 and 3 spatial dimensions."""
+"""The public functions of convolution in 1 to 3 dimensions.
+
+These are spatial dimensions.
+"""
 
 from functools import partial
 from typing import Any, Literal, get_args
@@ -215,7 +218,9 @@ def spec_of(
     preferred_element_type: DTypeLike | None,
     out_sharding: Any,
 ) -> Spec:
-    """Converts arguments that lax accepts to a `Spec`; `lhs` and `rhs` are arrays or their types.
+    """Converts arguments that lax accepts to a `Spec`.
+
+    The arguments `lhs` and `rhs` are arrays or their types.
 
     Raises:
       ValueError: if the padded input has 2**40 cells or more.

@@ -1,4 +1,7 @@
-"""The description of a convolution, and the problem of a lowering: one of its three arrays from the two others."""
+"""A convolution's description, and the problem of a lowering.
+
+It is to compute one of the three arrays from the two others.
+"""
 
 import functools
 import math
@@ -16,7 +19,10 @@ Part = Literal["inputs", "kernel", "outputs"]
 
 
 class Spec(NamedTuple):
-    """Everything static about one convolution; `dims` gives the role of each axis of each array."""
+    """Everything static about one convolution.
+
+    The roles of the axes of each array are in `dims`.
+    """
 
     window: Window
     dims: lax.ConvDimensionNumbers
@@ -31,13 +37,19 @@ class Spec(NamedTuple):
 
 @functools.cache
 def channels_last(rank: int) -> lax.ConvDimensionNumbers:
-    """Returns the layout of inputs and outputs `(N, *spatial, C)` and a kernel `(*window, I, O)` of `rank` axes."""
+    """Returns the channels-last layout for arrays of `rank` axes.
+
+    Inputs and outputs are `(N, *spatial, C)`, a kernel is `(*window, I, O)`.
+    """
     images = (0, rank - 1, *range(1, rank - 1))
     return lax.ConvDimensionNumbers(images, (rank - 1, rank - 2, *range(rank - 2)), images)
 
 
 class Problem(NamedTuple):
-    """The problem of computing the array `wanted` of a convolution from the two others."""
+    """The problem of computing one of a convolution's three arrays.
+
+    This array is `wanted`; the two others are given.
+    """
 
     wanted: Part
     spec: Spec
@@ -59,7 +71,10 @@ class Problem(NamedTuple):
 
 
 def problem_of(wanted: Part, first: jax.Array, second: jax.Array, spec: Spec, inputs: Any, kernel: Any) -> Problem:
-    """Makes the problem of computing `wanted` from two arrays, given the shapes of `inputs` and `kernel`."""
+    """Makes the problem of computing `wanted` from two arrays.
+
+    The shapes of `inputs` and `kernel` are given.
+    """
     (lhs, rhs, _), window, shape, dtype = spec.dims, spec.window, inputs.shape, first.dtype
     input_sizes = tuple([shape[axis] for axis in lhs[2:]])
     output_sizes = window.output_shape(input_sizes)

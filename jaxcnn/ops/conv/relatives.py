@@ -29,11 +29,11 @@ def conv_transpose(
     precision: lax.PrecisionLike = None,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Transposed (fractionally strided) convolution: a convolution of the input dilated by `strides`.
+    """Transposed (fractionally strided) convolution.
 
-    With `transpose_kernel=True`, and the strides, padding and remainder of a convolution, this is the input gradient of
-    that convolution, as PyTorch's `conv_transpose`. With False it is that of Flax and lax, which do not flip the
-    kernel.
+    It is a convolution of the input dilated by `strides`. With `transpose_kernel=True`, and the strides, padding and
+    remainder of a convolution, this is the input gradient of that convolution, as PyTorch's `conv_transpose`. With
+    False it is that of Flax and lax, which do not flip the kernel.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes.

@@ -101,7 +101,10 @@ def _kernel_gradient(inputs: jax.Array, cotangent: jax.Array, kernel: jax.Array,
 
 
 def kernel_gradient_spec(spec: Spec, input_sizes: tuple[int, ...]) -> Spec:
-    """Returns the convolution of inputs and cotangent that gives the kernel gradient, before it is reversed."""
+    """Returns the convolution that gives the kernel gradient.
+
+    It is that of inputs and cotangent; its result has yet to be reversed.
+    """
     lhs, rhs, out = ((axes[1], axes[0], *axes[2:]) for axes in spec.dims)
     return spec._replace(
         window=geometry.tap_window(spec.window, input_sizes),

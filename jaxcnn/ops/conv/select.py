@@ -1,4 +1,7 @@
-"""The table of lowerings, and the choice of one for a convolution or one of its gradients."""
+"""The table of lowerings, and the choice of one.
+
+It is for a convolution or one of its gradients.
+"""
 
 from types import ModuleType
 
@@ -40,7 +43,10 @@ LOWERINGS: dict[str, tuple[ModuleType, ...]] = {
 
 
 def resolve(problem: Problem) -> Problem:
-    """Returns the problem with its method: the requested one, or the fastest that supports it."""
+    """Returns the problem with its method.
+
+    This is the requested one, or the fastest that supports the problem.
+    """
     spec = problem.spec
     if spec.method != "auto":
         return problem
@@ -52,9 +58,10 @@ def resolve(problem: Problem) -> Problem:
 
 
 def lowering(problem: Problem) -> ModuleType | None:
-    """Returns the first lowering of the problem's method that supports it; None if a gradient has none of its own.
+    """Returns the method's first lowering that supports the problem.
 
-    Such a gradient is expressed as a convolution, which always has a lowering.
+    It is None if a gradient has none of its own. Such a gradient is expressed as a convolution, which always has a
+    lowering.
     """
     ways = LOWERINGS[problem.spec.method] if problem.on_unsharded_cpu else (xla,)
     return next((way for way in ways if way.supports(problem)), None)

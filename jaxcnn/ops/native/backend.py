@@ -1,4 +1,7 @@
-"""Finds and loads the C++ backend, which setup.py builds while jaxcnn is installed."""
+"""Finds and loads the C++ backend.
+
+It is built by setup.py while jaxcnn is installed.
+"""
 
 import ctypes
 import functools
@@ -26,15 +29,19 @@ _SWITCH = "JAXCNN_NATIVE"
 
 
 def available() -> bool:
-    """Whether the backend was built for this machine and can be loaded."""
+    """Whether the backend is built here and can be loaded.
+
+    It must be built for this machine.
+    """
     return isinstance(_loaded(), ctypes.CDLL)
 
 
 @functools.cache
 def active() -> bool:
-    """Whether `method="auto"` may choose the backend: it is available, and `JAXCNN_NATIVE` is not `off`.
+    """Whether `method="auto"` may choose the backend.
 
-    The answer stays the same while the process lives: what is compiled depends on it.
+    It is available, and `JAXCNN_NATIVE` is not `off`. The answer stays the same while the process lives: what is
+    compiled depends on it.
     """
     return not _is_off() and available()
 
@@ -50,7 +57,10 @@ def reason() -> str:
 
 
 def missing() -> str | None:
-    """Why a CPU is slower here than it could be, and what to do; None where nothing can be done, or need be."""
+    """Says why a CPU is slower than it could be.
+
+    It also says what to do; None where nothing can be done, or need be.
+    """
     if _is_off() or jax.default_backend() != "cpu" or not _is_suited():
         return None
     loaded = _loaded()
@@ -70,13 +80,19 @@ def library() -> ctypes.CDLL:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this processor does; elsewhere products of bfloat16 are faster, and as exact, in float32."""
+    """Whether this processor multiplies bfloat16.
+
+    Elsewhere products of bfloat16 are faster, and as exact, in float32.
+    """
     return bool(library().jaxcnn_onednn_bfloat16())
 
 
 @functools.cache
 def _loaded() -> ctypes.CDLL | str:
-    """The library, loaded once in a process, or a sentence that says why there is none."""
+    """The library, or a sentence on why there is none.
+
+    It is loaded once in a process.
+    """
     if not _is_suited():
         return f"it is for Linux on x86_64, and this is {sys.platform} on {platform.machine()}."
     if not LIBRARY.exists():
@@ -110,7 +126,10 @@ def _is_suited() -> bool:
 
 
 def _ffi_minor() -> int:
-    """The minor version of the foreign function interface of the jaxlib that is installed; the major is 0."""
+    """The minor version of jaxlib's foreign function interface.
+
+    The major version is 0.
+    """
     header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
     version = re.search(r"#define XLA_FFI_API_MINOR (\d+)", header.read_text())
     assert version is not None, header

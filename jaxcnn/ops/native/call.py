@@ -1,4 +1,7 @@
-"""The product of two arrays of a convolution by oneDNN, on devices and under `vmap`."""
+"""The product of two arrays of a convolution by oneDNN.
+
+It works on devices and under `vmap`.
+"""
 
 import functools
 
@@ -35,7 +38,10 @@ def _product(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
 
 
 def _batched(batched: list[bool], pair: tuple[jax.Array, jax.Array], form: Form) -> jax.Array:
-    """A batch of calls: one call where its axis can be part of an index that passes through, else one by one."""
+    """A batch of calls, as one call where possible.
+
+    It is possible where its axis can be part of an index that passes through, else they come one by one.
+    """
     if all(batched):
         return lax.map(lambda pair: _product(*pair, form), pair)
     place = batched.index(True)
@@ -62,6 +68,9 @@ def _batched(batched: list[bool], pair: tuple[jax.Array, jax.Array], form: Form)
 
 
 def _first(form: Form, part: Part, axis: int) -> list[int]:
-    """The axes of an array of which one goes to the front."""
+    """The axes of which one goes to the front.
+
+    They are those of an array.
+    """
     axes = form.dims[PARTS.index(part)]
     return [0 if old == axis else old + (old < axis) for old in axes]

@@ -89,7 +89,10 @@ def conv(
 
 
 def suits(first: Any, second: Any, form: Form) -> bool:
-    """Whether `compute` has fast code for a convolution and both its gradients."""
+    """Whether `compute` is fast for a convolution and its gradients.
+
+    Both gradients count.
+    """
     ordinary = transposed.ordinary(form)
     if ordinary is None or min(map(min, ordinary.window.padding)) < 0:
         return False

@@ -1,4 +1,7 @@
-"""The description of one call: which array of a convolution is computed from the two others."""
+"""The description of one call.
+
+It tells which array of a convolution is computed from the two others.
+"""
 
 import ctypes
 import math
@@ -32,7 +35,10 @@ class Form(NamedTuple):
 
     @property
     def divisible(self) -> set[str]:
-        """The indices of which any part is a call of the same kind; with groups, channels are bound to each other."""
+        """The indices of which any part is the same call.
+
+        It is of the same kind; with groups, channels are bound to each other.
+        """
         return {"n", "c", "o"} if self.groups == 1 else {"n"}
 
     @property
@@ -59,7 +65,10 @@ class Form(NamedTuple):
 
 
 def operands(wanted: Part) -> tuple[Part, Part]:
-    """The two arrays of which the third is computed, in the order of a call's arguments."""
+    """The two arrays from which the third is computed, in order.
+
+    The order is that of a call's arguments.
+    """
     if wanted == "inputs":
         return "kernel", "outputs"
     return ("inputs", "outputs") if wanted == "kernel" else ("inputs", "kernel")
@@ -117,13 +126,19 @@ def describe(first: jax.Array, second: jax.Array, form: Form) -> np.ndarray:
 
 
 def computed(dtype: np.dtype) -> np.dtype:
-    """The type in which arrays of this one are multiplied: 16-bit floats in float32, where that is faster; as exact."""
+    """The type in which arrays of this one are multiplied.
+
+    16-bit floats are multiplied in float32, where that is faster; it is as exact.
+    """
     native = dtype == jnp.bfloat16 and backend.multiplies_bfloat16()
     return dtype if native else DTYPES[0]
 
 
 def whole_is_fast(first: jax.Array, second: jax.Array, form: Form) -> bool:
-    """Whether oneDNN has fast code for all three arrays, so that every derivative is fast too."""
+    """Whether oneDNN has fast code for all three arrays.
+
+    Then every derivative is fast too.
+    """
     form = form._replace(dtype=computed(form.dtype))
     kinds = {part: jax.ShapeDtypeStruct(shape, form.dtype) for part, shape in shapes(first, second, form).items()}
     for wanted in PARTS:
@@ -140,7 +155,10 @@ def is_fast(first: Any, second: Any, form: Form) -> bool:
 
 
 def implementation(first: jax.Array, second: jax.Array, form: Form) -> str:
-    """The name of the code that oneDNN would run; empty where it has none."""
+    """The name of the code that oneDNN would run.
+
+    It is empty where oneDNN has none.
+    """
     call = describe(first, second, form)
     pointer = call.ctypes.data_as(ctypes.POINTER(ctypes.c_int64))
     return backend.library().jaxcnn_onednn_implementation(pointer, ctypes.c_int64(len(call))).decode()

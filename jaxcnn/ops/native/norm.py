@@ -1,7 +1,7 @@
-"""What batch normalization reads whole arrays for, by loops in C++ (norm.cc), each one pass over memory.
+"""Batch normalization's passes over whole arrays, in C++ (norm.cc).
 
-The rule of which these are parts is in `ops.norm`. Where a loop is itself differentiated, its derivative is that of the
-same in JAX, which stands beside it here.
+Each is a loop that passes once over memory. The rule of which these are parts is in `ops.norm`. Where a loop is itself
+differentiated, its derivative is that of the same in JAX, which stands beside it here.
 """
 
 import functools
@@ -63,10 +63,11 @@ def normalize(
 def sums(
     errors: jax.Array, x: jax.Array, y: jax.Array | None, *numbers: jax.Array, relu: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The sums of the errors, and of `errors (x - mean)`, for every channel; of what ReLU lets pass.
+    """Sums of errors, alone and times `(x - mean)`, per channel.
 
-    With `y`, the rectified outputs, the first result is what passes. Without, it is the errors themselves, and the
-    outputs are `(x - mean) factor + bias`, computed again. `numbers` are mean, factor and bias.
+    They are of what ReLU lets pass. With `y`, the rectified outputs, the first result is what passes. Without, it is
+    the errors themselves, and the outputs are `(x - mean) factor + bias`, computed again. `numbers` are mean, factor
+    and bias.
     """
 
     def loop(errors: jax.Array, x: jax.Array, y: jax.Array | None, *numbers: jax.Array):
@@ -86,7 +87,9 @@ def sums(
 
 
 def gradient(errors: jax.Array, x: jax.Array, *numbers: jax.Array, relu: bool) -> jax.Array:
-    """`factor errors - shift - slope (x - mean)`, of what ReLU lets pass.
+    """The gradient of what ReLU lets pass.
+
+    It is `factor errors - shift - slope (x - mean)`.
 
     `numbers` are mean, factor, bias, shift and slope.
     """
@@ -117,7 +120,10 @@ def _but_last(x: jax.Array) -> tuple[int, ...]:
 
 
 def _derived(loop: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
-    """A loop whose derivative is that of the same in JAX; its operands vary over the same devices."""
+    """A loop whose derivative is that of the same in JAX.
+
+    Its operands vary over the same devices.
+    """
     derived = custom_vjp()(loop)
     def_sparing_vjp(derived, lambda operands, errors: jax.vjp(plain, *operands)[1](errors))
 

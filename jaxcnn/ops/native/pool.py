@@ -1,4 +1,7 @@
-"""Max-pooling with switches, and the way back, by loops in C++ (pool.cc): on devices and under `vmap`."""
+"""Max-pooling with switches, and back, in C++ (pool.cc).
+
+The loops work on devices and under `vmap`.
+"""
 
 import functools
 import math
@@ -35,7 +38,10 @@ class Pooling(NamedTuple):
 
 
 def can_pool(array: jax.Array, window: Window) -> bool:
-    """Whether there is a call for an array on either side of this window."""
+    """Whether there is a call for arrays on both sides.
+
+    They are on either side of this window.
+    """
     if not all(isinstance(size, int) for size in array.shape) or array.size == 0:
         return False  # a size left open: this is traced for export, to any device
     if array.dtype not in DTYPES or math.prod(window.shape) > _MOST_TAPS or set(window.input_dilation) != {1}:
@@ -44,14 +50,20 @@ def can_pool(array: jax.Array, window: Window) -> bool:
 
 
 def winners(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.Array]:
-    """The largest value of every window, and its switch: (1) of `ops.pool.max`."""
+    """The largest value of every window, and its switch.
+
+    This is (1) of `ops.pool.max`.
+    """
     if explicit_sharding(inputs) is not None:
         return _on_explicit_mesh(lambda inputs: winners(inputs, window), inputs)
     return _pooled(inputs, Pooling(window, inputs.shape[1:-1], devices_at_once()))
 
 
 def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window) -> jax.Array:
-    """The sum, in every cell of the input, of the values whose switches point to it: (2) there."""
+    """The sum of values for each cell of the input.
+
+    They are those whose switches point to it: (2) of `ops.pool.max`.
+    """
     if explicit_sharding(values, switches) is not None:
         return _on_explicit_mesh(lambda e, w: route(e, w, sizes, window), values, switches)
     values, switches = varying_like(values, switches), varying_like(switches, values)
@@ -59,7 +71,10 @@ def route(values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window
 
 
 def _on_explicit_mesh(share: Any, *operands: jax.Array) -> Any:
-    """A call whose operands' types say how they are spread; batches and channels may stay so."""
+    """A call whose operands' types say how they are spread.
+
+    Batches and channels may stay so.
+    """
     sharding = explicit_sharding(*operands)
     assert sharding is not None
     kept = _batch_and_channels(sharding.spec, operands[0].ndim)
@@ -83,7 +98,10 @@ def _routed(values: jax.Array, switches: jax.Array, form: Pooling) -> jax.Array:
 
 
 def _mapped(function: Any, form: Pooling) -> Any:
-    """The function under `vmap` too: a mapped axis becomes part of the batch."""
+    """The function under `vmap` too.
+
+    A mapped axis becomes part of the batch.
+    """
 
     @custom_vmap
     def call(*operands: jax.Array) -> Any:
@@ -122,7 +140,10 @@ def _call(target: str, results: Any, form: Pooling, *operands: jax.Array) -> Any
 
 
 def _of_three(numbers: Sequence[int], missing: int) -> list[int]:
-    """One for each of three axes, those in front being the missing ones."""
+    """One for each of three axes.
+
+    Those in front are the missing ones.
+    """
     return [missing] * (3 - len(numbers)) + list(numbers)
 
 

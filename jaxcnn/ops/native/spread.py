@@ -1,4 +1,7 @@
-"""A call of oneDNN spread over devices: each computes its share, and a sum over a spread index is completed."""
+"""A call of oneDNN spread over devices.
+
+Each device computes its share, and a sum over a spread index is completed.
+"""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +26,10 @@ def call(first: jax.Array, second: jax.Array, form: Form) -> jax.Array:
 
 
 def like_on_device(operand: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-    """The type of a call's result, which varies over the mesh axes over which the operand does."""
+    """The type of a call's result on a device.
+
+    It varies over the mesh axes over which the operand does.
+    """
     kind = jax.typeof(operand)
     sharding = NamedSharding(kind.sharding.mesh, PartitionSpec()) if kind.manual_axis_type.varying else None
     return jax.ShapeDtypeStruct(
@@ -35,7 +41,10 @@ def like_on_device(operand: jax.Array, shape: tuple[int, ...], dtype: DTypeLike)
 
 
 class Division(NamedTuple):
-    """How a call is divided: for each index the axes of the mesh over which it is spread."""
+    """How a call is divided over the axes of a mesh.
+
+    It gives for each index the axes over which it is spread.
+    """
 
     form: Form
     axes: Mapping[str, tuple[str, ...]]
@@ -54,7 +63,10 @@ class Division(NamedTuple):
 
 
 def division(form: Form, specs: Mapping[Part, PartitionSpec]) -> Division:
-    """What can stay of some arrays' shardings: spatial axes become whole, and channels where there are groups."""
+    """What can stay of some arrays' shardings.
+
+    Spatial axes become whole, and channels where there are groups.
+    """
     axes: dict[str, tuple[str, ...]] = {}
     for part, spec in specs.items():
         entries = (*spec, *[None] * (len(form.sizes) + 2 - len(spec)))
@@ -129,13 +141,18 @@ def _left_to_compiler(mesh: Any) -> list[str]:
 
 
 def partly_mapped() -> bool:
-    """Whether this is inside a `shard_map` over some axes of the mesh alone, where there can be no call."""
+    """Whether this is inside a `shard_map` over some axes alone.
+
+    They are not all axes of the mesh; there can be no call then.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     return bool(mesh.manual_axes and _left_to_compiler(mesh))
 
 
 def on_this_device(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax.Array, jax.Array, Form]:
-    """The operands and the form of a call inside `shard_map`, where several devices make it; the same elsewhere.
+    """The operands and the form of a call inside `shard_map`.
+
+    Several devices make it there; they are the same elsewhere.
 
     Raises:
       ValueError: if the `shard_map` leaves axes of the mesh to the compiler.
@@ -151,7 +168,10 @@ def on_this_device(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax
 
 
 def devices_at_once(devices: int | None = None) -> int:
-    """How many of a mesh's devices share this machine's cores; by default those of the `shard_map` around."""
+    """How many of a mesh's devices share this machine's cores.
+
+    By default the mesh is that of the `shard_map` around.
+    """
     if devices is None:
         mesh = jax.sharding.get_abstract_mesh()
         devices = math.prod(mesh.shape[name] for name in mesh.manual_axes)

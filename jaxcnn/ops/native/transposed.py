@@ -1,4 +1,7 @@
-"""Transposed convolutions: each is the input gradient of an ordinary one, which oneDNN has."""
+"""Transposed convolutions, as input gradients of ordinary ones.
+
+oneDNN has these.
+"""
 
 import jax
 from jax import lax
@@ -21,7 +24,10 @@ _EXCHANGED: dict[Part, Part] = {"outputs": "inputs", "inputs": "outputs", "kerne
 
 
 def ordinary(form: Form) -> Form | None:
-    """The same call as one of a convolution with input dilation 1; None if it is no such convolution's gradient."""
+    """The same call with input dilation 1, or None.
+
+    It is one of an ordinary convolution; None if it is no such convolution's gradient.
+    """
     window = form.window
     if set(window.input_dilation) == {1}:
         return form
@@ -55,6 +61,6 @@ def exchanged(first: jax.Array, second: jax.Array, form: Form) -> tuple[jax.Arra
 
 
 def restored(gradient: jax.Array, form: Form) -> jax.Array:
-    """The kernel gradient of a transposed convolution from that of the ordinary one."""
+    """A transposed convolution's kernel gradient from the ordinary one's."""
     rhs = form.dims.rhs_spec
     return arrays.move_groups(lax.rev(gradient, rhs[2:]), rhs[1], rhs[0], form.groups)

@@ -1,4 +1,4 @@
-"""Normalization over the batch, with the shortcut and ReLU that may follow."""
+"""Batch normalization, with the shortcut and ReLU that may follow."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -117,7 +117,7 @@ def _batch_norm_bwd(form: _Form, residuals: tuple, error: jax.Array):
 
 
 def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
-    """`sum e` and `sum e (x - mean)`, and the function that computes the input gradient from `b` and `c`."""
+    """Two sums over the error, and the input gradient's function."""
     axes = tuple(range(x.ndim - 1))
     total = jnp.sum(error, axes)
     if jax.default_backend() == "cpu":  # XLA would compute x - mean in the forward pass, and keep it beside x
@@ -128,7 +128,7 @@ def _sums(error: jax.Array, x: jax.Array, mean: jax.Array, factor: jax.Array):
 
 
 def _sums_by_loops(error, x, y, mean, factor, bias, relu: bool):
-    """The same in C++, from the error after the ReLU; it also returns the error of the normalized inputs."""
+    """The same in C++, and the error of the normalized inputs."""
     error, total, moment = compiled.sums(error, x, y, mean, factor, bias, relu=relu)
     relu = relu and y is None  # with a shortcut the error has gone through the ReLU
     return error, total, moment, lambda b, c: compiled.gradient(error, x, mean, factor, bias, b, c, relu=relu)
@@ -150,7 +150,7 @@ def batch_norm(
     rule: Rule = "hand",
     method: Method = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalizes every channel, with the statistics of the batch or with given ones.
+    """Normalizes every channel, with the batch's statistics or given ones.
 
     If each device of `jax.pmap` or `jax.shard_map` holds a part of the batch, `axis_name` gives the statistics of the
     whole batch. The gradient with respect to `x` is then that of the sum of the losses of all devices. The gradient

@@ -12,7 +12,10 @@ from jaxcnn.ops.sharding import match_cotangent
 def plain_by_given(
     x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> jax.Array:
-    """Computes `(x - mean) (variance + epsilon)^(-1/2) scale + bias`, per channel."""
+    """Computes the normalization by given statistics, per channel.
+
+    It is `(x - mean) (variance + epsilon)^(-1/2) scale + bias`.
+    """
     mean, factor, bias = (along_last(a, x) for a in (mean, lax.rsqrt(variance + epsilon) * scale, bias))
     return (x - mean) * factor + bias
 

@@ -34,7 +34,10 @@ def _over_devices(sums: Any, devices: tuple[str, ...]) -> Any:
 
 
 def statistics(x: jax.Array, mask: jax.Array, devices: tuple[str, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Computes mean, variance and number of the cells that count, for each channel, over all devices."""
+    """Computes mean, variance and number of cells, for each channel.
+
+    Only cells that count are in them, over all devices.
+    """
     seen = jnp.where(mask, x, 0)  # what does not count may be anything, NaN too
     count = _over_devices(_over_cells(mask.astype(x.dtype)), devices)
     mean = _over_devices(_over_cells(seen), devices) / count

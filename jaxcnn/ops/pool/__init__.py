@@ -1,1 +1,4 @@
-"""Pooling: maxima with switches (`max`), sums (`sums`), and over all cells or to a fixed size (`field`)."""
+"""Pooling.
+
+It has maxima with switches (`max`), sums (`sums`), and pools over all cells or to a fixed size (`field`).
+"""

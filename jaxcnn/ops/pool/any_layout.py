@@ -1,4 +1,7 @@
-"""Pooling along any axes, in every layout, with the arguments of lax."""
+"""Pooling along any axes, in every layout.
+
+It has the arguments of lax.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -73,9 +76,10 @@ def reduce_window_sum(
     base_dilation: Sequence[int],
     window_dilation: Sequence[int],
 ) -> jax.Array:
-    """`lax.reduce_window` with `lax.add` from 0, and the hand-written gradient, along up to three consecutive axes.
+    """`lax.reduce_window` with `lax.add` from 0, and our gradient.
 
-    For `jaxcnn.by_hand`: the sums in an average pool. The arguments are those of `reduce_window_max`.
+    It is written by hand, along up to three consecutive axes. For `jaxcnn.by_hand`: the sums in an average pool. The
+    arguments are those of `reduce_window_max`.
     """
     whole = _window(operand, window_dimensions, window_strides, padding, base_dilation, window_dilation)
     return _as_batch_and_channels(operand, whole, window_sum)
@@ -98,13 +102,19 @@ def _window(x: jax.Array, window: Any, strides: Any, padding: Any, spread: Any, 
 
 
 def _moved(whole: Window) -> tuple[int, int]:
-    """The first axis along which the window slides, and the axis after the last; 0 and 0 if there is none."""
+    """The first axis that the window moves along, and the end.
+
+    The end is the axis after the last; both are 0 if there is none.
+    """
     moved = [axis for axis in range(len(whole.shape)) if whole.along(axis) != STILL]
     return (moved[0], moved[-1] + 1) if moved else (0, 0)
 
 
 def _as_batch_and_channels(x: jax.Array, whole: Window, pool: Callable[[jax.Array, Window], jax.Array]) -> jax.Array:
-    """Pools as `(N, *spatial, C)`: the axes before those along which the window slides, these, and the axes after."""
+    """Pools as `(N, *spatial, C)`.
+
+    First come the axes before those along which the window slides, then these, then the axes after.
+    """
     first, last = _moved(whole)
     if first == last:
         return x

@@ -58,7 +58,7 @@ _field_max.defvjp(_field_max_fwd, _field_max_bwd)
 
 
 def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Takes the mean over all cells, one value per image and channel.
+    """Takes the mean over all cells, per image and channel.
 
     16-bit floats are summed in float32.
 
@@ -92,7 +92,7 @@ def global_avg_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
 
 
 def global_max_pool(inputs: ArrayLike, *, rule: Rule = "hand") -> jax.Array:
-    """Takes the largest value over all cells, one value per image and channel.
+    """Takes the largest value over all cells, per image and channel.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
 
@@ -163,7 +163,7 @@ def _mean_matrix(cells: int, outputs: int) -> np.ndarray:
 
 
 def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
-    """Takes the means of neighboring cells; the result has a fixed size.
+    """Takes the means of neighboring cells, to a fixed size.
 
     Args:
       inputs: `(N, *spatial, C)`, with 1 to 3 spatial axes, none of them empty.
@@ -204,7 +204,7 @@ def adaptive_avg_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *,
 
 
 def adaptive_max_pool(inputs: ArrayLike, output_shape: int | tuple[int, ...], *, rule: Rule = "hand") -> jax.Array:
-    """Takes the largest of neighboring cells; the result has a fixed size.
+    """Takes the largest of neighboring cells, to a fixed size.
 
     The gradient goes to the first maximum in row-major order, or to the first NaN.
 

@@ -130,10 +130,11 @@ def max_pool(
 
 
 def pooled(inputs: jax.Array, window: Window, method: Method) -> jax.Array:
-    """Computes the maximum of every window, with the rule; windows of many taps one axis after the other.
+    """Computes the maximum of every window, with the rule.
 
-    Every tap is compiled. Pooling along one axis after the other needs fewer taps, and finds the same winner: the
-    maximum of a window is the maximum of the maxima of its rows, and the first of these is the first in the window.
+    Windows of many taps go one axis after the other. Every tap is compiled. Pooling along one axis after the other
+    needs fewer taps, and finds the same winner: the maximum of a window is the maximum of the maxima of its rows, and
+    the first of these is the first in the window.
     """
     taps, rank = math.prod(window.shape), len(window.shape)
     views = taps * math.prod(1 + (low > 0) + (high > 0) for low, high in window.padding)

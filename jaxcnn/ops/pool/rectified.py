@@ -1,4 +1,7 @@
-"""ReLU and max-pool with one rule; and with convolution and bias, the whole stage of a network."""
+"""ReLU and max-pool with one rule.
+
+With convolution and bias, this is the whole stage of a network.
+"""
 
 from typing import Any
 

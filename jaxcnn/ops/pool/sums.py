@@ -1,4 +1,7 @@
-"""Pooling by sums: the mean or the L_p norm of every window; and decimation."""
+"""Pooling by sums: means and L_p norms; and decimation.
+
+Each is taken of every window.
+"""
 
 import math
 
@@ -46,7 +49,10 @@ window_sum.defvjp(
 
 
 def _counted_cells(sizes: tuple[int, ...], window: Window, borders: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """The number of cells of the input, and of such borders around it, in each window."""
+    """The number of counted cells in each window.
+
+    They are cells of the input, and of such borders around it.
+    """
     counts = np.ones((), int)
     axes = zip(sizes, window.output_shape(sizes), window.shape, window.strides, window.dilation, strict=True)
     for (n, output, k, s, d), (low, _), (before, after) in zip(axes, window.padding, borders, strict=True):

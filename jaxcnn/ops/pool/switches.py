@@ -1,6 +1,7 @@
-"""Computes the values of a max-pool, its switches and its gradient: in JAX, and in C++ where that is built.
+"""Computes a max-pool's values, its switches and its gradient.
 
-The equations (1) and (2) are those of `ops.pool.max`, which has the rule.
+It does so in JAX, and in C++ where that is built. The equations (1) and (2) are those of `ops.pool.max`, which has the
+rule.
 """
 
 import functools
@@ -25,7 +26,10 @@ METHODS = ("auto", "jax", "native")
 
 
 def switch_dtype(window: Window):
-    """Returns the smallest unsigned dtype that can number the taps with its two largest values unused."""
+    """Returns the smallest unsigned dtype that can number the taps.
+
+    Its two largest values stay unused.
+    """
     taps = math.prod(window.shape)
     return next(dtype for dtype in (jnp.uint8, jnp.uint16, jnp.uint32) if taps < jnp.iinfo(dtype).max)
 
@@ -36,7 +40,10 @@ def _no_winner(window: Window) -> np.ndarray:
 
 
 def _tap_views(inputs: jax.Array, window: Window, border: float) -> Iterator[jax.Array]:
-    """For every tap, the cell that each output reads; pads only these cells, not the inputs."""
+    """For every tap, the cell that each output reads.
+
+    Only these cells are padded, not the inputs.
+    """
     sizes = inputs.shape[1:-1]
     output, fill = window.output_shape(sizes), np.array(border, inputs.dtype)
     for tap in itertools.product(*map(range, window.shape)):
@@ -54,7 +61,10 @@ def _tap_views(inputs: jax.Array, window: Window, border: float) -> Iterator[jax
 
 
 def _first_real_taps(sizes: tuple[int, ...], window: Window) -> np.ndarray:
-    """For every output, the number of its first tap outside the padding; `_no_winner` if there is none."""
+    """The number of every output's first tap outside the padding.
+
+    It is `_no_winner` if there is none.
+    """
     first, exists = np.zeros((), int), np.array(True)
     axes = zip(
         sizes, window.output_shape(sizes), window.shape, window.strides, window.dilation, window.padding, strict=True
@@ -79,7 +89,10 @@ def is_native(method: Method, array: jax.Array, window: Window) -> bool:
 
 
 def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Array, jax.Array]:
-    """Computes the maximum of every window and its switch; -inf and no winner where a window has only padding."""
+    """Computes the maximum of every window and its switch.
+
+    A window with only padding gives -inf and no winner.
+    """
     if is_native(method, inputs, window):
         return native.winners(inputs, window)
     shape = (inputs.shape[0], *window.output_shape(inputs.shape[1:-1]), inputs.shape[-1])
@@ -90,7 +103,10 @@ def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Arra
 
 
 def _winners_in_parts(inputs: jax.Array, window: Window, axis: int) -> tuple[jax.Array, jax.Array]:
-    """The same, with the windows that read padding separate from the others, since XLA on CPU stores padded views."""
+    """The same, with windows that read padding apart from others.
+
+    XLA on CPU stores padded views.
+    """
     if axis == len(window.shape):
         return _winners_at_once(inputs, window)
     size, count = inputs.shape[axis + 1], window.output_shape(inputs.shape[1:-1])[axis]
@@ -128,7 +144,10 @@ def _winners_at_once(inputs: jax.Array, window: Window) -> tuple[jax.Array, jax.
 
 
 def now(pooled: jax.Array, switches: jax.Array, window: Window, method: Method) -> jax.Array:
-    """Delays the pooled values until the switches are computed; XLA would compute these later and keep the inputs."""
+    """Delays the pooled values until the switches are computed.
+
+    XLA would compute these later and keep the inputs.
+    """
     if is_native(method, pooled, window):
         return pooled
     never = jnp.iinfo(switches.dtype).max
@@ -136,7 +155,10 @@ def now(pooled: jax.Array, switches: jax.Array, window: Window, method: Method) 
 
 
 def plain_pick(inputs: jax.Array, switches: jax.Array, window: Window, method: Method) -> jax.Array:
-    """Computes (1): the values to which the switches point; 0 where there is no winner."""
+    """Computes (1): the values to which the switches point.
+
+    They are 0 where there is no winner.
+    """
     del method  # it has one, which its rule passes on
     if switches.size == 0:
         return jnp.zeros(switches.shape, inputs.dtype)
@@ -147,7 +169,10 @@ def plain_pick(inputs: jax.Array, switches: jax.Array, window: Window, method: M
 def plain_route(
     values: jax.Array, switches: jax.Array, sizes: tuple[int, ...], window: Window, method: Method
 ) -> jax.Array:
-    """Computes (2): for every cell of an input of these spatial sizes, the sum of the values that point to it."""
+    """Computes (2): sums of the values that point to each cell.
+
+    The cells are those of an input of these spatial sizes.
+    """
     batch, *output, channels = values.shape
     if values.size == 0:
         return jnp.zeros((batch, *sizes, channels), values.dtype)
@@ -179,7 +204,10 @@ def _shifts(window: Window) -> list[range]:
 
 
 def _tap_table(window: Window, shift: tuple[int, ...]) -> np.ndarray:
-    """For each combination of phases r, the number of the tap with `d t = s v + r + p`, or a number of no tap."""
+    """The tap for each combination of phases r.
+
+    It is the number of the tap with `d t = s v + r + p`, or a number of no tap.
+    """
     table, exists = np.zeros((), int), np.array(True)
     axes = zip(window.shape, window.dilation, window.strides, window.padding, shift, strict=True)
     for k, d, s, (low, _), v in axes:

@@ -1,4 +1,7 @@
-"""Max-pooling that returns which tap of each window won, and its inverse, unpooling."""
+"""Max-pooling that returns the winning taps, and its inverse, unpooling.
+
+It returns which tap of each window won.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +77,9 @@ def max_unpool(
     ceil_mode: bool = False,
     rule: Rule = "hand",
 ) -> jax.Array:
-    """Writes values to the cells to which their switches point; the adjoint of the pooling.
+    """Writes values to the cells to which their switches point.
+
+    This is the adjoint of the pooling.
 
     Args:
       pooled: `(N, *spatial, C)` values.

@@ -1,6 +1,7 @@
-"""The kernel gradient of a depthwise convolution: for each tap one elementwise product, summed.
+"""The kernel gradient of a depthwise convolution, tap by tap.
 
-The problem is a convolution with the input channels as the batch, and the cotangent as the kernel.
+For each tap it is one elementwise product, summed. The problem is a convolution with the input channels as the batch,
+and the cotangent as the kernel.
 """
 
 import math
@@ -14,7 +15,10 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Whether this is such a kernel gradient, channels last, with few taps."""
+    """Whether this is such a kernel gradient, with few taps.
+
+    Its channels must be last.
+    """
     if not problem.is_forward or not problem.is_depthwise_kernel_gradient:
         return False
     lhs, rhs, _ = problem.spec.dims
@@ -24,7 +28,10 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """Computes the gradient: each cell is the sum of one product over the cells of the window and the batch."""
+    """Computes the gradient, one sum of products per cell.
+
+    Each is over the cells of the window and the batch.
+    """
     spec = problem.spec
     lhs, rhs, out = spec.dims
     channels, maps = inputs.shape[-1], kernel.shape[-1]

@@ -14,7 +14,10 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Whether there are few groups; a depthwise kernel gradient only if it has too many taps for `cell_by_cell`."""
+    """Whether there are few groups.
+
+    A depthwise kernel gradient is supported only if it has too many taps for `cell_by_cell`.
+    """
     if not problem.is_forward or not problem.grouped:
         return False
     if max(problem.spec.feature_groups, problem.spec.batch_groups) > MOST_GROUPS:

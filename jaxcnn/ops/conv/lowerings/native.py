@@ -1,4 +1,7 @@
-"""The C++ backend, where it is available: oneDNN's convolution and both of its gradients, in every layout."""
+"""The C++ backend, where it is available.
+
+It has oneDNN's convolution and both of its gradients, in every layout.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,10 @@ from jaxcnn.ops.native.form import Form, operands
 
 
 def supports(problem: Problem) -> bool:
-    """What the backend has fast code for, so that every derivative is fast too."""
+    """What the backend has fast code for.
+
+    Then every derivative is fast too.
+    """
     form, dtype = _form(problem), problem.dtype
     if problem.spec.batch_groups > 1 or form.dtype != dtype or dtype not in native.DTYPES or native.partly_mapped():
         return False

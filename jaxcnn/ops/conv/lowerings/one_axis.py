@@ -1,6 +1,6 @@
-"""The kernel gradient along one axis: one matrix product for each tap.
+"""The kernel gradient along one axis, by matrix products.
 
-XLA's CPU convolution takes ten times as long.
+There is one for each tap. XLA's CPU convolution takes ten times as long.
 """
 
 import jax
@@ -13,7 +13,10 @@ _MOST_TAPS = 64  # with a product each; more take long to compile
 
 
 def supports(problem: Problem) -> bool:
-    """Whether this is a kernel gradient along one axis, with one group of channels and few taps."""
+    """Whether this is a kernel gradient along one axis.
+
+    It must have one group of channels and few taps.
+    """
     one_axis = len(problem.spec.window.shape) == 1 and problem.spec.window.input_dilation == (1,)
     return problem.wanted == "kernel" and one_axis and not problem.grouped and problem.taps <= _MOST_TAPS
 

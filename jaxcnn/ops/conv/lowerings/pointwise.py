@@ -9,7 +9,10 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Whether the window has one tap and the channels one group; with strides, only if it reads no padding or gap."""
+    """Whether the window has one tap, the channels one group.
+
+    With strides, it must not read any padding or gap.
+    """
     window = problem.spec.window
     if not problem.is_forward or problem.grouped or problem.taps > 1:
         return False
@@ -18,7 +21,10 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """Computes the outputs; zeros between the cells, and around them, stay zeros."""
+    """Computes the outputs.
+
+    Zeros between the cells, and around them, stay zeros.
+    """
     spec = problem.spec
     window, (lhs, rhs, out) = spec.window, spec.dims
     if set(window.strides) != {1}:

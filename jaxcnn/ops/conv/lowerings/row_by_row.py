@@ -1,6 +1,7 @@
-"""Many rows in the window and few in the outputs: each row of outputs is one convolution along the other axes.
+"""Many rows in the window, few rows in the outputs.
 
-The kernel gradient with many channels is such a convolution. The rows of the window become channels.
+Each row of outputs is one convolution along the other axes. The kernel gradient with many channels is such a
+convolution. The rows of the window become channels.
 """
 
 import jax
@@ -16,7 +17,10 @@ _LEAST_LINES = 32  # examples (of a kernel gradient: channels), so that it pays 
 
 
 def supports(problem: Problem) -> bool:
-    """Whether there are two axes or more, few rows of outputs, and enough examples to be worth copying the inputs."""
+    """Whether there are several axes and few rows of outputs.
+
+    There must be enough examples to be worth copying the inputs.
+    """
     if not problem.is_forward or problem.grouped or len(problem.output_sizes) == 1 or problem.batch < _LEAST_LINES:
         return False
     # a batch that the compiler divides among devices it would gather again, to join it with the rows

@@ -1,6 +1,7 @@
-"""Few outputs from few channels: neighboring cells along the last axis become outputs of one wider window.
+"""Few outputs from few channels.
 
-With few outputs, the vector registers of a processor are half empty.
+Neighboring cells along the last axis become outputs of one wider window. With few outputs, the vector registers of a
+processor are half empty.
 """
 
 import jax
@@ -18,7 +19,10 @@ _NEIGHBORS = {count: min(_NARROW, 1 << (_VECTOR // count).bit_length() - 1) for 
 
 
 def supports(problem: Problem) -> bool:
-    """Whether there are few channels, in one group, and a window without dilation along the last axis."""
+    """Whether there are few channels in one group.
+
+    The window must have no dilation along the last axis.
+    """
     window = problem.spec.window
     if not problem.is_forward or problem.grouped:
         return False
@@ -32,7 +36,10 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """Computes the outputs with a window that covers the windows of all the neighbors."""
+    """Computes the outputs with one window for neighboring cells.
+
+    It covers the windows of all of them.
+    """
     spec = problem.spec
     window, (lhs, rhs, out) = spec.window, spec.dims
     maps, stride = kernel.shape[rhs[0]], window.strides[-1]

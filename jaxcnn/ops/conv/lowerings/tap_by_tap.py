@@ -1,4 +1,7 @@
-"""One channel in each group, or up to four in many groups, channels last: a sum of products of shifted arrays."""
+"""A sum of products of shifted arrays.
+
+It is for one channel in each group, or up to four in many groups, channels last.
+"""
 
 import functools
 
@@ -11,7 +14,10 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Whether each group has few channels, channels last, and the window few taps."""
+    """Whether groups have few channels, and the window few taps.
+
+    Channels must be last.
+    """
     if not problem.is_forward:
         return False
     (lhs, _, _), groups = problem.spec.dims, problem.spec.feature_groups
@@ -23,7 +29,10 @@ def supports(problem: Problem) -> bool:
 
 @compiled
 def run(inputs: jax.Array, kernel: jax.Array, problem: Problem) -> jax.Array:
-    """Computes the outputs: the sum of shifted inputs, each times the kernel's tap."""
+    """Computes the outputs as the sum of shifted inputs.
+
+    Each is multiplied by the kernel's tap.
+    """
     spec = problem.spec
     lhs, rhs, out = spec.dims
     groups, maps = spec.feature_groups, kernel.shape[rhs[0]]

@@ -14,7 +14,10 @@ MOST_GROUPS = 16  # to be computed one after the other
 
 
 def reordered(array: jax.Array, axes: Sequence[int], wanted: Sequence[int]) -> jax.Array:
-    """Transposes an array with batch, channels and spatial axes at `axes` to have them at `wanted`."""
+    """Transposes an array from one order of its axes to another.
+
+    Batch, channels and spatial axes are at `axes`; they come to `wanted`.
+    """
     order = [0] * array.ndim
     for source, target in zip(axes, wanted, strict=True):
         order[target] = source
@@ -22,7 +25,7 @@ def reordered(array: jax.Array, axes: Sequence[int], wanted: Sequence[int]) -> j
 
 
 def flipped(kernel: jax.Array, spec: Spec) -> jax.Array:
-    """Returns the kernel in the order in which a correlation reads it."""
+    """Returns the kernel in the order that a correlation reads."""
     return lax.rev(kernel, spec.dims.rhs_spec[2:]) if spec.flip else kernel
 
 
@@ -42,7 +45,10 @@ def views(
     sizes: Sequence[int],
     strides: Sequence[int],
 ) -> Iterator[jax.Array]:
-    """Yields for every index below `counts`, row-major, `sizes` cells from `index * steps` on, `strides` apart."""
+    """Yields a view for every index below `counts`, row-major.
+
+    It has `sizes` cells from `index * steps` on, `strides` apart.
+    """
     for index in itertools.product(*map(range, counts)):
         starts, limits, apart = [0] * array.ndim, list(array.shape), [1] * array.ndim
         for axis, i, step, size, stride in zip(axes, index, steps, sizes, strides, strict=True):

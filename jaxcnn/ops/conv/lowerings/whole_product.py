@@ -1,6 +1,6 @@
-"""One output cell: one matrix product over all cells of the window.
+"""One output cell: a single matrix product.
 
-The kernel gradient of a window of one cell also has one output cell.
+It is over all cells of the window. The kernel gradient of a window of one cell also has one output cell.
 """
 
 import jax
@@ -11,7 +11,10 @@ from jaxcnn.ops.conv.problem import Problem, compiled
 
 
 def supports(problem: Problem) -> bool:
-    """Whether there is one output cell, one group of channels, and a window that reads no padding or gap."""
+    """Whether there is one output cell, and one group.
+
+    The window must read no padding or gap.
+    """
     one_cell = problem.is_forward and set(problem.output_sizes) == {1}
     return one_cell and not problem.grouped and problem.reads_real_cells
 

@@ -8,7 +8,10 @@ from jaxcnn.ops.conv.problem import Problem, Spec
 
 
 def supports(problem: Problem) -> bool:
-    """Whether the outputs are wanted; the rule also expresses both gradients as convolutions."""
+    """Whether the outputs are wanted.
+
+    The rule also expresses both gradients as convolutions.
+    """
     return problem.wanted == "outputs"
 
 
