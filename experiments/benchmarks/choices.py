@@ -8,7 +8,7 @@ from typing import Any
 from experiments.benchmarks.ops import CONVS, DIRECTIONS, NORMS, POOLS
 from experiments.benchmarks.results import Document
 from jaxcnn import geometry
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 
 _METHODS = {"jax": "jaxcnn", "native": "jaxcnn-onednn"}  # by their contestants
 _PARTS = dict(zip(DIRECTIONS, ("outputs", "inputs", "kernel"), strict=True))
@@ -18,7 +18,7 @@ def kind_of(name: str) -> str:
     """The kind of a row's convolution."""
     case = CONVS[name]
     window = geometry.resolve_window(case.inputs[1:3], (case.window,) * 2, strides=case.strides, padding=case.pads)
-    return select.kind(window, case.inputs[3], case.groups)
+    return choices.kind(window, case.inputs[3], case.groups)
 
 
 def _rows() -> Iterator[tuple[str, str, str]]:
@@ -27,9 +27,9 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         for direction, part in _PARTS.items():
             yield f"conv/{name}/{direction}", kind_of(name), part
     for name, pool in POOLS.items():
-        yield f"max-pool/{name}", select.pool_kind(pool.inputs[-1]), select.WHOLE
+        yield f"max-pool/{name}", choices.pool_kind(pool.inputs[-1]), choices.WHOLE
     for name in NORMS:
-        yield f"batch-norm-relu/{name}", select.NORM, select.WHOLE
+        yield f"batch-norm-relu/{name}", choices.NORM, choices.WHOLE
 
 
 def table(documents: Iterable[Document]) -> dict[str, Any]:
@@ -54,4 +54,4 @@ def table(documents: Iterable[Document]) -> dict[str, Any]:
 
 def write(documents: Iterable[Document]) -> None:
     """Writes the table into the library."""
-    select.TABLE.write_text(json.dumps(table(documents), indent=1) + "\n")
+    choices.TABLE.write_text(json.dumps(table(documents), indent=1) + "\n")

@@ -49,20 +49,20 @@ def _print_choices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from jaxcnn.ops import native, select
+    from jaxcnn.ops import choices, native
 
     def cell(kind: str, part: str) -> str:
-        method = select.fastest(kind, part, native.active())
-        ratio = select.ratios(kind, part).get(method)
+        method = choices.fastest(kind, part, native.active())
+        ratio = choices.ratios(kind, part).get(method)
         return method if ratio is None else f"{method} {ratio:.2g}"
 
-    table = Table("convolution", *select.PARTS.values(), title="method='auto' here; speed against XLA's own")
-    for kind in select.KINDS:
-        table.add_row(kind, *(cell(kind, part) for part in select.PARTS))
+    table = Table("convolution", *choices.PARTS.values(), title="method='auto' here; speed against XLA's own")
+    for kind in choices.KINDS:
+        table.add_row(kind, *(cell(kind, part) for part in choices.PARTS))
     Console().print(table)
-    table = Table("besides", select.WHOLE)
-    for kind in (*select.POOL_KINDS, select.NORM):
-        table.add_row(kind, cell(kind, select.WHOLE))
+    table = Table("besides", choices.WHOLE)
+    for kind in (*choices.POOL_KINDS, choices.NORM):
+        table.add_row(kind, cell(kind, choices.WHOLE))
     Console().print(table)
 
 

@@ -14,9 +14,9 @@ from jaxcnn import ops
 from jaxcnn.layers import initializers
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.options import Option, Options, chosen
+from jaxcnn.ops.choices import method_named
 from jaxcnn.ops.norm.batch import METHODS, Method
 from jaxcnn.ops.rule import Rule
-from jaxcnn.ops.select import method_named
 
 _SCALE_INIT, _BIAS_INIT = initializers.constant(1.0), initializers.constant(0.0)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""What the layers of a network have in common: rule, method, dtypes, precision."""
+"""What a network's layers have in common: rule, method, dtypes, precision."""
 
 import dataclasses
 import functools
@@ -11,17 +11,17 @@ from jax.typing import DTypeLike
 
 from jaxcnn.layers.static import frozen
 from jaxcnn.ops.arrays import choice
+from jaxcnn.ops.choices import method_named
 from jaxcnn.ops.conv import METHODS, Method
 from jaxcnn.ops.rule import Rule
-from jaxcnn.ops.select import method_named
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How layers compute; a network passes one such object to all its layers.
+    """How layers compute.
 
-    Every layer reads what it has of it, and takes the same as single arguments: `layers.Conv(..., dtype=jnp.bfloat16)`
-    is `layers.Conv(..., options=layers.Options(dtype=jnp.bfloat16))`.
+    A network passes one such object to all its layers. Every layer reads what it needs, and takes the same as single
+    arguments: `layers.Conv(..., dtype=jnp.bfloat16)` is `layers.Conv(..., options=Options(dtype=jnp.bfloat16))`.
 
     Args:
       rule: `"hand"` for the hand-written gradients, `"autodiff"` for JAX's own, which also differentiates in forward
@@ -61,7 +61,7 @@ NAMES = tuple(field.name for field in dataclasses.fields(Options))
 
 
 class OptionArguments(TypedDict, total=False):
-    """The options as arguments of a block or network: single ones, or all as `options`.
+    """The options as arguments, one by one or all as `options`.
 
     It is the type of `**given`; the values are those of `Options`.
     """
@@ -122,7 +122,7 @@ def chosen(options: Options | None = None, **single: Any) -> Options:
 
 
 def checked_option(name: str, value: Any) -> Any:
-    """Returns the value of an option in the one form that is compared and hashed.
+    """Returns an option's value in the form that is compared.
 
     Raises:
       ValueError: if the option does not have this value.

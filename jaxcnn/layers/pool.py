@@ -15,9 +15,9 @@ from jaxcnn import geometry, ops
 from jaxcnn.layers.activation import Activation
 from jaxcnn.layers.options import Option, Options, chosen
 from jaxcnn.layers.static import frozen
+from jaxcnn.ops.choices import method_named
 from jaxcnn.ops.pool.switches import METHODS, Method
 from jaxcnn.ops.rule import Rule
-from jaxcnn.ops.select import method_named
 
 
 class _Pool(nnx.Module):

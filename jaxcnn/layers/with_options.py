@@ -15,10 +15,10 @@ _NAMES = ("rule", "method", "dtype", "precision", "fuse")
 
 
 def with_options(model: Model, **options: Any) -> Model:
-    """Makes a copy of a network with other options, which shares all parameters.
+    """Makes a copy of a network with other options.
 
-    The copy holds the same variables as the network, so it follows further training. An option is a static part of the
-    copy, so a function that was compiled for the network is not reused for the copy.
+    The copy shares all parameters: it holds the same variables as the network, so it follows further training. An
+    option is a static part of the copy, so a function that was compiled for the network is not reused for the copy.
 
     Args:
       model: a network, or any module of `jaxcnn.layers`; it stays unchanged.
@@ -62,13 +62,20 @@ def with_options(model: Model, **options: Any) -> Model:
 
 
 def unfused(model: Model) -> Model:
-    """Returns a module in which every layer is an operation of its own: itself if it is one, else a copy."""
+    """Returns a module in which every layer is its own operation.
+
+    It is the module itself if it is one, else a copy.
+    """
     fuses = any(module.fuse for _, module in nnx.iter_modules(model) if isinstance(module, Activation))
     return with_options(model, fuse=False) if fuses else model
 
 
 def _set(module: nnx.Module, name: str, value: Any) -> bool:
-    """Sets an option of a module; returns whether the module has it."""
+    """Sets an option of a module, if it has the option.
+
+    Returns:
+      Whether it has.
+    """
     declared = {key: kind for key in NAMES if isinstance(kind := getattr(type(module), key, None), Option)}
     own = vars(module)  # a property cannot be set
     if name in declared:

@@ -170,7 +170,11 @@ def put(model: nnx.Module, stored: Stored, *, strict: bool = True, part: str | N
 
 
 def _choose(model: nnx.Module, stored: Stored, part: str | None) -> tuple[Choice, tuple[str, ...], tuple[str, ...]]:
-    """The part and scheme with the most weights of the network, other parts with weights, and equally good parts."""
+    """Finds the part and scheme with most of the network's weights.
+
+    Returns:
+      Part and scheme, other parts with weights, and equally good parts.
+    """
     known = {scheme: listed for scheme in SCHEMES if (listed := entries(model, scheme)) is not None}
     ours = leaves(model)
     wanted = {

@@ -108,7 +108,7 @@ def part_of(arrays: Mapping[str, np.ndarray], label: str) -> Part:
 
 
 def holders(arrays: Mapping[str, np.ndarray], has: Callable[[str], bool]) -> list[str]:
-    """Returns the labels under which a name fulfills `has`, in the order in which to try them."""
+    """Returns the labels under which a name fulfills `has`, in order."""
     labels: dict[str, None] = {}
     for name in arrays:
         words = [word for word, _ in _words(name)]

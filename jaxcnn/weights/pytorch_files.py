@@ -71,7 +71,7 @@ def unpickled(path: Path) -> Any:
 
 
 def tensors(content: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns all tensors in nested dictionaries, by dotted names, and the names of the other entries.
+    """Returns all tensors in nested dictionaries, and other entries' names.
 
     Raises:
       ValueError: if there is no tensor, or one that is not plain.
@@ -107,7 +107,7 @@ def _told(content: Any, others: Mapping[str, Any]) -> str:
 
 
 def _walk(content: Any, kind: type, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The tensors in dictionaries whose keys are names, and every other value as one entry.
+    """The tensors in nested dictionaries; other values as single entries.
 
     Each value that is no such dictionary is one entry. The keys in the state of an optimizer are numbers, so it is one
     entry.
@@ -168,7 +168,7 @@ def _is_trap(name: str) -> bool:
 
 
 def _named(path: Path) -> set[str]:
-    """The classes and functions that a file names, found without importing any."""
+    """The classes and functions that a file names, without importing."""
     names: set[str] = set()
     try:
         if zipfile.is_zipfile(path):

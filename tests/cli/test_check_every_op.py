@@ -1,4 +1,4 @@
-"""`jaxcnn check` proves every op. It stands alone: the page "Add an op" runs the tests of the command, slow ones too."""
+"""`jaxcnn check` proves every op. Alone here: the page "Add an op" runs all other tests of the command."""
 
 import pytest
 

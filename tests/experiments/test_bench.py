@@ -289,6 +289,6 @@ def test_outside_a_checkout_it_says_so(tmp_path, monkeypatch, capsys):
 
 def test_the_table_of_methods_is_that_of_the_results():
     from experiments.benchmarks import choices
-    from jaxcnn.ops import select
+    from jaxcnn.ops import choices as chosen
 
-    assert choices.table(results.all_documents()) == select.table(), "run `jaxcnn bench --choices`"
+    assert choices.table(results.all_documents()) == chosen.table(), "run `jaxcnn bench --choices`"

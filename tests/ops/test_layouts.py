@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 
 from jaxcnn import ops
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 
 AXES = "HWD"
 
@@ -18,7 +18,7 @@ AXES = "HWD"
 @pytest.fixture(autouse=True)
 def every_form(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    monkeypatch.setattr(select, "fastest", lambda *_: "jax")  # whatever was measured last
+    monkeypatch.setattr(choices, "fastest", lambda *_: "jax")  # whatever was measured last
 
 
 def shuffled(random: np.random.Generator, letters: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from jax.export import symbolic_shape
 
 from jaxcnn import ops
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 from jaxcnn.ops.cases.lowerings import PLACES, WAYS, lowering_cases, problem_at
 from jaxcnn.ops.conv import select as conv_select
 from jaxcnn.ops.conv.lowerings import xla
@@ -92,7 +92,7 @@ def arrays_of(case, dtype=np.float64):
 @pytest.fixture(autouse=True)
 def one_device_and_no_table(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    monkeypatch.setattr(select, "fastest", lambda *_: "jax")  # whatever was measured last
+    monkeypatch.setattr(choices, "fastest", lambda *_: "jax")  # whatever was measured last
 
 
 @pytest.mark.parametrize("case", CASES)

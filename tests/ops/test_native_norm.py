@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcnn import layers, models, ops
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.native import backend
 
@@ -178,7 +178,7 @@ def test_a_block_chooses_them(random, monkeypatch):
 
     expected = jax.jit(run)(block, x)
     monkeypatch.setattr(backend, "active", lambda: True)
-    monkeypatch.setattr(select, "fastest", lambda kind, *_: "native" if kind == select.NORM else "jax")
+    monkeypatch.setattr(choices, "fastest", lambda kind, *_: "native" if kind == choices.NORM else "jax")
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     program = jax.jit(lambda block, x: run(block, x)).lower(block, x)
     assert program.as_text().count(f"@{backend.NORM_NORMALIZE}") == 2

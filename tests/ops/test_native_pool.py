@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcnn import ops
-from jaxcnn.ops import select, sharding
+from jaxcnn.ops import choices, sharding
 from jaxcnn.ops.native import backend
 
 WINDOWS = [
@@ -166,7 +166,7 @@ def test_a_stage_and_its_rule(built, random, monkeypatch):
     expected = run("jax")
     assert "custom_call" not in jax.jit(lambda: run("auto")).lower().as_text(), "JAXCNN_NATIVE is off in tests"
     monkeypatch.setattr(backend, "active", lambda: True)
-    monkeypatch.setattr(select, "fastest", lambda *_: "native")
+    monkeypatch.setattr(choices, "fastest", lambda *_: "native")
     for method in ("auto", "native"):
         assert backend.MAX_ROUTE in jax.jit(lambda method=method: run(method)).lower().as_text()
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), run(method), expected)

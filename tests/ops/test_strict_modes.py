@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.check.problem import make_problem
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 from jaxcnn.ops.cases import cases
 from jaxcnn.ops.native import backend
 
@@ -39,6 +39,6 @@ def test_every_op_in_jax(op):
 @pytest.mark.parametrize("op", OPS)
 def test_every_op_in_the_backend(op, built, monkeypatch):
     monkeypatch.setattr(backend, "active", lambda: True)
-    monkeypatch.setattr(select, "fastest", lambda kind, part, with_onednn: "native" if with_onednn else "jax")
+    monkeypatch.setattr(choices, "fastest", lambda kind, part, with_onednn: "native" if with_onednn else "jax")
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     trace(op)

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays, native, reference, select
+from jaxcnn.ops import arrays, choices, native, reference
 from jaxcnn.ops.conv.lowerings.xla import correlate, xla_convolution
 from jaxcnn.ops.conv.problem import Spec, channels_last
 from jaxcnn.ops.conv.rule import convolution
@@ -103,7 +103,7 @@ def conv(
     """
     inputs, kernel = arrays.floating(inputs=inputs, kernel=kernel)
     arrays.choice("rule", rule, ("hand", "autodiff"))
-    method = select.method_named(method, METHODS)
+    method = choices.method_named(method, METHODS)
     if mask is not None:
         factors = jnp.asarray(mask).astype(kernel.dtype)
         if factors.shape != kernel.shape:

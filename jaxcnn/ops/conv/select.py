@@ -7,7 +7,7 @@ from types import ModuleType
 
 import jax
 
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 from jaxcnn.ops.conv.lowerings import (
     cell_by_cell,
     group_by_group,
@@ -24,7 +24,7 @@ from jaxcnn.ops.conv.problem import Part, Problem, Spec, problem_of
 from jaxcnn.ops.native import backend
 
 # The lowerings of each method, in order: the first that supports the problem is taken. XLA's own convolution is the
-# last of each. `method="auto"` is one of these three methods, by the table of what was measured (`ops.select`).
+# last of each. `method="auto"` is one of these three methods, by the table of what was measured (`ops.choices`).
 LOWERINGS: dict[str, tuple[ModuleType, ...]] = {
     "native": (native, xla),
     "jax": (
@@ -52,8 +52,8 @@ def resolve(problem: Problem) -> Problem:
         return problem
     method = "jax"
     if problem.on_unsharded_cpu and spec.batch_groups == 1:
-        kind = select.kind(spec.window, problem.channels, spec.feature_groups)
-        method = select.fastest(kind, problem.wanted, backend.active() and native.supports(problem))
+        kind = choices.kind(spec.window, problem.channels, spec.feature_groups)
+        method = choices.fastest(kind, problem.wanted, backend.active() and native.supports(problem))
     return problem._replace(spec=spec._replace(method=method))
 
 
@@ -82,5 +82,5 @@ def convolve(inputs: jax.Array, kernel: jax.Array, spec: Spec) -> jax.Array:
     """Computes the outputs by the fastest method; `ops.conv.rule` adds the gradient."""
     problem = resolve(problem_of("outputs", inputs, kernel, spec, inputs, kernel))
     way = lowering(problem)
-    assert way is not None
+    assert way is not None  # XLA's own is always left
     return way.run(inputs, kernel, problem)

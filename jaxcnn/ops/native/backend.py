@@ -47,7 +47,10 @@ def active() -> bool:
 
 
 def reason() -> str:
-    """Whether the backend is active and, if it is not, why and what to do, in one sentence."""
+    """Says in one sentence whether the backend is active.
+
+    If it is not, the sentence says why and what to do.
+    """
     loaded = _loaded()
     if not isinstance(loaded, ctypes.CDLL):
         return f"not active: {loaded}"

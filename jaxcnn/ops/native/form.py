@@ -149,7 +149,7 @@ def whole_is_fast(first: jax.Array, second: jax.Array, form: Form) -> bool:
 
 
 def is_fast(first: Any, second: Any, form: Form) -> bool:
-    """Whether oneDNN has code for a call that is more than its reference."""
+    """Whether oneDNN has more than its reference code for a call."""
     name = implementation(first, second, form)
     return bool(name) and not name.startswith("ref")
 

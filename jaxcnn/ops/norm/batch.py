@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxcnn.ops import arrays, select
+from jaxcnn.ops import arrays, choices
 from jaxcnn.ops.arrays import along_last
 from jaxcnn.ops.native import backend
 from jaxcnn.ops.native import norm as compiled
@@ -271,7 +271,7 @@ def _checked(
     method: Method,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     arrays.choice("rule", rule, ("hand", "autodiff"))
-    method = select.method_named(method, METHODS)
+    method = choices.method_named(method, METHODS)
     if (mean is None) != (variance is None):
         raise ValueError(f"`mean` and `variance` must be given together; got {mean} and {variance}.")
     if not x.ndim:
@@ -325,7 +325,7 @@ def _by_loops(
             or jax.device_count() > 1
         ):
             return False
-        fastest = select.fastest(select.NORM, select.WHOLE, True)
+        fastest = choices.fastest(choices.NORM, choices.WHOLE, True)
         return backend.active() and compiled.can_normalize(x) and fastest == "native"
     if method == "native" and (rule != "hand" or "mean" in statistics or cells is not None):
         given = "given statistics" if "mean" in statistics else f"rule={rule!r}" if cells is None else "a `mask`"

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays, select
+from jaxcnn.ops import arrays, choices
 from jaxcnn.ops.native import pool as native
 from jaxcnn.ops.pool.switches import METHODS, Method, is_native, now, plain_pick, plain_route, winners
 from jaxcnn.ops.rule import Rule, custom_vjp
@@ -120,7 +120,7 @@ def max_pool(
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
-    method = select.method_named(method, METHODS)
+    method = choices.method_named(method, METHODS)
     window = geometry.pool_window(inputs.shape, window_shape, strides, padding, window_dilation, ceil_mode, strict)
     if method == "native":
         expect_compiled(inputs, window, rule)

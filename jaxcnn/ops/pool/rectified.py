@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays, select
+from jaxcnn.ops import arrays, choices
 from jaxcnn.ops.conv import conv
 from jaxcnn.ops.pool.max import expect_compiled, max_and_switches, max_pool, route
 from jaxcnn.ops.pool.switches import METHODS, Method, now, winners
@@ -101,7 +101,7 @@ def relu_max_pool(
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))
-    method = select.method_named(method, METHODS)
+    method = choices.method_named(method, METHODS)
     options: dict[str, Any] = {"strides": strides, "padding": padding, "window_dilation": window_dilation}
     options |= {"ceil_mode": ceil_mode, "strict": strict}
     if rule == "autodiff":

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.geometry import Window
-from jaxcnn.ops import arrays, select
+from jaxcnn.ops import arrays, choices
 from jaxcnn.ops.native import backend
 from jaxcnn.ops.native import pool as native
 from jaxcnn.ops.sharding import explicit_sharding
@@ -85,7 +85,7 @@ def is_native(method: Method, array: jax.Array, window: Window) -> bool:
         return False
     if not native.can_pool(array, window):
         return False
-    return select.fastest(select.pool_kind(array.shape[-1]), select.WHOLE, True) == "native"
+    return choices.fastest(choices.pool_kind(array.shape[-1]), choices.WHOLE, True) == "native"
 
 
 def winners(inputs: jax.Array, window: Window, method: Method) -> tuple[jax.Array, jax.Array]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import geometry, ops
-from jaxcnn.ops import select
+from jaxcnn.ops import choices
 from jaxcnn.ops.native import backend, form
 
 
@@ -16,12 +16,12 @@ def table(monkeypatch):
 
     def put(kinds: dict, built: bool = True) -> None:
         version = ".".join(jax.__version__.split(".")[:2])
-        monkeypatch.setattr(select, "table", lambda: {version: kinds})
+        monkeypatch.setattr(choices, "table", lambda: {version: kinds})
         monkeypatch.setattr(backend, "active", lambda: built)
-        select.fastest.cache_clear()
+        choices.fastest.cache_clear()
 
     yield put
-    select.fastest.cache_clear()
+    choices.fastest.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -39,35 +39,35 @@ def table(monkeypatch):
 )
 def test_kinds(channels, groups, window, strides, kind):
     window = geometry.resolve_window((16, 16), (window, window), strides=strides, padding="SAME")
-    assert select.kind(window, channels, groups) == kind
+    assert choices.kind(window, channels, groups) == kind
 
 
 def test_the_table_that_comes_with_the_library_is_whole():
-    assert {"0.10", "0.12"} <= select.table().keys()
-    for kinds in select.table().values():
-        assert kinds.keys() == {*select.KINDS, *select.POOL_KINDS, select.NORM}
+    assert {"0.10", "0.12"} <= choices.table().keys()
+    for kinds in choices.table().values():
+        assert kinds.keys() == {*choices.KINDS, *choices.POOL_KINDS, choices.NORM}
         for kind, parts in kinds.items():
-            assert parts.keys() == (select.PARTS.keys() if kind in select.KINDS else {select.WHOLE})
+            assert parts.keys() == (choices.PARTS.keys() if kind in choices.KINDS else {choices.WHOLE})
             assert all(methods.keys() == {"jax", "native"} for methods in parts.values())
 
 
 def test_the_fastest_that_can_be_had(table):
     kinds = {"dense": {"kernel": {"jax": 1.1, "native": 1.5}, "inputs": {"jax": 0.5, "native": 0.8}}}
     table(kinds)
-    assert select.fastest("dense", "kernel", True) == "native"
-    assert select.fastest("dense", "kernel", False) == "jax"
-    assert select.fastest("dense", "inputs", True) == "lax"
-    assert select.fastest("dense", "outputs", True) == "jax"  # was not measured
+    assert choices.fastest("dense", "kernel", True) == "native"
+    assert choices.fastest("dense", "kernel", False) == "jax"
+    assert choices.fastest("dense", "inputs", True) == "lax"
+    assert choices.fastest("dense", "outputs", True) == "jax"  # was not measured
 
 
 def test_the_nearest_version_speaks_for_one_that_was_not_measured(monkeypatch):
     kinds = {"dense": {"kernel": {"jax": 2.0}}}
-    monkeypatch.setattr(select, "table", lambda: {"0.1": {}, "0.3": {"dense": {}}, "0.7": kinds})
-    assert select.ratios("dense", "kernel") == {"jax": 2.0}
-    assert select.ratios("dense", "inputs") == {}
-    monkeypatch.setattr(select, "table", lambda: {"0.10": kinds, "1.9": {"dense": {"kernel": {"jax": 3.0}}}})
+    monkeypatch.setattr(choices, "table", lambda: {"0.1": {}, "0.3": {"dense": {}}, "0.7": kinds})
+    assert choices.ratios("dense", "kernel") == {"jax": 2.0}
+    assert choices.ratios("dense", "inputs") == {}
+    monkeypatch.setattr(choices, "table", lambda: {"0.10": kinds, "1.9": {"dense": {"kernel": {"jax": 3.0}}}})
     monkeypatch.setattr(jax, "__version__", "1.0.2")
-    assert select.ratios("dense", "kernel") == {"jax": 3.0}  # of the same major version, if any
+    assert choices.ratios("dense", "kernel") == {"jax": 3.0}  # of the same major version, if any
 
 
 def _calls(function, *arrays) -> int:
@@ -82,7 +82,7 @@ def test_onednn_takes_the_parts_for_which_it_is_fastest(built, table, random):
         return jnp.sum(jnp.sin(ops.conv(x, w, method=method)))
 
     expected = jax.value_and_grad(loss, (0, 1))(x, w, "lax")
-    for parts in ({"outputs": both}, {"inputs": both}, {"kernel": both}, dict.fromkeys(select.PARTS, both)):
+    for parts in ({"outputs": both}, {"inputs": both}, {"kernel": both}, dict.fromkeys(choices.PARTS, both)):
         table({"dense": parts})
         gradient = jax.value_and_grad(lambda x, w: loss(x, w, "auto"), (0, 1))
         assert _calls(gradient, x, w) == len(parts)
@@ -93,7 +93,7 @@ def test_onednn_takes_the_parts_for_which_it_is_fastest(built, table, random):
 
 def test_auto_leaves_alone_what_the_backend_cannot_do(built, table):
     both = {"jax": 1.0, "native": 2.0}
-    table({kind: dict.fromkeys(select.PARTS, both) for kind in select.KINDS})
+    table({kind: dict.fromkeys(choices.PARTS, both) for kind in choices.KINDS})
     x, w = jnp.ones((1, 8, 8, 16)), jnp.ones((3, 3, 16, 4))
     assert _calls(ops.conv, x, w) == 1
     assert _calls(lambda x, w: ops.conv(x, w, flip_kernel=True), x, w) == 1
@@ -108,7 +108,7 @@ def test_auto_leaves_alone_what_the_backend_cannot_do(built, table):
 
 def test_auto_refuses_nothing_for_which_onednn_has_no_fast_code(built, table, monkeypatch, random):
     both = {"jax": 1.0, "native": 2.0}
-    table({kind: dict.fromkeys(select.PARTS, both) for kind in select.KINDS})
+    table({kind: dict.fromkeys(choices.PARTS, both) for kind in choices.KINDS})
     x, w = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((1, 8, 8, 16), (3, 3, 16, 4)))
     original = form.implementation
     monkeypatch.setattr(

@@ -58,7 +58,10 @@ def table() -> dict[str, Any]:
 
 
 def ratios(kind: str, part: str) -> dict[str, float]:
-    """Returns the table's entry for this version of jax, or the nearest one; empty if nothing was measured."""
+    """Returns the table's entry for this version of jax.
+
+    Without one, it is that of the nearest version; it is empty if nothing was measured.
+    """
     versions = [version for version, kinds in table().items() if part in kinds.get(kind, {})]
     if not versions:
         return {}
