@@ -141,9 +141,9 @@ def test_the_readme_s_rows_are_experiments_and_complaints():
     assert set(complaints.IN_README) <= set(complaints.COMPLAINTS)
 
 
-# take 20 seconds and more; the others go through the same form
+# take ten seconds and more; the others go through the same form
 LONG = {"depth_degradation", "lecun1989", "pooling_kinds", "regularization", "resnet_cifar", "scaling"}
-LONG |= {"shift_invariance", "tdnn_speech", "transfer_digits"}
+LONG |= {"allcnn", "complaints", "shift_invariance", "tdnn_speech", "transfer_digits", "vanishing_gradients"}
 
 
 @pytest.mark.parametrize(
