@@ -67,9 +67,7 @@ def softmax_cross_entropy(
     reduction: Reduction = "none",
     rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
-    """Cross-entropy between labels and softmax, one value per example.
-
-    The softmax is that of the logits.
+    """Cross-entropy of labels and logits' softmax, one value per example.
 
     Args:
       logits: `(*batch, classes)`, unnormalized.
@@ -297,9 +295,7 @@ def binary_cross_entropy(
     pos_weight: ArrayLike | None = None,
     rule: Literal["hand", "autodiff"] = "hand",
 ) -> jax.Array:
-    """Cross-entropy between probabilities and sigmoid, one value per element.
-
-    The sigmoid is that of the logits.
+    """Cross-entropy of probabilities and logits' sigmoid, one value per element.
 
     Args:
       logits: an array of any shape, unnormalized.

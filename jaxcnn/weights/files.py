@@ -190,8 +190,5 @@ def check_real(path: Path, name: str, array: np.ndarray) -> None:
 
 
 def wrong_dtype(path: Path, name: str, dtype: str) -> ValueError:
-    """Makes the error for an array that is no weight.
-
-    Its dtype is not that of a weight.
-    """
+    """Makes the error for a dtype that no weight has."""
     return ValueError(f"{path} must hold weights in {', '.join(_REALS)}; {name} is {dtype}.")

@@ -102,10 +102,7 @@ def objection(model: nnx.Module, scheme: str) -> str | None:
 
 
 def _flattened(model: nnx.Module) -> dict[str, tuple[int, ...]]:
-    """The dense layers that read flattened maps, and maps' shapes.
-
-    These are spatial.
-    """
+    """The dense layers that read flattened maps, with maps' spatial shape."""
     if isinstance(model, models.LeNet5):
         return {"dense1": (5, 5)}
     if isinstance(model, models.LeNet5Of1998):

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import data, layers, models, training, weights
+from jaxcnn.weights import files
 from jaxcnn.weights.schemes import entries, leaves
 
 THIN = {"widths": [2, 2, 4]}
@@ -183,6 +184,17 @@ def test_other_real_dtypes_become_that_of_the_network(dtype, drawn, tmp_path):
     for path, leaf in leaves(model).items():
         assert leaf.dtype == jnp.float32
         np.testing.assert_array_equal(leaf, arrays[path].astype(np.float32))
+
+
+def test_arrays_come_as_they_are_and_in_one_order(tmp_path):
+    """Their order decides which of several wrong arrays an error names."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.full(2, 1 / 3, dtype) for name, dtype in zip("gbdhacfe", 4 * ["float64", "float16"], strict=True)}
+    save_file(arrays | {"i": np.array([2**40])}, tmp_path / "w.safetensors")
+    found = files.read(tmp_path / "w.safetensors").arrays
+    assert list(found) == list("abcdefghi")
+    assert found["g"].dtype == np.float64 and found["g"][0] == 1 / 3 and found["i"] == 2**40
 
 
 def test_a_network_in_bfloat16_is_kept_in_every_format(drawn, tmp_path):

@@ -1,7 +1,4 @@
-"""The public functions of convolution in 1 to 3 dimensions.
-
-These are spatial dimensions.
-"""
+"""The public functions of convolution in 1 to 3 spatial dimensions."""
 
 from functools import partial
 from typing import Any, Literal, get_args

@@ -29,10 +29,7 @@ _SWITCH = "JAXCNN_NATIVE"
 
 
 def available() -> bool:
-    """Whether the backend is built here and can be loaded.
-
-    It must be built for this machine.
-    """
+    """Whether the backend is built for this machine and loadable."""
     return isinstance(_loaded(), ctypes.CDLL)
 
 
@@ -40,8 +37,8 @@ def available() -> bool:
 def active() -> bool:
     """Whether `method="auto"` may choose the backend.
 
-    It is available, and `JAXCNN_NATIVE` is not `off`. The answer stays the same while the process lives: what is
-    compiled depends on it.
+    It may if it is available, and `JAXCNN_NATIVE` is not `off`. The answer stays the same while the process lives: what
+    is compiled depends on it.
     """
     return not _is_off() and available()
 

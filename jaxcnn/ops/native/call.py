@@ -68,9 +68,6 @@ def _batched(batched: list[bool], pair: tuple[jax.Array, jax.Array], form: Form)
 
 
 def _first(form: Form, part: Part, axis: int) -> list[int]:
-    """The axes of which one goes to the front.
-
-    They are those of an array.
-    """
+    """An array's axes, of which one goes to the front."""
     axes = form.dims[PARTS.index(part)]
     return [0 if old == axis else old + (old < axis) for old in axes]

@@ -89,10 +89,7 @@ def conv(
 
 
 def suits(first: Any, second: Any, form: Form) -> bool:
-    """Whether `compute` is fast for a convolution and its gradients.
-
-    Both gradients count.
-    """
+    """Whether `compute` is fast for a convolution and both its gradients."""
     ordinary = transposed.ordinary(form)
     if ordinary is None or min(map(min, ordinary.window.padding)) < 0:
         return False

@@ -38,10 +38,7 @@ class Pooling(NamedTuple):
 
 
 def can_pool(array: jax.Array, window: Window) -> bool:
-    """Whether there is a call for arrays on both sides.
-
-    They are on either side of this window.
-    """
+    """Whether there is a call for either side of this window."""
     if not all(isinstance(size, int) for size in array.shape) or array.size == 0:
         return False  # a size left open: this is traced for export, to any device
     if array.dtype not in DTYPES or math.prod(window.shape) > _MOST_TAPS or set(window.input_dilation) != {1}:

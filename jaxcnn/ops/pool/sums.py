@@ -1,7 +1,4 @@
-"""Pooling by sums: means and L_p norms; and decimation.
-
-Each is taken of every window.
-"""
+"""Pooling by sums: means and L_p norms of windows; and decimation."""
 
 import math
 
