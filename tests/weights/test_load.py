@@ -190,7 +190,9 @@ def test_arrays_come_as_they_are_and_in_one_order(tmp_path):
     """Their order decides which of several wrong arrays an error names."""
     from safetensors.numpy import save_file
 
-    arrays = {name: np.full(2, 1 / 3, dtype) for name, dtype in zip("gbdhacfe", 4 * ["float64", "float16"], strict=True)}
+    arrays = {
+        name: np.full(2, 1 / 3, dtype) for name, dtype in zip("gbdhacfe", ["float64", "float16"] * 4, strict=True)
+    }
     save_file(arrays | {"i": np.array([2**40])}, tmp_path / "w.safetensors")
     found = files.read(tmp_path / "w.safetensors").arrays
     assert list(found) == list("abcdefghi")
