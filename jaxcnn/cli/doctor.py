@@ -15,10 +15,7 @@ _OPTIONAL = {
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Tell what is installed, which devices exist, and what is missing.
-
-    It also tells how to add what is missing.
-    """
+    """Tell what is installed, what can be added, which devices exist."""
 
     def __call__(self) -> None:
         """Prints the findings."""

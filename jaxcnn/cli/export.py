@@ -20,7 +20,7 @@ _KINDS = {".stablehlo": (export.stablehlo, _STABLEHLO), ".onnx": (export.onnx, _
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a trained network as StableHLO or ONNX, without jaxcnn."""
+    """Write a trained network as StableHLO or ONNX, independent of jaxcnn."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""

@@ -26,10 +26,7 @@ from jaxcnn.weights.runs import build
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a network.
-
-    Write a run folder with its parameters and a report.
-    """
+    """Train a network, and write a run folder and a report."""
 
     model: tyro.conf.Positional[str] = "lenet5"
     """Name of the network; `jaxcnn models` lists them."""
