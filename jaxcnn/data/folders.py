@@ -10,6 +10,7 @@ import numpy as np
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.listing import expanded, folders_in, pictures_below, told
 from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.preprocessing import Preprocessing
 from jaxcnn.data.streams import PictureFiles, fitting, scan, to_stream
 
 SPLITS = ("train", "validation", "test")
@@ -59,7 +60,7 @@ def read_folder(
     root: Path,
     *,
     stream: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
     allow_empty: bool = False,
 ) -> Dataset:
@@ -193,7 +194,7 @@ def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
         )
 
 
-def _first_shape(root: Path, files: list[str], image_size: int | None) -> tuple[int, ...]:
+def _first_shape(root: Path, files: list[str], image_size: int | Preprocessing | None) -> tuple[int, ...]:
     """The shape of the first undamaged picture."""
     for name in files:
         try:

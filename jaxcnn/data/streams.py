@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.preprocessing import Preprocessing
 
 STREAM_ABOVE = 2**30  # bytes of decoded pictures
 _STRIDE = 64  # pictures that a thread takes at a time
@@ -94,7 +95,7 @@ class PictureFiles(Stream):
         names: Sequence[str] | np.ndarray,
         shape: tuple[int, ...],
         *,
-        image_size: int | None = None,
+        image_size: int | Preprocessing | None = None,
         sums: np.ndarray | None = None,
     ):
         """Takes the folder, the paths below it, and the size to which `decode_picture` brings the pictures."""

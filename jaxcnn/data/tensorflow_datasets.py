@@ -17,6 +17,7 @@ from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.labels import check_labels
 from jaxcnn.data.listing import expanded
 from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.preprocessing import Preprocessing
 from jaxcnn.data.streams import Stream, fitting, scan, to_stream
 
 _ORDER = ("train", "validation", "test")
@@ -34,7 +35,7 @@ def read_tfds(
     data_dir: Path | None,
     *,
     stream: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
 ) -> Dataset:
     """Reads a split of a data set of tensorflow-datasets, into memory or as a stream.
@@ -102,7 +103,7 @@ class Records(Stream):
         shape: tuple[int, ...],
         title: str,
         *,
-        image_size: int | None = None,
+        image_size: int | Preprocessing | None = None,
         sums: np.ndarray | None = None,
         places: np.ndarray | None = None,
     ):
