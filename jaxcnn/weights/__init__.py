@@ -6,11 +6,11 @@ from jaxcnn.weights.comparison import Comparison, StageDifference, compare
 from jaxcnn.weights.folders import save_pretrained
 from jaxcnn.weights.loading import Report, load
 from jaxcnn.weights.opening import open_model
-from jaxcnn.weights.parity import parity
 from jaxcnn.weights.published import PRETRAINED, Published
 from jaxcnn.weights.runs import run_config
 from jaxcnn.weights.saving import save, to_torch
 from jaxcnn.weights.schemes import SCHEMES
+from jaxcnn.weights.twins import parity
 
 __all__ = [
     "Accuracy",

@@ -116,10 +116,9 @@ def preprocessing_of(config: Mapping[str, Any], name: str) -> Preprocessing:
         if mode != "center" or height != width or len(mean) != channels:
             raise ValueError(f"{name} must cut a square out of the middle; got {mode!r} and {height}x{width}.")
         return Preprocessing((height, width), math.floor(height / crop), told["interpolation"], mean, std)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"the configuration of {name} must tell how pictures are prepared; it lacks {error}."
-        ) from None
+    except (KeyError, TypeError):
+        needed = "input_size, interpolation, mean and std"
+        raise ValueError(f"config.json of {name} must tell how pictures are prepared: {needed}.") from None
 
 
 def _cfg(config: Mapping[str, Any]) -> Mapping[str, Any]:

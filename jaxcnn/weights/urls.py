@@ -142,6 +142,7 @@ def _fetch(url: str, draft: IO[bytes]) -> None:
                     return
                 reason = f"it sent {have:,} of {total:,} bytes"
             except urllib.error.HTTPError as error:
+                error.close()
                 if error.code == 416:  # the draft is at least as long as the file
                     draft.truncate(0)
                     reason = "it has no such range"
