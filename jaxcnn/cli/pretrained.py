@@ -81,7 +81,7 @@ class Pretrained:
         assert self.check is not None
         found = weights.accuracy_on(model, config, self.check, batch_size=self.batch_size, limit=self.limit)
         published = PRETRAINED[name].top1
-        told = f"{name}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.count:,} pictures"
+        told = f"{name}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.pictures:,} pictures"
         if published is None:
             return f"{told}; none is published", True
         good = self.limit is not None or abs(found.top1 - published) <= _ALLOWED

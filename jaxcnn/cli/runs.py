@@ -120,6 +120,16 @@ def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -
     return Run(Path(file), network, scaling, shape, tuple(classes), loss, None, described, named, fed)
 
 
+def told_of(run: Run) -> dict[str, Any]:
+    """The configuration of a run's network, as files of weights hold it."""
+    if (run.folder / "config.json").is_file() and not (run.folder / WEIGHTS).is_file():
+        return weights.run_config(run.folder)
+    config = {**run.description["model"], "num_classes": len(run.classes), "in_features": run.image_shape[-1]}
+    config |= {"image_shape": list(run.image_shape), "scaling": run.scaling._asdict()}
+    config |= {"classes": list(run.classes)} if run.named else {}
+    return config | {key: run.description[key] for key in ("preprocessing", "source") if key in run.description}
+
+
 def check_place(out: Path | None) -> None:
     """Refuses a file to be written where there is no folder, before anything is computed.
 

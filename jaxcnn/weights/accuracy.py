@@ -20,12 +20,12 @@ class Accuracy(NamedTuple):
     Args:
       top1: share of the pictures, in percent, whose class is the likeliest.
       top5: the same for the five likeliest classes.
-      count: number of pictures.
+      pictures: number of pictures.
     """
 
     top1: float
     top5: float
-    count: int
+    pictures: int
 
 
 def accuracy_on(

@@ -12,7 +12,7 @@ from jaxcnn.data import Preprocessing
 from jaxcnn.layers.options import with_options
 from jaxcnn.ops.rule import Rule
 from jaxcnn.weights import hub, timm, urls
-from jaxcnn.weights.files import Stored
+from jaxcnn.weights.files import SUFFIXES, Stored
 from jaxcnn.weights.opening import open_stored, recognize
 from jaxcnn.weights.published import PRETRAINED, default_of
 from jaxcnn.weights.runs import read_any
@@ -109,14 +109,16 @@ def find(name: str | Path, revision: str | None = None) -> Found:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be a name of weights, and is none of a file or folder."""
+    """Whether a text means published weights, and not a file or a run's folder, be it missing."""
     if text.startswith((_HUB, *_ADDRESS)):
         return True
     if Path(text).exists():
         return False
+    if text in models.MODELS or text in PRETRAINED:
+        return True
     owner, slash, rest = text.partition("/")
-    plain = bool(slash and owner and rest) and "/" not in rest and not owner.startswith((".", "~"))
-    return text in models.MODELS or plain
+    local = owner.startswith((".", "~")) or Path(owner).exists() or Path(rest).suffix.lower() in SUFFIXES
+    return bool(slash and owner and rest) and "/" not in rest and not local
 
 
 def _named(name: str) -> str:
