@@ -5,8 +5,6 @@ import json as json_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxcnn import data, weights
 from jaxcnn.weights import PRETRAINED
 
@@ -90,14 +88,11 @@ class Pretrained:
     def _compared(self, name: str) -> tuple[str, bool]:
         model, config = weights.pretrained(name)
         assert self.parity is not None
-        fed = data.Preprocessing.of(config["preprocessing"])
         files = list(data.pictures_below(self.parity))[: self.limit or 4]
         if not files:
             raise FileNotFoundError(f"{self.parity} must hold pictures; it holds none.")
-        shape = (*fed.size, len(fed.mean))
-        pixels = np.stack([data.read_picture(file, shape, preprocessing=fed).pixels for file in files])
         twin, scheme = _twin(name, config)
-        found = weights.parity(model, twin, data.Scaling(fed.mean, fed.std)(pixels), scheme=scheme)
+        found = weights.parity(model, twin, data.read_inputs(files, config["preprocessing"]), scheme=scheme)
         head = next(row for row in found.rows if row.stage == "head")
         told = f"{name}: logits differ by {head.absolute:.1e}, a share of {head.relative:.1e}"
         return (told, True) if found.first is None else (f"{told}\n{found}", False)

@@ -6,7 +6,7 @@ from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_sca
 from jaxcnn.data.idx import read_idx
 from jaxcnn.data.imagenet import ClassTree, imagenet_classes
 from jaxcnn.data.listing import pictures_below
-from jaxcnn.data.pictures import SUFFIXES, Picture, read_picture
+from jaxcnn.data.pictures import SUFFIXES, Picture, read_inputs, read_picture
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.preprocessing import Preprocessing
 from jaxcnn.data.sources import SOURCES, load, resizes, splits
@@ -36,6 +36,7 @@ __all__ = [
     "measure_scaling",
     "pictures_below",
     "read_idx",
+    "read_inputs",
     "read_picture",
     "resizes",
     "splits",

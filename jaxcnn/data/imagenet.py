@@ -84,6 +84,12 @@ def imagenet_classes() -> ClassTree:
     Returns:
       The classes and everything above them, from WordNet 3.0 (Princeton University); the file in the package holds
       WordNet's license.
+
+    Examples:
+      >>> from jaxcnn import data
+      >>> tree = data.imagenet_classes()
+      >>> tree.names[281], tree.ids[281], len(tree.places("dog"))
+      ('tabby', 'n02123045', 118)
     """
     text = resources.files("jaxcnn.data").joinpath("imagenet_classes.tsv").read_text("utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]

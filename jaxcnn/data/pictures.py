@@ -1,9 +1,9 @@
 """Reads picture files as inputs of a network."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,27 @@ def read_picture(
         pixels = 255 - pixels
         changes.append("inverted")
     return Picture(pixels, tuple(changes))
+
+
+def read_inputs(paths: Iterable[str | Path], preprocessing: Preprocessing | Mapping[str, Any]) -> np.ndarray:
+    """Reads picture files as inputs of a trained network: resized, cut, scaled.
+
+    Args:
+      paths: files of any format that Pillow reads.
+      preprocessing: how the network's pictures are prepared, or its description, as in the configuration that
+        `weights.pretrained` returns.
+
+    Returns:
+      `(N, H, W, C)` float32.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if a file is not a picture, or is damaged; or the description is incomplete.
+    """
+    fed = preprocessing if isinstance(preprocessing, Preprocessing) else Preprocessing.of(preprocessing)
+    shape = (*fed.size, len(fed.mean))
+    pixels = [read_picture(path, shape, preprocessing=fed).pixels for path in paths]
+    return fed.scale(np.stack(pixels) if pixels else np.zeros((0, *shape), np.uint8))
 
 
 def decode_picture(source: str | bytes, name: str, image_size: int | Preprocessing | None = None) -> np.ndarray:

@@ -91,6 +91,18 @@ class Preprocessing:
         share = max(self.size) / self.resize if crop is None else crop
         return dataclasses.replace(self, size=(size, size), resize=math.floor(size / share + 1e-6))
 
+    def scale(self, pixels: np.ndarray) -> np.ndarray:
+        """Scales bytes to the inputs of the network, `(value / 255 - mean) / std`.
+
+        Args:
+          pixels: `(..., C)` uint8.
+
+        Returns:
+          `(..., C)` float32.
+        """
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return (pixels.astype(np.float32) / np.float32(255) - mean) / std
+
     def fit(self, image: Any) -> np.ndarray:
         """Resizes a picture and cuts out its middle.
 

@@ -113,6 +113,9 @@ def test_files_are_read_so(tmp_path):
     read = data.read_picture(path, (32, 32, 3), preprocessing=told)
     np.testing.assert_array_equal(read.pixels, wanted[0])
     width, height = opened(path).size
+    inputs = data.read_inputs([path], dataclasses.asdict(told))
+    np.testing.assert_allclose(inputs[0], data.Scaling(told.mean, told.std)(wanted[0]), atol=1e-6)
+    assert data.read_inputs([], told).shape == (0, 32, 32, 3)
     assert read.changes == (f"{width}x{height} resized to 32x32, the middle",)
 
 

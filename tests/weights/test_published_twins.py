@@ -1,10 +1,14 @@
 """Published networks against their twins in PyTorch, in full size: the whole way from a file to equal logits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hub_server import Hub, Repository, suffixed, timm_config
 
 from jaxcnn import weights
+from jaxcnn.weights.files import Stored
+from jaxcnn.weights.opening import open_stored
 
 torch = pytest.importorskip("torch")
 twins = pytest.importorskip("pytorch_twins")
@@ -101,10 +105,6 @@ def test_parity_names_the_stage_that_differs():
 
 
 def opened(twin):
-    from jaxcnn.weights.files import Stored
-    from jaxcnn.weights.opening import open_stored
-    from jaxcnn.weights.saving import Path
-
     arrays = {name: array.numpy() for name, array in twin.state_dict().items()}
     model, config, _ = open_stored(Stored(Path("twin"), arrays, None))
     return model, config
