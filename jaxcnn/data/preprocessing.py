@@ -123,3 +123,8 @@ class Preprocessing:
         down, across = self.size
         top, left = round((image.height - down) / 2), round((image.width - across) / 2)  # halves to even, as there
         return np.asarray(image.crop((left, top, left + across, top + down))).reshape(down, across, -1)
+
+
+def in_color(image_size: int | Preprocessing | None) -> bool:
+    """Whether pictures are prepared for a network that was trained in color."""
+    return isinstance(image_size, Preprocessing) and len(image_size.mean) == 3

@@ -119,6 +119,17 @@ def test_files_are_read_so(tmp_path):
     assert read.changes == (f"{width}x{height} resized to 32x32, the middle",)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_gray_pictures_have_three_channels_for_a_network_that_was_trained_in_color(tmp_path, stream):
+    for place in range(4):
+        (tmp_path / "train" / "ab"[place % 2]).mkdir(parents=True, exist_ok=True)
+        gray = Image.fromarray(next(odd_pictures(1))[..., 0])
+        gray.save(tmp_path / "train" / "ab"[place % 2] / f"{place}.png")
+    for told, channels in ((Preprocessing((8, 8), 9), 3), (Preprocessing((8, 8), 9, mean=(0.5,), std=(0.5,)), 1)):
+        found = data.load(f"folder:{tmp_path}", "train", stream=stream, image_size=told)
+        assert np.asarray(found.images).shape == (4, 8, 8, channels)
+
+
 def test_a_jpeg_is_decoded_in_full(tmp_path):
     """Decoded in halves, as for data sets, it would differ from timm's by more than a level."""
     pixels = next(odd_pictures(1)).repeat(4, 0).repeat(4, 1)
