@@ -117,7 +117,8 @@ def is_name(text: str) -> bool:
     if text in models.MODELS or text in PRETRAINED:
         return True
     owner, slash, rest = text.partition("/")
-    local = owner.startswith((".", "~")) or Path(owner).exists() or Path(rest).suffix.lower() in SUFFIXES
+    local = owner == "runs" or owner.startswith((".", "~")) or Path(owner).exists()
+    local = local or Path(rest).suffix.lower() in SUFFIXES
     return bool(slash and owner and rest) and "/" not in rest and not local
 
 

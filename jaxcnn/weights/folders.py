@@ -8,6 +8,7 @@ from typing import Any
 from flax import nnx
 
 from jaxcnn import models
+from jaxcnn.data import imagenet_classes
 from jaxcnn.training import write_atomically
 from jaxcnn.weights.hub import CONFIG
 from jaxcnn.weights.runs import WEIGHTS
@@ -90,6 +91,10 @@ def save_pretrained(
     return folder
 
 
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _card(config: Mapping[str, Any], data: str, made: str, license: str) -> str:
     name, source = str(config["name"]), config.get("source") or {}
     license = license or source.get("license", "")
@@ -99,10 +104,12 @@ def _card(config: Mapping[str, Any], data: str, made: str, license: str) -> str:
     known = models.CARDS.get(name)
     about = f", {known.paper} ({known.year})" if known else ""
     options = ", ".join(f"{key}={value}" for key, value in config.get("options", {}).items())
-    shape = "x".join(map(str, config["image_shape"])) if config.get("image_shape") else "of any size"
-    fed = config.get("preprocessing") or {"scaling": config.get("scaling")}
-    lines = [f"Pictures {shape}.", *(f"- {key}: {value}" for key, value in fed.items() if value is not None)]
-    classes = [str(each) for each in config.get("classes", ())]
+    fed = config.get("preprocessing") or config.get("scaling") or {}
+    size = config.get("image_shape") or fed.get("size")
+    shape = "x".join(map(str, size)) if size else "of any size"
+    lines = [f"Pictures {shape}.", "", *(f"- {key}: {_words(value)}" for key, value in fed.items())]
+    classes, tree = tuple(map(str, config.get("classes", ()))), imagenet_classes()
+    classes = tree.names if classes == tree.ids else classes
     some = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
     results = [f"| {key} | {value:.4g} |" for key, value in config.get("metrics", {}).items()]
     table = "\n".join(["| metric | value |", "| --- | --- |", *results]) if results else "None were given."

@@ -125,7 +125,9 @@ def _telling(hub: Any, name: str, revision: str | None, endpoint: str, cache: Pa
             f"{name} is gated: accept its terms at {endpoint}/{name}, then log in by `hf auth login`."
         ) from None
     except errors.RepositoryNotFoundError:
-        raise FileNotFoundError(f"`name` must be a public repository of {endpoint}; it has no {name}.") from None
+        raise FileNotFoundError(
+            f"`name` must be a public repository of {endpoint}, or a file or folder here; there is no {name}."
+        ) from None
     except errors.RevisionNotFoundError:
         raise FileNotFoundError(f"`revision` must be a commit, branch or tag of {name}; got {revision!r}.") from None
     except errors.RemoteEntryNotFoundError:

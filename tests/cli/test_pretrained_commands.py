@@ -107,6 +107,8 @@ def test_predict_says_what_it_sees_in_words(jaxcnn, hub, pictures):
     assert outcome.status == 2 and "above one in WordNet, as 'dingo'" in outcome.err
     outcome = jaxcnn("predict", "me/nothing", photo)
     assert outcome.status == 2 and outcome.err.startswith("jaxcnn: `name` must be a public repository of http")
+    outcome = jaxcnn("predict", "runs/nothing", photo)
+    assert outcome.status == 2 and "runs/nothing must be the folder of a run" in outcome.err
     outcome = jaxcnn("predict", "resnet51", photo)
     assert outcome.status == 2 and outcome.err.count("\n") == 1
 

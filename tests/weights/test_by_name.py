@@ -95,7 +95,7 @@ def test_offline_only_the_cache_is_used(hub, tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "kind", "part"),
     [
-        ("me/nothing", FileNotFoundError, "`name` must be a public repository of http://127.0.0.1:"),
+        ("me/nothing", FileNotFoundError, "a file or folder here; there is no me/nothing."),
         ("me/gated", PermissionError, "me/gated is gated: accept its terms at http://127.0.0.1:"),
         ("me/pickled", FileNotFoundError, "me/pickled must hold model.safetensors; it has none, and pickled weights"),
         (
@@ -256,12 +256,14 @@ def test_a_folder_is_written_for_the_hub_with_a_card(drawn, tmp_path):
     model = drawn("mlp", num_classes=3, options={"hidden": (8,)})
     config = {"name": "mlp", "num_classes": 3, "in_features": 1, "options": {"hidden": [8]}, "classes": list("abc")}
     source = {"name": "me/x", "repository": "me/x", "revision": COMMIT, "sha256": "ab" * 32, "license": "mit"}
+    config["image_shape"] = [28, 28, 1]
     told = {"config": config | {"source": source}, "metrics": {"accuracy": 0.93}, "data": "digits", "made": "By hand."}
     folder = weights.save_pretrained(model, tmp_path / "new" / "mlp", **told)
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     card = (folder / "README.md").read_text()
     for part in (
         "license: mit",
+        "Pictures 28x28x1.",
         "base_model: me/x",
         "# mlp, trained on digits",
         "| accuracy | 0.93 |",
