@@ -232,7 +232,7 @@ def test_a_variant_s_weights_under_a_plain_name_are_never_loaded_half(hub, drawn
         weights.pretrained("me/odd")
 
 
-def test_torchvision_s_and_others_files_come_from_their_addresses(hub, drawn, tmp_path, monkeypatch):
+def test_pytorch_s_files_come_from_their_addresses(hub, drawn, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     model = drawn("resnet20")
     arrays = weights.to_torch(model, "cifar")
