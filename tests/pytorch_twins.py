@@ -59,20 +59,42 @@ class AlexNet(nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-class VGG(nn.Module):
-    """torchvision's VGG-11, with or without batch normalization."""
-
-    def __init__(self, num_classes=1000, hidden=4096, batch_norm=True):
-        super().__init__()
-        parts, features = [], 3
-        for width in (64, None, 128, None, 256, 256, None, 512, 512, None, 512, 512, None):
-            if width is None:
-                parts.append(nn.MaxPool2d(2, 2))
-                continue
+def vgg_features(depth, batch_norm):
+    """The convolutions of torchvision's and timm's VGG."""
+    counts = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}[depth]
+    parts, features = [], 3
+    for count, width in zip(counts, (64, 128, 256, 512, 512), strict=True):
+        for _ in range(count):
             parts.append(nn.Conv2d(features, width, 3, padding=1))
             parts += [nn.BatchNorm2d(width)] * batch_norm + [nn.ReLU()]
             features = width
-        self.features = nn.Sequential(*parts)
+        parts.append(nn.MaxPool2d(2, 2))
+    return nn.Sequential(*parts)
+
+
+class TimmVGG(nn.Module):
+    """timm's VGG, whose dense layers are convolutions."""
+
+    def __init__(self, num_classes=1000, hidden=4096, batch_norm=True, depth=11):
+        super().__init__()
+        self.features = vgg_features(depth, batch_norm)
+        self.pre_logits, self.head = nn.Module(), nn.Module()
+        self.pre_logits.fc1, self.pre_logits.fc2 = nn.Conv2d(512, hidden, 7), nn.Conv2d(hidden, hidden, 1)
+        self.head.fc = nn.Linear(hidden, num_classes)
+
+    def forward(self, x):
+        x = self.features(x)
+        x = F.adaptive_avg_pool2d(x, (7, 7)) if min(x.shape[2:]) < 7 else x
+        x = F.relu(self.pre_logits.fc2(F.relu(self.pre_logits.fc1(x))))
+        return self.head.fc(x.mean((2, 3)))
+
+
+class VGG(nn.Module):
+    """torchvision's VGG, with or without batch normalization."""
+
+    def __init__(self, num_classes=1000, hidden=4096, batch_norm=True, depth=11):
+        super().__init__()
+        self.features = vgg_features(depth, batch_norm)
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
             nn.Linear(512 * 49, hidden),
@@ -213,11 +235,12 @@ class _Residual(nn.Module):
 
 
 class ResNet(_Residual):
-    """torchvision's ResNet-18 and ResNet-50."""
+    """torchvision's and timm's ResNets."""
 
     def __init__(self, depth, num_classes=1000):
         super().__init__()
-        counts, bottleneck = {18: ((2, 2, 2, 2), False), 50: ((3, 4, 6, 3), True)}[depth]
+        counts = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}[depth]
+        bottleneck = depth >= 50
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         widths = (64, 128, 256, 512)

@@ -198,9 +198,9 @@ def test_archive_and_wheel_hold_the_package(built):
     package = {
         str(path.relative_to(copy))
         for path in (copy / "jaxcnn").rglob("*")
-        if path.is_file() and path.suffix in {".py", ".json", ".cc", ".h", ".typed"}
+        if path.is_file() and path.suffix in {".py", ".json", ".tsv", ".cc", ".h", ".typed"}
     }
-    assert {Path(name).suffix for name in package} == {".py", ".json", ".cc", ".h", ".typed"}
+    assert {Path(name).suffix for name in package} == {".py", ".json", ".tsv", ".cc", ".h", ".typed"}
     with tarfile.open(archive) as held:
         names = {name.partition("/")[2] for name in held.getnames()}
     assert package | {"pyproject.toml", "README.md", "LICENSE"} <= names

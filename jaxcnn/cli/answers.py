@@ -8,13 +8,15 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxcnn.training.files import naming
+
+_MANY = 100  # classes, from which on the columns are only as wide as the first answers
 
 Format = Literal["table", "json", "csv"]
 
@@ -29,7 +31,7 @@ class Answer(NamedTuple):
 
 @contextlib.contextmanager
 def writing(
-    out: Path | None, form: Format, classes: Sequence[str], top: int
+    out: Path | None, form: Format, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray] | None = None
 ) -> Iterator[Callable[[Sequence[Answer]], None]]:
     """Gives a function that writes answers.
 
@@ -38,6 +40,7 @@ def writing(
       form: of the text.
       classes: the names of the classes.
       top: how many are named for every picture.
+      asked: kinds of things, with the numbers of their classes, whose probabilities are added.
     """
     part = None if out is None else out.with_name(f".{out.name}.part")
     with contextlib.ExitStack() as stack:
@@ -46,7 +49,7 @@ def writing(
         if part is not None:
             stream = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
             stack.callback(part.unlink, missing_ok=True)
-        text = {"table": _Table, "json": _Json, "csv": _Csv}[form](classes, min(top, len(classes)))
+        text = {"table": _Table, "json": _Json, "csv": _Csv}[form](classes, min(top, len(classes)), asked or {})
 
         def write(answers: Sequence[Answer]) -> None:
             stream.write(text.rows(answers))
@@ -63,8 +66,8 @@ def writing(
 class _Form:
     """A form of text: beginning, rows and end."""
 
-    def __init__(self, classes: Sequence[str], top: int):
-        self.classes, self.top = classes, top
+    def __init__(self, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray]):
+        self.classes, self.top, self.asked = classes, top, asked
 
     def begin(self) -> str:
         return ""
@@ -80,20 +83,28 @@ class _Form:
         places = np.argsort(-answer.probabilities, kind="stable")[: self.top]
         return [(self.classes[int(place)], float(answer.probabilities[place])) for place in places]
 
+    def kinds(self, answer: Answer) -> dict[str, float]:
+        """The probabilities of the kinds that were asked for."""
+        return {kind: float(answer.probabilities[places].sum()) for kind, places in self.asked.items()}
+
 
 class _Table(_Form):
     """Columns as wide as the first batch needs them."""
 
-    _width = 0
+    _width = _widest = 0
 
     def rows(self, answers: Sequence[Answer]) -> str:
-        lines, widest = [], max(map(len, self.classes))
+        lines = []
         if not self._width:
+            shown = [name for answer in answers for name, _ in self.ranked(answer)]
+            self._widest = max(map(len, self.classes if len(self.classes) <= _MANY else shown))
             self._width = max(len("picture"), *(len(answer.picture) for answer in answers))
-            ranks = [f"{rank:<{widest + 8}}" for rank in range(1, self.top + 1)]
-            lines.append("  ".join(["picture".ljust(self._width), *ranks]).rstrip())
+            ranks = [f"{rank:<{self._widest + 8}}" for rank in range(1, self.top + 1)]
+            kinds = [f"{kind:<8}" for kind in self.asked]
+            lines.append("  ".join(["picture".ljust(self._width), *ranks, *kinds]).rstrip())
         for answer in answers:
-            cells = [f"{name:<{widest}} {100 * share:5.1f} %" for name, share in self.ranked(answer)]
+            cells = [f"{name:<{self._widest}} {100 * share:5.1f} %" for name, share in self.ranked(answer)]
+            cells += [f"{100 * share:5.1f} %".ljust(max(8, len(kind))) for kind, share in self.kinds(answer).items()]
             note = [f"({'; '.join(answer.changes)})"] if answer.changes else []
             lines.append("  ".join([answer.picture.ljust(self._width), *cells, *note]))
         return "".join(f"{line}\n" for line in lines)
@@ -112,6 +123,8 @@ class _Json(_Form):
         for answer in answers:
             ranked = [{"class": name, "probability": round(share, 6)} for name, share in self.ranked(answer)]
             told: dict[str, Any] = {"picture": answer.picture, "top": ranked, "changes": list(answer.changes)}
+            if self.asked:
+                told["asked"] = {kind: round(share, 6) for kind, share in self.kinds(answer).items()}
             lines.append(f"{',' if self._some else ''}\n{json.dumps(told, ensure_ascii=False)}")
             self._some = True
         return "".join(lines)
@@ -125,7 +138,7 @@ class _Csv(_Form):
 
     def begin(self) -> str:
         ranks = [f"{name}_{rank}" for rank in range(1, self.top + 1) for name in ("class", "probability")]
-        return _line(["picture", *ranks, "changes"])
+        return _line(["picture", *ranks, *self.asked, "changes"])
 
     def rows(self, answers: Sequence[Answer]) -> str:
         return "".join(
@@ -133,6 +146,7 @@ class _Csv(_Form):
                 [
                     a.picture,
                     *(cell for name, share in self.ranked(a) for cell in (name, f"{share:.6f}")),
+                    *(f"{share:.6f}" for share in self.kinds(a).values()),
                     "; ".join(a.changes),
                 ]
             )

@@ -1,22 +1,24 @@
 """A network that begins with the parameters of another."""
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import jax
 from flax import nnx
 
-from jaxcnn.cli.runs import open_run
-from jaxcnn.data import Dataset, Scaling
+from jaxcnn import models
+from jaxcnn.cli.runs import Run
+from jaxcnn.data import Dataset, Preprocessing, Scaling
 from jaxcnn.data.labels import few, spelled
 
 
-def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tuple[Scaling, str]:
+def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int) -> tuple[Scaling, str]:
     """Gives a network the parameters and statistics of another.
 
     It has a new head if the classes are others.
 
     Args:
-      source: run folder or file of weights.
+      run: the other, from a run folder or from weights.
       model: the network that gets them.
       train: what it will be trained on.
       seed: of the new head.
@@ -25,10 +27,9 @@ def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tu
       The scaling that the parameters were trained with, and in words what was done.
 
     Raises:
-      FileNotFoundError: if there is no such run or file.
       ValueError: if its network is of another kind or size.
     """
-    run = open_run(source)
+    source = run.folder
     old, new = len(run.classes), len(train.classes)
     same = spelled(run.classes) == spelled(train.classes)
     others = old != new or (run.named and not same)
@@ -47,6 +48,25 @@ def begin_with(source: Path, model: nnx.Module, train: Dataset, seed: int) -> tu
         return run.scaling, f"beginning with {source}, with a new head for {new} classes{kept}"
     by_number = "" if same else ", its outputs taken by number, as it tells no names of classes"
     return run.scaling, f"beginning with {source}{by_number}"
+
+
+def as_fed(run: Run, data_name: str, given: int | None) -> int | Preprocessing | None:
+    """How the pictures to train with are resized: as asked, or as published weights want them."""
+    return given if run.preprocessing is None else run.image_size(data_name, given)
+
+
+def began_with(run: Run, fed: int | Preprocessing | None) -> dict[str, Any]:
+    """What a run notes of its beginning, and of its pictures if they are fed as the weights want them."""
+    kept = {"preprocessing": dataclasses.asdict(fed)} if isinstance(fed, Preprocessing) else {}
+    source = {"source": run.description["source"]} if "source" in run.description else {}
+    return {"init": str(run.folder), **kept, **source}
+
+
+def lowered(model: models.Network) -> tuple[str, ...]:
+    """Factors on the rates: a tenth for what was trained, 1 for the last layers, which are new."""
+    heads = {id(layer) for layer in model.head_layers()}
+    found = ["/".join(map(str, path)) for path, module in nnx.iter_modules(model) if id(module) in heads]
+    return ("*=0.1", *(f"{path}=1" for path in found))
 
 
 def _shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:

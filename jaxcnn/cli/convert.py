@@ -1,13 +1,14 @@
 """`jaxcnn convert`."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from jaxcnn import weights
-from jaxcnn.cli.runs import parse_options
+from jaxcnn.cli.runs import open_run, parse_options, told_of
 from jaxcnn.weights.files import known_suffix
 from jaxcnn.weights.opening import open_stored
 from jaxcnn.weights.runs import read_any
@@ -20,7 +21,8 @@ class Convert:
     source: tyro.conf.Positional[Path]
     """Run folder or file: .safetensors, .npz, or, with PyTorch installed, .pt, .pth, .th, .pth.tar, .ckpt, .bin."""
     out: tyro.conf.Positional[Path]
-    """File to write; its ending decides the format: .safetensors, .npz, .pt, .pth or .th."""
+    """File to write; its ending decides the format: .safetensors, .npz, .pt, .pth or .th. Without an ending, a folder
+    that is ready for the Hugging Face hub, with a model card."""
     to: (
         Literal[
             "jaxcnn",
@@ -48,6 +50,9 @@ class Convert:
 
     def __call__(self) -> None:
         """Prints what was read and written."""
+        if not self.out.suffix and self.model is None and self.part is None and self.to is None:
+            self._write_folder()
+            return
         known_suffix(self.out)
         if self.out.is_dir():
             raise ValueError(f"`out` must be a file; {self.out} is a folder.")
@@ -65,3 +70,17 @@ class Convert:
             print(f"  {line}")
         written = weights.load(model, self.out)  # which proves the file
         print(f"wrote {self.out}: {self.to or written.scheme} names, {len(written.matched)} arrays")
+
+    def _write_folder(self) -> None:
+        """Writes the network of a run, a file or a name with its card, and what is known of its results."""
+        run = open_run(self.source)
+        config = told_of(run)
+        found, made = {}, run.description.get("command", "")
+        result = run.folder / "evaluation.json"
+        if result.is_file():
+            told = json.loads(result.read_text("utf-8"))
+            found = {key: told[key] for key in ("accuracy", "top5_accuracy", "loss") if told.get(key) is not None}
+        data = run.description["data"].get("name") or ""
+        made = f"By `{made}`." if made else ""
+        weights.save_pretrained(run.model, self.out, config=config, metrics=found, data=data, made=made)
+        print(f"wrote {self.out}: {config['name']}, ready for `hf upload OWNER/NAME {self.out}`")

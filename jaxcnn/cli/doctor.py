@@ -7,6 +7,7 @@ from importlib import metadata
 _REQUIRED = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "matplotlib")
 _OPTIONAL = {
     "torch": ("torch", "PyTorch, for its files of weights, and as a peer in tests and benchmarks"),
+    "huggingface_hub": ("hub", "trained networks by name"),
     "pytest": ("test", "the tests"),
     "tensorboardX": ("tensorboard", "a run's log for TensorBoard"),
     "wandb": ("wandb", "a run's log for Weights & Biases"),

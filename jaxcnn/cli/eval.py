@@ -14,7 +14,7 @@ class Eval:
     """Evaluate a trained network on every example of a split."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder, or file of weights."""
+    """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     split: str = "test"
     """Split: train, validation or test, as the data set has them."""
     data: str | None = None
@@ -32,7 +32,7 @@ class Eval:
         """Prints loss and accuracy."""
         run = open_run(self.run)
         name = run.data_name(self.data)
-        size = self.image_size or (run.image_shape[0] if name.startswith("folder:") else None)
+        size = run.image_size(name, self.image_size)
         dataset = data.load(name, self.split, self.data_dir, image_size=size, allow_empty=self.allow_empty)
         dataset, how = matched(run, dataset)
         for note in (*dataset.notes, *filter(None, [how])):

@@ -23,7 +23,7 @@ class Export:
     """Write a trained network as StableHLO or ONNX, independent of jaxcnn."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder, or file of weights."""
+    """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     out: tyro.conf.Positional[Path]
     """File to write; its ending decides the format: .stablehlo or .onnx."""
     classes_only: bool = False
@@ -46,6 +46,7 @@ class Export:
             run.model,
             self.out,
             scaling=run.scaling,
+            preprocessing=run.preprocessing,
             augmentation=run.augmentation,
             input_shape=run.image_shape,
             classes=run.classes,

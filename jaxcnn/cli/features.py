@@ -23,7 +23,7 @@ class Features:
     """Compute and save a stage's features, and fit classifiers to them."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder, or file of weights."""
+    """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     at: str
     """Name of the stage, for example conv2; the error for a wrong name lists them all."""
     probe: tuple[Literal["knn", "svm", "logistic"], ...] = ()
@@ -58,7 +58,7 @@ class Features:
         check_place(self.out)
         run = open_run(self.run)
         name = run.data_name(self.data)
-        size = self.image_size or (run.image_shape[0] if name.startswith("folder:") else None)
+        size = run.image_size(name, self.image_size)
         there = data.splits(name, self.data_dir)
         names = ("train", "test" if "test" in there else "validation")
         how = {"image_size": size, "allow_empty": self.allow_empty}

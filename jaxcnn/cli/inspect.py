@@ -17,11 +17,12 @@ class Inspect:
     """Write a page on what a network does with a picture."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder, or file of weights."""
+    """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     picture: tyro.conf.Positional[Path]
     """Picture file."""
     out: Path | None = None
-    """HTML file to write; None means inspect-PICTURE.html in the run folder, or beside the file of weights."""
+    """HTML file to write; None means inspect-PICTURE.html in the run folder, or beside the file of weights,
+    or here for published weights."""
     invert: bool = False
     """Invert light and dark, for example for dark digits on white paper."""
     data_dir: Path | None = None
@@ -33,9 +34,9 @@ class Inspect:
         if len(run.image_shape) != 3:
             name = run.description["data"].get("name")
             raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
-        read = data.read_picture(self.picture, run.image_shape, invert=self.invert)
+        read = data.read_picture(self.picture, run.image_shape, invert=self.invert, preprocessing=run.preprocessing)
         pixels = read.pixels if run.augmentation is None else run.augmentation.center(read.pixels[None])[0]
-        beside = run.folder.parent if run.folder.is_file() else run.folder
+        beside = run.folder.parent if run.folder.is_file() else run.folder if run.folder.is_dir() else Path()
         examples = self._examples(run)
         with counting(len(SECTIONS)) as observer:
             path = inspect.write_image_page(
@@ -43,7 +44,7 @@ class Inspect:
                 run.model,
                 pixels,
                 run.scaling,
-                run.classes,
+                run.words,
                 name=run.description["model"]["name"],
                 image=self.picture.name,
                 examples=examples,

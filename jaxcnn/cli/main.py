@@ -89,6 +89,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.inspect import Inspect
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
+    from jaxcnn.cli.pretrained import Pretrained
     from jaxcnn.cli.recipes import Recipes, recipe
     from jaxcnn.cli.train import Train
 
@@ -101,6 +102,7 @@ def _parse(args: list[str]):
         "convert": Convert,
         "export": Export,
         "models": Models,
+        "pretrained": Pretrained,
         "recipes": Recipes,
         "check": Check,
         "bench": Bench,

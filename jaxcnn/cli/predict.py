@@ -16,6 +16,7 @@ import tyro
 from jaxcnn import data, training
 from jaxcnn.cli.answers import Answer, Format, writing
 from jaxcnn.cli.runs import Run, check_place, open_run
+from jaxcnn.data.labels import few
 from jaxcnn.data.listing import is_seen
 
 _PIECE = 16  # pictures that a thread reads at a time
@@ -28,11 +29,13 @@ class Predict:
     """Classify pictures with a trained network."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder, or file of weights."""
+    """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     pictures: tyro.conf.Positional[tuple[str, ...]]
     """Picture files, folders of pictures, or patterns; for example 'photos/**/*.jpg'."""
     top: int = 3
     """Number of classes to print for each picture, the likeliest first."""
+    ask: tuple[str, ...] = ()
+    """Kinds of things whose probability to print too, with a network for ImageNet; for example: dog vehicle."""
     invert: bool = False
     """Invert light and dark, for example for dark digits on white paper."""
     format: Format | None = None
@@ -62,7 +65,8 @@ class Predict:
             failed.append(str(problem))
             print(f"jaxcnn: {' '.join(str(problem).split())}", file=sys.stderr)
 
-        with writing(self.out, self._format(), run.classes, self.top) as write:
+        asked = {kind: _places(run, kind) for kind in self.ask}
+        with writing(self.out, self._format(), run.words, self.top, asked) as write:
             for answers in self._answers(run, say):
                 write(answers)
         return 2 if failed else 0
@@ -79,7 +83,7 @@ class Predict:
         """
 
         def read(piece: list[Path | Exception]) -> list[Read | Exception]:
-            return [self._read(path, run.image_shape) for path in piece]
+            return [self._read(path, run) for path in piece]
 
         pieces = _chunks(files_of(self.pictures), _PIECE)
         ahead = 2 * -(-self.batch_size // _PIECE)
@@ -95,14 +99,25 @@ class Predict:
                 batch = under_way.popleft()
                 yield [Answer(str(path), row, seen.changes) for (path, seen), row in zip(batch, rows, strict=True)]
 
-    def _read(self, path: Path | Exception, shape: tuple[int, ...]) -> Read | Exception:
+    def _read(self, path: Path | Exception, run: Run) -> Read | Exception:
         if isinstance(path, Exception):
             return path
         try:
             # photographs are seen as in training, where the middle is cut out; of a drawing nothing is lost
-            return path, data.read_picture(path, shape, invert=self.invert, cut=shape[-1] == 3)
+            shape, fed = run.image_shape, run.preprocessing
+            return path, data.read_picture(path, shape, invert=self.invert, cut=shape[-1] == 3, preprocessing=fed)
         except (ValueError, OSError) as error:
             return error
+
+
+def _places(run: Run, kind: str) -> np.ndarray:
+    """The classes of a kind: of ImageNet's, by WordNet; else by name."""
+    tree = data.imagenet_classes()
+    if run.classes == tree.ids:
+        return tree.places(kind)
+    if kind not in run.classes:
+        raise ValueError(f"`ask` must name classes of {run.folder}, {few(run.classes)}; got {kind!r}.")
+    return np.array([run.classes.index(kind)])
 
 
 def files_of(names: Iterable[str]) -> Iterator[Path | Exception]:

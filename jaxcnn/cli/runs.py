@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import re
 import sys
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any, Literal, NamedTuple, cast
 from flax import nnx
 
 from jaxcnn import data, models, training, weights
-from jaxcnn.data import Augmentation, Dataset, Scaling
+from jaxcnn.data import Augmentation, Dataset, Preprocessing, Scaling
 from jaxcnn.data.labels import spelled
-from jaxcnn.weights.runs import empty, options_for, sized
+from jaxcnn.weights.by_name import is_name
+from jaxcnn.weights.runs import WEIGHTS, empty, options_for, sized
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS", default=())  # what the command was called with
 
@@ -30,12 +32,27 @@ class Run(NamedTuple):
     augmentation: Augmentation | None
     description: dict[str, Any]
     named: bool = True  # whether the classes have names of their own, and not numbers in their place
+    preprocessing: Preprocessing | None = None  # how published weights want their pictures
 
     @property
     def about(self) -> str:
         """What the network was trained on, in words."""
         name = self.description["data"].get("name")
         return f"{name}, shape {self.image_shape}" if name else f"shape {self.image_shape}"
+
+    def image_size(self, data_name: str, given: int | None = None) -> int | Preprocessing | None:
+        """How the pictures of a data set are brought to the network's size: as asked, or as in the training."""
+        if given is not None:
+            return given
+        if self.preprocessing is not None and data.resizes(data_name):
+            return self.preprocessing
+        return self.image_shape[0] if data_name.startswith("folder:") else None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The classes as they are printed: those of ImageNet in words, not as WordNet ids."""
+        tree = data.imagenet_classes()
+        return tree.names if self.classes == tree.ids else self.classes
 
     def data_name(self, given: str | None) -> str:
         """The data set that was given, else that of the training.
@@ -52,14 +69,17 @@ class Run(NamedTuple):
 def open_run(folder: Path) -> Run:
     """Builds a network with the newest parameters of a run.
 
-    It may also be a file of weights.
+    The weights may also be those of a file, or of a published name.
 
     Raises:
-      FileNotFoundError: if the folder is none of a run.
+      FileNotFoundError: if the folder is none of a run, or there are no weights of that name.
       ValueError: if it holds no checkpoint, or its configuration is incomplete.
     """
-    if folder.is_file():
-        return _open_file(folder)
+    name = re.sub(r"^(https?):/(?!/)", r"\1://", folder.as_posix())  # of an address, Path has dropped a slash
+    if is_name(name):
+        return _open_weights(name, *weights.pretrained(name))
+    if folder.is_file() or (folder / WEIGHTS).is_file():
+        return _open_weights(folder, *weights.open_model(folder))
     description = training.read_description(folder)
     try:
         network, shown = description["model"], description["data"]
@@ -75,15 +95,20 @@ def open_run(folder: Path) -> Run:
         raise ValueError(f"{folder / 'config.json'} must describe this version's training; {error}.") from None
     augmentation = Augmentation(config.augment) if config.augment else None
     scaling = training.restore_model(model, folder)
-    return Run(folder, model, scaling, shape, classes, config.loss, augmentation, description)
+    fed = _preprocessing(description)
+    return Run(folder, model, scaling, shape, classes, config.loss, augmentation, description, preprocessing=fed)
 
 
-def _open_file(file: Path) -> Run:
-    """The network of a file of weights, with pictures and classes.
+def _preprocessing(described: dict[str, Any]) -> Preprocessing | None:
+    told = described.get("preprocessing")
+    return None if told is None else Preprocessing.of(told)
 
-    They are as the file says, or else as usual.
+
+def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -> Run:
+    """A network of published weights or of a file, as a run.
+
+    Pictures and classes are as the weights' configuration says, or else as usual.
     """
-    model, config = weights.open_model(file)
     shape = tuple(config.get("image_shape") or models.CARDS[config["name"]].input_shape)
     named = bool(config.get("classes"))
     classes = config["classes"] if named else map(str, range(config["num_classes"]))
@@ -93,9 +118,21 @@ def _open_file(file: Path) -> Run:
         told = {"mean": [0.5] * shape[-1], "std": [0.5] * shape[-1]}
     scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
+    described |= {key: config[key] for key in ("preprocessing", "source") if key in config}
     network = cast(models.Network, model)
     loss = config.get("loss", "cross_entropy")
-    return Run(file, network, scaling, shape, tuple(classes), loss, None, described, named)
+    fed = _preprocessing(config)
+    return Run(Path(file), network, scaling, shape, tuple(classes), loss, None, described, named, fed)
+
+
+def told_of(run: Run) -> dict[str, Any]:
+    """The configuration of a run's network, as files of weights hold it."""
+    if (run.folder / "config.json").is_file() and not (run.folder / WEIGHTS).is_file():
+        return weights.run_config(run.folder)
+    config = {**run.description["model"], "num_classes": len(run.classes), "in_features": run.image_shape[-1]}
+    config |= {"image_shape": list(run.image_shape), "scaling": run.scaling._asdict()}
+    config |= {"classes": list(run.classes)} if run.named else {}
+    return config | {key: run.description[key] for key in ("preprocessing", "source") if key in run.description}
 
 
 def check_place(out: Path | None) -> None:
@@ -146,8 +183,7 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
         raise ValueError(f"{run.folder} tells of no data set.")
     splits = data.splits(name, data_dir)
     split = next(split for split in ("test", "validation", *splits) if split in splits)
-    size = run.image_shape[0] if name.startswith("folder:") else None
-    return matched(run, data.load(name, split, data_dir, image_size=size))[0]
+    return matched(run, data.load(name, split, data_dir, image_size=run.image_size(name)))[0]
 
 
 def record_evaluation(folder: Path, split: str, evaluation: training.Evaluation) -> None:

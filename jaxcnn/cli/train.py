@@ -14,9 +14,9 @@ from typing import Any, Literal
 import tyro
 
 from jaxcnn import data, inspect, models, training
-from jaxcnn.cli.beginning import begin_with
+from jaxcnn.cli.beginning import as_fed, began_with, begin_with, lowered
 from jaxcnn.cli.progress import observing
-from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
+from jaxcnn.cli.runs import ARGUMENTS, Run, open_run, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
 from jaxcnn.ops import native
 from jaxcnn.training import TrainConfig, files
@@ -56,8 +56,11 @@ class Train:
     recipe: str | None = None
     """Name of a recipe, which sets the options below; other options override it. `jaxcnn recipes` lists them."""
     init: Path | None = None
-    """Run folder or file of weights to start from; its network must be the same as MODEL.
-    If the classes differ, the network gets a new last layer. Pictures are scaled as in that run."""
+    """Run folder, file or name of weights to start from; its network must be the same as MODEL.
+    If the classes differ, the network gets a new last layer. Pictures are fed as these weights were trained."""
+    pretrained: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Start from MODEL's published weights, as `--init` with the first name that `jaxcnn pretrained` lists for it.
+    Unless `--layer-rates` says otherwise, all layers but the last one learn at a tenth of the rate."""
     model_options: tuple[str, ...] = ()
     """Arguments of the network, for example: --model-options pool=average activation=tanh."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -88,16 +91,18 @@ class Train:
         training.initialize(self.coordinator, self.processes, self.process)
         training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
-        train, held_out, test = self._examples()
-        options = self._options()
+        source = self._source()
+        train, held_out, test = self._examples(source)
+        options = self._options(source)
+        config = self._config(source)
         folder = self._folder()
-        size = sized(self.config, train.images.shape[1:])
-        model = build(self.model, len(train.classes), train.features, size, options, self.config.seed)
+        size = sized(config, train.images.shape[1:])
+        model = build(self.model, len(train.classes), train.features, size, options, config.seed)
         models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
-        scaling, beginning = (None, "") if self.init is None else begin_with(self.init, model, train, self.config.seed)
+        scaling, beginning = (None, "") if source is None else begin_with(source, model, train, config.seed)
         details = {
             "model": {"name": self.model, "options": options},
-            **({} if self.init is None else {"init": str(self.init)}),
+            **({} if source is None else began_with(source, as_fed(source, self.data, self.image_size))),
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
@@ -110,19 +115,19 @@ class Train:
                 say(beginning)
             for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
                 say(note)
-            per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
-            if left := len(train.labels) % self.config.batch_size:
-                whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
+            per_epoch = data.steps_per_epoch(len(train.labels), config.batch_size)
+            if left := len(train.labels) % config.batch_size:
+                whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {config.batch_size}"
                 rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
                 say(f"each epoch trains {whole}; {left} {rest} left out of it")
-            total = self.config.epochs * per_epoch
+            total = config.epochs * per_epoch
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
             with observing(total) as observer:
                 result = training.fit(
                     model,
                     train,
                     held_out,
-                    self.config,
+                    config,
                     folder=folder,
                     resume=self.resume,
                     force=self.force,
@@ -138,8 +143,8 @@ class Train:
         if result.interrupted:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0
-        augmentation = training.make_augmentation(self.config, test, result.scaling)
-        loss, views = self.config.loss, self.views
+        augmentation = training.make_augmentation(config, test, result.scaling)
+        loss, views = config.loss, self.views
         evaluation = training.evaluate(
             model, test, result.scaling, loss=loss, views=views, augmentation=augmentation, layout=layout
         )
@@ -147,7 +152,7 @@ class Train:
         training.leave()
         if not first:
             return 0
-        if result.best_step not in (None, result.steps) and (self.config.patience or self.config.restore_best):
+        if result.best_step not in (None, result.steps) and (config.patience or config.restore_best):
             print(f"the run ends with the best epoch's parameters, of step {result.best_step} of {result.steps}")
         with writing(folder / "evaluation.json", "the result"):
             record_evaluation(folder, test.split, evaluation)
@@ -161,12 +166,27 @@ class Train:
         print(f"report {report}")
         return 0
 
-    def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
+    def _source(self) -> Run | None:
+        """The network to start from."""
+        if not self.pretrained:
+            return None if self.init is None else open_run(self.init)
+        if self.init is not None:
+            raise ValueError(f"`pretrained` and `init` both name weights to start from; give one, not {self.init} too.")
+        return open_run(Path(self.model))
+
+    def _config(self, source: Run | None) -> TrainConfig:
+        """The configuration, with lower rates below published weights' last layer."""
+        if source is None or not self.pretrained or self.config.layer_rates:
+            return self.config
+        return dataclasses.replace(self.config, layer_rates=lowered(source.model))
+
+    def _examples(self, source: Run | None) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples.
 
         Without a validation split, the test examples are the held-out ones.
         """
-        options = {"stream": self.stream, "image_size": self.image_size, "skip_corrupt": self.skip_corrupt}
+        fed = self.image_size if source is None else as_fed(source, self.data, self.image_size)
+        options = {"stream": self.stream, "image_size": fed, "skip_corrupt": self.skip_corrupt}
         options["allow_empty"] = self.allow_empty
         names = data.splits(self.data, self.data_dir)
         loaded = {name: data.load(self.data, name, self.data_dir, **options) for name in names}
@@ -186,8 +206,10 @@ class Train:
             )
         return train, test if held_out is None else held_out, test
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, source: Run | None) -> dict[str, Any]:
         options = parse_options(self.model_options)
+        if source is not None and self.pretrained:  # as these weights need them, for instance VGG's average of 7x7
+            options = {**source.description["model"]["options"], **options}
         if self.dtype != "float32":
             if "dtype" not in models.options_of(self.model):
                 raise ValueError(f"`dtype` must be float32 for {self.model}; got {self.dtype}.")

@@ -4,10 +4,12 @@ from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.data.idx import read_idx
+from jaxcnn.data.imagenet import ClassTree, imagenet_classes
 from jaxcnn.data.listing import pictures_below
-from jaxcnn.data.pictures import SUFFIXES, Picture, read_picture
+from jaxcnn.data.pictures import SUFFIXES, Picture, read_inputs, read_picture
 from jaxcnn.data.prefetch import mapped_ahead
-from jaxcnn.data.sources import SOURCES, load, splits
+from jaxcnn.data.preprocessing import Preprocessing
+from jaxcnn.data.sources import SOURCES, load, resizes, splits
 from jaxcnn.data.streams import PictureFiles, Stream
 from jaxcnn.data.text import encode, make_vocabulary
 
@@ -15,9 +17,11 @@ __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "Batch",
+    "ClassTree",
     "Dataset",
     "Picture",
     "PictureFiles",
+    "Preprocessing",
     "SOURCES",
     "SUFFIXES",
     "Scaling",
@@ -25,13 +29,16 @@ __all__ = [
     "batches_ahead",
     "encode",
     "eval_batches",
+    "imagenet_classes",
     "load",
     "make_vocabulary",
     "mapped_ahead",
     "measure_scaling",
     "pictures_below",
     "read_idx",
+    "read_inputs",
     "read_picture",
+    "resizes",
     "splits",
     "steps_per_epoch",
     "symmetric_scaling",

@@ -13,6 +13,7 @@ import numpy as np
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.listing import expanded, folders_in, pictures_below, told
 from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.preprocessing import Preprocessing, in_color
 from jaxcnn.data.streams import PictureFiles, fitting, scan, to_stream
 
 SPLITS = ("train", "validation", "test")
@@ -66,7 +67,7 @@ def read_folder(
     root: Path,
     *,
     stream: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
     allow_empty: bool = False,
 ) -> Dataset:
@@ -100,7 +101,7 @@ def read_folder(
 
     shape = _first_shape(root, files, image_size)
     streamed = to_stream(stream, len(files), shape)
-    pixels, sums, damaged = scan(len(files), decode, shape, keep=not streamed)
+    pixels, sums, damaged = scan(len(files), decode, shape, keep=not streamed, color=in_color(image_size))
     if damaged and (not skip_corrupt or len(damaged) == len(files)):
         raise ValueError(_sentence(damaged, files, root))
     whole = np.setdiff1d(np.arange(len(files)), list(damaged))
@@ -200,7 +201,7 @@ def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
         )
 
 
-def _first_shape(root: Path, files: list[str], image_size: int | None) -> tuple[int, ...]:
+def _first_shape(root: Path, files: list[str], image_size: int | Preprocessing | None) -> tuple[int, ...]:
     """The shape of the first undamaged picture."""
     for name in files:
         try:

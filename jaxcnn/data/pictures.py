@@ -1,13 +1,14 @@
 """Reads picture files as inputs of a network."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcnn.data.depth import settle_transparency, to_bytes, white_of
+from jaxcnn.data.preprocessing import Preprocessing
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -26,7 +27,14 @@ class Picture(NamedTuple):
     changes: tuple[str, ...]
 
 
-def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False, cut: bool = False) -> Picture:
+def read_picture(
+    path: str | Path,
+    shape: Sequence[int],
+    *,
+    invert: bool = False,
+    cut: bool = False,
+    preprocessing: Preprocessing | None = None,
+) -> Picture:
     """Reads a picture file, upright, in a network's size and channels.
 
     Alpha is removed.
@@ -38,6 +46,7 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
       invert: exchange light and dark.
       cut: if the picture has other proportions, use its middle, as data sets of photographs do; by default the whole
         picture is used.
+      preprocessing: how a trained network's pictures are resized and cut, in place of `cut`; of the size of `shape`.
 
     Returns:
       The picture, with the list of changes.
@@ -55,7 +64,7 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         with Image.open(path) as file:
             whole, white = file.size, white_of(file)
             settle_transparency(file)
-            if cut:
+            if cut and preprocessing is None:
                 side = max(height, width)
                 file.draft(None, (side, side))  # as in `decode_picture`
             reduced = file.size
@@ -72,9 +81,12 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
         raise ValueError(f"{path} must have colors that can be converted; {error}.") from None
     shown = whole if image.size == reduced else whole[::-1]
     if shown != (width, height):
-        middle = ", the middle" if cut and shown[0] * height != shown[1] * width else ""
+        part = cut and shown[0] * height != shown[1] * width
+        middle = ", the middle" if part or preprocessing is not None else ""
         changes.append(f"{shown[0]}x{shown[1]} resized to {width}x{height}{middle}")
-    if image.size != (width, height):
+    if preprocessing is not None:
+        image = preprocessing.fit(image)
+    elif image.size != (width, height):
         image = _middle(image, width, height) if cut else image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image).reshape(height, width, channels)
     if invert:
@@ -83,13 +95,35 @@ def read_picture(path: str | Path, shape: Sequence[int], *, invert: bool = False
     return Picture(pixels, tuple(changes))
 
 
-def decode_picture(source: str | bytes, name: str, image_size: int | None = None) -> np.ndarray:
+def read_inputs(paths: Iterable[str | Path], preprocessing: Preprocessing | Mapping[str, Any]) -> np.ndarray:
+    """Reads picture files as inputs of a trained network: resized, cut, scaled.
+
+    Args:
+      paths: files of any format that Pillow reads.
+      preprocessing: how the network's pictures are prepared, or its description, as in the configuration that
+        `weights.pretrained` returns.
+
+    Returns:
+      `(N, H, W, C)` float32.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if a file is not a picture, or is damaged; or the description is incomplete.
+    """
+    fed = preprocessing if isinstance(preprocessing, Preprocessing) else Preprocessing.of(preprocessing)
+    shape = (*fed.size, len(fed.mean))
+    pixels = [read_picture(path, shape, preprocessing=fed).pixels for path in paths]
+    return fed.scale(np.stack(pixels) if pixels else np.zeros((0, *shape), np.uint8))
+
+
+def decode_picture(source: str | bytes, name: str, image_size: int | Preprocessing | None = None) -> np.ndarray:
     """Decodes a picture upright, without alpha, in color.
 
     Args:
       source: the path of a file, or its content.
       name: name of the picture in error messages.
-      image_size: length to which the shorter side is resized, antialiased; the middle square is then cut out.
+      image_size: length to which the shorter side is resized, antialiased; the middle square is then cut out. Or how a
+        trained network's pictures are resized and cut.
 
     Returns:
       `(H, W, 3)` uint8.
@@ -104,7 +138,7 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             white = white_of(file)
             settle_transparency(file)
-            if image_size is not None:
+            if isinstance(image_size, int):
                 file.draft(None, (image_size, image_size))  # JPEG decodes to halves and quarters at less cost
             image = ImageOps.exif_transpose(file)
             plain = image.mode == "RGB" and "transparency" not in image.info
@@ -115,6 +149,8 @@ def decode_picture(source: str | bytes, name: str, image_size: int | None = None
         ) from None
     except Exception as error:  # Pillow's decoders let many kinds out
         raise ValueError(f"{name} must be a whole picture; reading it failed: {error}.") from None
+    if isinstance(image_size, Preprocessing):
+        return image_size.fit(image)
     if image_size is not None and image.size != (image_size, image_size):
         image = _middle(image, image_size, image_size)
     return np.asarray(image)

@@ -11,6 +11,7 @@ from jaxcnn.data.listing import expanded
 from jaxcnn.data.mnist import CLOTHES, idx_splits, read_idx_folder, read_mnist, read_mnist1989
 from jaxcnn.data.mnist1d import read_mnist1d
 from jaxcnn.data.npz import npz_splits, read_npz
+from jaxcnn.data.preprocessing import Preprocessing
 from jaxcnn.data.speech import read_fsdd
 from jaxcnn.data.tensorflow_datasets import read_tfds, tfds_splits
 from jaxcnn.data.text import read_rt_polarity
@@ -100,6 +101,22 @@ def _source(name: str) -> _Source:
     return SOURCES[name]
 
 
+def resizes(name: str) -> bool:
+    """Whether a data set consists of picture files, which can be brought to any size.
+
+    Args:
+      name: as in `load`.
+
+    Returns:
+      True for folders and tensorflow-datasets.
+
+    Raises:
+      FileNotFoundError: if the name is that of a folder or file that does not exist.
+      ValueError: if the name is unknown.
+    """
+    return _source(name).pictures
+
+
 def splits(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
     """Lists the splits of a data set.
 
@@ -123,7 +140,7 @@ def load(
     data_dir: str | Path | None = None,
     *,
     stream: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
     allow_empty: bool = False,
 ) -> Dataset:
@@ -159,7 +176,7 @@ def load(
       stream: for folders and tensorflow-datasets, whether to decode pictures only when they are needed, for which
         training needs Grain; by default if they would take more than `streams.STREAM_ABOVE` bytes.
       image_size: for folders and tensorflow-datasets, side in pixels to which pictures are brought: the shorter side is
-        resized, antialiased, and the middle square is cut out.
+        resized, antialiased, and the middle square is cut out. Or a `Preprocessing`, as trained networks need it.
       skip_corrupt: for folders and tensorflow-datasets, leave out damaged pictures and name them in `skipped`, instead
         of raising an error.
       allow_empty: for folders, accept classes without a training picture, instead of raising an error.
@@ -176,7 +193,7 @@ def load(
     known = source.splits_in(at)
     if split not in known:
         raise ValueError(f"`split` of {name} must be one of {', '.join(map(repr, known))}; got {split!r}.")
-    if image_size is not None and image_size < 1:
+    if isinstance(image_size, int) and image_size < 1:
         raise ValueError(f"`image_size` must be positive; got {image_size}.")
     if allow_empty and not source.folders:
         raise ValueError(f"`allow_empty` must be False except for folders of pictures; got True for {name}.")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.preprocessing import Preprocessing
 
 STREAM_ABOVE = 2**30  # bytes of decoded pictures
 _STRIDE = 64  # pictures that a thread takes at a time
@@ -98,7 +99,7 @@ class PictureFiles(Stream):
         names: Sequence[str] | np.ndarray,
         shape: tuple[int, ...],
         *,
-        image_size: int | None = None,
+        image_size: int | Preprocessing | None = None,
         sums: np.ndarray | None = None,
     ):
         """Takes the folder, the paths below it, and a size.
@@ -186,7 +187,9 @@ class Scan(NamedTuple):
     damaged: dict[int, str]  # the errors of damaged pictures, by number; their pixels and sums are zero
 
 
-def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...], *, keep: bool) -> Scan:
+def scan(
+    count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...], *, keep: bool, color: bool = False
+) -> Scan:
     """Decodes every picture, with one thread per core.
 
     Args:
@@ -194,6 +197,7 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
       decode: a function from the number of a picture to `(H, W, 3)`; raises ValueError or OSError if it is damaged.
       shape: shape of a picture. If its last entry is 3 and all pictures are gray, one channel is kept.
       keep: whether to keep the decoded pictures.
+      color: keep three channels also if all pictures are gray, as a network that was trained in color needs them.
 
     Returns:
       The pictures or their channel sums, and the damaged ones.
@@ -229,7 +233,7 @@ def scan(count: int, decode: Callable[[int], np.ndarray], shape: tuple[int, ...]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    if not colored.any():
+    if not colored.any() and not color:
         pixels = None if pixels is None else np.ascontiguousarray(pixels[..., :1])
         sums = sums[..., :1]
     return Scan(pixels, sums, dict(sorted(damaged.items())))

@@ -17,6 +17,7 @@ from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.labels import check_labels
 from jaxcnn.data.listing import expanded
 from jaxcnn.data.pictures import decode_picture
+from jaxcnn.data.preprocessing import Preprocessing, in_color
 from jaxcnn.data.streams import Stream, fitting, scan, to_stream
 
 _ORDER = ("train", "validation", "test")
@@ -37,7 +38,7 @@ def read_tfds(
     data_dir: Path | None,
     *,
     stream: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
 ) -> Dataset:
     """Reads a split of a data set of tensorflow-datasets.
@@ -78,10 +79,10 @@ def read_tfds(
         title = f"picture {place} of {label}"
         return fitting(decode_picture(example[image_key].bytes_list.value[0], title, image_size), shape, title)
 
-    channels = features[image_key].shape[-1]
+    channels = 3 if in_color(image_size) else features[image_key].shape[-1]
     shape = decode_picture(_parse(source, 0)[image_key].bytes_list.value[0], f"picture 0 of {label}", image_size).shape
     streamed = to_stream(stream, count, shape)
-    pixels, sums, damaged = scan(count, decode, shape, keep=not streamed)
+    pixels, sums, damaged = scan(count, decode, shape, keep=not streamed, color=in_color(image_size))
     if damaged and not skip_corrupt:
         first = next(iter(damaged.values())).rstrip(".")
         raise ValueError(f"{len(damaged)} of {count} pictures are damaged, and {first}.")
@@ -107,7 +108,7 @@ class Records(Stream):
         shape: tuple[int, ...],
         title: str,
         *,
-        image_size: int | None = None,
+        image_size: int | Preprocessing | None = None,
         sums: np.ndarray | None = None,
         places: np.ndarray | None = None,
     ):

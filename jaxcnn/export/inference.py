@@ -1,5 +1,6 @@
 """The function that is exported, from stored images to predictions."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -10,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
-from jaxcnn.data import Augmentation, Scaling
+from jaxcnn.data import Augmentation, Preprocessing, Scaling
 from jaxcnn.export.fold import example_shape, fold_batch_norm
 from jaxcnn.export.quantize import is_kernel, quantize, quantized
 from jaxcnn.ops.arrays import choice
@@ -67,6 +68,7 @@ def inference(
     classes_only: bool,
     fold: bool,
     weights: Weights,
+    preprocessing: Preprocessing | None = None,
 ) -> Inference:
     """Makes the function that `stablehlo` and `onnx` export.
 
@@ -103,6 +105,7 @@ def inference(
             "shape": ["batch", *shape],
             "dtype": dtype.name,
             "scaling": None if scaling is None or not scaled else scaling._asdict(),
+            **({"preprocessing": dataclasses.asdict(preprocessing)} if preprocessing is not None else {}),
         },
         "output": {"kind": only if classes_only else _OUTPUTS[final], "count": outputs},
         "batch_norm_folded": fold,

@@ -14,7 +14,7 @@ from flax import nnx
 from jax.core import Tracer
 from jax.export import symbolic_shape
 
-from jaxcnn.data import Augmentation, Scaling
+from jaxcnn.data import Augmentation, Preprocessing, Scaling
 from jaxcnn.export.inference import Final, Inference, Weights, inference
 from jaxcnn.export.report import Exported, describe
 from jaxcnn.training import write_atomically
@@ -29,6 +29,7 @@ def onnx(
     path: str | Path,
     *,
     scaling: Scaling | None = None,
+    preprocessing: Preprocessing | None = None,
     augmentation: Augmentation | None = None,
     input_shape: Sequence[int] | None = None,
     classes: Sequence[str] = (),
@@ -51,6 +52,7 @@ def onnx(
       model: a trained network; it is used in evaluation mode and stays unchanged.
       path: the file; the description is in its metadata, each value as JSON.
       scaling: that of the training, as in `stablehlo`.
+      preprocessing: how pictures are resized and cut before the graph, for the description.
       augmentation: that of the training, as in `stablehlo`.
       input_shape: shape of one example; by default that of the network.
       classes: names of the classes, for the description.
@@ -77,6 +79,7 @@ def onnx(
     exported = inference(
         model,
         scaling=scaling,
+        preprocessing=preprocessing,
         augmentation=augmentation,
         input_shape=input_shape,
         final=final,

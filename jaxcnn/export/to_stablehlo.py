@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax import export
 
-from jaxcnn.data import Augmentation, Scaling
+from jaxcnn.data import Augmentation, Preprocessing, Scaling
 from jaxcnn.export.inference import Final, Weights, inference
 from jaxcnn.export.report import Exported, describe
 from jaxcnn.training import write_atomically
@@ -22,6 +22,7 @@ def stablehlo(
     path: str | Path,
     *,
     scaling: Scaling | None = None,
+    preprocessing: Preprocessing | None = None,
     augmentation: Augmentation | None = None,
     input_shape: Sequence[int] | None = None,
     classes: Sequence[str] = (),
@@ -46,6 +47,7 @@ def stablehlo(
       path: the file; a description is written beside it, with `.json` appended to its name.
       scaling: that of the training, applied inside the function, which then takes bytes if the scaling does. By default
         the function takes inputs of the network, already scaled.
+      preprocessing: how pictures are resized and cut before the function, for the description.
       augmentation: that of the training, which determines the size of the pictures.
       input_shape: shape of one example before the augmentation; by default that of the network, if it is fixed.
       classes: names of the classes, for the description.
@@ -69,6 +71,7 @@ def stablehlo(
     exported = inference(
         model,
         scaling=scaling,
+        preprocessing=preprocessing,
         augmentation=augmentation,
         input_shape=input_shape,
         final=final,

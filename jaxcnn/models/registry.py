@@ -220,6 +220,10 @@ def create(
     """
     known = options_of(name)
     unknown = sorted(set(options) - {*known, "options"})
+    if "pretrained" in unknown:  # as timm and torchvision have it; weights are a layer above
+        raise ValueError(
+            f"`create` draws parameters at random; use `jaxcnn.weights.pretrained({name!r})` for trained ones."
+        )
     if unknown:
         raise ValueError(f"`options` of {name} are {', '.join(known)}; got {', '.join(unknown)}.")
     given = {"num_classes": num_classes, "in_features": in_features}

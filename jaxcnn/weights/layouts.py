@@ -52,3 +52,15 @@ def flattened(spatial: Shape) -> Layout:
         return x.transpose(last, last - 1, *range(last - 1)).reshape(-1, len(ours))
 
     return Layout(read, write, lambda shape: shape[::-1])
+
+
+def as_convolution(spatial: Shape) -> Layout:
+    """Returns the layout of a dense layer that reads maps `(*spatial, C)`, and elsewhere is a convolution over them."""
+
+    def read(theirs: np.ndarray) -> np.ndarray:
+        return CONV.read(theirs).reshape(-1, len(theirs))
+
+    def write(ours: np.ndarray) -> np.ndarray:
+        return CONV.write(ours.reshape(*spatial, -1, ours.shape[-1]))
+
+    return Layout(read, write, lambda shape: (shape[1], shape[0] // math.prod(spatial), *spatial))

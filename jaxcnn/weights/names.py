@@ -14,7 +14,7 @@ Names = dict[str, str]  # from the path of a module of ours to its name in the o
 
 
 def torchvision(model: nnx.Module) -> Names | None:
-    """Returns the names of torchvision, for ResNets also of timm.
+    """Returns the names of torchvision, for ResNets also those of timm.
 
     It returns None for a network that torchvision does not have.
     """
@@ -25,6 +25,14 @@ def torchvision(model: nnx.Module) -> Names | None:
         return dict(_vgg(model))
     if isinstance(model, models.GoogLeNet):
         return dict(_googlenet(model))
+    return residual(model, "fc", "downsample")
+
+
+def timm(model: nnx.Module) -> Names | None:
+    """Returns the names of timm, where VGG's dense layers are convolutions."""
+    if isinstance(model, models.VGG):
+        dense = {"dense1": "pre_logits.fc1", "dense2": "pre_logits.fc2", "head": "head.fc"}
+        return dict(_vgg(model)) | dense
     return residual(model, "fc", "downsample")
 
 
@@ -131,7 +139,7 @@ def by_path(model: nnx.Module) -> Names | None:
 
 MODULES: dict[str, Callable[[nnx.Module], Names | None]] = {
     "torchvision": torchvision,
-    "timm": lambda model: residual(model, "fc", "downsample"),
+    "timm": timm,
     "cifar": lambda model: residual(model, "linear", "shortcut"),
     "cifar_fc": lambda model: residual(model, "fc", "shortcut"),
     "cifar_linear": lambda model: residual(model, "linear", "downsample"),

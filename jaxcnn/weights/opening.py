@@ -37,7 +37,7 @@ def open_model(
 
     Args:
       file: as in `load`. Files of `save` and run folders describe their network. In other files, these networks are
-        recognized by names and shapes: those of torchvision, timm's ResNets, ResNets for CIFAR, the LeNet-5 of
+        recognized by names and shapes: those of torchvision, timm's ResNets and VGG, ResNets for CIFAR, the LeNet-5 of
         PyTorch's tutorials (for 32x32 images, without a border) and those of Flax's example.
       rngs: random streams, for dropout in further training.
       part: key in the file under which the weights are, as in `load`.
@@ -130,16 +130,18 @@ def _inception(shapes: Shapes) -> dict[str, Any] | None:
 
 def _plain(shapes: Shapes) -> dict[str, Any] | None:
     """AlexNet and VGG, by their convolutions."""
-    if "features.0.weight" not in shapes or "classifier.6.weight" not in shapes:
+    if "features.0.weight" not in shapes:
         return None
-    convs = sum(len(shape) == 4 for shape in shapes.values())
-    classes, channels = shapes["classifier.6.weight"][0], shapes["features.0.weight"][1]
+    timm = "pre_logits.fc1.weight" in shapes  # whose dense layers are convolutions
+    head, dense = ("head.fc", "pre_logits.fc1") if timm else ("classifier.6", "classifier.0")
+    convs = sum(len(shape) == 4 and name.startswith("features.") for name, shape in shapes.items())
+    classes, channels = shapes[f"{head}.weight"][0], shapes["features.0.weight"][1]
     common = classes, channels, 224, _IMAGENET_SCALING
     if shapes["features.0.weight"][-1] == 11:
         hidden = shapes["classifier.1.weight"][0], shapes["classifier.4.weight"][0]
         return _config("alexnet_torchvision", *common, hidden=hidden)
     normalized = "_bn" if any(name.endswith("running_mean") for name in shapes) else ""
-    hidden = shapes["classifier.0.weight"][0]
+    hidden = shapes[f"{dense}.weight"][0]
     return _config(f"vgg{convs + 3}{normalized}", *common, grid=(7, 7), hidden=hidden)
 
 

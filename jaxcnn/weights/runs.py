@@ -17,13 +17,14 @@ from jaxcnn.weights.files import Stored, read
 from jaxcnn.weights.schemes import leaves
 
 _DECIDED = ("num_classes", "in_features", "rngs")  # by data and seed
+WEIGHTS = "model.safetensors"  # of the folders that `save_pretrained` writes, and of repositories
 _SIZED = {"image_size": 3, "clip_shape": 4}  # the options that an example's rank decides
 
 
 def read_any(path: str | Path) -> Stored:
-    """Reads a file or run folder as arrays by name.
+    """Reads a file or folder of weights as arrays by name.
 
-    It is a file of weights; of a run folder, the newest parameters are read.
+    Of a run folder, the newest parameters are read; a folder may also be one of `save_pretrained`.
 
     Raises:
       FileNotFoundError: if there is no such file or folder.
@@ -33,6 +34,8 @@ def read_any(path: str | Path) -> Stored:
     path = Path(path)
     if not path.is_dir():
         return read(path)
+    if (path / WEIGHTS).is_file():  # by `save_pretrained`
+        return read(path / WEIGHTS)
     config = run_config(path)
     model = empty(config, nnx.Rngs(0))
     training.restore_model(model, path)
@@ -44,7 +47,8 @@ def run_config(folder: Path) -> dict[str, Any]:
 
     Returns:
       `name`, `num_classes`, `in_features` and `options`, as arguments of `models.create`; and for its inputs `classes`,
-      `image_shape` (of one input of the network), `scaling`, `augment` and `loss`.
+      `image_shape` (of one input of the network), `scaling`, `augment` and `loss`; for a network that began with
+      published weights also `preprocessing` and `source`.
 
     Raises:
       FileNotFoundError: if the folder is not that of a run.
@@ -66,6 +70,7 @@ def run_config(folder: Path) -> dict[str, Any]:
             "scaling": description["scaling"],
             "augment": list(config.augment),
             "loss": config.loss,
+            **{key: description[key] for key in ("preprocessing", "source") if key in description},
         }
     except KeyError as missing:
         raise ValueError(f"{folder / 'config.json'} must have {missing}; it does not.") from None

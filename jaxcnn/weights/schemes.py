@@ -69,8 +69,11 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
             rows.append(Entry(path, f"{'batch_stats' if leaf in ('mean', 'var') else 'params'}/{name}/{leaf}", _SAME))
         else:
             theirs, layout = kind[leaf]
-            layout = layouts.flattened(flat[owner]) if owner in flat and leaf == "kernel" else layout
-            # torchvision's VGG keeps the biases that its normalizations undo
+            if leaf == "kernel" and scheme == "timm" and owner in ("dense1", "dense2"):
+                layout = layouts.as_convolution(flat.get(owner, (1, 1)))
+            elif leaf == "kernel" and owner in flat:
+                layout = layouts.flattened(flat[owner])
+            # VGG of torchvision and timm keeps the biases that its normalizations undo
             biased = isinstance(model, models.VGG) and leaf == "mean" and scheme != "pytorch"
             less = f"{names[owner.removesuffix('norm') + 'conv']}.bias" if biased else None
             rows.append(Entry(path, f"{name}.{theirs}", layout, less))
@@ -89,11 +92,12 @@ def objection(model: nnx.Module, scheme: str) -> str | None:
             return f"the model must be built with padding={'same' if scheme == 'flax' else 'symmetric'!r}"
         if rest and max(first.conv.strides) > 1:
             return "the model must be built with stride_on='middle'"
+    if isinstance(model, models.VGG) and scheme in ("torchvision", "timm"):
+        if not isinstance(model.pool, layers.MaxPool):
+            return "the model must be built with pool='max'"
     if scheme == "torchvision":
         if isinstance(model, models.AlexNet) and (model.norm is not None or model.convs[0].padding[0] != (2, 2)):
             return "the model must be built without local_response and with border=(2, 2), as alexnet_torchvision"
-        if isinstance(model, models.VGG) and not isinstance(model.pool, layers.MaxPool):
-            return "the model must be built with pool='max'"
         if isinstance(model, models.GoogLeNet):
             norm = model.conv1.norm
             if norm is None or norm.epsilon != 1e-3:
