@@ -1,6 +1,7 @@
 """The networks by name, and the source of each."""
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from jaxcnn.layers.options import NAMES as OPTION_NAMES
+from jaxcnn.layers.with_options import with_options
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
@@ -201,7 +203,13 @@ def options_of(name: str) -> tuple[str, ...]:
 
 
 def create(
-    name: str, *, num_classes: int | None = None, in_features: int | None = None, rngs: nnx.Rngs, **options: Any
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_features: int | None = None,
+    pretrained: bool | str = False,
+    rngs: nnx.Rngs,
+    **options: Any,
 ) -> Network:
     """Builds a network by its name.
 
@@ -209,22 +217,44 @@ def create(
       name: a key of `MODELS`.
       num_classes: number of classes; by default that of the paper.
       in_features: channels of the input, or words of the vocabulary; by default as in the paper.
+      pretrained: True for the network's first published weights, or the name of others, as
+        `"timm/resnet50.a1_in1k"`; arguments and errors as in `weights.pretrained`, which also returns what the weights
+        expect of a picture. With `num_classes`, the last layer is a new one.
       rngs: random streams; `params` initializes the parameters, `dropout` drops units in training.
-      **options: further arguments of the constructor, among them those of `layers.Options`.
+      **options: further arguments of the constructor, among them those of `layers.Options`; with `pretrained`, those of
+        `with_options`.
 
     Returns:
       The network, in training mode.
 
     Raises:
-      ValueError: if the name or an option is unknown.
+      ValueError: if the name or an option is unknown, or the weights are of another network.
     """
     known = options_of(name)
+    if pretrained:
+        return _pretrained(name, pretrained, num_classes, in_features, rngs, options)
     unknown = sorted(set(options) - {*known, "options"})
-    if "pretrained" in unknown:  # as timm and torchvision have it; weights are a layer above
-        raise ValueError(
-            f"`create` draws parameters at random; use `jaxcnn.weights.pretrained({name!r})` for trained ones."
-        )
     if unknown:
         raise ValueError(f"`options` of {name} are {', '.join(known)}; got {', '.join(unknown)}.")
     given = {"num_classes": num_classes, "in_features": in_features}
     return MODELS[name](rngs=rngs, **{key: value for key, value in given.items() if value is not None}, **options)
+
+
+def _pretrained(
+    name: str,
+    pretrained: bool | str,
+    num_classes: int | None,
+    in_features: int | None,
+    rngs: nnx.Rngs,
+    options: dict[str, Any],
+) -> Network:
+    # `weights` stands above this package. Users look for trained networks here, so it is imported when they ask.
+    weights = importlib.import_module("jaxcnn.weights")
+    wanted = name if pretrained is True else pretrained
+    model, config = weights.pretrained(wanted, num_classes=num_classes, rngs=rngs)
+    if config["name"] != name:
+        raise ValueError(f"`pretrained` must be weights of {name}; got {wanted!r}, which are of {config['name']}.")
+    if in_features not in (None, config["in_features"]):
+        raise ValueError(f"`in_features` of {wanted!r} is {config['in_features']}; got {in_features}.")
+    model.train()
+    return with_options(model, **options) if options else model

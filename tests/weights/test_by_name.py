@@ -281,9 +281,20 @@ def test_a_folder_is_written_for_the_hub_with_a_card(drawn, tmp_path):
         weights.save_pretrained(model, folder / "README.md", config=config)
 
 
-def test_the_networks_draw_parameters_and_name_the_door_to_trained_ones():
-    with pytest.raises(ValueError, match=r"use `jaxcnn.weights.pretrained\('resnet50'\)` for trained ones"):
-        models.create("resnet50", pretrained=True, rngs=nnx.Rngs(0))
+def test_create_opens_trained_networks_too(hub, tiny):
+    hub.repositories["me/tiny"], model = tiny
+    rngs = nnx.Rngs(0)
+    opened = models.create("mlp", pretrained="me/tiny", rngs=rngs, rule="autodiff")
+    same(opened, model)
+    assert opened.options.rule == "autodiff" and model.options.rule == "hand"
+    other = models.create("mlp", pretrained="me/tiny", num_classes=7, rngs=rngs)
+    assert other.head.out_features == 7
+    with pytest.raises(ValueError, match="`pretrained` must be weights of resnet18; got 'me/tiny', which are of mlp."):
+        models.create("resnet18", pretrained="me/tiny", rngs=rngs)
+    with pytest.raises(ValueError, match="`in_features` of 'me/tiny' is 1; got 3."):
+        models.create("mlp", pretrained="me/tiny", in_features=3, rngs=rngs)
+    with pytest.raises(FileNotFoundError, match="network with published weights"):
+        models.create("lenet5", pretrained=True, rngs=rngs)
 
 
 # the default of each network, as timm 1.0.31 and torchvision 0.29.1 have them
