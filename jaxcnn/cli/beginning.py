@@ -51,19 +51,28 @@ def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int) -> tuple[
 
 
 def as_fed(run: Run, data_name: str, given: int | None) -> int | Preprocessing | None:
-    """How the pictures to train with are resized: as asked, or as published weights want them."""
+    """How to resize the pictures to train with.
+
+    They are resized as asked, or else as published weights want them.
+    """
     return given if run.preprocessing is None else run.image_size(data_name, given)
 
 
 def began_with(run: Run, fed: int | Preprocessing | None) -> dict[str, Any]:
-    """What a run notes of its beginning, and of its pictures if they are fed as the weights want them."""
+    """What a run records of its beginning.
+
+    The preprocessing is part of it if the pictures are fed as published weights want them.
+    """
     kept = {"preprocessing": dataclasses.asdict(fed)} if isinstance(fed, Preprocessing) else {}
     source = {"source": run.description["source"]} if "source" in run.description else {}
     return {"init": str(run.folder), **kept, **source}
 
 
 def lowered(model: models.Network) -> tuple[str, ...]:
-    """Factors on the rates: a tenth for what was trained, 1 for the last layers, which are new."""
+    """The factors on the layers' learning rates.
+
+    The factor is a tenth for what was trained, and 1 for the last layers, which are new.
+    """
     heads = {id(layer) for layer in model.head_layers()}
     found = ["/".join(map(str, path)) for path, module in nnx.iter_modules(model) if id(module) in heads]
     return ("*=0.1", *(f"{path}=1" for path in found))

@@ -72,7 +72,10 @@ class Convert:
         print(f"wrote {self.out}: {self.to or written.scheme} names, {len(written.matched)} arrays")
 
     def _write_folder(self) -> None:
-        """Writes the network of a run, a file or a name with its card, and what is known of its results."""
+        """Writes a network as a folder with a model card.
+
+        The network is that of a run, a file or a name. What is known of its results is written too.
+        """
         run = open_run(self.source)
         config = told_of(run)
         found, made = {}, run.description.get("command", "")

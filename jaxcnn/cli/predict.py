@@ -111,7 +111,10 @@ class Predict:
 
 
 def _places(run: Run, kind: str) -> np.ndarray:
-    """The classes of a kind: of ImageNet's, by WordNet; else by name."""
+    """The numbers of the classes of a kind.
+
+    WordNet tells which of ImageNet's classes are of a kind; elsewhere a kind is the name of a class.
+    """
     tree = data.imagenet_classes()
     if run.classes == tree.ids:
         return tree.places(kind)

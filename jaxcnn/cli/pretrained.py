@@ -13,7 +13,7 @@ _ALLOWED = 0.1  # percent: libraries decode JPEG a little differently
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """List the published weights; check their accuracy, or compare them with PyTorch."""
+    """List published weights; check their accuracy or compare them with PyTorch."""
 
     names: tuple[str, ...] = ()
     """Names of weights or networks; none means all, for --check and --parity those of ImageNet."""
@@ -30,7 +30,10 @@ class Pretrained:
     """Print JSON, with all that is known, and not a table."""
 
     def __call__(self) -> int:
-        """Prints a line for each name; the status is 1 if one differs from what is published."""
+        """Prints a line for each name, and returns the exit status.
+
+        The status is 1 if one differs from what is published, and 0 otherwise.
+        """
         if self.check is not None and self.parity is not None:
             raise ValueError("`check` and `parity` are two commands; give one of them.")
         for folder in filter(None, (self.check, self.parity)):

@@ -41,7 +41,10 @@ class Run(NamedTuple):
         return f"{name}, shape {self.image_shape}" if name else f"shape {self.image_shape}"
 
     def image_size(self, data_name: str, given: int | None = None) -> int | Preprocessing | None:
-        """How the pictures of a data set are brought to the network's size: as asked, or as in the training."""
+        """How to resize a data set's pictures for the network.
+
+        They are resized as asked, or else as in the training.
+        """
         if given is not None:
             return given
         if self.preprocessing is not None and data.resizes(data_name):
@@ -50,7 +53,10 @@ class Run(NamedTuple):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The classes as they are printed: those of ImageNet in words, not as WordNet ids."""
+        """The classes as they are printed.
+
+        Those of ImageNet are in words, not WordNet ids.
+        """
         tree = data.imagenet_classes()
         return tree.names if self.classes == tree.ids else self.classes
 
@@ -105,7 +111,7 @@ def _preprocessing(described: dict[str, Any]) -> Preprocessing | None:
 
 
 def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -> Run:
-    """A network of published weights or of a file, as a run.
+    """A network of published weights or a file, as a run.
 
     Pictures and classes are as the weights' configuration says, or else as usual.
     """
@@ -126,7 +132,7 @@ def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -
 
 
 def told_of(run: Run) -> dict[str, Any]:
-    """The configuration of a run's network, as files of weights hold it."""
+    """The configuration of a run's network, as weights files hold it."""
     if (run.folder / "config.json").is_file() and not (run.folder / WEIGHTS).is_file():
         return weights.run_config(run.folder)
     config = {**run.description["model"], "num_classes": len(run.classes), "in_features": run.image_shape[-1]}

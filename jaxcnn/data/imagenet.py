@@ -1,4 +1,7 @@
-"""The 1,000 classes of ImageNet in words, with all kinds of things above them in WordNet."""
+"""The 1,000 classes of ImageNet in words.
+
+The table also holds all kinds of things above them in WordNet.
+"""
 
 import dataclasses
 import difflib
@@ -30,7 +33,10 @@ class ClassTree:
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """One word for every class; where two have the same, with their kind: `"crane (wading bird)"`."""
+        """One word for every class.
+
+        Where two classes have the same word, their kind is added: `"crane (wading bird)"`.
+        """
         counts = Counter(self.words[key][0] for key in self.ids)
 
         def name(key: str) -> str:
@@ -40,7 +46,9 @@ class ClassTree:
         return tuple(map(name, self.ids))
 
     def places(self, kind: str) -> np.ndarray:
-        """Finds the classes that are of some kind, so that their probabilities can be added.
+        """Finds the classes that are of some kind.
+
+        Their probabilities can be added: the sum is that of the kind.
 
         Args:
           kind: a WordNet id, or a word for a class or for anything above one: `"tabby"`, `"dog"`, `"vehicle"`. Where a
@@ -79,7 +87,9 @@ def _such_as(near: list[str]) -> str:
 
 @functools.cache
 def imagenet_classes() -> ClassTree:
-    """Returns the classes of ImageNet (ILSVRC 2012), which networks number from 0 to 999.
+    """Returns the classes of ImageNet (ILSVRC 2012).
+
+    Networks number them from 0 to 999.
 
     Returns:
       The classes and everything above them, from WordNet 3.0 (Princeton University); the file in the package holds

@@ -96,7 +96,9 @@ def read_picture(
 
 
 def read_inputs(paths: Iterable[str | Path], preprocessing: Preprocessing | Mapping[str, Any]) -> np.ndarray:
-    """Reads picture files as inputs of a trained network: resized, cut, scaled.
+    """Reads picture files as inputs of a trained network.
+
+    The pictures are resized, cut and scaled.
 
     Args:
       paths: files of any format that Pillow reads.

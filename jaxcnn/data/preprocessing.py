@@ -1,4 +1,7 @@
-"""How pictures become the inputs of a trained network: resized, cut, scaled, as timm and torchvision do it."""
+"""How pictures become the inputs of a trained network.
+
+They are resized, cut and scaled, as timm and torchvision do it.
+"""
 
 import dataclasses
 import math
@@ -61,7 +64,9 @@ class Preprocessing:
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> "Preprocessing":
-        """Reads a description, as in the configuration of a run or a file.
+        """Reads the description of a preprocessing.
+
+        The configuration of a run or a file holds such a description.
 
         Args:
           described: the fields by name, as `dataclasses.asdict` writes them.
@@ -92,7 +97,9 @@ class Preprocessing:
         return dataclasses.replace(self, size=(size, size), resize=math.floor(size / share + 1e-6))
 
     def scale(self, pixels: np.ndarray) -> np.ndarray:
-        """Scales bytes to the inputs of the network, `(value / 255 - mean) / std`.
+        """Scales bytes to the inputs of the network.
+
+        An input is `(value / 255 - mean) / std`.
 
         Args:
           pixels: `(..., C)` uint8.
@@ -126,5 +133,5 @@ class Preprocessing:
 
 
 def in_color(image_size: int | Preprocessing | None) -> bool:
-    """Whether pictures are prepared for a network that was trained in color."""
+    """Whether pictures are prepared for a network trained in color."""
     return isinstance(image_size, Preprocessing) and len(image_size.mean) == 3

@@ -102,7 +102,9 @@ def _source(name: str) -> _Source:
 
 
 def resizes(name: str) -> bool:
-    """Whether a data set consists of picture files, which can be brought to any size.
+    """Whether a data set consists of picture files.
+
+    Such pictures can be brought to any size.
 
     Args:
       name: as in `load`.

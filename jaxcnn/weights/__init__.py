@@ -1,4 +1,7 @@
-"""Reads and writes weights: files of other libraries, and our own; opens published ones by name."""
+"""Reads and writes weights, and opens published ones by name.
+
+The files are those of other libraries, and our own.
+"""
 
 from jaxcnn.weights.accuracy import Accuracy, accuracy_on
 from jaxcnn.weights.by_name import pretrained

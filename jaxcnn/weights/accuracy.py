@@ -1,4 +1,7 @@
-"""Measures trained weights on a folder of pictures, as their publishers did."""
+"""Measures trained weights on a folder of pictures.
+
+The accuracy is measured as the publishers of the weights measured it.
+"""
 
 import collections
 import contextlib
@@ -36,9 +39,10 @@ def accuracy_on(
     batch_size: int = 64,
     limit: int | None = None,
 ) -> Accuracy:
-    """Measures the accuracy of a trained network on a folder of pictures, one folder per class.
+    """Measures a trained network's accuracy on a folder of pictures.
 
-    The pictures are resized and cut as `config` says; for weights of `PRETRAINED` as for the published figures.
+    The folder holds one folder per class. The pictures are resized and cut as `config` says; for weights of
+    `PRETRAINED` as for the published figures.
 
     Args:
       model: the network, in evaluation mode.
@@ -81,7 +85,10 @@ def accuracy_on(
 
 
 def _published_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
-    """The preprocessing of the configuration, in the size in which published figures were measured."""
+    """The preprocessing for a comparison with published figures.
+
+    It is that of the configuration, in the size in which the published figures were measured.
+    """
     if "preprocessing" not in config or "classes" not in config:
         raise ValueError("`config` must have the `preprocessing` and `classes` of published weights; it has not.")
     told = dict(config["preprocessing"])

@@ -1,4 +1,7 @@
-"""Opens trained networks by name: from the hub, from plain addresses, from folders."""
+"""Opens trained networks by name.
+
+They come from the hub, from plain addresses, or from folders.
+"""
 
 import dataclasses
 import difflib
@@ -84,7 +87,10 @@ def pretrained(
 
 
 def find(name: str | Path, revision: str | None = None) -> Found:
-    """Finds trained weights by name, and downloads them if need be; arguments and errors as in `pretrained`."""
+    """Finds trained weights by name, and downloads them if needed.
+
+    Arguments and errors are as in `pretrained`.
+    """
     if isinstance(name, str) and name.startswith(_ADDRESS):
         return _at_address(name)
     if isinstance(name, Path) or Path(name).exists():
@@ -109,7 +115,10 @@ def find(name: str | Path, revision: str | None = None) -> Found:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text means published weights, and not a file or a run's folder, be it missing."""
+    """Whether a text means published weights.
+
+    The path of a file or of a run's folder does not, even if it is missing.
+    """
     if text.startswith((_HUB, *_ADDRESS)):
         return True
     if Path(text).exists():
@@ -154,7 +163,10 @@ def _at_address(name: str) -> Found:
 
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
-    """Adds what follows from the preprocessing: the shape of the pictures and their scaling."""
+    """Adds what follows from the preprocessing.
+
+    That is the shape of the pictures and their scaling.
+    """
     if config.get("preprocessing") is None:
         return dict(config)
     told = Preprocessing.of(config["preprocessing"])

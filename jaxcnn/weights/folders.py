@@ -1,4 +1,7 @@
-"""Writes a trained network as a folder that is ready for the hub, with a model card."""
+"""Writes a trained network as a folder with a model card.
+
+The folder is ready for the hub.
+"""
 
 import json
 from collections.abc import Mapping
@@ -60,9 +63,9 @@ def save_pretrained(
     made: str = "",
     license: str = "",
 ) -> Path:
-    """Writes a folder with a network's weights, configuration and model card, which `pretrained` opens.
+    """Writes a network's weights, configuration and model card to a folder.
 
-    `hf upload OWNER/NAME FOLDER` puts it on the hub.
+    `pretrained` opens the folder. `hf upload OWNER/NAME FOLDER` puts it on the hub.
 
     Args:
       model: the network.

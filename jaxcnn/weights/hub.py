@@ -1,4 +1,7 @@
-"""Downloads weights from the Hugging Face hub, by `huggingface_hub`: safetensors alone, never pickles."""
+"""Downloads weights from the Hugging Face hub.
+
+It does so by `huggingface_hub`, and reads safetensors alone, never pickles.
+"""
 
 import contextlib
 import os
@@ -33,10 +36,10 @@ class Repository(NamedTuple):
 
 
 def from_hub(repository: str, revision: str | None = None) -> Repository:
-    """Finds a repository's weights in the cache of `huggingface_hub`, or downloads them.
+    """Finds a repository's weights in the cache, or downloads them.
 
-    What was downloaded once is used until the cache is emptied, without a look at the network: the commit of the first
-    download stays. A revision is looked for as such.
+    The cache is that of `huggingface_hub`. What was downloaded once is used until the cache is emptied, without a look
+    at the network: the commit of the first download stays. A revision is looked for as such.
 
     Args:
       repository: owner and name, as `"timm/resnet50.a1_in1k"`.
@@ -93,7 +96,10 @@ def _import_hub(name: str) -> Any:
 
 
 def _cache(hub: Any) -> Path:
-    """The cache of `huggingface_hub`, also where the environment has changed since it was imported."""
+    """The folder of the cache of `huggingface_hub`.
+
+    It also follows the environment where that has changed since `huggingface_hub` was imported.
+    """
     if folder := os.environ.get("HF_HUB_CACHE"):
         return Path(folder).expanduser()
     if home := os.environ.get("HF_HOME"):
@@ -102,7 +108,10 @@ def _cache(hub: Any) -> Path:
 
 
 def _checked(weights: Path, repository: str) -> str:
-    """Compares the digest with the one under which `huggingface_hub` keeps the file, which the hub told."""
+    """Compares the digest with the one that the hub told.
+
+    `huggingface_hub` keeps the file under that digest.
+    """
     blob = weights.resolve()
     known = _SHA256.fullmatch(blob.name) is not None
     try:
@@ -154,7 +163,7 @@ def _telling(hub: Any, name: str, revision: str | None, endpoint: str, cache: Pa
 
 
 def _why(error: BaseException) -> str:
-    """The system's or the library's reason, as the end of a sentence."""
+    """The system's or library's reason, as the end of a sentence."""
     inner = error.__cause__ or error
     lines = str(inner).splitlines()
     said = re.sub(r"^\[Errno -?\d+\] ", "", lines[0]).rstrip(".") if lines else type(inner).__name__

@@ -55,7 +55,10 @@ def flattened(spatial: Shape) -> Layout:
 
 
 def as_convolution(spatial: Shape) -> Layout:
-    """Returns the layout of a dense layer that reads maps `(*spatial, C)`, and elsewhere is a convolution over them."""
+    """Returns the layout of a dense layer stored as a convolution.
+
+    The layer reads maps `(*spatial, C)`; in the other library it is a convolution over them.
+    """
 
     def read(theirs: np.ndarray) -> np.ndarray:
         return CONV.read(theirs).reshape(-1, len(theirs))

@@ -1,4 +1,7 @@
-"""The table of published weights: what there is for our networks, and how well it does."""
+"""The table of published weights.
+
+It tells which weights there are for our networks, and how well they do.
+"""
 
 import json
 from collections.abc import Mapping
@@ -47,5 +50,8 @@ PRETRAINED: dict[str, Published] = {
 
 
 def default_of(network: str) -> str | None:
-    """Returns the name of the weights that a network has by default: the first in the table, or None."""
+    """Returns the name of a network's default weights.
+
+    They are the first in the table; without any, it returns None.
+    """
     return next((name for name, weights in PRETRAINED.items() if weights.network == network), None)

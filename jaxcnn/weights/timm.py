@@ -1,4 +1,7 @@
-"""Reads the configurations of timm's repositories; refuses by name the variants that our networks do not cover."""
+"""Reads the configurations of timm's repositories.
+
+It refuses by name the variants that our networks do not cover.
+"""
 
 import dataclasses
 import json

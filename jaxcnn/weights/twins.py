@@ -1,4 +1,7 @@
-"""Compares a network with its twin in PyTorch, stage by stage, on the same pictures and weights."""
+"""Compares a network with its twin in PyTorch, stage by stage.
+
+Both have the same weights and get the same pictures.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +19,9 @@ from jaxcnn.weights.saving import to_torch
 def parity(
     model: models.Network, twin: Any, images: ArrayLike, *, scheme: str = "torchvision", tolerance: float = 1e-4
 ) -> Comparison:
-    """Compares a network with its twin in PyTorch on the same images, after giving the twin the same weights.
+    """Compares a network with its twin in PyTorch.
+
+    The twin first gets the network's weights; then both get the same images.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.
@@ -64,7 +69,10 @@ def parity(
 
 
 def _modules(model: nnx.Module) -> Mapping[str, str]:
-    """The names of modules of torchvision and timm whose outputs are our stages."""
+    """The names of torchvision's and timm's modules for our stages.
+
+    The outputs of these modules are our stages.
+    """
     if isinstance(model, models.VGG):
         return _vgg(model)
     if isinstance(model, models.GoogLeNet):
@@ -90,5 +98,5 @@ def _vgg(model: models.VGG) -> dict[str, str]:
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
-    """Without the axes of length 1 that pooling over all of a map leaves."""
+    """Removes the axes of length 1 that global pooling leaves."""
     return array.reshape(array.shape[:2]) if array.ndim == 4 and array.shape[2:] == (1, 1) else array

@@ -1,4 +1,7 @@
-"""Downloads files of weights from plain addresses, into a cache, and checks their SHA-256."""
+"""Downloads files of weights from plain addresses.
+
+They are kept in a cache, and their SHA-256 is checked.
+"""
 
 import contextlib
 import hashlib
@@ -36,7 +39,9 @@ def is_offline() -> bool:
 
 
 def digest_of(url: str) -> tuple[str, str]:
-    """Splits an address into the address proper and the beginning of the file's SHA-256.
+    """Splits an address into the address proper and its digest.
+
+    The digest is the beginning of the file's SHA-256.
 
     Raises:
       ValueError: if it has no digest: neither `-0676ba61` at the end of the file's name nor `#sha256=...` at its own.
@@ -51,7 +56,9 @@ def digest_of(url: str) -> tuple[str, str]:
 
 
 def from_url(url: str) -> tuple[Path, str]:
-    """Finds a file in the cache, or downloads it; a download that broke off is continued.
+    """Finds a file in the cache, or downloads it.
+
+    A download that broke off is continued.
 
     Args:
       url: address with a digest, as in `digest_of`.
@@ -84,7 +91,9 @@ def from_url(url: str) -> tuple[Path, str]:
 
 
 def check_digest(file: Path, name: str, wanted: str) -> str:
-    """Computes the SHA-256 of a downloaded file, and removes the file if it is not what was announced.
+    """Computes and checks the SHA-256 of a downloaded file.
+
+    If it is not what was announced, the file is removed.
 
     Raises:
       ValueError: if it does not begin with `wanted`.
@@ -102,7 +111,10 @@ def check_digest(file: Path, name: str, wanted: str) -> str:
 
 @contextlib.contextmanager
 def _alone(part: Path) -> Iterator[IO[bytes]]:
-    """Opens a draft for appending; other processes wait until it is closed."""
+    """Opens a draft for appending.
+
+    Other processes wait until it is closed.
+    """
     while True:
         draft = part.open("ab")
         if fcntl is not None:
@@ -161,7 +173,10 @@ def _fetch(url: str, draft: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _progress(name: str):
-    """Yields a function of the bytes so far and in total, which draws a bar on a terminal."""
+    """Yields a function that draws a bar on a terminal.
+
+    Its arguments are the bytes so far and in total.
+    """
     from rich import progress
     from rich.console import Console
 
