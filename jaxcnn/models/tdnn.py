@@ -1,7 +1,7 @@
 """Time-delay networks: convolution in one axis, time."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxcnn import geometry, layers
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
 from jaxcnn.models.network import Network, numbers_of
-from jaxcnn.ops.arrays import along_last
+from jaxcnn.ops.arrays import along_last, choice
 from jaxcnn.ops.rule import Rule
 
 
@@ -23,17 +23,22 @@ class TDNN(Network):
 
         15 frames x 16 -> hidden1 13 x 8 (3 frames) -> hidden2 9 x classes (5 frames) -> sum over time -> classes
 
-    The score of a class is the sum of its unit's activations over time, times one trained weight, plus one bias.
+    The score of a class is the sum of its unit's activations over time, times one trained weight, plus one bias. With
+    `pool="average"` it is their mean, so that it does not grow with the length of the sound.
 
     Args:
       num_classes: number of classes, three (B, D, G) in the paper.
       in_features: coefficients of a frame, 16 in the paper.
       units: units of the first hidden layer.
       activation: any name of `layers.Activation`; the sigmoid in the paper.
+      pool: `"sum"` over time, as in the paper, or `"average"`.
       dtype: dtype of the computation; by default that of the parameters.
       param_dtype: dtype of the parameters.
       rule: `"hand"` or `"autodiff"`.
       rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
+
+    Raises:
+      ValueError: if `activation` or `pool` is unknown.
 
     Source: "Phoneme recognition using time-delay neural networks", IEEE Trans. ASSP 37, figure 3.
     """
@@ -45,11 +50,13 @@ class TDNN(Network):
         *,
         units: int = 8,
         activation: str = "sigmoid",
+        pool: Literal["sum", "average"] = "sum",
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rule: Rule = "hand",
         rngs: nnx.Rngs,
     ):
+        self.pool = choice("pool", pool, ("sum", "average"))
         options = numbers_of(dtype, param_dtype, rngs, rule=rule, padding="VALID")
         self.hidden1 = layers.Conv(in_features, units, 3, **options)
         self.hidden2 = layers.Conv(units, num_classes, 5, **options)
@@ -88,7 +95,7 @@ class TDNN(Network):
         """
         yield "hidden1", (x := self.activation(self.hidden1(x)))
         yield "hidden2", (x := self.activation(self.hidden2(x)))
-        x = x.sum(1)
+        x = x.sum(1) if self.pool == "sum" else x.mean(1)
         weight, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.weight, self.bias))
         yield "head", x * weight + bias
 
