@@ -1,9 +1,9 @@
 """The network of 1989 on digits that fill their 16x16 cells, as its zip codes did.
 
 Hypothesis:
-  The network of 1989, trained as in 1989, misclassifies at most 5.0 % of handwritten digits that it has not seen, as its
-  paper says, if the digits are prepared as there. Digits that are only made smaller leave a border empty, and so have
-  fewer cells for their strokes: more errors.
+  The network of 1989, trained as in 1989, misclassifies at most 5.0 % of handwritten digits that it has not seen, as
+  its paper says, if the digits are prepared as there. Digits that are only made smaller leave a border empty, and so
+  have fewer cells for their strokes: more errors.
 
 Proxy:
   The zip codes of 1989 are not public, and nothing at hand has them. What is nearest: 7,291 and 2,007 digits of MNIST.
@@ -12,9 +12,9 @@ Proxy:
 
 Protocol:
   `resized`: 28x28 cells made 16x16, as in `lecun1989`; the digit has about 11x11. `filled`: the digit alone is cut out,
-  and scaled so that its longer side has 16 cells, its shape kept, as in the paper. Network and training are those of the
-  first row of `lecun1989`: scaled tanh, squared error to +-1, SGD 0.03, batches of 1, 23 passes. For every seed
-  the digits are drawn anew. Nothing was chosen by test digits.
+  and scaled so that its longer side has 16 cells, its shape kept, as in the paper. Network and training are those of
+  the first row of `lecun1989`: scaled tanh, squared error to +-1, SGD 0.03, batches of 1, 23 passes. For every seed the
+  digits are drawn anew. Nothing was chosen by test digits.
 
 Expected:
   5.0 % in 1989, 4.09 % in Karpathy's reproduction, which resizes. Of 2,007 digits an error of 5 % is known to +-0.5

@@ -1,0 +1,134 @@
+"""Principal components of a curved surface: they lay one sheet over another, where neighbors unroll it.
+
+Hypothesis:
+  PCA finds the coordinates of points on a plane in space, and fails on a curved surface, a swiss roll: it is a linear
+  map, and no linear map of it has all points apart. Locally linear embedding (LLE) looks at neighbors only, and unrolls
+  the surface.
+
+Proxy:
+  Scikit-learn's swiss roll, of which the two coordinates on the surface are known: length along the spiral, and height.
+  A plane of the same coordinates, turned in space, is the control.
+
+Protocol:
+  1,000 points. `inspect.pca` with 2 components; LLE (scikit-learn, modified, 12 neighbors, 2 components). Two measures,
+  for both 1 is best: the share of each point's 12 nearest on the surface that are among its 12 nearest in the
+  embedding; and R^2 of the coordinates of the surface, given the embedding by linear regression.
+
+Expected:
+  PCA: 1 and 1 on the plane, far less on the roll. LLE above 0.9 on both.
+
+Result:
+  None yet: not run in full.
+
+Command:
+  python -m experiments.curved_manifold --seeds 0 1 2 3 4
+
+Cost:
+  Seconds a seed.
+"""
+
+import argparse
+import functools
+import sys
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import make_swiss_roll
+from sklearn.linear_model import LinearRegression
+from sklearn.manifold import LocallyLinearEmbedding
+
+from experiments.form import Claim, Document, Experiment, Tables, mean, say
+from jaxcnn import inspect
+
+KEPT, R2 = "neighbors kept, share", "coordinates, R^2"
+PLANE, ROLL = "plane", "swiss roll"
+MAPS = ("PCA", "LLE")
+NEAR = 12
+
+
+def one_seed(seed: int, options: argparse.Namespace) -> Tables:
+    """Both measures, by surface and by map."""
+    count = 300 if options.quick else 1000
+    found: Tables = {KEPT: {}, R2: {}}
+    for surface, (points, coordinates) in surfaces(seed, count).items():
+        found[KEPT][surface], found[R2][surface] = {}, {}
+        for way, embedding in embedded(points, seed).items():
+            found[KEPT][surface][way] = kept(coordinates, embedding)
+            found[R2][surface][way] = float(
+                LinearRegression().fit(embedding, coordinates).score(embedding, coordinates)
+            )
+            shares = f"{found[KEPT][surface][way]:.3f} of the neighbors kept, R^2 {found[R2][surface][way]:.3f}"
+            say(f"seed {seed}: {surface}, {way}: {shares}")
+    return found
+
+
+@functools.cache
+def surfaces(seed: int, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Points in space `(N, 3)` and on the surface `(N, 2)`, of plane and roll."""
+    roll, angle = make_swiss_roll(count, random_state=seed)
+    length = 0.5 * (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle))  # along the spiral r = angle
+    coordinates = np.stack([length, roll[:, 1]], 1)
+    turned = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    return {PLANE: (coordinates @ turned[:2], coordinates), ROLL: (roll, coordinates)}
+
+
+def embedded(points: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Points in the plane, by map."""
+    unroll = LocallyLinearEmbedding(n_neighbors=NEAR, n_components=2, method="modified", random_state=seed)
+    scaled = unroll.fit_transform(points)
+    return {"PCA": inspect.pca(points, 2)(points), "LLE": scaled / scaled.std(0)}
+
+
+def kept(coordinates: np.ndarray, embedding: np.ndarray) -> float:
+    """The share of neighbors that stay neighbors; axes of an embedding have no scale, so both are standardized."""
+    both = [inspect.neighbors(x / x.std(0), x / x.std(0), NEAR + 1).places[:, 1:] for x in (coordinates, embedding)]
+    return float(np.mean([len(np.intersect1d(*pair)) / NEAR for pair in zip(*both, strict=True)]))
+
+
+def claims(document: Document) -> list[Claim]:
+    """What the course says."""
+
+    def told(way: str, surface: str) -> str:
+        return f"{mean(document, KEPT, surface, way):.2f} and {mean(document, R2, surface, way):.2f}"
+
+    def least(way: str, surface: str) -> float:
+        return min(mean(document, title, surface, way) for title in (KEPT, R2))
+
+    return [
+        Claim(
+            "PCA finds the coordinates of a plane, and not those of a swiss roll",
+            least("PCA", PLANE) > 0.99 and mean(document, KEPT, ROLL, "PCA") < 0.5 and least("PCA", ROLL) < 0.5,
+            f"neighbors kept and R^2: plane {told('PCA', PLANE)}, roll {told('PCA', ROLL)}",
+        ),
+        Claim(
+            "locally linear embedding finds those of the roll too",
+            least("LLE", ROLL) > 0.75,
+            f"neighbors kept and R^2: roll {told('LLE', ROLL)}",
+        ),
+    ]
+
+
+def figure(document: Document) -> Any:
+    """The roll in space, and in the plane by both maps; lightness is the length along the spiral; of the first seed."""
+    from matplotlib.figure import Figure
+
+    seed = document["seeds"][0]
+    points, coordinates = surfaces(seed, 300 if document["quick"] else 1000)[ROLL]
+    drawn = Figure(figsize=(10, 3.6), layout="constrained")
+    space: Any = drawn.add_subplot(1, 3, 1, projection="3d")
+    space.scatter(*points.T, c=coordinates[:, 0], s=6, cmap="cividis")
+    space.set_title("points on a curved surface")
+    space.set(xticks=[], yticks=[], zticks=[])
+    space.view_init(8, -75)
+    for at, (way, embedding) in enumerate(embedded(points, seed).items(), start=2):
+        axes = drawn.add_subplot(1, 3, at)
+        shown = axes.scatter(*embedding.T, c=coordinates[:, 0], s=6, cmap="cividis")
+        axes.set(xticks=[], yticks=[], title=f"{way}: {mean(document, KEPT, ROLL, way):.0%} of the neighbors kept")
+    drawn.colorbar(shown, ax=drawn.axes, label="length along the spiral", fraction=0.03)
+    return drawn
+
+
+EXPERIMENT = Experiment("experiments.curved_manifold", __doc__, one_seed, claims, figure, seeds=(0, 1, 2, 3, 4))
+
+if __name__ == "__main__":
+    sys.exit(EXPERIMENT.main())
