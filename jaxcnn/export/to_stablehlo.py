@@ -47,7 +47,8 @@ def stablehlo(
       augmentation: that of the training, which determines the size of the pictures.
       input_shape: shape of one example before the augmentation; by default that of the network, if it is fixed.
       classes: names of the classes, for the description.
-      final: function applied to the logits: `"softmax"`; `"logistic"` or `"tanh"`, for each output separately; or `"none"`.
+      final: function applied to the logits: `"softmax"`; `"logistic"` or `"tanh"`, for each output separately; or
+        `"none"`.
       classes_only: return decisions instead of these values, without computing them: softmax becomes argmax, the index
         of a class; the logistic function becomes the unit step, one bit per output; tanh becomes signum, -1, 0 or 1.
       fold_batch_norm: fold batch normalization into the convolutions, as `export.fold_batch_norm`.

@@ -82,7 +82,10 @@ def test_principal_components_are_those_of_the_covariance(random):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda a, b, c, d: inspect.probe(a, b, c, d, "tree"), "`kind` must be one of knn, svm, logistic, rbf; got 'tree'."),
+        (
+            lambda a, b, c, d: inspect.probe(a, b, c, d, "tree"),
+            "`kind` must be one of knn, svm, logistic, rbf; got 'tree'.",
+        ),
         (
             lambda a, b, c, d: inspect.probe(a, b, c[:, :1], d),
             "`test_features` must have 2 columns, as in training; got 1.",

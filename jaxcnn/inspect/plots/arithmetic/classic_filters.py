@@ -51,7 +51,9 @@ def filtered_pictures(found: Sequence[classic_filters.Filtered], *, columns: int
                 text.set_color(style.ink_on(image.cmap(image.norm(value))))
             if part > 1:
                 beside = {"va": "center", **style.SMALL}
-                figure.text((left + small + 0.06) / width, (top - tall - 0.06 - small / 2) / height, f"/ {part}", **beside)
+                figure.text(
+                    (left + small + 0.06) / width, (top - tall - 0.06 - small / 2) / height, f"/ {part}", **beside
+                )
     return figure
 
 
