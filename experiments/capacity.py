@@ -18,13 +18,28 @@ Expected:
   of units; Belkin et al. (2019) find that it falls again beyond the size that fits all examples.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 5d734bc.
+  - Holds: the more hidden units, the lower the training error, down to none (82.2 % with 1 to 0 % with 512).
+  - Does not hold: with true labels, the gap of test and training error is largest with the most units (0.0 points with
+    1, at most 11.6 with 16, 9.0 with 512).
+  - Does not hold: with wrong labels, the test error is lowest at a middle size and rises again (18.4 % with 512, 18.4 %
+    with 512, 18.4 % with 512, which fit them to 0 %).
+
+  | error by hidden units, true labels, % | 1 | 4 | 16 | 64 | 512 |
+  | --- | --- | --- | --- | --- | --- |
+  | training | 82.2 ± 5.7 | 33.17 ± 6.8 | 0.03333 ± 0.058 | 0 | 0 |
+  | test | 82.23 ± 5.6 | 41.83 ± 5.4 | 11.62 ± 1.1 | 10.19 ± 0.56 | 8.96 ± 0.33 |
+
+  | error by hidden units, a fifth of the labels wrong, % | 1 | 4 | 16 | 64 | 512 |
+  | --- | --- | --- | --- | --- | --- |
+  | training | 88.13 ± 0.91 | 78.93 ± 9.7 | 15.17 ± 4.4 | 2.3 ± 0.82 | 0 |
+  | test | 89.49 ± 0.72 | 79.64 ± 9.7 | 22.65 ± 1.7 | 21.49 ± 1.3 | 18.37 ± 1.1 |
 
 Command:
   python -m experiments.capacity --seeds 0 1 2
 
 Cost:
-  Minutes a seed.
+  2.9 minutes a seed, where the result comes from.
 """
 
 import argparse

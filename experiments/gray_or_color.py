@@ -17,13 +17,26 @@ Expected:
   About 60 % in color, some points less in gray.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 5d734bc.
+  - Holds: on gray pictures the same network is less accurate than on color pictures, with every seed (51.11 ± 0.57 to
+    46.54 ± 0.95 %).
+  - Holds: cells that differ in color become equal in gray (of 1,024 cells 785 differ in color, 169 in gray).
+
+  | test accuracy, % | accuracy |
+  | --- | --- |
+  | color | 51.11 ± 0.57 |
+  | gray | 46.54 ± 0.95 |
+
+  | different values of a picture's 1,024 cells, count | mean |
+  | --- | --- |
+  | color | 785.3 |
+  | gray | 169.5 |
 
 Command:
   python -m experiments.gray_or_color --data folder:cifar10 --seeds 0 1 2
 
 Cost:
-  Minutes a seed.
+  9.0 minutes a seed, where the result comes from.
 """
 
 import argparse

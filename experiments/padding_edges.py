@@ -19,13 +19,33 @@ Expected:
   A lower error with padding on digits that touch the edge, by a point or so.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 8a786c0.
+  - Does not hold: on digits that touch the edge, padding lowers the test error (7.26 ± 1.7 to 8.837 ± 0.95 %).
+  - Holds: there it gains more, or loses less, than on the same digits with an empty border (by -1.577 and by -3.227
+    points).
+  - Holds: without padding, the class depends less on cells at the edge, relative to the middle, than with it (gradient
+    at the edge over the middle 0.06297 ± 0.012, with padding 0.5007 ± 0.059).
+
+  | test error, % | without padding | with padding |
+  | --- | --- | --- |
+  | touching the edge | 7.26 ± 1.7 | 8.837 ± 0.95 |
+  | with an empty border | 9.887 ± 3.4 | 13.11 ± 5.3 |
+
+  | gradient in the outermost ring, over the middle | without padding | with padding |
+  | --- | --- | --- |
+  | touching the edge | 0.06297 ± 0.012 | 0.5007 ± 0.059 |
+
+  | side of 16x16 cells, cells | input | layer 1 | layer 2 | layer 3 | layer 4 |
+  | --- | --- | --- | --- | --- | --- |
+  | 3x3, without padding | 16 | 14 | 12 | 10 | 8 |
+  | 5x5, without padding | 16 | 12 | 8 | 4 |  |
+  | 7x7, without padding | 16 | 10 | 4 |  |  |
 
 Command:
   python -m experiments.padding_edges --seeds 0 1 2
 
 Cost:
-  Minutes a seed.
+  11.1 minutes a seed, where the result comes from.
 """
 
 import argparse
@@ -135,7 +155,7 @@ def claims(document: Document) -> list[Claim]:
             told(TOUCHING),
         ),
         Claim(
-            "it does so more than on the same digits with an empty border",
+            "there it gains more, or loses less, than on the same digits with an empty border",
             gain(TOUCHING) > gain(FREE),
             f"by {number(gain(TOUCHING))} and by {number(gain(FREE))} points",
         ),

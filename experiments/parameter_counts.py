@@ -11,13 +11,13 @@ Proxy:
   color picture and 30 maps of 100x100, 3x3 windows, 30,000 x 300,000. Beside it three others of which courses tell.
 
 Protocol:
-  The lecture's layer is the first of `models.create("mlp", image_size=(2000, 3000), in_features=3, hidden=(500,))`,
-  which is built without memory for its weights. `models.summary` follows one call and counts; `inspect.shared_counts`
-  gives, between the same arrays, a layer that connects everything (`dense`), one with the same windows but weights of
-  their own at every place (`local`), and the convolution (`shared`). Locality saves dense / local, sharing local /
-  shared. Biases are counted where the convolution has them. By network all its convolutions are added up, a dense layer
-  in the place of each. Published counts: of the papers, or of the implementations that are commonly cited (torchvision
-  for ImageNet's ResNets and VGG, He et al.'s for CIFAR by option A, Krizhevsky's groups for AlexNet). No chance is
+  The lecture's layer is the first of `models.MLP(in_features=3, image_size=(2000, 3000), hidden=(500,))`, which is
+  built without memory for its weights. `models.summary` follows one call and counts; `inspect.shared_counts` gives,
+  between the same arrays, a layer that connects everything (`dense`), one with the same windows but weights of their
+  own at every place (`local`), and the convolution (`shared`). Locality saves dense / local, sharing local / shared.
+  Biases are counted where the convolution has them. By network all its convolutions are added up, a dense layer in the
+  place of each. Published counts: of the papers, or of the implementations that are commonly cited (torchvision for
+  ImageNet's ResNets and VGG, He et al.'s for CIFAR by option A, Krizhevsky's groups for AlexNet). No chance is
   involved: one seed.
 
 Expected:
@@ -25,10 +25,13 @@ Expected:
   published counts. The dense layers hold above 85 % of AlexNet and VGG-16.
 
 Result:
-  1 seed, jax 0.12.0.1, 1 core of Intel(R) Xeon(R) Processor @ 2.80GHz, 2026-11-21, commit e001726.
+  1 seed, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 4e633df.
+  - Holds: a dense layer from 2000x3000 colored pixels to 500 units has nine billion weights (18,000,000 inputs,
+    9,000,000,000 weights; published: 18,000,000 inputs, 9,000,000,000 weights (the lecture); gap: 0).
+  - Holds: to have as many pictures as weights, it would need over 600 times those of ImageNet (643 times 14,000,000;
+    published: at least nine billion (the lecture)).
   - Holds: a dense layer from a picture to its maps has nine billion weights, a convolution less than a thousand
-    (100x100x3 to 30 maps, 3x3: 9,000,300,000 with biases, against 840; published: 9 billion (the lecture); gap:
-    +0.003 %).
+    (100x100x3 to 30 maps, 3x3: 9,000,300,000 with biases, against 840).
   - Holds: as a matrix, an edge detector of two weights would have over eight billion (8,003,072,000 against 2;
     published: over eight billion (Goodfellow et al. 2016); gap: +0.04 %).
   - Holds: of these nine billion weights, locality and sharing each save a factor of a thousand or more (locality 1,071
@@ -37,6 +40,10 @@ Result:
     counts; gap: 0).
   - Holds: most parameters of AlexNet and VGG-16, 85 % or more, are in the few layers that are not convolutions (alexnet
     96.2 %, vgg16 89.4 %).
+
+  | the lecture's layer, counts | inputs | units | weights | weights by picture of ImageNet |
+  | --- | --- | --- | --- | --- |
+  | 2000x3000x3 to 500 units | 18,000,000 | 500 | 9,000,000,000 | 642.9 |
 
   | one layer, weights | dense | local | shared | saved by locality | saved by sharing |
   | --- | --- | --- | --- | --- | --- |
@@ -81,7 +88,7 @@ Command:
   python -m experiments.parameter_counts
 
 Cost:
-  24 seconds a seed, where the result comes from.
+  32 seconds a seed, where the result comes from.
 """
 
 import argparse
@@ -157,8 +164,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
 
 def lecture_layer() -> dict[str, float]:
     """The first layer of the lecture's network, whose weights are counted and not made."""
-    options = {"image_size": (2000, 3000), "in_features": 3, "hidden": (500,)}
-    model = nnx.eval_shape(lambda: models.create("mlp", **options, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: models.MLP(in_features=3, image_size=(2000, 3000), hidden=(500,), rngs=nnx.Rngs(0)))
     inputs, units = model.dense[0].kernel.shape
     weights = inputs * units
     return {"inputs": inputs, "units": units, "weights": weights, "weights by picture of ImageNet": weights / IMAGENET}

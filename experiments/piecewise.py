@@ -21,13 +21,40 @@ Expected:
   for ReLUs (the theory of splines, for even thresholds); random thresholds are worse.
 
 Result:
-  None yet: not run in full.
+  5 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 4e633df.
+  - Holds: between the thresholds of its units, a network of steps is constant (16 units, at most 17 pieces; constants
+    leave 3e-13 %).
+  - Holds: between the thresholds of its units, a network of ReLU, leaky ReLU or PReLU is linear (16 units, at most 17
+    pieces; lines leave 7e-05 %).
+  - Holds: with sigmoid or tanh it is neither (lines leave 2.933 % or more).
+  - Holds: with more units, both approximate a smooth function better, and lines better than steps (unit_step 0.3494 to
+    0.03182, relu 0.2057 to 0.001346, from 8 to 128 units).
+
+  | 16 units with random weights, % of the range | pieces | left by constants | left by lines |
+  | --- | --- | --- | --- |
+  | unit_step | 17 | 1.49e-13 ± 1e-13 | 1.65e-13 ± 1.1e-13 |
+  | signum | 17 | 1.41e-13 ± 5.9e-14 | 1.61e-13 ± 6.4e-14 |
+  | relu | 17 | 16.2 ± 6.4 | 9.59e-06 ± 1.2e-05 |
+  | leaky_relu | 17 | 16.19 ± 6.4 | 9.77e-06 ± 1.3e-05 |
+  | prelu | 17 | 17.38 ± 8.3 | 1.86e-05 ± 3e-05 |
+  | sigmoid | 17 | 16.48 ± 3.7 | 6.946 ± 3.3 |
+  | tanh | 17 | 20.39 ± 5.7 | 10.78 ± 4 |
+
+  | error of the fit, root mean square | 8 | 32 | 128 |
+  | --- | --- | --- | --- |
+  | unit_step | 0.3494 ± 0.042 | 0.1406 ± 0.038 | 0.03182 ± 0.0034 |
+  | signum | 0.3494 ± 0.042 | 0.1406 ± 0.038 | 0.03182 ± 0.0034 |
+  | relu | 0.2057 ± 0.15 | 0.02651 ± 0.017 | 0.001346 ± 0.00031 |
+  | leaky_relu | 0.2057 ± 0.15 | 0.02651 ± 0.017 | 0.001346 ± 0.00031 |
+  | prelu | 0.2063 ± 0.15 | 0.02651 ± 0.017 | 0.001346 ± 0.00031 |
+  | sigmoid | 0.1415 ± 0.05 | 0.000796 ± 0.00059 | 7.11e-06 ± 1.8e-06 |
+  | tanh | 0.2417 ± 0.044 | 0.0158 ± 0.015 | 8.18e-06 ± 5.4e-06 |
 
 Command:
   python -m experiments.piecewise --seeds 0 1 2 3 4
 
 Cost:
-  Seconds a seed.
+  24 seconds a seed, where the result comes from.
 """
 
 import argparse

@@ -21,13 +21,25 @@ Expected:
   points.
 
 Result:
-  None yet: not run in full.
+  5 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit e228403.
+  - Holds: on digits that are filled, the network of 1989 misclassifies at most 5.0 % of the test digits (4.763 ± 0.89 %
+    of 2,007, 4.778 ± 0.26 % of 10,000; published: 5.0 % of 2,007 zip codes; gap: -0.24).
+  - Does not hold: on digits that are resized, the network of 1989 misclassifies at most 5.0 % of the test digits (5.242
+    ± 0.43 % of 2,007, 5.166 ± 0.28 % of 10,000; published: 5.0 % of 2,007 zip codes; gap: +0.24).
+  - Holds: digits that fill their cells are misclassified less often (5.17 to 4.78 % of all 10,000 test digits).
+  - Does not hold: digits of the training file are misclassified less often than those of other writers (resized 5.33
+    and 5.24 %, filled 5.54 and 4.76 %).
+
+  | error, % | training | 2,007 of other writers | 2,007 of the training file | 10,000 of other writers |
+  | --- | --- | --- | --- | --- |
+  | resized | 1.308 ± 0.19 | 5.242 ± 0.43 | 5.331 ± 0.59 | 5.166 ± 0.28 |
+  | filled | 1.056 ± 0.3 | 4.763 ± 0.89 | 5.541 ± 0.74 | 4.778 ± 0.26 |
 
 Command:
   python -m experiments.zip_codes --seeds 0 1 2 3 4
 
 Cost:
-  About a minute a seed.
+  1.7 minutes a seed, where the result comes from.
 """
 
 import argparse
