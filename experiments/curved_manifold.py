@@ -11,8 +11,9 @@ Proxy:
 
 Protocol:
   1,000 points. `inspect.pca` with 2 components; LLE (scikit-learn, modified, 12 neighbors, 2 components). Two measures,
-  for both 1 is best: the share of each point's 12 nearest on the surface that are among its 12 nearest in the
-  embedding; and R^2 of the coordinates of the surface, given the embedding by linear regression.
+  for both 1 is best: R^2 of the coordinates of the surface, given the embedding by linear regression; and the share of
+  each point's 12 nearest on the surface that are also its 12 nearest in what the regression gives (an embedding by
+  itself has no scale).
 
 Expected:
   PCA: 1 and 1 on the plane, far less on the roll. LLE above 0.9 on both.
@@ -66,10 +67,9 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     for surface, (points, coordinates) in surfaces(seed, count).items():
         found[KEPT][surface], found[R2][surface] = {}, {}
         for way, embedding in embedded(points, seed).items():
-            found[KEPT][surface][way] = kept(coordinates, embedding)
-            found[R2][surface][way] = float(
-                LinearRegression().fit(embedding, coordinates).score(embedding, coordinates)
-            )
+            regression = LinearRegression().fit(embedding, coordinates)
+            found[R2][surface][way] = float(regression.score(embedding, coordinates))
+            found[KEPT][surface][way] = kept(coordinates, regression.predict(embedding))
             shares = f"{found[KEPT][surface][way]:.3f} of the neighbors kept, R^2 {found[R2][surface][way]:.3f}"
             say(f"seed {seed}: {surface}, {way}: {shares}")
     return found
@@ -88,13 +88,12 @@ def surfaces(seed: int, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def embedded(points: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Points in the plane, by map."""
     unroll = LocallyLinearEmbedding(n_neighbors=NEAR, n_components=2, method="modified", random_state=seed)
-    scaled = unroll.fit_transform(points)
-    return {"PCA": inspect.pca(points, 2)(points), "LLE": scaled / scaled.std(0)}
+    return {"PCA": inspect.pca(points, 2)(points), "LLE": unroll.fit_transform(points)}
 
 
 def kept(coordinates: np.ndarray, embedding: np.ndarray) -> float:
-    """The share of neighbors that stay neighbors; axes of an embedding have no scale, so both are standardized."""
-    both = [inspect.neighbors(x / x.std(0), x / x.std(0), NEAR + 1).places[:, 1:] for x in (coordinates, embedding)]
+    """The share of neighbors that stay neighbors."""
+    both = [inspect.neighbors(points, points, NEAR + 1).places[:, 1:] for points in (coordinates, embedding)]
     return float(np.mean([len(np.intersect1d(*pair)) / NEAR for pair in zip(*both, strict=True)]))
 
 
