@@ -94,7 +94,9 @@ def correlation_and_convolution(picture: ArrayLike, kernel: ArrayLike) -> Figure
 
 def _denominator(kernel: np.ndarray) -> int:
     """The least power of two, up to 256, whose product with a filter is whole; 1 where there is none."""
-    return next((part for part in 2 ** np.arange(9) if np.all(part * kernel == np.rint(part * kernel))), 1)
+    return next(
+        (part for part in (2**power for power in range(9)) if np.all(part * kernel == np.rint(part * kernel))), 1
+    )
 
 
 def is_signed(kernel: np.ndarray) -> bool:
