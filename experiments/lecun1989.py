@@ -11,13 +11,14 @@ Proxy:
 
 Protocol:
   Karpathy's steps, each on top of the last; batches of 1, in an order that never changes. (1) As in 1989: scaled tanh,
-  squared error of the outputs to +-1, SGD 0.03, 23 passes; the paper has second derivatives in place of a rate. (2)
-  Linear outputs, cross-entropy, SGD 0.01. (3) AdamW 3e-4, falling to 1e-4 from pass to pass, 46 passes. (4) Each digit
-  moves by up to a pixel along each axis, anew in every pass (there what leaves on one side comes back on the other), 60
-  passes. (5) ReLU, and dropout of a quarter of the second layer's outputs, 80 passes. Error after the last pass. Here
-  nothing was chosen by test digits; there it may have been. Of 2,007 digits, an error of 4 % is known to +-0.4 points,
-  whatever the seeds: these change the first weights, the moves and what is dropped. A pass is one compiled loop over
-  the digits: for so small a network, calling each step, as `training.fit` does, takes ten times as long.
+  squared error of the outputs to +-1, SGD 0.03, 23 passes; the paper has second derivatives in place of a rate.
+  (2) Linear outputs, cross-entropy, SGD 0.01. (3) AdamW 3e-4, falling to 1e-4 from pass to pass, 46 passes. (4) Each
+  digit moves by up to a pixel along each axis, anew in every pass (there what leaves on one side comes back on the
+  other), 60 passes. (5) ReLU, and dropout of a quarter of the second layer's outputs, 80 passes. Error after the last
+  pass. Here nothing was chosen by test digits; there it may have been. Of 2,007 digits, an error of 4 % is known to
+  +-0.4 points, whatever the seeds: these change the first weights, the moves and what is dropped. A pass is one
+  compiled loop over the digits: for so small a network, calling each step, as `training.fit` does, takes ten times as
+  long.
 
 Expected:
   1989: 0.14 % training, 5.0 % test error. Karpathy, one seed: 0.62, 0, 0, 1.70, 1.47 % training and 4.09, 4.38, 3.59,
