@@ -17,13 +17,33 @@ Expected:
   Some 4 % in the middle; rates of 1e-4 and 1e-1 are far worse.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit c983e31.
+  - Holds: of all choices the learning rate changes the test error most (rate 84.8, convolutions 2.8, batch 2.4, halved
+    by 2.4, epochs 2.3, window 0.7, maps 0.6 points).
+  - Holds: no single other choice is better than the middle by more than two points (4.23 % in the middle, 3.50 % with
+    window: 5).
+
+  | test error, % | test |
+  | --- | --- |
+  | the middle | 4.23 ± 0.14 |
+  | convolutions: 1 | 6.587 ± 0.14 |
+  | convolutions: 3 | 3.823 ± 0.12 |
+  | maps: equal | 4.82 ± 0.27 |
+  | window: 5 | 3.503 ± 0.16 |
+  | window: 7 | 3.97 ± 0.39 |
+  | halved by: stride | 6.62 ± 0.47 |
+  | rate: 0.0001 | 15.42 ± 1.8 |
+  | rate: 0.1 | 89.07 ± 0.72 |
+  | batch: 10 | 3.833 ± 0.42 |
+  | batch: 250 | 6.227 ± 0.64 |
+  | epochs: 3 | 6.36 ± 0.48 |
+  | epochs: 30 | 4.03 ± 0.15 |
 
 Command:
   python -m experiments.choices --seeds 0 1 2
 
 Cost:
-  Minutes a seed.
+  1.7 minutes a seed, where the result comes from.
 """
 
 import argparse
