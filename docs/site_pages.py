@@ -9,8 +9,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxcnn import models
 from jaxcnn.cli import main
 from jaxcnn.cli.models import Models
+from jaxcnn.models.imagenet import OTHERS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -20,6 +22,8 @@ ROOT = DOCS.parent
 SOURCE = "https://github.com/jaxcnn/jaxcnn/blob/main"
 BEGIN = "<!-- models: written by `python docs/site_pages.py` from the registry -->"
 END = "<!-- /models -->"
+ERRORS = "<!-- errors: written by `python docs/site_pages.py` from the registry -->", "<!-- /errors -->"
+WINNERS = "<!-- winners: written by `python docs/site_pages.py` from jaxcnn.models.ILSVRC -->", "<!-- /winners -->"
 HELP_FORM = {"COLUMNS": "78", "NO_COLOR": "1", "TERM": "dumb"}
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
@@ -77,6 +81,25 @@ def models_table() -> str:
     return "\n".join([BEGIN, *lines, END])
 
 
+def errors_table() -> str:
+    """What papers report on ImageNet, by network."""
+    lines = ["| name | top-1, % | top-5, % | protocol | source |", "| --- " * 5 + "|"]
+    rows = [(f"`{name}`", error) for name, card in models.CARDS.items() for error in card.errors]
+    for name, error in [*OTHERS.items(), *rows]:
+        numbers = " | ".join("" if value is None else f"{value:.2f}" for value in (error.top1, error.top5))
+        lines.append(f"| {name} | {numbers} | {error.protocol} | {error.source} |")
+    return "\n".join([ERRORS[0], *lines, ERRORS[1]])
+
+
+def winners_table() -> str:
+    """The winners of ImageNet's challenge."""
+    lines = ["| year | entry | authors | layers | top-5 error, % | here |", "| --- " * 6 + "|"]
+    for year, entry, authors, layers, top5, model in models.ILSVRC:
+        here = f"`{model}`" if model else ""
+        lines.append(f"| {year} | {entry} | {authors} | {layers or 'not deep'} | {top5} | {here} |")
+    return "\n".join([WINNERS[0], *lines, WINNERS[1]])
+
+
 def write_help() -> None:
     """What every command prints with `--help`, for the reference."""
     commands = re.findall(r"^\| `jaxcnn (\w+)`", (DOCS / "reference" / "cli.md").read_text(), re.MULTILINE)
@@ -127,3 +150,5 @@ if __name__ == "__main__":
     from experiments.marked import write_between
 
     write_between(BEGIN, END, models_table(), DOCS / "models.md")
+    write_between(*ERRORS, errors_table(), DOCS / "models.md")
+    write_between(*WINNERS, winners_table(), DOCS / "how" / "history.md")

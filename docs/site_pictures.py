@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from sphinx.application import Sphinx
 
-from jaxcnn import inspect, ops
+from jaxcnn import inspect, models, ops
 from jaxcnn.inspect import plots
 
 PICTURES = Path(__file__).parent / "how" / "pictures"
@@ -48,7 +48,27 @@ def activations() -> Any:
     return figure
 
 
-DRAWN: tuple[Callable[[], Any], ...] = (convolution, convolution_matrix, max_pool, activations)
+def imagenet_winners() -> Any:
+    """The winners of ImageNet's challenge: a bar for the error of each year, a line for the number of layers."""
+    years = [f"{winner.year}\n{winner.entry}" for winner in models.ILSVRC]
+    errors = [winner.top5 for winner in models.ILSVRC]
+    deep = [(place, winner.layers) for place, winner in enumerate(models.ILSVRC) if winner.layers]
+    figure = plots.style.canvas(9, 3.8)
+    axes = figure.subplots()
+    bars = axes.bar(range(len(years)), errors, 0.6, color=plots.style.SERIES[2])
+    axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
+    axes.set_xticks(range(len(years)), years, fontsize=8)
+    axes.set(ylabel="top-5 error, %", ylim=(0, 33))
+    right = axes.twinx()
+    right.plot(*zip(*deep, strict=True), "o-", color=plots.style.ACCENT)
+    for place, layers in deep:
+        right.annotate(f"{layers} layers", (place, layers), (-5, 5), textcoords="offset points", ha="right", fontsize=8)
+    right.set_ylabel("layers", color=plots.style.ACCENT)
+    right.set_ylim(0, 175)
+    return figure
+
+
+DRAWN: tuple[Callable[[], Any], ...] = (convolution, convolution_matrix, max_pool, activations, imagenet_winners)
 
 
 def draw(app: Sphinx, config: Any) -> None:

@@ -194,6 +194,35 @@ def _cell(values: Sequence[float]) -> dict[str, Any]:
     return {"values": exact, "mean": float(f"{np.mean(exact):.6g}"), "standard_deviation": deviation}
 
 
+def outliers(document: Document) -> list[str]:
+    """Seeds whose value stands out from those of the others, by Grubbs' test at 1 % over all values together.
+
+    An outlier calls for inquiry: it is named, and stays in the mean. It must differ from the median by a tenth of it,
+    so that it matters; fewer than three different values cannot show one, since counts often coincide by chance.
+    """
+    from scipy.stats import t
+
+    cells = [
+        (title, row, column, cell["values"])
+        for title, rows in document["tables"].items()
+        for row, columns in rows.items()
+        for column, cell in columns.items()
+    ]
+    found, seeds = [], document["seeds"]
+    for title, row, column, values in cells:
+        count = len(values)
+        if len(set(values)) < 3 or not np.isfinite(values).all():
+            continue
+        distances = np.abs(np.asarray(values, float) - np.mean(values)) / np.std(values, ddof=1)
+        quantile = t.isf(0.01 / (2 * count * len(cells)), count - 2) ** 2
+        place, median = int(distances.argmax()), float(np.median(values))
+        far = distances[place] > (count - 1) / math.sqrt(count) * math.sqrt(quantile / (count - 2 + quantile))
+        if far and abs(values[place] - median) > abs(median) / 10:
+            told = f"{number(values[place])}, median {number(median)}"
+            found.append(f"seed {seeds[place]} in {title} of {row}, {column}: {told}")
+    return found
+
+
 def number(value: float) -> str:
     """Four digits, three below a thousandth, and thousands apart."""
     if not math.isfinite(value):
@@ -247,6 +276,7 @@ def result_lines(experiment: Experiment, document: Document) -> list[str]:
         f"{document['date'][:10]}, commit {document['commit']}."
     ]
     lines += [f"- {verdict(claim)}" for claim in experiment.claims(document)]
+    lines += [f"- Stands out, to be looked into: {outlier}." for outlier in outliers(document)]
     wrapped = [part for line in lines for part in wrap(line, "  " * (line[0] == "-"))]
     for title, rows in document["tables"].items():
         if experiment.shown is None or title in experiment.shown:

@@ -6,7 +6,8 @@ Hypothesis:
 
 Proxy:
   7,291 and 2,007 digits of MNIST, resized to 16x16, as in Karpathy's reproduction, github.com/karpathy/lecun1989-repro:
-  the zip codes of 1989 are not public. The digits that are drawn are not the same as there.
+  the zip codes of 1989 are not public. The digits that are drawn are not the same as there. `zip_codes` asks the same
+  of digits that fill their cells, as zip codes did.
 
 Protocol:
   Karpathy's steps, each on top of the last; batches of 1, in an order that never changes. (1) As in 1989: scaled tanh,

@@ -32,6 +32,18 @@ Result:
   - Holds: pmap takes at most a tenth longer than jit (1 device 1.08 times, 2 devices 1.04 times, 4 devices 0.95 times,
     2 processes 1.07 times).
   - Holds: two processes are slower than two devices of one process (31.3 ms against 10.5 ms a step by jit).
+  - Stands out, to be looked into: seed 2 in difference of parameters, relative of 2 devices, jit: 0.002885, median
+    2.42e-07.
+  - Stands out, to be looked into: seed 2 in difference of parameters, relative of 2 devices, fsdp: 0.002885, median
+    3.02e-07.
+  - Stands out, to be looked into: seed 2 in difference of parameters, relative of 4 devices, fsdp: 0.002885, median
+    3.45e-07.
+  - Stands out, to be looked into: seed 2 in difference of parameters, relative of 4 devices, pmap: 0.002884, median
+    2.6e-07.
+  - Stands out, to be looked into: seed 2 in difference of parameters, relative of 2 processes, jit: 0.002885, median
+    3.02e-07.
+  - Stands out, to be looked into: seed 2 in difference of parameters, relative of 2 processes, fsdp: 0.002884, median
+    3.25e-07.
 
   | a step, ms | jit | pmap | fsdp |
   | --- | --- | --- | --- |

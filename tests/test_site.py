@@ -79,6 +79,12 @@ def test_the_table_of_networks_is_that_of_the_registry():
     assert site_pages().models_table() in (DOCS / "models.md").read_text(), "run `python docs/site_pages.py`"
 
 
+def test_the_tables_of_imagenet_are_those_of_the_package():
+    pages = site_pages()
+    assert pages.errors_table() in (DOCS / "models.md").read_text(), "run `python docs/site_pages.py`"
+    assert pages.winners_table() in (DOCS / "how" / "history.md").read_text(), "run `python docs/site_pages.py`"
+
+
 def test_links_that_leave_the_pages_are_led_to_their_place():
     pages = site_pages()
     page = DOCS / "guides" / "devices.md"

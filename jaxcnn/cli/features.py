@@ -15,7 +15,7 @@ from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
 from jaxcnn.training.files import naming
 
-_NAMES = {"knn": "nearest neighbors", "svm": "linear SVM", "logistic": "logistic regression"}
+_NAMES = {"knn": "nearest neighbors", "svm": "linear SVM", "logistic": "logistic regression", "rbf": "SVM, RBF kernel"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Features:
     """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     at: str
     """Name of the stage, for example conv2; the error for a wrong name lists them all."""
-    probe: tuple[Literal["knn", "svm", "logistic"], ...] = ()
+    probe: tuple[Literal["knn", "svm", "logistic", "rbf"], ...] = ()
     """Classifiers to fit and test, on the features and, to compare, on the pixels."""
     data: str | None = None
     """Data set; None means that of the run."""

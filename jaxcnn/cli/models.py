@@ -10,7 +10,7 @@ import textwrap
 from jaxcnn import models
 
 _GAP = "  "
-_PLACE = re.compile(r", (?:table|figure|section) [\d.]+$")  # where a paper says it: left to --json
+_PLACE = re.compile(r"(?:, [\w.& ]+ \d{4})?, (?:table|figure|section) [\d.]+$")  # where a paper says it: left to --json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,8 @@ def _age(name: str) -> tuple:
 
 
 def _row(name: str) -> dict:
-    return {"name": name, **models.CARDS[name]._asdict()}
+    card = models.CARDS[name]
+    return {"name": name, **card._asdict(), "errors": [error._asdict() for error in card.errors]}
 
 
 def _short(count: int) -> str:

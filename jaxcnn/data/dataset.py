@@ -72,6 +72,27 @@ class Dataset(NamedTuple):
         images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
         return self._replace(images=images, labels=self.labels[index])
 
+    def in_gray(self) -> "Dataset":
+        """Converts color pictures to gray.
+
+        The weights of the channels are those of ITU-R 601, as in Pillow: color is lost, light is kept.
+
+        Returns:
+          The same examples with one channel.
+
+        Raises:
+          ValueError: if the examples are not color pictures in memory.
+        """
+        images = self.images
+        if isinstance(images, Stream) or images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            kind = "a stream" if isinstance(images, Stream) else f"{images.dtype} of shape {images.shape}"
+            raise ValueError(f"{self.title} must be color pictures in memory, (N, H, W, 3) uint8; got {kind}.")
+        gray = np.empty((*images.shape[:-1], 1), np.uint8)
+        for at in range(0, len(images), _CHUNK):
+            red, green, blue = np.moveaxis(images[at : at + _CHUNK].astype(np.int32), -1, 0)
+            gray[at : at + _CHUNK, ..., 0] = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+        return self._replace(images=gray)
+
     def for_classes(self, classes: Sequence[str]) -> "Dataset":
         """Renumbers the labels for another list of classes, by name.
 

@@ -16,10 +16,11 @@ from jaxcnn.export.fold import example_shape, fold_batch_norm
 from jaxcnn.export.quantize import is_kernel, quantize, quantized
 from jaxcnn.ops.arrays import choice
 
-Final = Literal["softmax", "logistic", "none"]
+Final = Literal["softmax", "logistic", "tanh", "none"]
 Weights = Literal["float", "int8"]
 TOLERANCE = 1e-4  # of an exported function against its network, relative to the largest logit where that is above 1
-_OUTPUTS = {"softmax": "probabilities", "logistic": "probabilities", "none": "logits"}
+_OUTPUTS = {"softmax": "probabilities", "logistic": "probabilities", "tanh": "scores", "none": "logits"}
+_DECISIONS = {"logistic": "bits", "tanh": "signs"}  # what `classes_only` gives for each output; else the class
 
 
 class Inference(NamedTuple):
@@ -46,8 +47,9 @@ class Inference(NamedTuple):
         allowed = TOLERANCE * max(1.0, float(np.abs(logits).max(initial=0)))
         if not self.classes_only:
             distance = np.abs(exported - np.asarray(_answer(jnp.asarray(logits), self.final, False)))
-        elif self.final == "logistic":
-            distance = np.where(exported == (logits >= 0), 0, np.abs(logits))
+        elif self.final in _DECISIONS:
+            expected = np.asarray(_answer(jnp.asarray(logits), self.final, True))
+            distance = np.where(exported == expected, 0, np.abs(logits))
         else:
             distance = logits.max(-1) - np.take_along_axis(logits, exported[:, None], -1)[:, 0]
         difference = float(distance.max(initial=0))
@@ -98,7 +100,7 @@ def inference(
     outputs = logits.shape[-1]
     if final == "softmax" and outputs < 2:
         raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, use 'logistic'.")
-    only = "bits" if final == "logistic" else "classes"
+    only = _DECISIONS.get(final, "classes")
     details = {
         "network": type(model).__name__,
         "input": {
@@ -162,13 +164,17 @@ def _rebuild(model: nnx.Module, weights: Weights) -> Callable[[], Any]:
 def _answer(logits: jax.Array, final: Final, classes_only: bool) -> jax.Array:
     """The final activation, or only the class, without the activation.
 
-    Softmax and the logistic function are monotonic: the largest probability is that of the largest logit, and a
-    logistic output is at least one half if and only if its logit is at least 0.
+    All are monotonic: the largest probability is that of the largest logit, a logistic output is at least one half if
+    and only if its logit is at least 0, and tanh has the sign of its logit.
     """
     if classes_only:
         if final == "logistic":
             return ops.unit_step(logits, rule="autodiff").astype(jnp.uint8)
+        if final == "tanh":
+            return ops.signum(logits, rule="autodiff").astype(jnp.int8)
         return jnp.argmax(logits, -1).astype(jnp.int32)
     if final == "softmax":
         return ops.softmax(logits, rule="autodiff")
+    if final == "tanh":
+        return ops.tanh(logits, rule="autodiff")
     return ops.sigmoid(logits, rule="autodiff") if final == "logistic" else logits

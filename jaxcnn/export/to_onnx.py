@@ -56,8 +56,8 @@ def onnx(
       augmentation: that of the training, as in `stablehlo`.
       input_shape: shape of one example; by default that of the network.
       classes: names of the classes, for the description.
-      final: function applied to the logits: `"softmax"`, `"logistic"` or `"none"`.
-      classes_only: return classes instead of probabilities.
+      final: function applied to the logits: `"softmax"`, `"logistic"`, `"tanh"` or `"none"`.
+      classes_only: return classes, bits or signs instead of these values, as in `stablehlo`.
       fold_batch_norm: fold batch normalization into the convolutions.
       weights: `"float"`, or `"int8"` to store kernels in bytes.
 

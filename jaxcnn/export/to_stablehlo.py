@@ -51,9 +51,10 @@ def stablehlo(
       augmentation: that of the training, which determines the size of the pictures.
       input_shape: shape of one example before the augmentation; by default that of the network, if it is fixed.
       classes: names of the classes, for the description.
-      final: function applied to the logits: `"softmax"`, `"logistic"` (for each output separately) or `"none"`.
-      classes_only: return classes instead of probabilities, without computing these: softmax becomes argmax, the index
-        of a class; the logistic function becomes the unit step, one bit per output.
+      final: function applied to the logits: `"softmax"`; `"logistic"` or `"tanh"`, for each output separately; or
+        `"none"`.
+      classes_only: return decisions instead of these values, without computing them: softmax becomes argmax, the index
+        of a class; the logistic function becomes the unit step, one bit per output; tanh becomes signum, -1, 0 or 1.
       fold_batch_norm: fold batch normalization into the convolutions, as `export.fold_batch_norm`.
       weights: `"float"`; or `"int8"` to store kernels in bytes, rounded as by `export.quantize`. They are converted to
         floats when the function runs.

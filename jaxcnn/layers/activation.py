@@ -3,6 +3,7 @@
 So the rules of a network can be seen and replaced in one place.
 """
 
+from collections.abc import Callable
 from typing import get_args
 
 import jax
@@ -15,33 +16,41 @@ from jaxcnn.layers.options import Option, Options, chosen
 from jaxcnn.ops.arrays import choice
 from jaxcnn.ops.rectifiers import ReluRule
 from jaxcnn.ops.rule import Rule
+from jaxcnn.ops.steps import StepRule
 
-ACTIVATIONS = {
+ActivationRule = ReluRule | StepRule
+
+ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
     "relu": ops.relu,
     "leaky_relu": ops.leaky_relu,
     "sigmoid": ops.sigmoid,
     "tanh": ops.tanh,
     "scaled_tanh": ops.scaled_tanh,
+    "unit_step": ops.unit_step,
+    "signum": ops.signum,
+    "identity": lambda inputs, *, rule: jnp.asarray(inputs),
 }
+_RULES = {"relu": ReluRule, "unit_step": StepRule, "signum": StepRule}
 
 
 class Activation(nnx.Module):
     """An activation, chosen by its name.
 
     Args:
-      name: `"relu"`, `"leaky_relu"`, `"sigmoid"`, `"tanh"` or `"scaled_tanh"`.
-      rule: `"hand"` or `"autodiff"`; for ReLU also the other rules of `ops.relu`.
+      name: `"relu"`, `"leaky_relu"`, `"sigmoid"`, `"tanh"`, `"scaled_tanh"`, `"unit_step"`, `"signum"` or
+        `"identity"`, with which dense layers and convolutions in a row are one linear function.
+      rule: `"hand"` or `"autodiff"`; for ReLU also the other rules of `ops.relu`, for the steps `"straight_through"`.
       fuse: whether this may be one operation with the normalization before it or the pool after it.
 
     Raises:
       ValueError: if name or rule is unknown.
     """
 
-    def __init__(self, name: str = "relu", *, rule: ReluRule = "hand", fuse: bool = True):
+    def __init__(self, name: str = "relu", *, rule: ActivationRule = "hand", fuse: bool = True):
         choice("activation", name, tuple(ACTIVATIONS))
-        choice("rule", rule, get_args(ReluRule) if name == "relu" else ("hand", "autodiff"))
+        choice("rule", rule, get_args(_RULES.get(name, Rule)))
         self.name = name
-        self.rule: ReluRule = rule
+        self.rule: ActivationRule = rule
         self.fuse = fuse
 
     def __call__(self, inputs: ArrayLike) -> jax.Array:

@@ -6,6 +6,7 @@ from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.c3d import C3D
 from jaxcnn.models.googlenet import GoogLeNet
+from jaxcnn.models.imagenet import ILSVRC, Published, Winner
 from jaxcnn.models.lecun1989 import LeCun1989
 from jaxcnn.models.lenet import LeNet5
 from jaxcnn.models.lenet1998 import LeNet5Of1998
@@ -28,6 +29,7 @@ __all__ = [
     "Card",
     "CifarResNet",
     "GoogLeNet",
+    "ILSVRC",
     "LayerRow",
     "LeCun1989",
     "LeNet5",
@@ -36,12 +38,14 @@ __all__ = [
     "MODELS",
     "Network",
     "PReLUNet",
+    "Published",
     "ResNet",
     "Summary",
     "TDNN",
     "TextCNN",
     "VGG",
     "WideTDNN",
+    "Winner",
     "create",
     "options_of",
     "summary",

@@ -34,6 +34,10 @@ class AlexNet(Network):
     (62,378,344 parameters). The image gets a border of 1 cell before and 2 cells after, because the arithmetic of the
     paper needs 227 cells, not 224.
 
+    The maps hold 290,400, 186,624, 64,896, 64,896 and 43,264 values. The paper, section 3.5, says the same but for the
+    first, 253,440; its own figure 2 draws 55x55x48 for each tower, which is 290,400 for both. (253,440 is 55x48x96, so
+    one side may have been confused with the 48 maps.)
+
     `alexnet_torchvision` is the network of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
     networks", as in torchvision (61,100,840 parameters): one tower, other widths, a border of 2 cells on each side, no
     normalization.

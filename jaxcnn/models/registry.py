@@ -16,6 +16,7 @@ from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.c3d import C3D
 from jaxcnn.models.googlenet import GoogLeNet
+from jaxcnn.models.imagenet import ERRORS, Published
 from jaxcnn.models.lecun1989 import LeCun1989
 from jaxcnn.models.lenet import LeNet5
 from jaxcnn.models.lenet1998 import LeNet5Of1998
@@ -37,7 +38,9 @@ class Card(NamedTuple):
       paper: authors and title.
       year: of publication.
       input_shape: shape of one standard example.
-      published: the result of the paper, and where the paper states it.
+      published: one result of the paper in words, and where it is stated.
+      errors: what papers report on ImageNet, top-1 and top-5, each with its protocol and table; that of `published`
+        first.
       parameters: number of parameters, with the classes and the input of the paper.
       multiply_adds: multiply-adds for one such example, as `summary` counts them.
     """
@@ -48,6 +51,7 @@ class Card(NamedTuple):
     published: str = ""
     parameters: int = 0
     multiply_adds: int = 0
+    errors: tuple[Published, ...] = ()
 
 
 _COLOR, _TINY = (224, 224, 3), (32, 32, 3)
@@ -57,24 +61,24 @@ _VGG = "Simonyan & Zisserman, Very deep convolutional networks"
 _KRIZHEVSKY = "Krizhevsky et al., ImageNet classification with deep CNNs"
 
 
-def _imagenet(error: float | None, source: str) -> str:
-    return "" if error is None else f"ImageNet top-1 error {error:.2f} %, {source}"
+def _imagenet(name: str) -> str:
+    """The first of a network's errors in words."""
+    first = ERRORS[name][0]
+    rank, error = ("top-5", first.top5) if first.top1 is None else ("top-1", first.top1)
+    how, source = first.protocol.partition(", ")[2], first.source
+    return f"ImageNet {rank} error {error:.2f} %, {how}, {source}"
 
 
 def _families() -> Iterator[tuple[str, Constructor, Card]]:
     """The networks that differ only in depth."""
-    one_scale = {11: 29.6, 13: 28.7, 16: 27.0, 19: 27.3}
-    for depth, error in one_scale.items():
+    for depth in (11, 13, 16, 19):
         card = Card(_VGG, 2015, _COLOR)
-        known = card._replace(published=_imagenet(error, "one scale, table 3"))
-        yield f"vgg{depth}", partial(VGG, depth=depth), known
+        yield f"vgg{depth}", partial(VGG, depth=depth), card
         yield f"vgg{depth}_bn", partial(VGG, depth=depth, batch_norm=True), card
-    residual = {18: (27.88, "table 2"), 34: (25.03, "table 2"), 50: (20.74, "table 4"), 101: (19.87, "table 4")}
-    for depth, (error, source) in (residual | {152: (19.38, "table 4")}).items():
-        yield f"resnet{depth}", partial(ResNet, depth=depth), Card(_HE16, 2016, _COLOR, _imagenet(error, source))
-    for depth, error in {18: 27.94, 34: 28.54}.items():
-        card = Card(_HE16, 2016, _COLOR, _imagenet(error, "table 2"))
-        yield f"plain{depth}", partial(ResNet, depth=depth, shortcut="none"), card
+    for depth in (18, 34, 50, 101, 152):
+        yield f"resnet{depth}", partial(ResNet, depth=depth), Card(_HE16, 2016, _COLOR)
+    for depth in (18, 34):
+        yield f"plain{depth}", partial(ResNet, depth=depth, shortcut="none"), Card(_HE16, 2016, _COLOR)
     cifar = {20: (8.75, 10.08), 32: (7.51, 11.15), 44: (7.17, 14.12), 56: (6.97, 15.39), 110: (6.43, None)}
     for depth, errors in cifar.items():
         twins = {"resnet": {}, "plain": {"shortcut": "none"}}
@@ -94,7 +98,7 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
     "lenet5_1998": (LeNet5Of1998, Card(_LECUN98, 1998, (28, 28, 1), "MNIST error 0.95 %, figure 9")),
     "tdnn": (TDNN, Card("Waibel et al., Phoneme recognition using TDNNs", 1989, (15, 16), "B, D, G: 98.5 % right")),
     "tdnn_wide": (WideTDNN, Card("Peddinti et al., A TDNN for long temporal contexts", 2015, (100, 40))),
-    "alexnet": (AlexNet, Card(_KRIZHEVSKY, 2012, _COLOR, _imagenet(40.7, "table 2"))),
+    "alexnet": (AlexNet, Card(_KRIZHEVSKY, 2012, _COLOR)),
     "alexnet_single": (partial(AlexNet, groups=1), Card(_KRIZHEVSKY, 2012, _COLOR)),
     "alexnet_torchvision": (
         partial(AlexNet, groups=1, local_response=False, border=(2, 2), grid=(6, 6), widths=(64, 192, 384, 256, 256)),
@@ -102,7 +106,7 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
     ),
     "googlenet": (
         GoogLeNet,
-        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOR, "ImageNet top-5 error 7.89 %, table 3"),
+        Card("Szegedy et al., Going deeper with convolutions", 2015, _COLOR),
     ),
     "googlenet_torchvision": (
         partial(GoogLeNet, variant="torchvision"),
@@ -110,11 +114,11 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
     ),
     "bn_inception": (
         BNInception,
-        Card("Ioffe & Szegedy, Batch normalization", 2015, _COLOR, _imagenet(21.99, "He et al. 2016, table 4")),
+        Card("Ioffe & Szegedy, Batch normalization", 2015, _COLOR),
     ),
     "prelu_net": (
         PReLUNet,
-        Card("He et al., Delving deep into rectifiers", 2015, _COLOR, _imagenet(21.59, "He et al. 2016, table 4")),
+        Card("He et al., Delving deep into rectifiers", 2015, _COLOR),
     ),
     "allcnn": (
         AllCNN,
@@ -172,9 +176,15 @@ _COUNTS: dict[str, tuple[int, int]] = {
     "resnet110": (1_727_962, 252_887_680),
     "plain110": (1_727_962, 252_887_680),
 }
-CARDS: dict[str, Card] = {
-    name: card._replace(parameters=_COUNTS[name][0], multiply_adds=_COUNTS[name][1]) for name, (_, card) in _ALL.items()
-}
+
+
+def _complete(name: str, card: Card) -> Card:
+    """A card with its counts, and with the errors on ImageNet."""
+    counted = card._replace(parameters=_COUNTS[name][0], multiply_adds=_COUNTS[name][1])
+    return counted._replace(published=_imagenet(name), errors=ERRORS[name]) if name in ERRORS else counted
+
+
+CARDS: dict[str, Card] = {name: _complete(name, card) for name, (_, card) in _ALL.items()}
 
 
 def options_of(name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import jax
 from flax import nnx
@@ -12,7 +12,7 @@ from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
 from jaxcnn.layers.options import OptionArguments
 from jaxcnn.models.network import Network
-from jaxcnn.ops.arrays import along_last
+from jaxcnn.ops.arrays import along_last, choice
 
 
 class TDNN(Network):
@@ -22,15 +22,20 @@ class TDNN(Network):
 
         15 frames x 16 -> hidden1 13 x 8 (3 frames) -> hidden2 9 x classes (5 frames) -> sum over time -> classes
 
-    The score of a class is the sum of its unit's activations over time, times one trained weight, plus one bias.
+    The score of a class is the sum of its unit's activations over time, times one trained weight, plus one bias. With
+    `pool="average"` it is their mean, so that it does not grow with the length of the sound.
 
     Args:
       num_classes: number of classes, three (B, D, G) in the paper.
       in_features: coefficients of a frame, 16 in the paper.
       units: units of the first hidden layer.
       activation: any name of `layers.Activation`; the sigmoid in the paper.
+      pool: `"sum"` over time, as in the paper, or `"average"`.
       rngs: random streams; `params` is used. Kernels start normal with variance 1 / fan-in, biases at 0.
       **given: `rule`, `method`, `dtype`, `param_dtype`, `precision` as in `layers.Options`, or all as `options`.
+
+    Raises:
+      ValueError: if `activation` or `pool` is unknown.
 
     Source: "Phoneme recognition using time-delay neural networks", IEEE Trans. ASSP 37, figure 3.
     """
@@ -42,10 +47,12 @@ class TDNN(Network):
         *,
         units: int = 8,
         activation: str = "sigmoid",
+        pool: Literal["sum", "average"] = "sum",
         rngs: nnx.Rngs,
         **given: Unpack[OptionArguments],
     ):
         super().__init__(**given)
+        self.pool = choice("pool", pool, ("sum", "average"))
         conv = functools.partial(layers.Conv, padding="VALID", rngs=rngs, options=self.options)
         self.hidden1 = conv(in_features, units, 3)
         self.hidden2 = conv(units, num_classes, 5)
@@ -86,7 +93,7 @@ class TDNN(Network):
         """
         yield "hidden1", (x := self.activation(self.hidden1(x)))
         yield "hidden2", (x := self.activation(self.hidden2(x)))
-        x = x.sum(1)
+        x = x.sum(1) if self.pool == "sum" else x.mean(1)
         weight, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.weight, self.bias))
         yield "head", x * weight + bias
 

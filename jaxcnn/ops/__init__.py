@@ -8,6 +8,7 @@ from jaxcnn.ops.activations import scaled_tanh, sigmoid, softmax, tanh
 from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
 from jaxcnn.ops.dropout import dropout
+from jaxcnn.ops.flatten import flatten
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
 from jaxcnn.ops.norm.lrn import local_response_norm
@@ -37,6 +38,7 @@ __all__ = [
     "depthwise_conv",
     "dropout",
     "filters",
+    "flatten",
     "global_avg_pool",
     "global_max_pool",
     "leaky_relu",

@@ -69,13 +69,15 @@ def identity(size: int = 3) -> np.ndarray:
 
 
 def edges(kind: str = "all") -> np.ndarray:
-    """One of four edge detectors.
+    """One of six edge detectors.
 
     Their output on a constant image is 0.
 
     Args:
-      kind: `"horizontal"` (detects horizontal edges), `"vertical"`, `"cross"` (the middle minus its four neighbors) or
-        `"all"` (the middle minus its eight neighbors).
+      kind: `"horizontal"` (detects horizontal edges), `"vertical"`, `"diagonal"` (detects diagonal edges and corners,
+        and no horizontal or vertical edge), `"cross"` (the middle minus its four neighbors), `"laplacian"` (the four
+        neighbors minus the middle: the sum of both second differences) or `"all"` (the middle minus its eight
+        neighbors).
 
     Returns:
       `(3, 3)`.
@@ -91,7 +93,9 @@ def edges(kind: str = "all") -> np.ndarray:
     kernels = {
         "horizontal": [[-1, -1, -1], [0, 0, 0], [1, 1, 1]],
         "vertical": [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]],
+        "diagonal": [[1, 0, -1], [0, 0, 0], [-1, 0, 1]],
         "cross": [[0, -1, 0], [-1, 4, -1], [0, -1, 0]],
+        "laplacian": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
         "all": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]],
     }
     if kind not in kernels:
@@ -159,6 +163,30 @@ def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
     offsets = np.arange(size) - (size - 1) / 2
     row = np.exp(-(offsets**2) / (2 * sigma**2))
     return np.outer(row, row) / row.sum() ** 2
+
+
+def binomial(size: int = 3) -> np.ndarray:
+    """A blur that approximates a Gaussian by binomial coefficients.
+
+    They are divided by a power of two.
+
+    Args:
+      size: taps along each axis.
+
+    Returns:
+      `(size, size)`, with standard deviation `sqrt(size - 1) / 2` in cells.
+
+    Raises:
+      ValueError: if `size` is not positive.
+
+    Example:
+      >>> from jaxcnn.ops import filters
+      >>> (16 * filters.binomial(3)).tolist()
+      [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
+    """
+    size = geometry.integer(size, "size")
+    row = np.array([math.comb(size - 1, place) for place in range(size)]) / 2.0 ** (size - 1)
+    return np.outer(row, row)
 
 
 def sobel(axis: int) -> np.ndarray:

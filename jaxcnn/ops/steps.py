@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 from jaxcnn.ops import arrays
 from jaxcnn.ops.rule import custom_vjp
 
+StepRule = Literal["hand", "straight_through", "autodiff"]
+
 # Steps have the derivative 0 wherever they have one. The straight-through rule, no gradient, passes the error as if the
 # step were the identity where |x| <= 1, and nothing beyond.
 
@@ -29,7 +31,7 @@ _UNIT_STEP = _step(lambda x: jnp.where(jnp.isnan(x), jnp.nan, (x >= 0).astype(x.
 _SIGNUM = _step(jnp.sign)
 
 
-def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
+def unit_step(x: ArrayLike, *, rule: StepRule = "hand") -> jax.Array:
     """Computes Heaviside's step: 1 where `x >= 0`, else 0.
 
     NaN stays NaN.
@@ -55,13 +57,14 @@ def unit_step(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodi
       >>> jax.grad(lambda x: ops.unit_step(x).sum())(x).tolist()
       [0.0, 0.0, 0.0]
 
-    Source: McCulloch & Pitts 1943; straight-through, Bengio, Leonard & Courville 2013, Hubara et al. 2016.
+    Source: McCulloch & Pitts 1943; the output of Rosenblatt's perceptron, 1958; straight-through, Bengio, Leonard &
+    Courville 2013, Hubara et al. 2016.
     """
     (x,) = arrays.floating(x=x)
     return _UNIT_STEP[arrays.choice("rule", rule, tuple(_UNIT_STEP))](x)
 
 
-def signum(x: ArrayLike, *, rule: Literal["hand", "straight_through", "autodiff"] = "hand") -> jax.Array:
+def signum(x: ArrayLike, *, rule: StepRule = "hand") -> jax.Array:
     """Computes the sign of `x`: -1, 0 or 1.
 
     NaN stays NaN.

@@ -117,7 +117,9 @@ def build_from(config: dict[str, Any], rngs: nnx.Rngs) -> models.Network:
     name, options = config.get("name"), config.get("options", {})
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError(f"`config` must have the `name` and the `options` of a network; got {str(config)[:60]}.")
-    dtypes = {key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)}
+    dtypes: dict[str, Any] = {
+        key: jnp.dtype(options[key]) for key in ("dtype", "param_dtype") if isinstance(options.get(key), str)
+    }
     classes, features = config.get("num_classes"), config.get("in_features")
     return models.create(name, num_classes=classes, in_features=features, rngs=rngs, **(options | dtypes))
 

@@ -74,7 +74,7 @@ def test_models_fits_the_terminal(jaxcnn, monkeypatch, width):
     starts = [line.index(word) for line in lines for word in re.findall(r"(?:ImageNet|CIFAR-10|MNIST) .*error", line)]
     assert len(starts) == 3 and len(set(starts)) == 1, "the results stand below each other"
     alone = [line.strip() for line in lines if line.startswith(" " * 40)]
-    assert alone == (["one scale"] if width == 80 else []), "what does not fit goes on below"
+    assert alone == (["one scale, dense"] if width == 80 else []), "what does not fit goes on below"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")

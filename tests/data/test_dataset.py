@@ -46,3 +46,18 @@ def test_accents_are_found_in_one_sign_and_in_two():
 def test_names_that_are_not_there_are_refused(labels, classes, wanted, sentence):
     with pytest.raises(ValueError, match=sentence):
         some(labels, classes).for_classes(wanted)
+
+
+def test_gray_is_that_of_pillow(random):
+    from PIL import Image
+
+    images = random.integers(0, 256, (300, 5, 4, 3)).astype(np.uint8)
+    found = Dataset(images, np.arange(300) % 2, ("a", "b"), "some", "test").in_gray()
+    expected = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
+    np.testing.assert_array_equal(found.images[..., 0], expected)
+    assert found.images.shape == (300, 5, 4, 1) and found.features == 1 and found.classes == ("a", "b")
+
+
+def test_only_color_becomes_gray():
+    with pytest.raises(ValueError, match=r"must be color pictures in memory, \(N, H, W, 3\) uint8; got uint8 of shape"):
+        some([0, 1], ("a", "b")).in_gray()

@@ -3,10 +3,11 @@
 import argparse
 import json
 
+import numpy as np
 import pytest
 
 from experiments import complaints, index
-from experiments.form import HEADINGS, Claim, Experiment, result_lines, spread, summarized, wrap
+from experiments.form import HEADINGS, Claim, Experiment, outliers, result_lines, spread, summarized, wrap
 from experiments.marked import README, RESULTS, SPEED
 
 ALL = list(index.experiments())
@@ -48,6 +49,23 @@ def test_values_of_every_seed_become_means_and_spreads():
     found = summarized(runs)["error, %"]["a"]
     assert found["x"] == {"values": [90.0, 91.0, 92.0], "mean": 91.0, "standard_deviation": 1.0}
     assert spread(found["x"]) == "91 ± 1" and spread(found["y"]) == "99.1"
+
+
+def test_a_seed_that_stands_out_is_named_and_kept():
+    values = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 9.0]
+    runs = {seed: {"error, %": {"a": {"x": value, "y": 1.0}}} for seed, value in enumerate(values, start=3)}
+    document = {"tables": summarized(runs), "seeds": sorted(runs)}
+    assert outliers(document) == ["seed 9 in error, % of a, x: 9, median 1.02"]
+    assert document["tables"]["error, %"]["a"]["x"]["mean"] == pytest.approx(15.02 / 7, abs=1e-4)
+
+
+def test_chance_and_few_seeds_give_no_outlier():
+    random = np.random.default_rng(0)
+    for count in (2, 3, 5, 10):
+        cells = random.normal(size=(count, 50))
+        rows = [{str(place): value for place, value in enumerate(row)} for row in cells]
+        runs = {seed: {"error, %": {"a": row}} for seed, row in enumerate(rows)}
+        assert outliers({"tables": summarized(runs), "seeds": sorted(runs)}) == []
 
 
 def test_counts_keep_all_digits():
@@ -143,7 +161,8 @@ def test_the_readme_s_rows_are_experiments_and_complaints():
 
 # take ten seconds and more; the others go through the same form
 LONG = {"depth_degradation", "lecun1989", "pooling_kinds", "regularization", "resnet_cifar", "scaling"}
-LONG |= {"allcnn", "complaints", "shift_invariance", "tdnn_speech", "transfer_digits", "vanishing_gradients"}
+LONG |= {"allcnn", "capacity", "complaints", "gray_or_color", "padding_edges", "shift_invariance", "tdnn_speech"}
+LONG |= {"transfer_digits", "vanishing_gradients", "zip_codes"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,12 @@ from experiments import parameter_counts
 from jaxcnn import inspect, layers, models
 
 
+def test_the_lecture_s_layer_has_nine_billion_weights():
+    counted = parameter_counts.lecture_layer()
+    assert (counted["inputs"], counted["units"]) == (2000 * 3000 * 3, 500)
+    assert counted["weights"] == 9_000_000_000
+
+
 @pytest.mark.parametrize(
     ("name", "dense", "local", "shared"),
     [

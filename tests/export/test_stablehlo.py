@@ -70,7 +70,7 @@ def test_bytes_make_the_file_small_and_are_the_rounded_network(digits, tmp_path)
     np.testing.assert_allclose(call(files["int8"], digits.images[:50]), rounded.probabilities()[:50], atol=1e-5)
 
 
-def test_the_logistic_function_becomes_the_unit_step(tmp_path, random):
+def test_the_logistic_function_becomes_the_unit_step_and_tanh_signum(tmp_path, random):
     model = models.create("mlp", num_classes=3, image_size=(4, 4), hidden=(5,), rngs=nnx.Rngs(0))
     images = jnp.asarray(random.normal(size=(20, 4, 4, 1)), jnp.float32)
     model.eval()
@@ -82,6 +82,12 @@ def test_the_logistic_function_becomes_the_unit_step(tmp_path, random):
     np.testing.assert_allclose(outputs["probabilities"], 1 / (1 + np.exp(-logits)), atol=1e-6)
     np.testing.assert_array_equal(outputs["bits"], logits >= 0)
     assert outputs["bits"].dtype == np.uint8 and 0 < outputs["bits"].mean() < 1
+    for classes_only in (False, True):
+        done = export.stablehlo(model, tmp_path / "net", final="tanh", classes_only=classes_only)
+        outputs[done.description["output"]["kind"]] = call(done, images)
+    np.testing.assert_allclose(outputs["scores"], np.tanh(logits), atol=1e-6)
+    np.testing.assert_array_equal(outputs["signs"], np.sign(logits))
+    assert outputs["signs"].dtype == np.int8
     done = export.stablehlo(model, tmp_path / "net", final="none")
     np.testing.assert_allclose(call(done, images), logits, atol=1e-6)
 
@@ -112,7 +118,7 @@ def test_refusals(tmp_path, pictures, digits):
     refused = {
         "`input_shape` must be given for CifarResNet, which takes ('any', 'any', 3); got None.": (pictures.model, {}),
         "`classes` must name all 10 outputs; got 1 names.": (digits.model, {"classes": ["one"]}),
-        "`final` must be one of 'softmax', 'logistic', 'none'; got 'tanh'.": (digits.model, {"final": "tanh"}),
+        "`final` must be one of 'softmax', 'logistic', 'tanh', 'none'; got 'relu'.": (digits.model, {"final": "relu"}),
         "`weights` must be one of 'float', 'int8'; got 'int4'.": (digits.model, {"weights": "int4"}),
         "`final` 'softmax' needs two outputs or more; got 1, use 'logistic'.": (
             models.create("mlp", num_classes=1, image_size=(4, 4), hidden=(), rngs=nnx.Rngs(0)),

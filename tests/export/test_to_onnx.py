@@ -90,3 +90,6 @@ def test_bits_in_onnx(tmp_path, random, converter):
     (found,) = session.run(None, {"images": images})
     np.testing.assert_array_equal(found, np.asarray(model(jnp.asarray(images))) >= 0)
     assert session.get_outputs()[0].name == "answers"
+    done = export.onnx(model, tmp_path / "net", final="tanh", classes_only=True)
+    (signs,) = converter.InferenceSession(done.path).run(None, {"images": images})
+    np.testing.assert_array_equal(signs, np.sign(np.asarray(model(jnp.asarray(images)))))

@@ -145,6 +145,13 @@ def test_pictures_under_filters_are_drawn(random):
         np.testing.assert_array_equal(axes.images[0].get_array(), each.kernel)
 
 
+def test_a_blur_by_sixteenths_is_written_in_whole_numbers(random):
+    kernels = {"blur": inspect.classic_filters()["binomial blur"]}
+    figure = whole(plots.filtered_pictures(inspect.apply_filters(random.uniform(size=(8, 8)), kernels)))
+    assert [text.get_text() for text in figure.axes[1].texts] == list("121242121")
+    assert "/ 16" in [text.get_text() for text in figure.texts]
+
+
 def test_a_single_one_comes_out_as_the_kernel_from_a_convolution():
     kernel = np.array([[0, 0, 0], [-1, 0, 1], [-2, 0, 2.0]])
     figure = whole(plots.correlation_and_convolution(np.eye(9), kernel))

@@ -15,7 +15,7 @@ def clusters(random):
     return rows[:60].astype(np.float32), labels[:60], rows[60:].astype(np.float32), labels[60:]
 
 
-@pytest.mark.parametrize("kind", ["knn", "svm", "logistic"])
+@pytest.mark.parametrize("kind", ["knn", "svm", "logistic", "rbf"])
 def test_clusters_are_told_apart(clusters, kind):
     found = inspect.probe(*clusters, kind)
     assert found.kind == kind and found.accuracy > 0.9 and found.converged
@@ -49,6 +49,14 @@ def test_linear_classifiers_see_standardized_features(clusters):
         np.testing.assert_array_equal(plain.predictions, stretched.predictions)
 
 
+def test_only_the_kernel_tells_rings_apart(random):
+    angles, labels = random.uniform(0, 2 * np.pi, 300), np.arange(300) % 2
+    rows = (1 + 2 * labels[:, None]) * np.stack([np.cos(angles), np.sin(angles)], 1)
+    split = rows[:200], labels[:200], rows[200:], labels[200:]
+    assert inspect.probe(*split, "rbf").accuracy == 1
+    assert inspect.probe(*split, "svm").accuracy < 0.75
+
+
 def test_an_optimizer_that_was_stopped_says_so(clusters):
     assert not inspect.probe(*clusters, "logistic", max_iterations=1).converged
 
@@ -74,7 +82,10 @@ def test_principal_components_are_those_of_the_covariance(random):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda a, b, c, d: inspect.probe(a, b, c, d, "tree"), "`kind` must be one of knn, svm, logistic; got 'tree'."),
+        (
+            lambda a, b, c, d: inspect.probe(a, b, c, d, "tree"),
+            "`kind` must be one of knn, svm, logistic, rbf; got 'tree'.",
+        ),
         (
             lambda a, b, c, d: inspect.probe(a, b, c[:, :1], d),
             "`test_features` must have 2 columns, as in training; got 1.",

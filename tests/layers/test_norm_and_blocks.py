@@ -60,10 +60,13 @@ def test_local_response_norm_and_activations_are_the_ops(random):
     x = normal(random, 2, 3, 3, 8)
     layer = layers.LocalResponseNorm(3, k=1.0, alpha=0.1)
     np.testing.assert_array_equal(layer(x), ops.local_response_norm(x, size=3, k=1.0, alpha=0.1))
-    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh"):
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "scaled_tanh", "unit_step", "signum"):
         np.testing.assert_array_equal(layers.Activation(name)(x), getattr(ops, name)(x))
     guided = jax.grad(lambda x: -layers.Activation("relu", rule="guided")(x).sum())(x)
     np.testing.assert_array_equal(guided, 0)
+    np.testing.assert_array_equal(layers.Activation("identity")(x), x)
+    through = jax.grad(lambda x: layers.Activation("signum", rule="straight_through")(x).sum())(x)
+    np.testing.assert_array_equal(through, np.abs(x) <= 1)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,8 @@ def test_local_response_norm_and_activations_are_the_ops(random):
     [
         ("swish", "hand", "`activation` must be one of 'relu', .*; got 'swish'."),
         ("tanh", "guided", "`rule` must be one of 'hand', 'autodiff'; got 'guided'."),
+        ("unit_step", "guided", "`rule` must be one of 'hand', 'straight_through', 'autodiff'; got 'guided'."),
+        ("identity", "straight_through", "`rule` must be one of 'hand', 'autodiff'; got 'straight_through'."),
     ],
 )
 def test_unknown_activations_and_rules_are_refused(name, rule, message):

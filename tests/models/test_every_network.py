@@ -234,6 +234,7 @@ VARIANTS = [
     ("alexnet", {"local_response": False, "groups": 1}),
     ("lecun1989", {"output": "linear", "activation": "relu"}),
     ("tdnn", {"units": 3, "activation": "tanh"}),
+    ("tdnn", {"pool": "average", "activation": "identity"}),
     ("mlp", {"hidden": ()}),
     ("textcnn", {"windows": (1, 2)}),
     ("lenet5", {"rule": "autodiff", "pool": "average", "activation": "leaky_relu"}),

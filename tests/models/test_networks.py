@@ -80,6 +80,14 @@ def test_mlp_has_266_610_parameters():
     assert count(model) == 266_610
 
 
+def test_average_pooling_in_a_tdnn_does_not_grow_with_the_sound(random):
+    model = models.create("tdnn", pool="average", rngs=nnx.Rngs(0))
+    summing = models.create("tdnn", rngs=nnx.Rngs(0))
+    frames = jnp.asarray(np.tile(random.normal(size=(2, 1, 16)), (1, 30, 1)), jnp.float32)
+    np.testing.assert_allclose(model(frames), model(frames[:, :15]), rtol=1e-5)
+    np.testing.assert_allclose(summing(frames), 24 * model(frames), rtol=1e-5)
+
+
 def test_mlp_takes_any_widths_and_sizes():
     model = shape_of(lambda: models.MLP(5, 3, image_size=(4, 6), hidden=(7,), rngs=nnx.Rngs(0)))
     assert count(model) == 4 * 6 * 3 * 7 + 7 + 7 * 5 + 5
@@ -195,8 +203,9 @@ def test_images_of_another_shape_are_refused(name, network, shape):
     [
         ("lenet", {}, " networks that `jaxcnn models` lists; got 'lenet'."),
         ("lenet5", {"pool": "mean"}, "`pool` must be one of 'max', 'average'; got 'mean'."),
-        ("lenet5", {"activation": "gelu"}, "'tanh', 'scaled_tanh'; got 'gelu'."),
-        ("mlp", {"activation": 3}, "'tanh', 'scaled_tanh'; got 3."),
+        ("lenet5", {"activation": "gelu"}, "'signum', 'identity'; got 'gelu'."),
+        ("mlp", {"activation": 3}, "'signum', 'identity'; got 3."),
+        ("tdnn", {"pool": "max"}, "`pool` must be one of 'sum', 'average'; got 'max'."),
         ("lenet5", {"border": 16}, "`border` must be at least 0 and less than half of 32; got 16."),
         ("lenet5", {"border": 0.5}, "`border` must be at least 0 and less than half of 32; got 0.5."),
         ("lenet5", {"depth": 3, "width": 2}, "got depth, width."),

@@ -31,7 +31,7 @@ def test_identity_leaves_the_picture(picture, size):
     np.testing.assert_allclose(answer(filters.identity(size), picture), inner, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["horizontal", "vertical", "cross", "all"])
+@pytest.mark.parametrize("kind", ["horizontal", "vertical", "diagonal", "cross", "laplacian", "all"])
 def test_edges_are_nothing_on_constant_fields(kind):
     np.testing.assert_allclose(answer(filters.edges(kind), FLAT), 0, atol=1e-5)
 
@@ -77,6 +77,25 @@ def test_gaussian_is_separable_and_wider_with_sigma():
     assert filters.gaussian(21, 3.0).max() < filters.gaussian(21, 2.0).max()
 
 
+def test_the_binomial_blur_approximates_a_gaussian():
+    np.testing.assert_array_equal(16 * filters.binomial(3), [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+    assert filters.binomial(1).tolist() == [[1.0]]
+    np.testing.assert_allclose(filters.binomial(9), filters.gaussian(9, np.sqrt(8) / 2), atol=6e-3)
+    offsets = np.arange(6) - 2.5
+    row = filters.binomial(6).sum(0)
+    np.testing.assert_allclose([row.sum(), row @ offsets**2], [1, 5 / 4])
+
+
+def test_edges_have_the_numbers_of_lectures():
+    assert filters.edges("diagonal").tolist() == [[1, 0, -1], [0, 0, 0], [-1, 0, 1]]
+    assert filters.edges("laplacian").tolist() == [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+    assert np.abs(answer(filters.edges("diagonal"), STEP)).max() == 0
+    corner = STEP * STEP.T
+    assert np.abs(answer(filters.edges("diagonal"), corner)).max() == 1
+    bowl = TO_THE_RIGHT**2 + TO_THE_RIGHT.T**2
+    np.testing.assert_allclose(answer(filters.edges("laplacian"), bowl), 4)
+
+
 def test_sobel_measures_the_slope():
     np.testing.assert_allclose(answer(filters.sobel(1), TO_THE_RIGHT), 8)
     np.testing.assert_allclose(answer(filters.sobel(0), TO_THE_RIGHT), 0)
@@ -115,6 +134,7 @@ def test_a_bank_as_kernel_filters_every_channel(random, channels):
         (lambda: filters.edges("slanted"), "`kind` must be one of 'horizontal', .*; got 'slanted'."),
         (lambda: filters.box(0), "`size` must be positive; got 0."),
         (lambda: filters.gaussian(3, -1.0), "`sigma` must be positive; got -1.0."),
+        (lambda: filters.binomial(0), "`size` must be positive; got 0."),
         (lambda: filters.sobel(2), "`axis` must be 0 or 1; got 2."),
         (lambda: filters.gabor_bank(11, 0), "`orientations` must be positive; got 0."),
         (lambda: filters.gabor_bank(11, 4, -2.0), "`wavelength` must be positive; got -2.0."),

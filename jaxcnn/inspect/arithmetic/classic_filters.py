@@ -53,18 +53,25 @@ def sample_picture(name: str = "camera") -> np.ndarray:
 
 
 def classic_filters() -> dict[str, np.ndarray]:
-    """Returns classic filters of image processing.
+    """Returns the classic filters that lectures on convolution show.
+
+    They are all of `ops.filters`, at usual sizes.
 
     Returns:
-      Kernels `(h, w)`, by name.
+      Kernels `(h, w)`, by name: the identity, three blurs, the sharpening filter, six edge detectors, and the oriented
+      filters of Sobel and Gabor.
     """
     return {
         "identity": filters.identity(),
         "box blur": filters.box(5),
         "Gaussian blur": filters.gaussian(7),
+        "binomial blur": filters.binomial(3),
         "sharpen": filters.sharpen(),
         "horizontal edges": filters.edges("horizontal"),
         "vertical edges": filters.edges("vertical"),
+        "diagonal edges": filters.edges("diagonal"),
+        "cross": filters.edges("cross"),
+        "Laplacian": filters.edges("laplacian"),
         "all edges": filters.edges("all"),
         "Sobel, down": filters.sobel(0),
         "Sobel, right": filters.sobel(1),

@@ -16,6 +16,7 @@ from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import learning_curves
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
+from jaxcnn.inspect.plots.pixels import pixels
 from jaxcnn.inspect.plots.representations.feature_maps import feature_maps
 from jaxcnn.inspect.plots.representations.filters import filters
 from jaxcnn.inspect.plots.representations.maximization import maximized, most_exciting
@@ -42,6 +43,7 @@ __all__ = [
     "maximized",
     "most_exciting",
     "neighbors",
+    "pixels",
     "pool_as_matrix",
     "prediction",
     "randomization_curves",

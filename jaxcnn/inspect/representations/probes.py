@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-Kind = Literal["knn", "svm", "logistic"]
+Kind = Literal["knn", "svm", "logistic", "rbf"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,11 @@ def probe(
       test_features: `(M, D)`.
       test_labels: `(M,)`.
       kind: `"knn"`, the most frequent label among the nearest neighbors by L2 distance; `"svm"`, a linear one, one
-        against the rest, with squared hinge loss; `"logistic"`, multinomial regression. The last two standardize the
+        against the rest, with squared hinge loss; `"logistic"`, multinomial regression; `"rbf"`, an SVM with the
+        Gaussian kernel `exp(-|x - y|^2 / (D v))`, v the variance of all features. All but the first standardize the
         features.
       neighbors: number of neighbors, for `"knn"`.
-      strength: weight C of the examples relative to the L2 penalty, for `"svm"` and `"logistic"`.
+      strength: weight C of the examples relative to the L2 penalty, for all but `"knn"`.
       max_iterations: largest number of iterations of the optimizer, for `"svm"` and `"logistic"`.
       seed: seed of the optimizer, for `"svm"`.
 
@@ -91,15 +92,17 @@ def _classifier(kind: Kind, neighbors: int, strength: float, max_iterations: int
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import LinearSVC
+    from sklearn.svm import SVC, LinearSVC
 
     if kind == "knn":
         return KNeighborsClassifier(neighbors)
     if kind == "svm":
-        linear = LinearSVC(C=strength, dual="auto", max_iter=max_iterations, random_state=seed)
+        classifier = LinearSVC(C=strength, dual="auto", max_iter=max_iterations, random_state=seed)
+    elif kind == "rbf":
+        classifier = SVC(C=strength)
     else:
-        linear = LogisticRegression(C=strength, max_iter=max_iterations)
-    return make_pipeline(StandardScaler(), linear)
+        classifier = LogisticRegression(C=strength, max_iter=max_iterations)
+    return make_pipeline(StandardScaler(), classifier)
 
 
 class Neighbors(NamedTuple):

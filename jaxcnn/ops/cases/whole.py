@@ -124,6 +124,7 @@ def _activations(flat: np.ndarray) -> Iterator[Case]:
     for name in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
         yield case(name, {}, (flat,), **BATCH)
     yield case("prelu", {}, (flat, normal(6)), **BATCH)
+    yield case("flatten", {"channels": "first"}, (normal(4, 3, 2, 2),), **LINEAR)
     yield case("dropout", {"rate": 0.4}, (flat, jax.random.key(0)), multilinear=(0,))
 
 

@@ -116,7 +116,7 @@ def max_pool(
       >>> jax.grad(lambda x: ops.max_pool(x, 2).sum())(row).ravel().tolist()
       [0.0, 1.0, 1.0, 0.0]
 
-    Source: Ranzato et al. 2007; Jarrett et al. 2009.
+    Source: Yamaguchi et al. 1990, for time; Ranzato et al. 2007 and Jarrett et al. 2009, for pictures.
     """
     (inputs,) = arrays.floating(inputs=inputs)
     arrays.choice("rule", rule, ("hand", "autodiff"))

@@ -45,7 +45,15 @@ def filtered_pictures(filtered: Sequence[classic_filters.Filtered], *, columns: 
         below = figure.add_axes((left / width, (top - tall - 0.06 - small) / height, small / width, small / height))
         image = style.show(below, kernel, signed=True)
         if max(kernel.shape) <= 3:
-            style.numbers(below, kernel, image, size=6)
+            part = _denominator(kernel)
+            style.numbers(below, part * kernel, None, size=6)
+            for text, value in zip(below.texts, kernel.flat, strict=True):
+                text.set_color(style.ink_on(image.cmap(image.norm(value))))
+            if part > 1:
+                beside = {"va": "center", **style.SMALL}
+                figure.text(
+                    (left + small + 0.06) / width, (top - tall - 0.06 - small / 2) / height, f"/ {part}", **beside
+                )
     return figure
 
 
@@ -84,6 +92,16 @@ def correlation_and_convolution(picture: ArrayLike, kernel: ArrayLike) -> Figure
     for axes, name in zip(grid.flat, ("a single 1", "correlation", "convolution", "picture", "", ""), strict=True):
         style.heading(axes, name)
     return figure
+
+
+def _denominator(kernel: np.ndarray) -> int:
+    """The least power of two whose product with a filter is whole.
+
+    It is at most 256; without one, it is 1.
+    """
+    return next(
+        (part for part in (2**power for power in range(9)) if np.all(part * kernel == np.rint(part * kernel))), 1
+    )
 
 
 def is_signed(kernel: np.ndarray) -> bool:
