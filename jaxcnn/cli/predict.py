@@ -25,14 +25,14 @@ Read = tuple[Path, data.Picture]
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Classify pictures with a trained network."""
+    """Tell what a trained network says of pictures: classes, labels, or values."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, or file of weights."""
     pictures: tyro.conf.Positional[tuple[str, ...]]
     """Picture files, folders of pictures, or patterns; for example 'photos/**/*.jpg'."""
     top: int = 3
-    """Number of classes to print for each picture, the likeliest first."""
+    """Number of classes or labels to print for each picture, the likeliest first."""
     invert: bool = False
     """Invert light and dark, for example for dark digits on white paper."""
     format: Format | None = None
@@ -59,7 +59,7 @@ class Predict:
             failed.append(str(problem))
             print(f"jaxcnn: {' '.join(str(problem).split())}", file=sys.stderr)
 
-        with writing(self.out, self._format(), run.classes, self.top) as write:
+        with writing(self.out, self._format(), run.classes, self.top, values=run.task.name == "regression") as write:
             for answers in self._answers(run, say):
                 write(answers)
         return 2 if failed else 0
@@ -85,7 +85,10 @@ class Predict:
                     under_way.append(batch)
                     yield np.stack([picture.pixels for _, picture in batch])
 
-            for rows in training.answers_to(run.model, batches(), run.scaling, augmentation=run.augmentation):
+            rows_of = training.answers_to(
+                run.model, batches(), run.scaling, augmentation=run.augmentation, answer=run.task.answer
+            )
+            for rows in rows_of:
                 batch = under_way.popleft()
                 yield [Answer(str(path), row, seen.changes) for (path, seen), row in zip(batch, rows, strict=True)]
 

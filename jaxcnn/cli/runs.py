@@ -1,12 +1,11 @@
 """Between a run's folder and its network."""
 
 import ast
-import dataclasses
 import json
 import sys
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from flax import nnx
 
@@ -26,7 +25,7 @@ class Run(NamedTuple):
     scaling: Scaling
     image_shape: tuple[int, ...]  # of the stored examples
     classes: tuple[str, ...]
-    loss: Literal["cross_entropy", "mean_squared_error"]
+    task: training.Task
     augmentation: Augmentation | None
     description: dict[str, Any]
     named: bool = True  # whether the classes have names of their own, and not numbers in their place
@@ -63,9 +62,10 @@ def open_run(folder: Path) -> Run:
         network, shown = description["model"], description["data"]
         shape, classes = tuple(shown["image_shape"]), tuple(shown["classes"])
         features = shown.get("features", shape[-1])
-        config = training.TrainConfig(**description["training"])
+        config, task = training.TrainConfig(**description["training"]), training.task_of(description)
         options = options_for(network["name"], sized(config, shape), network["options"])
-        built = {"name": network["name"], "num_classes": len(classes), "in_features": features, "options": options}
+        sizes = {"num_classes": task.outputs(classes), "in_features": features}
+        built = {"name": network["name"], **sizes, "options": options}
         model = empty(built, nnx.Rngs(0))
     except KeyError as missing:
         raise ValueError(f"{folder / 'config.json'} must have {missing}; it does not.") from None
@@ -73,7 +73,7 @@ def open_run(folder: Path) -> Run:
         raise ValueError(f"{folder / 'config.json'} must describe this version's training; {error}.") from None
     augmentation = Augmentation(config.augment) if config.augment else None
     scaling = training.restore_model(model, folder)
-    return Run(folder, model, scaling, shape, classes, config.loss, augmentation, description)
+    return Run(folder, model, scaling, shape, classes, task, augmentation, description)
 
 
 def _open_file(file: Path) -> Run:
@@ -89,8 +89,20 @@ def _open_file(file: Path) -> Run:
     scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
     network = cast(models.Network, model)
-    loss = config.get("loss", "cross_entropy")
-    return Run(file, network, scaling, shape, tuple(classes), loss, None, described, named)
+    details = dict(config.get("task", {}))
+    trained = {"task": details.pop("name", None), "loss": config.get("loss")}
+    task = training.task_of({"training": trained, "task": details})
+    return Run(file, network, scaling, shape, tuple(classes), task, None, described, named)
+
+
+def check_classes(run: Run, what: str) -> None:
+    """Refuses a run whose examples do not have one class each, for what works with classes only.
+
+    Raises:
+      ValueError: if its task is another.
+    """
+    if not run.task.of_classes:
+        raise ValueError(f"{what} needs a run with one class for each example; {run.folder} is of {run.task.name}.")
 
 
 def check_place(out: Path | None) -> None:
@@ -142,16 +154,26 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
 def record_evaluation(folder: Path, split: str, found: training.Evaluation) -> None:
     """Keeps a run's result on a split as `evaluation.json`."""
     training.write_atomically(
-        folder / "evaluation.json", json.dumps({"split": split, **dataclasses.asdict(found)}) + "\n"
+        folder / "evaluation.json",
+        json.dumps({"split": split, "loss": found.loss, "count": found.count, **found.metrics}) + "\n",
     )
 
 
 def told(found: training.Evaluation) -> str:
     """An evaluation in words."""
-    right = round(found.accuracy * found.count)
-    top5 = "" if found.top5_accuracy is None else f", top-5 {100 * found.top5_accuracy:.2f} %"
-    accuracy = f"accuracy {100 * found.accuracy:.2f} % ({right} of {found.count})"
-    return f"{accuracy}, error {100 - 100 * found.accuracy:.2f} %{top5}, loss {found.loss:.4f}"
+    parts = [f"{training.METRICS[name].title} {_written(name, value)}" for name, value in found.metrics.items()]
+    for name in ("accuracy", "exact_match"):
+        if name in found.metrics:
+            place = list(found.metrics).index(name)
+            parts[place] += f" ({round(found[name] * found.count)} of {found.count})"
+            if name == "accuracy":
+                parts.insert(place + 1, f"error {100 - 100 * found.accuracy:.2f} %")
+    return ", ".join([*parts, f"loss {found.loss:.4f}"])
+
+
+def _written(name: str, value: float) -> str:
+    form = training.METRICS[name].form
+    return f"{100 * value:.2f} %" if form.endswith("%}") else form.format(value)
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:

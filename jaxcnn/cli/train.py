@@ -31,7 +31,8 @@ class Train:
     model: tyro.conf.Positional[str] = "lenet5"
     """Name of the network; `jaxcnn models` lists them."""
     data: str = "digits"
-    """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity;
+    """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity,
+    faces, scenes, rotated_digits;
     or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
     data_dir: Path | None = None
     """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
@@ -92,9 +93,14 @@ class Train:
         options = self._options()
         folder = self._folder()
         size = sized(self.config, train.images.shape[1:])
-        model = build(self.model, len(train.classes), train.features, size, options, self.config.seed)
+        config = training.settled(self.config, train)
+        task = training.task_for(config, train)
+        outputs = task.outputs(train.classes)
+        model = build(self.model, outputs, train.features, size, options, self.config.seed)
         models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
-        scaling, beginning = (None, "") if self.init is None else begin_with(self.init, model, train, self.config.seed)
+        scaling, beginning = (
+            (None, "") if self.init is None else begin_with(self.init, model, train, self.config.seed, task)
+        )
         details = {
             "model": {"name": self.model, "options": options},
             **({} if self.init is None else {"init": str(self.init)}),
@@ -103,7 +109,9 @@ class Train:
         }
         say = print if training.is_first() else _nothing
         with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
-            say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
+            what = "" if task.name == "classification" else f" for {task.name}"
+            on = f"{len(train.labels):,} {self.data} examples"
+            say(f"training {self.model} on {on}{what}, {layout}; run folder {folder}")
             if slower := native.missing():
                 say(f"training is slower than it could be, without jaxcnn's C++ backend: {slower}")
             if beginning:
@@ -139,9 +147,8 @@ class Train:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0
         augmentation = training.make_augmentation(self.config, test, result.scaling)
-        loss, views = self.config.loss, self.views
         found = training.evaluate(
-            model, test, result.scaling, loss=loss, views=views, augmentation=augmentation, layout=layout
+            model, test, result.scaling, task=task, views=self.views, augmentation=augmentation, layout=layout
         )
         first = training.is_first()
         training.leave()

@@ -33,7 +33,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
         )
     if not np.issubdtype(found.dtype, np.integer):
         raise ValueError(
-            f"`labels` of {title} must be whole numbers of classes, as regression is not supported; got {found.dtype}."
+            f"`labels` of {title} must be whole numbers of classes, unless the task is 'regression'; got {found.dtype}."
         )
     if found.shape != (examples,):
         raise ValueError(f"`labels` of {title} must be one for each of {examples:,} examples; got shape {found.shape}.")
@@ -58,6 +58,24 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
         raise ValueError(
             f"`labels` of {title} must be from 0 to {classes - 1}, for the {classes} {what}{left_out}; "
             f"got {outside[0]}, and {outside.size:,} of {found.size:,} outside."
+        )
+
+
+def check_binary(labels: np.ndarray, title: str) -> None:
+    """Refuses labels other than 0 and 1.
+
+    Args:
+      labels: an array of numbers or of bools.
+      title: name of the data, for the message.
+
+    Raises:
+      ValueError: if an entry is neither 0 nor 1.
+    """
+    found = np.asarray(labels)
+    wrong = (found != 0) & (found != 1)
+    if wrong.any():
+        raise ValueError(
+            f"`labels` of {title} must be 0 or 1; got {found[wrong][0]}, and {wrong.sum():,} of {found.size:,} others."
         )
 
 

@@ -36,6 +36,7 @@ def onnx(
     classes_only: bool = False,
     fold_batch_norm: bool = False,
     weights: Weights = "float",
+    units: Scaling | None = None,
 ) -> Exported:
     """Writes a network as an ONNX graph, and checks its outputs against the network.
 
@@ -56,6 +57,7 @@ def onnx(
       classes_only: return classes instead of probabilities.
       fold_batch_norm: fold batch normalization into the convolutions.
       weights: `"float"`, or `"int8"` to store kernels in bytes.
+      units: scaling of the targets, as in `stablehlo`.
 
     Returns:
       The path, its size, the difference from the network on random examples, and the description.
@@ -81,6 +83,7 @@ def onnx(
         classes_only=classes_only,
         fold=fold_batch_norm,
         weights=weights,
+        units=units,
     )
     description = describe("onnx", ("jax2onnx",), classes, exported.details)
     graph = _graph(exported)
