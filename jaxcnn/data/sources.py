@@ -149,8 +149,8 @@ def load(
           of the others;
         - `"faces"`, 100 faces and 100 other pictures of 25x25 that come with scikit-image, for the task `"binary"`;
         - `"scenes"`, 5,000 canvases of 48x48 with one to four of those 1,797 digits, for the task `"multi_label"`:
-          which digits are there; `"rotated_digits"`, the digits turned by up to 45 degrees, for the task `"regression"`: the
-          angle in degrees;
+          which digits are there;
+        - `"rotated_digits"`, the digits turned by up to 45 degrees, for the task `"regression"`: the angle in degrees;
         - `"rt-polarity"`, sentences as words, where the test split is the first of ten folds; `"rt-polarity:3"`,
           another fold.
 
