@@ -12,6 +12,7 @@ from jaxcnn import models, training
 from jaxcnn.data import Augmentation, Dataset, Scaling
 from jaxcnn.inspect import stages
 from jaxcnn.inspect.pages import frame, task_sections
+from jaxcnn.training import METRICS
 from jaxcnn.training.formatting import format_fields, format_speed
 
 _MISTAKES = 24
@@ -29,8 +30,8 @@ def write_report(
     """Writes `report.html` into the folder of a run.
 
     The page shows learning curves, confusion matrix, first-layer filters, feature maps of one example, the most
-    confident mistakes, the layers, the configuration and the command that reproduces the run. The pictures are inside
-    the file.
+    confident mistakes, the layers, the configuration and the command that reproduces the run; for other tasks a table of
+    the labels, or the predicted over the true values. The pictures are inside the file.
 
     Args:
       folder: the folder of the run, with its `config.json` and `metrics.jsonl`.
@@ -87,7 +88,7 @@ def _curves(rows: list[dict[str, Any]], task: training.Task) -> list[str]:
         return ['<p class="note">No epoch was finished.</p>']
     metric = task_sections.drawn_metric(task, rows[0])
     figure = plots.learning_curves(rows, loss=task_sections.loss_title(task), metric=metric)
-    curves = frame.image(figure, f"Loss and {'error' if metric == 'accuracy' else metric} by epoch")
+    curves = frame.image(figure, f"Loss and {'error' if metric == 'accuracy' else METRICS[metric].title} by epoch")
     return ["<h2>Learning curves</h2>", curves, *_speed(rows)]
 
 
