@@ -119,10 +119,8 @@ class Train:
             for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
                 say(note)
             per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
-            if left := len(train.labels) % self.config.batch_size:
-                whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
-                rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
-                say(f"each epoch trains {whole}; {left} {rest} left out of it")
+            if left := _left_out(len(train.labels), self.config.batch_size):
+                say(left)
             total = self.config.epochs * per_epoch
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
             with observing(total) as observer:
@@ -212,6 +210,14 @@ class Train:
         if self.resume and not taken:
             raise ValueError(f"`resume` needs the folder of a run; {_numbered(base, 1)} is none.")
         return _numbered(base, taken if self.resume else taken + 1)
+
+
+def _left_out(count: int, batch_size: int) -> str:
+    """What no whole batch holds, in words; nothing if all batches are whole."""
+    batches, left = divmod(count, batch_size)
+    whole = f"{batches:,} {'batch' if batches == 1 else 'batches'} of {batch_size}"
+    rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
+    return f"each epoch trains {whole}; {left} {rest} left out of it" if left else ""
 
 
 def _nothing(*_: object) -> None:

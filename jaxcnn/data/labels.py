@@ -21,7 +21,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
     """
     check_array(labels, title)
     found = np.asarray(labels)
-    if _is_one_hot(found, examples):
+    if is_one_hot(found, examples):
         raise ValueError(
             f"`labels` of {title} must be one number for each of {examples:,} examples, as `labels.argmax(-1)` makes "
             f"of one-hot rows; got shape {found.shape}."
@@ -90,7 +90,7 @@ def check_array(labels: np.ndarray, title: str) -> None:
         raise ValueError(f"`labels` of {title} must be an array, as `np.array(labels)` makes of these; got a {kind}.")
 
 
-def _is_one_hot(found: np.ndarray, examples: int) -> bool:
+def is_one_hot(found: np.ndarray, examples: int) -> bool:
     """Whether there is one row per example, with a single 1 and else 0."""
     if found.ndim != 2 or len(found) != examples or found.shape[1] < 2 or found.dtype.kind not in "biuf":
         return False

@@ -226,7 +226,7 @@ def test_one_output_with_two_classes_is_told_of_binary():
     ("kind", "labels", "told"),
     [
         ("binary", np.zeros((8, 1)), "must be 0 or 1 for each of 8 examples; got shape (8, 1)."),
-        ("binary", np.full(8, 2), "must be 0 or 1; got 2, and 8 of 8 others."),
+        ("binary", np.full(8, 2.0), "must be 0 or 1; got 2.0, and 8 of 8 others."),
         ("binary", np.full(8, np.nan), "must be 0 or 1; got nan, and 8 of 8 others."),
         ("multi_label", np.zeros(8), "must be rows of 0 and 1, one for each of 8 examples; got shape (8,)."),
         ("multi_label", np.zeros((8, 2)), "must have 3 columns, one for each name; got 2."),

@@ -30,8 +30,9 @@ def write_report(
     """Writes `report.html` into the folder of a run.
 
     The page shows learning curves, confusion matrix, first-layer filters, feature maps of one example, the most
-    confident mistakes, the layers, the configuration and the command that reproduces the run; for other tasks a table of
-    the labels, or the predicted over the true values. The pictures are inside the file.
+    confident mistakes, the layers, the configuration and the command that reproduces the run. In place of the confusion
+    matrix, other tasks have a table of the labels, or the predicted over the true values. The pictures are inside the
+    file.
 
     Args:
       folder: the folder of the run, with its `config.json` and `metrics.jsonl`.

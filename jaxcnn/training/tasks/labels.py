@@ -140,6 +140,8 @@ class Binary(MultiLabel):
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
         """Refuses what are not 0 or 1 for each example."""
         check_array(targets, title)
+        if targets.ndim == 1 and targets.dtype.kind in "iu" and targets.max(initial=0) > 1:
+            raise ValueError(f"`task` 'binary' needs two classes, 0 and 1; `labels` of {title} have {targets.max()}.")
         if targets.shape != (examples,):
             raise ValueError(
                 f"`labels` of {title} must be 0 or 1 for each of {examples:,} examples; got shape {targets.shape}."
