@@ -115,7 +115,7 @@ def test_another_head_begins_another_task(jaxcnn, angles, tmp_path):
         ),
         (["export", "RUN", "x.onnx", "--classes-only"], "`classes_only` needs classes or labels; "),
         (["eval", "RUN", "--data", "digits"], "the classes of digits must be among angle; got 0, 1, 2 and 7 more."),
-        (["train", "mlp", "--data", "digits", "--task", "binary"], "`task` 'binary' needs two classes; "),
+        (["train", "mlp", "--data", "digits", "--task", "binary"], "`task` 'binary' needs two classes, 0 and 1; "),
         (["train", "mlp", "--data", "scenes", "--task", "classification"], "must be one for each of 4,000 examples"),
         (
             ["train", "mlp", "--data", "faces", "--loss", "huber"],
