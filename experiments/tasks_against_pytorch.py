@@ -19,13 +19,30 @@ Expected:
   Every metric of a share within one point of the twin's; the error of the angle within 5 %.
 
 Result:
-  None yet.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 1701b27.
+  - Holds: faces are told from other pictures within a point of PyTorch's network (accuracy 99.17 and 99.17, AUC 100 and
+    100, F1 99.19 and 99.19).
+  - Holds: the digits of a scene are told within a point of PyTorch's network (exact match 69.27 and 68.4, accuracy of
+    labels 96.07 and 96.04, AP 95.35 and 95.62).
+  - Holds: the angle of a digit is told within a point of PyTorch's network (R^2 98.57 and 98.56, RMSE, degrees 2.996
+    and 3.007).
+
+  | test examples, % (angle: degrees) | jaxcnn | PyTorch |
+  | --- | --- | --- |
+  | faces: accuracy | 99.17 ± 1.4 | 99.17 ± 1.4 |
+  | faces: AUC | 100 | 100 |
+  | faces: F1 | 99.19 ± 1.4 | 99.19 ± 1.4 |
+  | scenes: exact match | 69.27 ± 5.5 | 68.4 ± 4.5 |
+  | scenes: accuracy of labels | 96.07 ± 0.86 | 96.04 ± 0.8 |
+  | scenes: AP | 95.35 ± 1.7 | 95.62 ± 1.9 |
+  | rotated digits: R^2 | 98.57 ± 0.23 | 98.56 ± 0.22 |
+  | rotated digits: RMSE, degrees | 2.996 ± 0.25 | 3.007 ± 0.24 |
 
 Command:
   python -m experiments.tasks_against_pytorch --seeds 0 1 2
 
 Cost:
-  Unknown.
+  5.3 minutes a seed, where the result comes from.
 """
 
 import argparse
@@ -85,7 +102,7 @@ class Small(nnx.Module):
 
 def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     """Both networks for every task."""
-    table: dict[str, dict[str, float]] = {OURS: {}, THEIRS: {}}
+    table: dict[str, dict[str, float]] = {}
     for name, kind in KINDS.items():
         train, test = data.load(name, "train"), data.load(name, "test")
         if options.quick:
@@ -104,7 +121,8 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
         for who, metrics in found.items():
             for metric, title in SHOWN[name].items():
                 factor = 1 if metric == "rmse" else 100
-                table[who][f"{name.replace('_', ' ')}: {title}"] = factor * metrics[metric]
+                row = table.setdefault(f"{name.replace('_', ' ')}: {title}", {})
+                row[who] = factor * metrics[metric]
         say(f"seed {seed} {name}", *(f"{who} {number(cells)}" for who, cells in _first(name, found).items()))
     return {TITLE: table}
 
@@ -217,8 +235,8 @@ def claims(document: Document) -> list[Claim]:
     for name, text in told.items():
         pairs = {}
         for title in SHOWN[name].values():
-            column = f"{name.replace('_', ' ')}: {title}"
-            pairs[title] = [mean(document, TITLE, who, column) for who in (OURS, THEIRS)]
+            row = f"{name.replace('_', ' ')}: {title}"
+            pairs[title] = [mean(document, TITLE, row, who) for who in (OURS, THEIRS)]
         near = all(
             abs(ours - theirs) <= (0.05 * theirs if "degrees" in title else 1)
             for title, (ours, theirs) in pairs.items()
@@ -232,16 +250,15 @@ def figure(document: Document) -> Any:
     """Two bars for each metric."""
     from matplotlib.figure import Figure
 
-    rows = document["tables"][TITLE]
-    columns = [column for column in rows[OURS] if "degrees" not in column]
+    rows = {row: cells for row, cells in document["tables"][TITLE].items() if "degrees" not in row}
     drawn = Figure(figsize=(8, 3.6), layout="constrained")
     axes = drawn.subplots()
     for place, (who, color) in enumerate({OURS: "black", THEIRS: "0.65"}.items()):
-        cells = [rows[who][column] for column in columns]
+        cells = [row[who] for row in rows.values()]
         heights, spreads = [cell["mean"] for cell in cells], [cell["standard_deviation"] or 0 for cell in cells]
-        places = [at + 0.4 * place for at in range(len(columns))]
+        places = [at + 0.4 * place for at in range(len(rows))]
         axes.barh(places, heights, 0.38, xerr=spreads, color=color, label=who, error_kw={"ecolor": "0.4"})
-    axes.set_yticks([at + 0.2 for at in range(len(columns))], columns)
+    axes.set_yticks([at + 0.2 for at in range(len(rows))], list(rows))
     axes.invert_yaxis()
     axes.set(xlim=(0, 105), xlabel="test examples, %")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
