@@ -22,7 +22,7 @@ def read_rotated_digits(split: str) -> Dataset:
     angles = draw.uniform(-REACH, REACH, (len(digits.labels), _COPIES)).astype(np.float32)
     turned = [
         np.asarray(Image.fromarray(image[..., 0]).rotate(float(angle), Image.Resampling.BICUBIC))
-        for image, own in zip(digits.images, angles, strict=True)
+        for image, own in zip(np.asarray(digits.images), angles, strict=True)
         for angle in own
     ]
     images = np.stack(turned)[..., None]

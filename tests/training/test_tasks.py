@@ -164,7 +164,7 @@ def test_a_run_learns_and_resumes_to_the_bit(kind, tmp_path):
     assert training.task_of(kept) == whole.task and kept["training"]["task"] == kind
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("binary", marks=pytest.mark.slow), "multi_label", "regression"])
 def test_parts_of_a_batch_and_mixtures_do_what_the_batch_does(kind):
     train = some(kind, 16)
     rows = [
