@@ -73,7 +73,7 @@ class Tally:
 
     def start_epoch(self) -> None:
         """Resets the sums."""
-        self.loss, self.batches, self.counts = 0.0, 0, {}
+        self.loss, self.batches, self.counts = 0.0, 0, dict.fromkeys(self.counts, 0)
 
     def position(self) -> dict[str, Any]:
         """Returns the sums for a checkpoint."""
