@@ -25,22 +25,29 @@ class Answer(NamedTuple):
     """What a network says of one picture."""
 
     picture: str
-    probabilities: np.ndarray  # `(classes,)`
+    outputs: np.ndarray  # `(classes,)` probabilities, or `(values,)`
     changes: tuple[str, ...]  # what brought the picture into the network's shape, in words
 
 
 @contextlib.contextmanager
 def writing(
-    out: Path | None, form: Format, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray] | None = None
+    out: Path | None,
+    form: Format,
+    classes: Sequence[str],
+    top: int,
+    asked: Mapping[str, np.ndarray] | None = None,
+    *,
+    values: bool = False,
 ) -> Iterator[Callable[[Sequence[Answer]], None]]:
     """Gives a function that writes answers.
 
     Args:
       out: the file, put under its name when it is whole; None for the standard output.
       form: of the text.
-      classes: the names of the classes.
-      top: how many are named for every picture.
+      classes: the names of the classes, or of the values.
+      top: how many classes are named for every picture.
       asked: kinds of things, with the numbers of their classes, whose probabilities are added.
+      values: whether the answers are values, all of which are written.
     """
     part = None if out is None else out.with_name(f".{out.name}.part")
     with contextlib.ExitStack() as stack:
@@ -49,7 +56,8 @@ def writing(
         if part is not None:
             stream = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
             stack.callback(part.unlink, missing_ok=True)
-        text = {"table": _Table, "json": _Json, "csv": _Csv}[form](classes, min(top, len(classes)), asked or {})
+        kind = {"table": _Table, "json": _Json, "csv": _Csv}[form]
+        text = kind(classes, min(top, len(classes)), asked or {}, values)
 
         def write(answers: Sequence[Answer]) -> None:
             stream.write(text.rows(answers))
@@ -66,8 +74,8 @@ def writing(
 class _Form:
     """A form of text: beginning, rows and end."""
 
-    def __init__(self, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray]):
-        self.classes, self.top, self.asked = classes, top, asked
+    def __init__(self, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray], values: bool):
+        self.classes, self.top, self.asked, self.values = classes, top, asked, values
 
     def begin(self) -> str:
         return ""
@@ -80,12 +88,16 @@ class _Form:
 
     def ranked(self, answer: Answer) -> list[tuple[str, float]]:
         """The likeliest classes and their probabilities."""
-        places = np.argsort(-answer.probabilities, kind="stable")[: self.top]
-        return [(self.classes[int(place)], float(answer.probabilities[place])) for place in places]
+        places = np.argsort(-answer.outputs, kind="stable")[: self.top]
+        return [(self.classes[int(place)], float(answer.outputs[place])) for place in places]
+
+    def named(self, answer: Answer) -> dict[str, str]:
+        """The values by name, in six digits."""
+        return {name: f"{value:.6g}" for name, value in zip(self.classes, answer.outputs, strict=True)}
 
     def kinds(self, answer: Answer) -> dict[str, float]:
         """The probabilities of the kinds that were asked for."""
-        return {kind: float(answer.probabilities[places].sum()) for kind, places in self.asked.items()}
+        return {kind: float(answer.outputs[places].sum()) for kind, places in self.asked.items()}
 
 
 class _Table(_Form):
@@ -100,10 +112,14 @@ class _Table(_Form):
             self._widest = max(map(len, self.classes if len(self.classes) <= _MANY else shown))
             self._width = max(len("picture"), *(len(answer.picture) for answer in answers))
             ranks = [f"{rank:<{self._widest + 8}}" for rank in range(1, self.top + 1)]
+            if self.values:
+                ranks = [f"{name:>12}" for name in self.classes]
             kinds = [f"{kind:<8}" for kind in self.asked]
             lines.append("  ".join(["picture".ljust(self._width), *ranks, *kinds]).rstrip())
         for answer in answers:
             cells = [f"{name:<{self._widest}} {100 * share:5.1f} %" for name, share in self.ranked(answer)]
+            if self.values:
+                cells = [f"{value:>12}" for value in self.named(answer).values()]
             cells += [f"{100 * share:5.1f} %".ljust(max(8, len(kind))) for kind, share in self.kinds(answer).items()]
             note = [f"({'; '.join(answer.changes)})"] if answer.changes else []
             lines.append("  ".join([answer.picture.ljust(self._width), *cells, *note]))
@@ -122,7 +138,10 @@ class _Json(_Form):
         lines = []
         for answer in answers:
             ranked = [{"class": name, "probability": round(share, 6)} for name, share in self.ranked(answer)]
-            told: dict[str, Any] = {"picture": answer.picture, "top": ranked, "changes": list(answer.changes)}
+            said = {"top": ranked}
+            if self.values:
+                said = {"values": {name: float(value) for name, value in self.named(answer).items()}}
+            told: dict[str, Any] = {"picture": answer.picture, **said, "changes": list(answer.changes)}
             if self.asked:
                 told["asked"] = {kind: round(share, 6) for kind, share in self.kinds(answer).items()}
             lines.append(f"{',' if self._some else ''}\n{json.dumps(told, ensure_ascii=False)}")
@@ -138,20 +157,16 @@ class _Csv(_Form):
 
     def begin(self) -> str:
         ranks = [f"{name}_{rank}" for rank in range(1, self.top + 1) for name in ("class", "probability")]
-        return _line(["picture", *ranks, *self.asked, "changes"])
+        return _line(["picture", *(self.classes if self.values else ranks), *self.asked, "changes"])
 
     def rows(self, answers: Sequence[Answer]) -> str:
-        return "".join(
-            _line(
-                [
-                    a.picture,
-                    *(cell for name, share in self.ranked(a) for cell in (name, f"{share:.6f}")),
-                    *(f"{share:.6f}" for share in self.kinds(a).values()),
-                    "; ".join(a.changes),
-                ]
-            )
-            for a in answers
-        )
+        def cells(answer: Answer) -> list[str]:
+            if self.values:
+                return list(self.named(answer).values())
+            ranked = [cell for name, share in self.ranked(answer) for cell in (name, f"{share:.6f}")]
+            return [*ranked, *(f"{share:.6f}" for share in self.kinds(answer).values())]
+
+        return "".join(_line([a.picture, *cells(a), "; ".join(a.changes)]) for a in answers)
 
 
 def _line(cells: Sequence[str]) -> str:

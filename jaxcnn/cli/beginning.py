@@ -10,18 +10,20 @@ from jaxcnn import models
 from jaxcnn.cli.runs import Run
 from jaxcnn.data import Dataset, Preprocessing, Scaling
 from jaxcnn.data.labels import few, spelled
+from jaxcnn.training import Task
 
 
-def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int) -> tuple[Scaling, str]:
+def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int, task: Task) -> tuple[Scaling, str]:
     """Gives a network the parameters and statistics of another.
 
-    It has a new head if the classes are others.
+    It has a new head if the classes or the task are others.
 
     Args:
       run: the other, from a run folder or from weights.
       model: the network that gets them.
       train: what it will be trained on.
       seed: of the new head.
+      task: what it will be trained for.
 
     Returns:
       The scaling that the parameters were trained with, and in words what was done.
@@ -31,10 +33,10 @@ def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int) -> tuple[
     """
     source = run.folder
     old, new = len(run.classes), len(train.classes)
-    same = spelled(run.classes) == spelled(train.classes)
-    others = old != new or (run.named and not same)
+    same = spelled(run.classes) == spelled(train.classes) and run.task.name == task.name
+    others = old != new or run.task.name != task.name or (run.named and not same)
     if others:
-        run.model.replace_head(new, rngs=nnx.Rngs(seed))
+        run.model.replace_head(task.outputs(train.classes), rngs=nnx.Rngs(seed))
     given, wanted = (nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat)) for network in (run.model, model))
     there, here = _shapes(given), _shapes(wanted)
     differ = sorted(path for path in there.keys() | here.keys() if there.get(path) != here.get(path))
@@ -45,6 +47,8 @@ def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int) -> tuple[
     nnx.update(model, jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), given, wanted))
     if others:
         kept = f" in place of {old}" if old != new else f", which are not its {few(run.classes)}"
+        if run.task.name != task.name:
+            return run.scaling, f"beginning with {source}, with a new head for {task.name} in place of {run.task.name}"
         return run.scaling, f"beginning with {source}, with a new head for {new} classes{kept}"
     by_number = "" if same else ", its outputs taken by number, as it tells no names of classes"
     return run.scaling, f"beginning with {source}{by_number}"

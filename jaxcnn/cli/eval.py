@@ -29,7 +29,7 @@ class Eval:
     """What to average over: the picture; it and its mirror image; small shifts of both too."""
 
     def __call__(self) -> None:
-        """Prints loss and accuracy."""
+        """Prints loss and metrics."""
         run = open_run(self.run)
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
@@ -38,6 +38,6 @@ class Eval:
         for note in (*dataset.notes, *filter(None, [how])):
             print(note)
         evaluation = training.evaluate(
-            run.model, dataset, run.scaling, loss=run.loss, views=self.views, augmentation=run.augmentation
+            run.model, dataset, run.scaling, task=run.task, views=self.views, augmentation=run.augmentation
         )
         print(f"{dataset.name} {dataset.split}: {told(evaluation)}")

@@ -42,6 +42,8 @@ class Export:
             raise ValueError(f"`out` must end in {' or '.join(_KINDS)}; got {self.out}{instead}.")
         write, lines = _KINDS[self.out.suffix]
         run = open_run(self.run)
+        if self.classes_only and not run.task.of_classes and run.task.final == "none":
+            raise ValueError(f"`classes_only` needs classes or labels; {self.run} is of {run.task.name}.")
         done = write(
             run.model,
             self.out,
@@ -49,8 +51,9 @@ class Export:
             preprocessing=run.preprocessing,
             augmentation=run.augmentation,
             input_shape=run.image_shape,
-            classes=run.classes,
-            final="softmax" if run.loss == "cross_entropy" else "none",
+            classes=run.task.output_names(run.classes),
+            final=run.task.final,
+            units=training.units_of(run.task),
             classes_only=self.classes_only,
             fold_batch_norm=self.fold_batch_norm,
             weights=self.weights,
@@ -66,16 +69,22 @@ class Export:
     def _accuracy_lost(self, run: Run) -> str:
         """What rounding costs on the test or validation split.
 
-        It is a line; the split is that of the run.
+        It is a line with the task's first metric; the split is that of the run.
         """
         try:
             dataset = known_examples(run, self.data_dir)
         except (OSError, ValueError, ImportError) as error:
             return f"the accuracy with int8 weights was not measured: {error}"
-        shares = [
-            training.evaluate(network, dataset, run.scaling, loss=run.loss, augmentation=run.augmentation).accuracy
+        name = run.task.METRICS[0]
+        values = [
+            training.evaluate(network, dataset, run.scaling, task=run.task, augmentation=run.augmentation)[name]
             for network in (run.model, export.quantize(run.model))
         ]
-        before, after = (100 * share for share in shares)
+        title = training.METRICS[name].title
+        if not training.METRICS[name].share:
+            return "{} on {} {}: {:.4g} with float weights, {:.4g} with int8".format(
+                title, dataset.name, dataset.split, *values
+            )
+        before, after = (100 * value for value in values)
         change = f"{after:.2f} % with int8 ({after - before:+.2f})"
-        return f"accuracy on {dataset.name} {dataset.split}: {before:.2f} % with float weights, {change}"
+        return f"{title} on {dataset.name} {dataset.split}: {before:.2f} % with float weights, {change}"

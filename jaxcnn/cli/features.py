@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from jaxcnn import data, inspect
-from jaxcnn.cli.runs import Run, check_place, matched, open_run
+from jaxcnn.cli.runs import Run, check_classes, check_place, matched, open_run
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
 from jaxcnn.training.files import naming
@@ -57,6 +57,7 @@ class Features:
             raise ValueError(f"`limit` must be positive; got {self.limit}.")
         check_place(self.out)
         run = open_run(self.run)
+        check_classes(run, "`features`")
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
         there = data.splits(name, self.data_dir)

@@ -34,6 +34,8 @@ class Inspect:
         if len(run.image_shape) != 3:
             name = run.description["data"].get("name")
             raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
+        if run.task.name != "classification":
+            raise ValueError(f"`run` must be of classification; {self.run} is of {run.task.name}.")
         read = data.read_picture(self.picture, run.image_shape, invert=self.invert, preprocessing=run.preprocessing)
         pixels = read.pixels if run.augmentation is None else run.augmentation.center(read.pixels[None])[0]
         beside = run.folder.parent if run.folder.is_file() else run.folder if run.folder.is_dir() else Path()

@@ -26,14 +26,14 @@ Read = tuple[Path, data.Picture]
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Classify pictures with a trained network."""
+    """Tell what a trained network says of pictures: classes, labels, or values."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     pictures: tyro.conf.Positional[tuple[str, ...]]
     """Picture files, folders of pictures, or patterns; for example 'photos/**/*.jpg'."""
     top: int = 3
-    """Number of classes to print for each picture, the likeliest first."""
+    """Number of classes or labels to print for each picture, the likeliest first."""
     ask: tuple[str, ...] = ()
     """Kinds of things whose probability to print too, with a network for ImageNet; for example: dog vehicle."""
     invert: bool = False
@@ -65,8 +65,11 @@ class Predict:
             failed.append(str(problem))
             print(f"jaxcnn: {' '.join(str(problem).split())}", file=sys.stderr)
 
+        values = run.task.name == "regression"
+        if values and self.ask:
+            raise ValueError(f"`ask` must be given with a network of classes; {run.folder} is of regression.")
         asked = {kind: _places(run, kind) for kind in self.ask}
-        with writing(self.out, self._format(), run.words, self.top, asked) as write:
+        with writing(self.out, self._format(), run.words, self.top, asked, values=values) as write:
             for answers in self._answers(run, say):
                 write(answers)
         return 2 if failed else 0
@@ -95,7 +98,10 @@ class Predict:
                     under_way.append(batch)
                     yield np.stack([picture.pixels for _, picture in batch])
 
-            for rows in training.answers_to(run.model, batches(), run.scaling, augmentation=run.augmentation):
+            rows_of = training.answers_to(
+                run.model, batches(), run.scaling, augmentation=run.augmentation, answer=run.task.answer
+            )
+            for rows in rows_of:
                 batch = under_way.popleft()
                 yield [Answer(str(path), row, seen.changes) for (path, seen), row in zip(batch, rows, strict=True)]
 

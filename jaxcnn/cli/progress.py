@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxcnn import training
-from jaxcnn.training.formatting import format_fields, format_speed
+from jaxcnn.training.formatting import format_fields, format_metrics, format_speed
 
 
 @contextlib.contextmanager
@@ -62,6 +62,6 @@ def state(row: dict[str, Any]) -> str:
 
     What the row lacks is left out.
     """
-    result = format_fields(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"})
+    result = format_metrics(row)
     use = format_fields(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})
     return "  ".join(filter(None, (result, format_speed(row), use)))

@@ -1,13 +1,12 @@
 """Between a run's folder and its network."""
 
 import ast
-import dataclasses
 import json
 import re
 import sys
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from flax import nnx
 
@@ -28,7 +27,7 @@ class Run(NamedTuple):
     scaling: Scaling
     image_shape: tuple[int, ...]  # of the stored examples
     classes: tuple[str, ...]
-    loss: Literal["cross_entropy", "mean_squared_error"]
+    task: training.Task
     augmentation: Augmentation | None
     description: dict[str, Any]
     named: bool = True  # whether the classes have names of their own, and not numbers in their place
@@ -91,9 +90,10 @@ def open_run(folder: Path) -> Run:
         network, shown = description["model"], description["data"]
         shape, classes = tuple(shown["image_shape"]), tuple(shown["classes"])
         features = shown.get("features", shape[-1])
-        config = training.TrainConfig(**description["training"])
+        config, task = training.TrainConfig(**description["training"]), training.task_of(description)
         options = options_for(network["name"], sized(config, shape), network["options"])
-        built = {"name": network["name"], "num_classes": len(classes), "in_features": features, "options": options}
+        sizes = {"num_classes": task.outputs(classes), "in_features": features}
+        built = {"name": network["name"], **sizes, "options": options}
         model = empty(built, nnx.Rngs(0))
     except KeyError as missing:
         raise ValueError(f"{folder / 'config.json'} must have {missing}; it does not.") from None
@@ -102,7 +102,7 @@ def open_run(folder: Path) -> Run:
     augmentation = Augmentation(config.augment) if config.augment else None
     scaling = training.restore_model(model, folder)
     fed = _preprocessing(description)
-    return Run(folder, model, scaling, shape, classes, config.loss, augmentation, description, preprocessing=fed)
+    return Run(folder, model, scaling, shape, classes, task, augmentation, description, preprocessing=fed)
 
 
 def _preprocessing(described: dict[str, Any]) -> Preprocessing | None:
@@ -126,9 +126,11 @@ def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
     described |= {key: config[key] for key in ("preprocessing", "source") if key in config}
     network = cast(models.Network, model)
-    loss = config.get("loss", "cross_entropy")
+    details = dict(config.get("task", {}))
+    trained = {"task": details.pop("name", None), "loss": config.get("loss")}
+    task = training.task_of({"training": trained, "task": details})
     fed = _preprocessing(config)
-    return Run(Path(file), network, scaling, shape, tuple(classes), loss, None, described, named, fed)
+    return Run(Path(file), network, scaling, shape, tuple(classes), task, None, described, named, fed)
 
 
 def told_of(run: Run) -> dict[str, Any]:
@@ -139,6 +141,16 @@ def told_of(run: Run) -> dict[str, Any]:
     config |= {"image_shape": list(run.image_shape), "scaling": run.scaling._asdict()}
     config |= {"classes": list(run.classes)} if run.named else {}
     return config | {key: run.description[key] for key in ("preprocessing", "source") if key in run.description}
+
+
+def check_classes(run: Run, what: str) -> None:
+    """Refuses a run whose examples do not have one class each.
+
+    Raises:
+      ValueError: if its task is another; the message says that `what` works with classes only.
+    """
+    if not run.task.of_classes:
+        raise ValueError(f"{what} needs a run with one class for each example; {run.folder} is of {run.task.name}.")
 
 
 def check_place(out: Path | None) -> None:
@@ -195,16 +207,26 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
 def record_evaluation(folder: Path, split: str, evaluation: training.Evaluation) -> None:
     """Keeps a run's result on a split as `evaluation.json`."""
     training.write_atomically(
-        folder / "evaluation.json", json.dumps({"split": split, **dataclasses.asdict(evaluation)}) + "\n"
+        folder / "evaluation.json",
+        json.dumps({"split": split, "loss": evaluation.loss, "count": evaluation.count, **evaluation.metrics}) + "\n",
     )
 
 
 def told(evaluation: training.Evaluation) -> str:
     """An evaluation in words."""
-    right = round(evaluation.accuracy * evaluation.count)
-    top5 = "" if evaluation.top5_accuracy is None else f", top-5 {100 * evaluation.top5_accuracy:.2f} %"
-    accuracy = f"accuracy {100 * evaluation.accuracy:.2f} % ({right} of {evaluation.count})"
-    return f"{accuracy}, error {100 - 100 * evaluation.accuracy:.2f} %{top5}, loss {evaluation.loss:.4f}"
+    parts = [f"{training.METRICS[name].title} {_written(name, value)}" for name, value in evaluation.metrics.items()]
+    for name in ("accuracy", "exact_match"):
+        if name in evaluation.metrics:
+            place = list(evaluation.metrics).index(name)
+            parts[place] += f" ({round(evaluation[name] * evaluation.count)} of {evaluation.count})"
+            if name == "accuracy":
+                parts.insert(place + 1, f"error {100 - 100 * evaluation.accuracy:.2f} %")
+    return ", ".join([*parts, f"loss {evaluation.loss:.4f}"])
+
+
+def _written(name: str, value: float) -> str:
+    form = training.METRICS[name].form
+    return f"{100 * value:.2f} %" if form.endswith("%}") else form.format(value)
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:

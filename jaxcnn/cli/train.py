@@ -31,7 +31,8 @@ class Train:
     model: tyro.conf.Positional[str] = "lenet5"
     """Name of the network; `jaxcnn models` lists them."""
     data: str = "digits"
-    """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity;
+    """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity,
+    faces, scenes, rotated_digits;
     or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
     data_dir: Path | None = None
     """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
@@ -97,9 +98,11 @@ class Train:
         config = self._config(source)
         folder = self._folder()
         size = sized(config, train.images.shape[1:])
-        model = build(self.model, len(train.classes), train.features, size, options, config.seed)
+        config = training.settled(config, train)
+        task = training.task_for(config, train)
+        model = build(self.model, task.outputs(train.classes), train.features, size, options, config.seed)
         models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
-        scaling, beginning = (None, "") if source is None else begin_with(source, model, train, config.seed)
+        scaling, beginning = (None, "") if source is None else begin_with(source, model, train, config.seed, task)
         details = {
             "model": {"name": self.model, "options": options},
             **({} if source is None else began_with(source, as_fed(source, self.data, self.image_size))),
@@ -108,7 +111,9 @@ class Train:
         }
         say = print if training.is_first() else _nothing
         with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
-            say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
+            what = "" if task.name == "classification" else f" for {task.name}"
+            on = f"{len(train.labels):,} {self.data} examples"
+            say(f"training {self.model} on {on}{what}, {layout}; run folder {folder}")
             if slower := native.missing():
                 say(f"training is slower than it could be, without jaxcnn's C++ backend: {slower}")
             if beginning:
@@ -116,10 +121,8 @@ class Train:
             for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
                 say(note)
             per_epoch = data.steps_per_epoch(len(train.labels), config.batch_size)
-            if left := len(train.labels) % config.batch_size:
-                whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {config.batch_size}"
-                rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
-                say(f"each epoch trains {whole}; {left} {rest} left out of it")
+            if left := _left_out(len(train.labels), config.batch_size):
+                say(left)
             total = config.epochs * per_epoch
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
             with observing(total) as observer:
@@ -144,9 +147,8 @@ class Train:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
             return 130 if stop.signal == signal.SIGINT else 0
         augmentation = training.make_augmentation(config, test, result.scaling)
-        loss, views = config.loss, self.views
         evaluation = training.evaluate(
-            model, test, result.scaling, loss=loss, views=views, augmentation=augmentation, layout=layout
+            model, test, result.scaling, task=task, views=self.views, augmentation=augmentation, layout=layout
         )
         first = training.is_first()
         training.leave()
@@ -230,6 +232,14 @@ class Train:
         if self.resume and not taken:
             raise ValueError(f"`resume` needs the folder of a run; {_numbered(base, 1)} is none.")
         return _numbered(base, taken if self.resume else taken + 1)
+
+
+def _left_out(count: int, batch_size: int) -> str:
+    """What no whole batch holds, in words; nothing if all batches are whole."""
+    batches, left = divmod(count, batch_size)
+    whole = f"{batches:,} {'batch' if batches == 1 else 'batches'} of {batch_size}"
+    rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
+    return f"each epoch trains {whole}; {left} {rest} left out of it" if left else ""
 
 
 def _nothing(*_: object) -> None:

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     Args:
       images: `(B, H, W, C)` uint8, or as in `Dataset`.
-      labels: `(B,)` int32.
+      labels: `(B,)` int32, or as in `Dataset`.
       weights: `(B,)` float32, 1 for an example and 0 for filling.
       ids: `(B,)` int32, the numbers of the examples in their split, -1 for filling.
     """
@@ -212,7 +212,7 @@ def eval_batches(dataset: Dataset, batch_size: int, *, rows: slice | np.ndarray 
         ids, missing = numbers(place), len(numbers(place)) - len(images)
         return Batch(
             np.pad(images, [(0, missing), *[(0, 0)] * (images.ndim - 1)]),
-            np.pad(dataset.labels[ids[ids >= 0]], (0, missing)),
+            np.pad(dataset.labels[ids[ids >= 0]], [(0, missing), *[(0, 0)] * (dataset.labels.ndim - 1)]),
             (ids >= 0).astype(np.float32),
             ids,
         )

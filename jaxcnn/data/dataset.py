@@ -20,13 +20,15 @@ class Dataset(NamedTuple):
       images: `(N, H, W, C)` uint8, pictures; or `(N, T, C)` float32, features of sounds; or `(N, L)` int32, words as
         indices of `vocabulary`, 0 for padding. Pictures that do not fit in memory are a `Stream`, which is indexed like
         an array.
-      labels: `(N,)` int32, indices of `classes`.
-      classes: names of the classes.
+      labels: the targets: `(N,)` int32, indices of `classes`; for the task `"multi_label"`, `(N, K)` of 0 and 1; for
+        `"regression"`, `(N, K)` floats.
+      classes: names of the classes; or of the K labels, or of the K values.
       name: name of the data set.
       split: name of the split.
       vocabulary: the words, if the examples are sentences.
       skipped: paths of damaged pictures that were left out.
       notes: remarks on how the examples were read, in words.
+      task: what the targets are for, as in `training.TrainConfig.task`.
     """
 
     images: np.ndarray | Stream
@@ -37,6 +39,7 @@ class Dataset(NamedTuple):
     vocabulary: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    task: str = "classification"
 
     @property
     def features(self) -> int:
@@ -112,17 +115,25 @@ class Dataset(NamedTuple):
         twice = [name for names in (own, theirs) for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"`classes` must have unique names; got {twice[0]!r} twice.")
+        if self.task == "regression":
+            raise ValueError(f"the values of {self.name} must be {few(classes)}; got {few(own)}.")
         places = {name: place for place, name in enumerate(theirs)}
         unknown = [name for name in own if name not in places]
         if unknown:
             raise ValueError(f"the classes of {self.name} must be among {few(classes)}; got {few(unknown)}.")
+        if self.task == "multi_label":
+            labels = np.zeros((len(self.labels), len(classes)), self.labels.dtype)
+            labels[:, [places[name] for name in own]] = self.labels
+            return self._replace(labels=labels, classes=classes)
         check_kind(self.labels, len(self.images), self.title)
         check_labels(self.labels, len(self.classes), self.title, "classes")
         table = np.array([places[name] for name in own], np.int32)
         return self._replace(labels=table[self.labels], classes=classes)
 
     def split_off(self, share: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
-        """Splits off a random validation part, stratified by class.
+        """Splits off a random validation part.
+
+        It has the same share of every class, if each example has one class.
 
         Args:
           share: share of the validation part, between 0 and 1.
@@ -137,7 +148,8 @@ class Dataset(NamedTuple):
         check_array(self.labels, self.title)
         count = len(self.labels)
         order = np.random.RandomState(seed).permutation(count)  # a frozen stream: the split never changes
-        order = order[np.argsort(self.labels[order], kind="stable")]
+        if np.ndim(self.labels) == 1:
+            order = order[np.argsort(self.labels[order], kind="stable")]
         edges = np.floor(np.arange(count + 1) * share + 0.5)  # every 1/share-th of the examples in order of class
         drawn = order[np.diff(edges) > 0]
         if not (0 < share < 1 and 0 < len(drawn) < count):

@@ -23,7 +23,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
     """
     check_array(labels, title)
     array = np.asarray(labels)
-    if _is_one_hot(array, examples):
+    if is_one_hot(array, examples):
         raise ValueError(
             f"`labels` of {title} must be one number for each of {examples:,} examples, as `labels.argmax(-1)` makes "
             f"of one-hot rows; got shape {array.shape}."
@@ -35,7 +35,7 @@ def check_kind(labels: np.ndarray, examples: int, title: str) -> None:
         )
     if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
-            f"`labels` of {title} must be whole numbers of classes, as regression is not supported; got {array.dtype}."
+            f"`labels` of {title} must be whole numbers of classes, unless the task is 'regression'; got {array.dtype}."
         )
     if array.shape != (examples,):
         raise ValueError(f"`labels` of {title} must be one for each of {examples:,} examples; got shape {array.shape}.")
@@ -63,6 +63,24 @@ def check_labels(labels: np.ndarray, classes: int, title: str, what: str) -> Non
         )
 
 
+def check_binary(labels: np.ndarray, title: str) -> None:
+    """Refuses labels other than 0 and 1.
+
+    Args:
+      labels: an array of numbers or of bools.
+      title: name of the data, for the message.
+
+    Raises:
+      ValueError: if an entry is neither 0 nor 1.
+    """
+    found = np.asarray(labels)
+    wrong = (found != 0) & (found != 1)
+    if wrong.any():
+        raise ValueError(
+            f"`labels` of {title} must be 0 or 1; got {found[wrong][0]}, and {wrong.sum():,} of {found.size:,} others."
+        )
+
+
 def check_array(labels: np.ndarray, title: str) -> None:
     """Refuses labels that are not an array.
 
@@ -76,7 +94,7 @@ def check_array(labels: np.ndarray, title: str) -> None:
         raise ValueError(f"`labels` of {title} must be an array, as `np.array(labels)` makes of these; got a {kind}.")
 
 
-def _is_one_hot(labels: np.ndarray, examples: int) -> bool:
+def is_one_hot(labels: np.ndarray, examples: int) -> bool:
     """Whether every row has a single 1 and else 0."""
     if labels.ndim != 2 or len(labels) != examples or labels.shape[1] < 2 or labels.dtype.kind not in "biuf":
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.labels import check_labels
+from jaxcnn.data.labels import check_labels, is_one_hot
 
 # the names of pictures and labels in either style
 _NAMES = {
@@ -38,7 +38,8 @@ def read_npz(split: str, path: Path) -> Dataset:
         Keras names them; or `train_images`, `train_labels`, `val_images` and so on, as MedMNIST does.
 
     Returns:
-      The examples; the names of the classes are their numbers, from 0 to the largest in any split.
+      The examples; the names of the classes are their numbers, from 0 to the largest in any split. Rows of 0 and 1 are
+      for the task `"multi_label"`, numbers with a fraction for `"regression"`; their columns are numbered too.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -48,17 +49,27 @@ def read_npz(split: str, path: Path) -> Dataset:
     with _open(path) as archive:
         pairs = _pairs(path, archive)
         images = _array(path, archive, pairs[split][0])
-        by_split = {name: _labels(path, archive, pair[1]) for name, pair in pairs.items()}
+        targets = {name: _targets(path, archive, pair[1]) for name, pair in pairs.items()}
+    task = _task(targets["train"])
     name = pairs[split][0]
     if images.dtype != np.uint8:
         raise ValueError(f"{name} of {path} must hold bytes, uint8; got {images.dtype}.")
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"{name} of {path} must hold pictures, (N, H, W) or (N, H, W, 1 or 3); got {images.shape}.")
-    if len(images) != len(by_split[split]):
-        counts = f"{len(by_split[split])} for {len(images)}"
+    if len(images) != len(targets[split]):
+        counts = f"{len(targets[split])} for {len(images)}"
         raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
-    examples = sum(map(len, by_split.values()))
+    if task != "classification":
+        for part, labels in targets.items():
+            if _task(labels) != task or labels.shape[1:] != targets["train"].shape[1:]:
+                raise ValueError(
+                    f"{pairs[part][1]} of {path} must hold targets as {pairs['train'][1]} does, for {task}."
+                )
+        columns = tuple(map(str, range(targets[split].shape[1] if targets[split].ndim == 2 else 1)))
+        return Dataset(images, targets[split], columns, f"npz:{path}", split, task=task)
+    examples = sum(map(len, targets.values()))
+    by_split = {part: _labels(path, pairs[part][1], labels) for part, labels in targets.items()}
     for part, labels in by_split.items():
         check_labels(labels, examples, f"{pairs[part][1]} of {path}", "classes that its examples can have")
     count = 1 + max(int(labels.max(initial=0)) for labels in by_split.values())
@@ -105,9 +116,22 @@ def _array(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray
         raise ValueError(f"{name} of {path} must be a whole array; reading it failed: {_line(error)}.") from None
 
 
-def _labels(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+def _targets(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
     labels = _array(path, archive, name)
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _task(labels: np.ndarray) -> str:
+    """What targets are for; one-hot rows and whole floats are classes in a form that is refused."""
+    if labels.ndim not in (1, 2) or not labels.size:
+        return "classification"
+    if np.issubdtype(labels.dtype, np.floating) and (labels % 1 != 0).any():
+        return "regression"
+    rows = labels.ndim == 2 and labels.dtype.kind in "biu" and ((labels == 0) | (labels == 1)).all()
+    return "multi_label" if rows and not is_one_hot(labels, len(labels)) else "classification"
+
+
+def _labels(path: Path, name: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim != 1:
         raise ValueError(f"{name} of {path} must hold one label each, (N,) or (N, 1); got shape {labels.shape}.")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:

@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.digits import SPLITS, read_digits
+from jaxcnn.data.faces import read_faces
 from jaxcnn.data.folders import find_folder, folder_splits, read_folder
 from jaxcnn.data.listing import expanded
 from jaxcnn.data.mnist import CLOTHES, idx_splits, read_idx_folder, read_mnist, read_mnist1989
 from jaxcnn.data.mnist1d import read_mnist1d
 from jaxcnn.data.npz import npz_splits, read_npz
 from jaxcnn.data.preprocessing import Preprocessing
+from jaxcnn.data.rotated import read_rotated_digits
+from jaxcnn.data.scenes import read_scenes
 from jaxcnn.data.speech import read_fsdd
 from jaxcnn.data.tensorflow_datasets import read_tfds, tfds_splits
 from jaxcnn.data.text import read_rt_polarity
@@ -48,6 +51,7 @@ SOURCES: dict[str, _Source] = {
     "cifar10": _of_tfds("cifar10", ("train", "test"), "cifar10"),
     "cifar100": _of_tfds("cifar100", ("train", "test"), "cifar100"),
     "digits": _Source(SPLITS, lambda split, _: read_digits(split)),
+    "faces": _Source(SPLITS, lambda split, _: read_faces(split)),
     "fashion_mnist": _Source(
         ("train", "test"),
         lambda split, at: read_mnist(split, find_folder("fashion_mnist", at), "fashion_mnist", CLOTHES),
@@ -58,7 +62,9 @@ SOURCES: dict[str, _Source] = {
     "mnist": _Source(("train", "test"), lambda split, at: read_mnist(split, find_folder("mnist", at))),
     "mnist1989": _Source(("train", "test"), lambda split, at: read_mnist1989(split, find_folder("mnist", at))),
     "mnist1d": _Source(("train", "test"), lambda split, _: read_mnist1d(split)),
+    "rotated_digits": _Source(SPLITS, lambda split, _: read_rotated_digits(split)),
     "rt-polarity": _Source(SPLITS, lambda split, at: read_rt_polarity(split, find_folder("rt-polarity", at))),
+    "scenes": _Source(SPLITS, lambda split, _: read_scenes(split)),
 }
 _FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
 
@@ -167,14 +173,18 @@ def load(
         - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`, where the test split has the
           takes 0 to 4; in `"fsdd:jackson"` the test split has all takes of that speaker, and the training split those
           of the others;
+        - `"faces"`, 100 faces and 100 other pictures of 25x25 that come with scikit-image, for the task `"binary"`;
+        - `"scenes"`, 5,000 canvases of 48x48 with one to four of those 1,797 digits, for the task `"multi_label"`:
+          which digits are there;
+        - `"rotated_digits"`, the digits turned by up to 45 degrees, for the task `"regression"`: the angle in degrees;
         - `"rt-polarity"`, sentences as words, where the test split is the first of ten folds; `"rt-polarity:3"`,
           another fold.
 
         In all paths `~` is the home folder.
       split: `"train"`, `"test"`, and for some data sets `"validation"`.
-      data_dir: folder of the files, or the folder above it; by default `$JAXCNN_DATA_DIR`. `"digits"` and `"mnist1d"`
-        need none. For tensorflow-datasets it is `data_dir/tfds` or `data_dir`; by default `$JAXCNN_DATA_DIR/tfds` if it
-        exists, else `$TFDS_DATA_DIR`.
+      data_dir: folder of the files, or the folder above it; by default `$JAXCNN_DATA_DIR`. Data sets
+        that come with a library or are generated need none. For tensorflow-datasets it is `data_dir/tfds` or
+        `data_dir`; by default `$JAXCNN_DATA_DIR/tfds` if it exists, else `$TFDS_DATA_DIR`.
       stream: for folders and tensorflow-datasets, whether to decode pictures only when they are needed, for which
         training needs Grain; by default if they would take more than `streams.STREAM_ABOVE` bytes.
       image_size: for folders and tensorflow-datasets, side in pixels to which pictures are brought: the shorter side is

@@ -71,6 +71,7 @@ def inference(
     fold: bool,
     weights: Weights,
     preprocessing: Preprocessing | None = None,
+    units: Scaling | None = None,
 ) -> Inference:
     """Makes the function that `stablehlo` and `onnx` export.
 
@@ -92,7 +93,8 @@ def inference(
 
     def logits_of(network: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
         seen = images if augmentation is None else augmentation.center(images)
-        return network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
+        found = network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
+        return found if units is None else found * jnp.array(units.std)[None] + jnp.array(units.mean)[None]
 
     rebuilt = _rebuild(inside, weights)
     examples = _examples((3, *shape), dtype)
@@ -109,7 +111,7 @@ def inference(
             "scaling": None if scaling is None or not scaled else scaling._asdict(),
             **({"preprocessing": dataclasses.asdict(preprocessing)} if preprocessing is not None else {}),
         },
-        "output": {"kind": only if classes_only else _OUTPUTS[final], "count": outputs},
+        "output": {"kind": only if classes_only else _OUTPUTS[final] if units is None else "values", "count": outputs},
         "batch_norm_folded": fold,
         "weights": weights,
     }

@@ -37,6 +37,7 @@ def onnx(
     classes_only: bool = False,
     fold_batch_norm: bool = False,
     weights: Weights = "float",
+    units: Scaling | None = None,
 ) -> Exported:
     """Writes a network as an ONNX graph, and checks its outputs.
 
@@ -60,6 +61,7 @@ def onnx(
       classes_only: return classes, bits or signs instead of these values, as in `stablehlo`.
       fold_batch_norm: fold batch normalization into the convolutions.
       weights: `"float"`, or `"int8"` to store kernels in bytes.
+      units: scaling of the targets, as in `stablehlo`.
 
     Returns:
       The path, its size, the difference from the network on random examples, and the description.
@@ -86,6 +88,7 @@ def onnx(
         classes_only=classes_only,
         fold=fold_batch_norm,
         weights=weights,
+        units=units,
     )
     description = describe("onnx", ("jax2onnx",), classes, exported.details)
     graph = _graph(exported)

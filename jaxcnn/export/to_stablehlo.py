@@ -30,6 +30,7 @@ def stablehlo(
     classes_only: bool = False,
     fold_batch_norm: bool = False,
     weights: Weights = "float",
+    units: Scaling | None = None,
     platforms: Sequence[str] = PLATFORMS,
 ) -> Exported:
     """Writes a network as a function that runs with JAX alone.
@@ -58,6 +59,8 @@ def stablehlo(
       fold_batch_norm: fold batch normalization into the convolutions, as `export.fold_batch_norm`.
       weights: `"float"`; or `"int8"` to store kernels in bytes, rounded as by `export.quantize`. They are converted to
         floats when the function runs.
+      units: scaling of the targets, for a network whose outputs are standardized values: the function then returns
+        values in their own units.
       platforms: platforms of the function, from `"cpu"`, `"cuda"`, `"rocm"` and `"tpu"`; that of this process is always
         added.
 
@@ -79,6 +82,7 @@ def stablehlo(
         classes_only=classes_only,
         fold=fold_batch_norm,
         weights=weights,
+        units=units,
     )
     every = tuple(dict.fromkeys((*platforms, export.default_export_platform())))
     description = describe("stablehlo", ("jax",), classes, {**exported.details, "platforms": list(every)})

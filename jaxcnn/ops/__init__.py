@@ -20,6 +20,7 @@ from jaxcnn.ops.pool.sums import avg_pool, lp_pool, subsample
 from jaxcnn.ops.pool.unpool import max_pool_with_switches, max_unpool
 from jaxcnn.ops.rectifiers import leaky_relu, prelu, relu
 from jaxcnn.ops.residual import bottleneck_block, residual_block
+from jaxcnn.ops.squared_losses import half_squared_error, huber_loss
 from jaxcnn.ops.steps import signum, unit_step
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "flatten",
     "global_avg_pool",
     "global_max_pool",
+    "half_squared_error",
+    "huber_loss",
     "leaky_relu",
     "local_response_norm",
     "locally_connected",

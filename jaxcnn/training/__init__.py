@@ -15,14 +15,19 @@ from jaxcnn.training.setup import make_augmentation
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import init_state, load_state, make_step
 from jaxcnn.training.tally import NonFiniteError
+from jaxcnn.training.tasks import METRICS, TASKS, Metric, Task, settled, task_for, task_of, units_of
 
 __all__ = [
     "CheckpointError",
     "Evaluation",
     "Layout",
+    "METRICS",
+    "Metric",
     "NonFiniteError",
     "RECIPES",
     "Recipe",
+    "TASKS",
+    "Task",
     "TrainConfig",
     "TrainResult",
     "TrainState",
@@ -45,5 +50,9 @@ __all__ = [
     "read_description",
     "read_log",
     "restore_model",
+    "settled",
+    "task_for",
+    "task_of",
+    "units_of",
     "write_atomically",
 ]

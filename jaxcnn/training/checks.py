@@ -11,9 +11,10 @@ from flax import nnx
 
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.dataset import Dataset, Scaling
-from jaxcnn.data.labels import check_kind, check_labels, few, spelled
+from jaxcnn.data.labels import few, spelled
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.run_folder import read_description
+from jaxcnn.training.tasks.task import Task
 
 _BYTES = 255.0
 
@@ -25,6 +26,7 @@ def check_examples(
     scaling: Scaling,
     augmentation: Augmentation | None,
     size: int,
+    task: Task,
 ) -> int:
     """Refuses examples that do not fit a network.
 
@@ -35,16 +37,17 @@ def check_examples(
       scaling: the scaling of its inputs.
       augmentation: that of the training, which determines the size of the pictures.
       size: batch size.
+      task: the task, which says what targets and outputs must be.
 
     Returns:
       The number of outputs of the network, found without computing them.
 
     Raises:
-      ValueError: if a label is not the number of an output, there is not one label per example, pictures are in other
-        units than the network's inputs, or the network has fewer than two outputs.
+      ValueError: if the targets are not those of the task, for instance a label is not the number of an output; the
+        network has another number of outputs; or pictures are in other units than its inputs.
     """
     for examples in datasets:
-        check_kind(examples.labels, len(examples.images), examples.title)
+        task.check_targets(examples.labels, len(examples.images), examples.title)
         check_units(examples.images, scaling, f"`images` of {examples.title}")
     leaves, tree = jax.tree.flatten(state)
     types = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
@@ -53,15 +56,14 @@ def check_examples(
     try:
         hash(asked)
     except TypeError:  # a network that cannot be compared is traced anew
-        logits = _traced.__wrapped__(*asked)
+        outputs = _traced.__wrapped__(*asked)
     else:
-        logits = _traced(*asked)
-    shape = getattr(logits, "shape", ())
-    if not shape or shape[-1] < 2:
-        got = shape[-1] if shape else type(logits).__name__
-        raise ValueError(f"`model` must have two outputs or more, one for each class; got {got}.")
+        outputs = _traced(*asked)
+    shape = getattr(outputs, "shape", ())
+    if not shape:
+        raise ValueError(f"`model` must return an array of outputs; got {type(outputs).__name__}.")
     for examples in datasets:
-        check_labels(examples.labels, shape[-1], examples.title, "outputs of the network")
+        task.check_outputs(shape, examples.classes, examples.labels, examples.title)
     return shape[-1]
 
 

@@ -29,8 +29,13 @@ class TrainConfig:
     """Passes over the training examples."""
     batch_size: int = 64
     """Examples per step. Those that do not fill a last batch are left out of the epoch, others in each epoch."""
-    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
-    """Loss; `mean_squared_error` compares the outputs with targets of +1 and -1."""
+    task: Literal["classification", "binary", "multi_label", "regression"] | None = None
+    """What to train for; None means what the data set is for. `binary`: one output, for two classes."""
+    loss: Literal["cross_entropy", "mean_squared_error", "half_squared_error", "huber"] | None = None
+    """Loss; None means the usual one of the task: cross-entropy, and the mean squared error for regression.
+    In classification `mean_squared_error` compares the outputs with targets of +1 and -1."""
+    pos_weight: tuple[float, ...] = ()
+    """For `binary` and `multi_label`: factors of the losses where a label is 1; one, or one for each label."""
     scaling: Literal["standard", "symmetric"] = "standard"
     """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
     optimizer: Literal["adamw", "adam", "sgd", "lars", "muon", "adadelta"] = "adamw"
@@ -72,8 +77,24 @@ class TrainConfig:
     ema_decay: float | None = None
     """Decay of moving averages of the parameters, for example 0.999; None keeps no averages.
     The averages are evaluated beside the parameters, and the run ends with them."""
-    monitor: Literal["accuracy", "loss"] = "accuracy"
-    """What decides, on the held-out examples, which epoch was best; the checkpoint of that epoch is kept."""
+    monitor: (
+        Literal[
+            "loss",
+            "accuracy",
+            "top5_accuracy",
+            "exact_match",
+            "label_accuracy",
+            "auc",
+            "average_precision",
+            "f1",
+            "rmse",
+            "mae",
+            "r2",
+        ]
+        | None
+    ) = None
+    """What decides, on the held-out examples, which epoch was best; the checkpoint of that epoch is kept.
+    None means the first metric of the task, for classification the accuracy."""
     patience: int | None = None
     """Stop after this many epochs without a better one, and end with the best. None: train all epochs."""
     restore_best: bool = False
@@ -93,9 +114,10 @@ class TrainConfig:
         Raises:
           ValueError: if a value is out of range.
         """
-        for name in ("milestones", "augment", "freeze", "layer_rates"):
+        for name in ("milestones", "augment", "freeze", "layer_rates", "pos_weight"):
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))  # JSON has lists only
+            alone = isinstance(value, str | int | float)
+            object.__setattr__(self, name, (value,) if alone else tuple(value))  # JSON has lists only
         counts = ("epochs", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints")
         for name in counts:
             geometry.integer(getattr(self, name), name)
@@ -124,9 +146,13 @@ class TrainConfig:
             raise ValueError(f"`accumulate` must divide the batch of {self.batch_size}; got {self.accumulate}.")
         Augmentation(self.augment)
         _factors(self.layer_rates)
-        for name in ("loss", "scaling", "optimizer", "schedule", "monitor"):
-            options = get_args(get_type_hints(type(self))[name])
-            if getattr(self, name) not in options:
+        if not all(0 < weight < math.inf for weight in self.pos_weight):
+            raise ValueError(f"`pos_weight` must be positive and finite; got {self.pos_weight}.")
+        for name in ("task", "loss", "scaling", "optimizer", "schedule", "monitor"):
+            hint = get_type_hints(type(self))[name]
+            may_be_none = type(None) in get_args(hint)
+            options = get_args(get_args(hint)[0] if may_be_none else hint)
+            if getattr(self, name) not in ((*options, None) if may_be_none else options):
                 raise ValueError(f"`{name}` must be one of {', '.join(options)}; got {getattr(self, name)!r}.")
 
 

@@ -1,7 +1,9 @@
 """Early stopping: the best epoch so far, and when to stop."""
 
 import math
-from typing import Any, Literal
+from typing import Any
+
+from jaxcnn.training.tasks.task import METRICS
 
 
 class EarlyStopping:
@@ -10,7 +12,7 @@ class EarlyStopping:
     Flax's own class does not know the best step, and never improves on a first loss that is not a number.
 
     Args:
-      monitor: `"accuracy"` or `"loss"`; of the moving averages, if they are evaluated.
+      monitor: `"loss"` or the name of a metric; of the moving averages, if they are evaluated.
       patience: number of epochs without improvement after which to stop; None never stops.
 
     Attributes:
@@ -19,7 +21,7 @@ class EarlyStopping:
       waited: number of epochs since the last improvement.
     """
 
-    def __init__(self, monitor: Literal["accuracy", "loss"], patience: int | None):
+    def __init__(self, monitor: str, patience: int | None):
         self.monitor, self.patience = monitor, patience
         self.step: int | None = None
         self.score: float | None = None
@@ -33,7 +35,7 @@ class EarlyStopping:
         value = row.get(f"ema_{self.monitor}", row.get(f"eval_{self.monitor}"))
         if value is None:
             return
-        score = -math.inf if not math.isfinite(value) else value if self.monitor == "accuracy" else -value
+        score = -math.inf if not math.isfinite(value) else value if METRICS[self.monitor].rises else -value
         self.waited = 0 if self.score is None or score > self.score else self.waited + 1
         if self.score is None or score >= self.score:
             self.step, self.score = row["step"], score

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, get_args
 
 import jax
@@ -17,12 +17,13 @@ from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.checks import check_examples, check_units
-from jaxcnn.training.objective import Objective, at_least_float32, is_right
+from jaxcnn.training.objective import at_least_float32
 from jaxcnn.training.parallel import Layout, local_devices
 from jaxcnn.training.state import split
-from jaxcnn.training.step import Metrics
+from jaxcnn.training.tasks.choosing import usual_task
+from jaxcnn.training.tasks.classification import Classification
+from jaxcnn.training.tasks.task import Task, summed
 
-Loss = Literal["cross_entropy", "mean_squared_error"]
 Views = Literal["one", "flip", "flip_shift"]
 Made = TypeVar("Made")
 
@@ -56,15 +57,37 @@ class Evaluation:
 
     Args:
       loss: mean loss over the examples; cross-entropy is in nats.
-      accuracy: share of examples classified correctly.
       count: number of examples.
-      top5_accuracy: share of examples whose class is among the five most probable; None for five classes or fewer.
+      metrics: the metrics of the task, by name: for classification `accuracy`, the share of examples classified
+        correctly, and with more than five classes `top5_accuracy`, the share whose class is among the five most
+        probable. A metric that the examples leave undefined is missing.
     """
 
     loss: float
-    accuracy: float
     count: int
-    top5_accuracy: float | None = None
+    metrics: Mapping[str, float]
+
+    @property
+    def accuracy(self) -> float:
+        """The metric `accuracy`, of the tasks that have it."""
+        return self["accuracy"]
+
+    @property
+    def top5_accuracy(self) -> float | None:
+        """The metric `top5_accuracy`; None where there is none."""
+        return self.metrics.get("top5_accuracy")
+
+    def __getitem__(self, name: str) -> float:
+        """Returns a metric, or `loss`, by name.
+
+        Raises:
+          KeyError: if there is none of that name.
+        """
+        if name == "loss":
+            return self.loss
+        if name not in self.metrics:
+            raise KeyError(f"a metric must be one of loss, {', '.join(self.metrics)}; got {name!r}")
+        return self.metrics[name]
 
 
 def evaluate(
@@ -73,19 +96,21 @@ def evaluate(
     scaling: Scaling,
     batch_size: int = 256,
     *,
-    loss: Loss = "cross_entropy",
+    loss: str | None = None,
+    task: Task | None = None,
     views: Views = "one",
     augmentation: Augmentation | None = None,
     layout: Layout | None = None,
 ) -> Evaluation:
-    """Computes loss and accuracy over every example of a data set.
+    """Computes loss and metrics over every example of a data set.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.
       dataset: the examples.
       scaling: the scaling with which the network was trained.
       batch_size: examples per call; rounded up to a multiple of the number of devices.
-      loss: as in `TrainConfig`.
+      loss: as in `TrainConfig`; only without `task`.
+      task: the task of the training, as `fit` returns it; by default that of the data set.
       views: the images over which logits are averaged (test-time augmentation): `"one"`, the picture; `"flip"`, also
         its mirror image; `"flip_shift"`, both, and both shifted by one pixel along each diagonal.
       augmentation: that of the training, which determines the size of the pictures.
@@ -95,23 +120,32 @@ def evaluate(
       The result.
 
     Raises:
-      ValueError: if the data set is empty, has labels without an output of the network, or floats although the
-        network's inputs are bytes; or if `views` is unknown or not possible for its examples.
+      ValueError: if the data set is empty, has targets that are not the task's or without an output of the network, or
+        floats although the network's inputs are bytes; or if `views` is unknown or not possible for its examples.
     """
     layout = layout or _layout_of(tuple(local_devices()))
+    if task is not None and loss is not None:
+        raise ValueError(f"`loss` must be that of `task`, and not be given beside it; got {loss!r}.")
+    task = usual_task(dataset, loss) if task is None else task
     graphs, params, rest = split(nnx.clone(model))
     if len(dataset.labels):
         part = -(-min(batch_size, len(dataset.labels)) // layout.data_devices)
         part *= 1 if layout.axis_name else layout.data_devices
-        check_examples([dataset], graphs.eval, (params, rest), scaling, augmentation, part)
-    eval_step = make_eval_step(graphs.eval, scaling, loss, layout, augmentation, views)
-    return evaluate_state(eval_step, layout, layout.place((params, rest)), dataset, batch_size)
+        check_examples([dataset], graphs.eval, (params, rest), scaling, augmentation, part, task)
+    eval_step = make_eval_step(graphs.eval, scaling, task, layout, augmentation, views)
+    return evaluate_state(eval_step, layout, layout.place((params, rest)), dataset, batch_size, task=task)
 
 
 def evaluate_state(
-    eval_step: Callable[..., Metrics], layout: Layout, state: Any, dataset: Dataset, batch_size: int = 256
+    eval_step: Callable[..., Any],
+    layout: Layout,
+    state: Any,
+    dataset: Dataset,
+    batch_size: int = 256,
+    *,
+    task: Task,
 ) -> Evaluation:
-    """Computes loss and accuracy of a network that is split.
+    """Computes loss and metrics of a network that is split.
 
     Its parameters and other variables are `state`.
     """
@@ -121,24 +155,31 @@ def evaluate_state(
     parts = layout.data_devices
     size = -(-min(batch_size, count) // parts) * parts
     batches = eval_batches(dataset, size, rows=layout.rows(size))
-    of_batches = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
-    sums = {name: sum(float(each[name]) for each in of_batches) for name in of_batches[0]}
-    top5 = sums["top5"] / count if len(dataset.classes) > 5 else None
-    return Evaluation(sums["loss"] / count, sums["correct"] / count, count, top5)
+    parts = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
+    loss = sum(float(part["loss"]) for part in parts) / count
+    wide = [{name: np.asarray(value).astype(np.float64) for name, value in part["sums"].items()} for part in parts]
+    sums = {name: sum(part[name] for part in wide) for name in parts[0]["sums"]}  # float64 holds all counts exactly
+    outputs = None
+    if task.gathers:  # in order of the examples, from whichever device each comes
+        ids, rows = (np.concatenate([part[name] for part in parts]) for name in ("ids", "outputs"))
+        outputs = np.empty((count, *rows.shape[1:]), rows.dtype)
+        outputs[ids[ids >= 0]] = rows[ids >= 0]
+    return Evaluation(loss, count, task.metrics(sums, outputs, np.asarray(dataset.labels), dataset.classes))
 
 
 @_remembered
 def make_eval_step(
     graph: Any,
     scaling: Scaling,
-    loss: Loss,
+    task: Task,
     layout: Layout,
     augmentation: Augmentation | None = None,
     views: Views = "one",
-) -> Callable[..., Metrics]:
+) -> Callable[..., Any]:
     """Compiles the evaluation of a batch, which leaves out filling.
 
-    The function is `((params, rest), batch) -> sums` of loss and correct predictions.
+    The function is `((params, rest), batch) -> results`: the sum of the losses and the task's sums. For a task that
+    gathers them, the results also have the outputs and the numbers of all examples, filling included.
 
     Raises:
       ValueError: if `views` is unknown.
@@ -146,24 +187,25 @@ def make_eval_step(
     if views not in get_args(Views):
         raise ValueError(f"`views` must be one of {', '.join(get_args(Views))}; got {views!r}.")
 
-    objective = Objective(loss)
+    measured = task.evaluated()
 
-    def eval_step(state: Any, batch: Batch) -> Metrics:
+    def eval_step(state: Any, batch: Batch) -> Any:
         model = nnx.merge(graph, *state, copy=True)
         images = jnp.asarray(batch.images)
         seen = _views(images if augmentation is None else augmentation.center(images), views)
         logits = jnp.stack([at_least_float32(model(scaling(image))) for image in seen]).mean(0)
-        losses, counted = objective.losses(logits, batch.labels), batch.weights > 0
-        best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
-        among = jnp.any(best == jnp.asarray(batch.labels, best.dtype)[:, None], -1)
-        sums = {
-            "loss": jnp.sum(jnp.where(counted, losses, 0)),  # a factor of 0 would let NaN through
-            "correct": jnp.sum(is_right(logits, batch.labels) & counted),
-            "top5": jnp.sum(among & counted),
+        losses, counted = measured.losses(logits, batch.labels), batch.weights > 0
+        found: dict[str, Any] = {
+            "loss": summed(losses, counted),
+            "sums": measured.sums(logits, batch.labels, counted),
         }
-        return sums if layout.axis_name is None else jax.lax.psum(sums, layout.axis_name)
+        rows = {"outputs": logits, "ids": batch.ids} if measured.gathers else {}
+        if layout.axis_name is not None:
+            found = jax.lax.psum(found, layout.axis_name)
+            rows = jax.lax.all_gather(rows, layout.axis_name, tiled=True)
+        return found | rows
 
-    return layout.compile(eval_step, batch=1)
+    return layout.compile(eval_step, batch=1, whole=True)
 
 
 def _views(images: jax.Array, views: Views) -> list[jax.Array]:
@@ -186,8 +228,9 @@ def predict(
     batch_size: int = 256,
     *,
     augmentation: Augmentation | None = None,
+    task: Task | None = None,
 ) -> np.ndarray:
-    """Computes the class probabilities of images, in batches.
+    """Computes the predictions of images, in batches: the probabilities of classes or labels, or values.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.
@@ -195,13 +238,15 @@ def predict(
       scaling: the scaling with which the network was trained.
       batch_size: images per call.
       augmentation: that of the training, which determines the size of the pictures.
+      task: the task of the training, as `fit` returns it; by default classification.
 
     Returns:
-      `(N, classes)` float32.
+      `(N, outputs)` float32.
     """
     size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     check_units(images, scaling)
-    answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation))
+    answer = probabilities if task is None else task.answer
+    answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation, answer=answer))
     return np.concatenate(answers) if answers else np.zeros((0, 0), np.float32)
 
 
@@ -218,7 +263,7 @@ def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
 
 def probabilities(model: Any, inputs: jax.Array) -> jax.Array:
     """Computes a network's class probabilities, `(N, classes)` float32."""
-    return jax.nn.softmax(model(inputs).astype(jnp.float32))
+    return Classification().answer(model, inputs)
 
 
 def answers_to(

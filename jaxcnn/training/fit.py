@@ -15,6 +15,8 @@ from jaxcnn.training.formatting import epoch_line
 from jaxcnn.training.parallel import Layout, watching_processes
 from jaxcnn.training.run_folder import RunFolder
 from jaxcnn.training.setup import prepare
+from jaxcnn.training.tasks.classification import Classification
+from jaxcnn.training.tasks.task import Task
 from jaxcnn.training.trainer import Row, Trainer
 
 
@@ -29,6 +31,7 @@ class TrainResult:
       folder: the folder of the run; None if it has none.
       interrupted: whether `should_stop` ended the run early.
       best_step: the last step of the best epoch on held-out examples.
+      task: what the network was trained for, as `evaluate` and `predict` take it.
     """
 
     history: list[Row]
@@ -37,6 +40,7 @@ class TrainResult:
     folder: Path | None
     interrupted: bool
     best_step: int | None = None
+    task: Task = Classification()
 
 
 def print_epoch(row: Row) -> None:
@@ -103,8 +107,8 @@ def fit(
       NonFiniteError: if the loss or the gradient is no longer finite; the last good checkpoint stays.
       RuntimeError: if another process trains in the folder.
       ValueError: if the folder holds another run or parts of one, all checkpoints are damaged, the log is damaged, the
-        configuration does not fit, or the examples do not: labels without an output of the network, held-out examples
-        of other classes, floats although the network's inputs are bytes.
+        configuration does not fit, or the examples do not: targets of another task, labels without an output of the
+        network, held-out examples of other classes, floats although the network's inputs are bytes.
 
     Example:
       >>> from flax import nnx
@@ -127,7 +131,8 @@ def fit(
         check_same_classes(folder, train)
     setup, state = prepare(model, train, held_out, config, scaling, layout)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(RunFolder(folder, setup.describe() | (details or {}), config, resume, force, sinks))
+        described = setup.describe() | (details or {})
+        run = stack.enter_context(RunFolder(folder, described, setup.config, resume, force, sinks))
         stack.enter_context(watching_processes(run.last_good))
         trainer = Trainer(setup, state, run, observer, should_stop)
         del state  # its arrays are the trainer's, which gives their memory to the next state
@@ -135,4 +140,5 @@ def fit(
         history = [row for row in run.rows if row["kind"] == "epoch"]
     nnx.update(model, *layout.gather(trainer.state.trained()))
     model.eval()
-    return TrainResult(history, trainer.step, setup.scaling, run.path, trainer.interrupted, trainer.stopping.step)
+    ended = trainer.interrupted, trainer.stopping.step
+    return TrainResult(history, trainer.step, setup.scaling, run.path, *ended, setup.task)

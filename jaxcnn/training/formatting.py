@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from jaxcnn.training.tasks.task import METRICS
+
 
 def epoch_line(row: dict[str, Any]) -> str:
     """Formats an epoch in one line, from its row's fields.
@@ -11,9 +13,10 @@ def epoch_line(row: dict[str, Any]) -> str:
     """
     parts = [
         f"epoch {row['epoch']:3d}",
-        format_fields(row, {"loss": "loss {:.4f}", "accuracy": "accuracy {:.2%}"}),
-        format_fields(row, {"eval_split": "{}", "eval_loss": "loss {:.4f}", "eval_accuracy": "accuracy {:.2%}"}),
-        format_fields(row, {"eval_top5_accuracy": "top-5 {:.2%}", "ema_accuracy": "averaged {:.2%}"}, "  "),
+        format_metrics(row),
+        " ".join(filter(None, [row.get("eval_split"), format_metrics(row, "eval_", first=2)])),
+        format_metrics(row, "eval_", skip=2, separator="  "),
+        *(f"averaged {text}" for text in _averaged(row)),
         format_speed(row),
     ]
     return "  ".join(filter(None, parts))
@@ -34,3 +37,25 @@ def format_speed(row: dict[str, Any]) -> str:
 def format_fields(row: dict[str, Any], formats: dict[str, str], separator: str = " ") -> str:
     """Formats the fields of `formats` that the row has."""
     return separator.join(text.format(row[key]) for key, text in formats.items() if row.get(key) is not None)
+
+
+def format_metrics(
+    row: dict[str, Any], prefix: str = "", *, first: int | None = None, skip: int = 0, separator: str = " "
+) -> str:
+    """Formats the loss and the metrics of a row, by their titles.
+
+    Args:
+      row: a row of the log, or an evaluation.
+      prefix: what the names of the fields begin with, as `"eval_"`.
+      first: number of metrics after which to stop.
+      skip: number of metrics to leave out at the start.
+      separator: what stands between two of them.
+    """
+    there = [name for name in METRICS if row.get(prefix + name) is not None][skip:first]
+    return separator.join(f"{METRICS[name].title} {METRICS[name].form.format(row[prefix + name])}" for name in there)
+
+
+def _averaged(row: dict[str, Any]) -> list[str]:
+    """The first metric of the moving averages, as a list of none or one."""
+    there = [name for name in METRICS if name != "loss" and row.get(f"ema_{name}") is not None]
+    return [METRICS[name].form.format(row[f"ema_{name}"]) for name in there[:1]]

@@ -1,49 +1,36 @@
 """The loss that training minimizes."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn import ops
+from jaxcnn.training.tasks.classification import Classification
+from jaxcnn.training.tasks.task import Task
 
 
 class Objective(NamedTuple):
-    """The loss that training minimizes."""
+    """The loss that training minimizes: that of a task, also of auxiliary heads."""
 
-    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
-    label_smoothing: float = 0.0
+    task: Task = Classification()
     auxiliaries: Mapping[str, float] = {}  # stages that are also logits, and the weights of their losses
 
-    def losses(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
-        """Computes one loss per example.
-
-        Targets are labels, or one row of class probabilities per example.
-        """
-        if jnp.ndim(targets) > 1:
-            targets = jnp.asarray(targets, logits.dtype)
-        if self.loss == "cross_entropy":
-            return ops.softmax_cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        if jnp.ndim(targets) == 1:
-            targets = jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
-        return ops.mean_squared_error(logits, 2 * jnp.asarray(targets) - 1)
-
     def of(self, model: nnx.Module, inputs: jax.Array, targets: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Computes the minimized value, the loss and the logits.
+        """Computes the minimized value, the loss and the outputs.
 
-        The loss is that of the logits alone; all are of one batch.
+        The loss is that of the outputs alone; all are of one batch.
         """
-        logits, stages = model(inputs, capture=True) if self.auxiliaries else (model(inputs), {})  # type: ignore[operator]
-        logits = at_least_float32(logits)
-        loss = self.losses(logits, targets).mean()
+        outputs, stages = model(inputs, capture=True) if self.auxiliaries else (model(inputs), {})  # type: ignore[operator]
+        outputs = at_least_float32(outputs)
+        loss = self.task.losses(outputs, targets).mean()
         total = loss
         for name, weight in self.auxiliaries.items():
             if weight:  # 0 times a loss without bound would be NaN
-                total += weight * self.losses(at_least_float32(stages[name]), targets).mean()
-        return total, loss, logits
+                total += weight * self.task.losses(at_least_float32(stages[name]), targets).mean()
+        return total, loss, outputs
 
 
 def at_least_float32(logits: jax.Array) -> jax.Array:
@@ -52,8 +39,3 @@ def at_least_float32(logits: jax.Array) -> jax.Array:
     16-bit floats are too coarse for a sum of exponentials.
     """
     return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)
-
-
-def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
-    """Whether the largest logit is the label's, for each example."""
-    return jnp.argmax(logits, -1).astype(jnp.int32) == jnp.asarray(labels).astype(jnp.int32)  # bytes count to 255 only

@@ -172,13 +172,21 @@ class Layout:
         everywhere = jax.jit(lambda t: t, out_shardings=self._on())(self.across(tree))
         return jax.tree.map(lambda a: a.addressable_data(0), everywhere)
 
-    def compile(self, function: Callable[..., Any], *, batch: int | None = None, donate: int | None = None) -> Any:
+    def compile(
+        self,
+        function: Callable[..., Any],
+        *,
+        batch: int | None = None,
+        donate: int | None = None,
+        whole: bool = False,
+    ) -> Any:
         """Compiles a function of pytrees; results are distributed as by `place`.
 
         Args:
           function: a function of pytrees of whole arrays, and of a batch, which is split over the devices.
           batch: position of the batch among the arguments; None if there is none.
           donate: position of the argument whose memory the result may take.
+          whole: leave whole results on every device, which every process can then read.
 
         Returns:
           The compiled function.
@@ -193,7 +201,8 @@ class Layout:
 
         def placed(*args: Any) -> Any:
             results = function(*args)
-            return jax.lax.with_sharding_constraint(results, jax.tree.map(self._sharding, results))
+            wanted = jax.tree.map(lambda leaf: self._on() if whole else self._sharding(leaf), results)
+            return jax.lax.with_sharding_constraint(results, wanted)
 
         return jax.jit(placed, donate_argnums=donated)
 

@@ -127,7 +127,7 @@ class RunFolder:
         else:
             state, position, step = self._checkpoints.restore(state, aside=True)
             with _of_this_form(self.path, step):
-                tally = Tally(tally.batch_size, **position["tally"])
+                tally = Tally(tally.batch_size, tally.task, **position["tally"])
                 best.go_on(position["best"])
         self.rows = [row for row in rows if row["step"] <= int(state.step)]
         process_barrier("log read")

@@ -18,7 +18,8 @@ from jaxcnn.training.evaluation import make_eval_step
 from jaxcnn.training.objective import Objective
 from jaxcnn.training.parallel import Layout
 from jaxcnn.training.state import TrainState, first_state, split
-from jaxcnn.training.step import Metrics
+from jaxcnn.training.tasks.choosing import settled, task_for
+from jaxcnn.training.tasks.task import Task
 from jaxcnn.training.train_step import TrainStep
 
 
@@ -27,7 +28,8 @@ class Setup:
     """The parts of a run that do not change.
 
     Args:
-      config: how to train.
+      config: how to train, with everything that it left to the data.
+      task: what to train for.
       train: training examples.
       held_out: examples for evaluation after every epoch.
       scaling: the scaling of the inputs.
@@ -40,12 +42,13 @@ class Setup:
     """
 
     config: TrainConfig
+    task: Task
     train: Dataset
     held_out: Dataset | None
     scaling: Scaling
     layout: Layout
     step: TrainStep
-    eval_step: Callable[..., Metrics]
+    eval_step: Callable[..., Any]
     schedule: optax.Schedule
     epoch_steps: int
     dtype: DTypeLike
@@ -60,7 +63,7 @@ class Setup:
 
         It holds the configuration, the data set, the scaling and the devices.
         """
-        train = self.train
+        train, details = self.train, self.task.details()
         return {
             "training": dataclasses.asdict(self.config),
             "data": {
@@ -72,6 +75,7 @@ class Setup:
                 "classes": list(train.classes),
             },
             "scaling": self.scaling._asdict(),
+            **({"task": details} if details else {}),
             "devices": str(self.layout),
         }
 
@@ -91,6 +95,7 @@ def prepare(
     Raises:
       ValueError: if the arguments do not fit together.
     """
+    config, task = settled(config, train), task_for(config, train)
     if held_out is not None:
         check_alike(held_out, train)
     scaling = _scaling_of(config, train) if scaling is None else _fitting(scaling, train)
@@ -101,12 +106,12 @@ def prepare(
     graphs, params, rest = split(model, frozen, layout.axis_name)
     part = config.batch_size // config.accumulate // (layout.data_devices if layout.axis_name else 1)
     examples = [train] if held_out is None else [train, held_out]
-    classes = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part)
+    classes = check_examples(examples, graphs.eval, (params, rest), scaling, augmentation, part, task)
     step = TrainStep(
         graphs,
         make_optimizer(config, epoch_steps * config.epochs, frozen),
         scaling,
-        objective=Objective(config.loss, config.label_smoothing, getattr(model, "auxiliaries", {})),
+        objective=Objective(task, getattr(model, "auxiliaries", {})),
         augmentation=augmentation,
         seed=config.seed,
         classes=classes,
@@ -117,11 +122,12 @@ def prepare(
         accumulate=config.accumulate,
         layout=layout,
     )
-    eval_step = make_eval_step(graphs.eval, scaling, config.loss, layout, augmentation)
+    eval_step = make_eval_step(graphs.eval, scaling, task, layout, augmentation)
     schedule = make_schedule(config, epoch_steps * config.epochs)
     dtype = getattr(model, "dtype", None) or jnp.float32
     setup = Setup(
         config=config,
+        task=task,
         train=train,
         held_out=held_out,
         scaling=scaling,

@@ -5,6 +5,9 @@ from typing import Any
 
 import jax
 
+from jaxcnn.training.tasks.classification import Classification
+from jaxcnn.training.tasks.task import Task
+
 
 class NonFiniteError(RuntimeError):
     """The loss or the gradient is not finite.
@@ -20,11 +23,26 @@ class Tally:
     """Sums over the steps of an epoch.
 
     They stay on the device until `settle`, so that the host does not wait.
+
+    Args:
+      batch_size: number of examples of a step.
+      task: the task, which makes metrics of the sums.
+      loss: sum of the losses of the epoch so far.
+      batches: number of its steps so far.
+      counts: the task's own sums so far.
     """
 
-    def __init__(self, batch_size: int, loss: float = 0.0, correct: int = 0, batches: int = 0):
-        self.batch_size = batch_size
-        self.loss, self.correct, self.batches = loss, correct, batches
+    def __init__(
+        self,
+        batch_size: int,
+        task: Task | None = None,
+        *,
+        loss: float = 0.0,
+        batches: int = 0,
+        **counts: Any,
+    ):
+        self.batch_size, self.task = batch_size, task or Classification()
+        self.loss, self.batches, self.counts = loss, batches, counts
         self.last: dict[str, float] = {}
         self._waiting: list[tuple[int, dict[str, jax.Array]]] = []
 
@@ -51,21 +69,20 @@ class Tally:
                 raise NonFiniteError(f"{failure} at step {step}, {last_good}.")
             if not metrics["parameters_finite"]:
                 raise NonFiniteError(f"parameters must be finite; got an overflow at step {step}, {last_good}.")
-            self.loss, self.correct, self.batches = (
-                self.loss + loss,
-                self.correct + int(metrics["correct"]),
-                self.batches + 1,
-            )
-            self.last = {"loss": loss, "accuracy": int(metrics["correct"]) / self.batch_size, "gradient_norm": norm}
+            counts = {name: value.tolist() for name, value in metrics["counts"].items()}
+            self.loss, self.batches = self.loss + loss, self.batches + 1
+            self.counts = {name: self.counts.get(name, 0) + value for name, value in counts.items()}
+            self.last = {"loss": loss, **self.task.progress(counts, self.batch_size), "gradient_norm": norm}
 
     def means(self) -> dict[str, float]:
-        """Returns the mean loss and accuracy of the epoch so far."""
-        return {"loss": self.loss / self.batches, "accuracy": self.correct / (self.batches * self.batch_size)}
+        """Returns the mean loss of the epoch so far, and the task's metrics."""
+        progress = self.task.progress(self.counts, self.batches * self.batch_size)
+        return {"loss": self.loss / self.batches, **progress}
 
     def start_epoch(self) -> None:
         """Resets the sums."""
-        self.loss, self.correct, self.batches = 0.0, 0, 0
+        self.loss, self.batches, self.counts = 0.0, 0, dict.fromkeys(self.counts, 0)
 
     def position(self) -> dict[str, Any]:
         """Returns the sums for a checkpoint."""
-        return {"loss": self.loss, "correct": self.correct, "batches": self.batches}
+        return {"loss": self.loss, "batches": self.batches, **self.counts}

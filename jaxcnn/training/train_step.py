@@ -16,7 +16,7 @@ from flax import nnx
 from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import Batch
 from jaxcnn.data.dataset import Scaling
-from jaxcnn.training.objective import Objective, is_right
+from jaxcnn.training.objective import Objective
 from jaxcnn.training.parallel import Layout, is_key
 from jaxcnn.training.speed import step_flops
 from jaxcnn.training.state import Graphs, TrainState, path_of
@@ -31,7 +31,7 @@ class PartResults(NamedTuple):
 
     gradient: Any
     loss: jax.Array
-    correct: jax.Array
+    counts: Any  # sums of the task
     rest: nnx.State
 
 
@@ -43,10 +43,10 @@ class TrainStep:
       graphs: the static part of the network.
       optimizer: the optimizer.
       scaling: the scaling of the network's inputs.
-      objective: the loss that is minimized.
+      objective: the loss that is minimized, and the task's sums.
       augmentation: random changes of the pictures, drawn from `seed`, the step and the example.
       seed: seed of the augmentation.
-      classes: number of classes, for the targets of the augmentation.
+      classes: number of outputs, for the targets of the augmentation.
       epoch_steps: number of steps in an epoch.
       max_norms: bounds on the L2 norms of the columns of parameters, by path.
       frozen: paths of parameters that are not trained.
@@ -72,9 +72,9 @@ class TrainStep:
     def compiled(self) -> "CompiledStep":
         """Compiles `(state, parts of the batch) -> (state, metrics)`.
 
-        The state is donated. The metrics are the mean `loss`, the number of `correct` examples, the norm of the
-        gradient before the update, and whether the parameters are finite after it. The loss is that of the logits,
-        without those of auxiliary heads.
+        The state is donated. The metrics are the mean `loss`, the `counts` of the task, the norm of the gradient before
+        the update, and whether the parameters are finite after it. The loss is that of the outputs, without those of
+        auxiliary heads.
         """
         compiled = self.layout.compile
         if self.accumulate == 1:
@@ -109,33 +109,34 @@ class TrainStep:
     def _added(self, sums: PartResults, state: TrainState, batch: Batch) -> PartResults:
         more = self._gradient(state._replace(rest=sums.rest), batch)
         gradient = jax.tree.map(jnp.add, sums.gradient, more.gradient)
-        return PartResults(gradient, sums.loss + more.loss, sums.correct + more.correct, more.rest)
+        counts = jax.tree.map(jnp.add, sums.counts, more.counts)
+        return PartResults(gradient, sums.loss + more.loss, counts, more.rest)
 
     def _gradient(self, state: TrainState, batch: Batch) -> PartResults:
         axis = self.layout.axis_name
 
-        def loss_of(model: nnx.Module, shown: tuple[Any, Any]) -> tuple[jax.Array, Metrics]:
+        def loss_of(model: nnx.Module, shown: tuple[Any, Any]) -> tuple[jax.Array, dict[str, Any]]:
             images, targets = shown
-            minimized, loss, logits = self.objective.of(model, self.scaling(images), targets)
-            return minimized, {"loss": loss, "correct": jnp.sum(is_right(logits, batch.labels))}
+            minimized, loss, outputs = self.objective.of(model, self.scaling(images), targets)
+            return minimized, {"loss": loss, "counts": self.objective.task.counts(outputs, batch.labels)}
 
         shown = self._augmented(state, batch)
         slope = differentiate(self.graphs.train, loss_of, state, shown, _different_keys(state.rest, axis))
-        gradient, loss, correct = slope.gradient, slope.metrics["loss"], slope.metrics["correct"]
+        gradient, loss, counts = slope.gradient, slope.metrics["loss"], slope.metrics["counts"]
         if axis is not None:
             loss, gradient = jax.lax.pmean((loss, gradient), axis)
-            correct = jax.lax.psum(correct, axis)
+            counts = jax.lax.psum(counts, axis)
         if self.frozen:  # what is not asked for is not computed
             gradient = jax.tree_util.tree_map_with_path(
                 lambda path, leaf: jnp.zeros_like(leaf) if path_of(path) in self.frozen else leaf, gradient
             )
-        return PartResults(gradient, loss, correct, slope.rest)
+        return PartResults(gradient, loss, counts, slope.rest)
 
     def _augmented(self, state: TrainState, batch: Batch) -> tuple[Any, Any]:
         if self.augmentation is None:
             return batch.images, batch.labels
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
-        shares = jax.nn.one_hot(batch.labels, self.classes, dtype=jnp.float32)
+        shares = self.objective.task.shown(batch.labels, self.classes)
         return self.augmentation(key, state.step // self.epoch_steps, batch.ids, batch.images, shares)
 
     def _update(self, state: TrainState, sums: PartResults) -> tuple[TrainState, Metrics]:
@@ -151,7 +152,7 @@ class TrainStep:
         finite = functools.reduce(jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new.params)])
         metrics = {
             "loss": sums.loss / self.accumulate,
-            "correct": sums.correct,
+            "counts": sums.counts,
             "gradient_norm": optax.tree.norm(gradient),
             "parameters_finite": finite,
         }

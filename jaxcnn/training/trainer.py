@@ -51,8 +51,9 @@ class Trainer:
         should_stop: Callable[[], bool],
     ):
         config = setup.config
-        stopping = EarlyStopping(config.monitor, config.patience)
-        self.state, self._tally, self.stopping = run.restore(state, Tally(config.batch_size), stopping)
+        stopping = EarlyStopping(config.monitor or setup.task.METRICS[0], config.patience)
+        tally = Tally(config.batch_size, setup.task)
+        self.state, self._tally, self.stopping = run.restore(state, tally, stopping)
         self.step, self.interrupted = int(self.state.step), False
         self._setup, self._run, self._observer, self._should_stop = setup, run, observer, should_stop
         self._train_step = setup.step.compiled()
@@ -154,13 +155,15 @@ class Trainer:
         setup, state = self._setup, self.state
         if setup.held_out is None:
             return {}
-        results = evaluate_state(setup.eval_step, setup.layout, (state.params, state.rest), setup.held_out)
-        row = {"eval_split": setup.held_out.split, "eval_loss": results.loss, "eval_accuracy": results.accuracy}
-        if results.top5_accuracy is not None:
-            row["eval_top5_accuracy"] = results.top5_accuracy
+        evaluate = functools.partial(evaluate_state, setup.eval_step, setup.layout, task=setup.task)
+        results = evaluate((state.params, state.rest), setup.held_out)
+        row: Row = {"eval_split": setup.held_out.split, "eval_loss": results.loss}
+        row |= {f"eval_{name}": value for name, value in results.metrics.items()}
         if state.average is not None:
-            results = evaluate_state(setup.eval_step, setup.layout, state.trained(), setup.held_out)
-            row |= {"ema_loss": results.loss, "ema_accuracy": results.accuracy}
+            results = evaluate(state.trained(), setup.held_out)
+            wanted = (setup.task.METRICS[0], setup.config.monitor)
+            row["ema_loss"] = results.loss
+            row |= {f"ema_{name}": value for name, value in results.metrics.items() if name in wanted}
         return row
 
     def _profile(self, steps: int) -> Profile:

@@ -47,8 +47,8 @@ def run_config(folder: Path) -> dict[str, Any]:
 
     Returns:
       `name`, `num_classes`, `in_features` and `options`, as arguments of `models.create`; and for its inputs `classes`,
-      `image_shape` (of one input of the network), `scaling`, `augment` and `loss`; for a network that began with
-      published weights also `preprocessing` and `source`.
+      `image_shape` (of one input of the network), `scaling`, `augment`, `loss` and, but for classification, `task`; for
+      a network that began with published weights also `preprocessing` and `source`.
 
     Raises:
       FileNotFoundError: if the folder is not that of a run.
@@ -58,18 +58,19 @@ def run_config(folder: Path) -> dict[str, Any]:
     try:
         network, shown = description["model"], description["data"]
         shape, classes = tuple(shown["image_shape"]), list(shown["classes"])
-        config = training.TrainConfig(**description["training"])
+        config, task = training.TrainConfig(**description["training"]), training.task_of(description)
         fed = sized(config, shape)
         return {
             "name": network["name"],
-            "num_classes": len(classes),
+            "num_classes": task.outputs(classes),
             "in_features": shown.get("features", shape[-1]),
             "options": options_for(network["name"], fed, network["options"]),
             "classes": classes,
             "image_shape": list(fed),
             "scaling": description["scaling"],
             "augment": list(config.augment),
-            "loss": config.loss,
+            "loss": task.loss,
+            **({} if task.name == "classification" else {"task": {"name": task.name, **task.details()}}),
             **{key: description[key] for key in ("preprocessing", "source") if key in description},
         }
     except KeyError as missing:

@@ -55,7 +55,9 @@ def test_the_arrays_of_medmnist(tmp_path):
         ({"x_train": noise(6, 5, 4, 2)}, "or (N, H, W, 1 or 3); got (6, 5, 4, 2)"),
         ({"x_train": noise(6, 20)}, "must hold pictures, (N, H, W)"),
         ({"y_train": np.zeros(5, int)}, "must hold one label for each of x_train; got 5 for 6"),
-        ({"y_train": np.zeros((6, 14), int)}, "(N,) or (N, 1); got shape (6, 14)"),
+        ({"y_train": np.eye(14, dtype=int)[:6]}, "(N,) or (N, 1); got shape (6, 14)"),
+        ({"y_train": np.zeros((6, 14), int)}, "must hold targets as y_train does, for multi_label"),
+        ({"y_train": np.full(6, 0.5)}, "must hold targets as y_train does, for regression"),
         ({"y_train": np.zeros(6)}, "integers from 0; got float64"),
         ({"y_train": np.full(6, -1)}, "integers from 0; got -1"),
         ({"x_train": np.array([None] * 6)}, "must be a whole array; reading it failed"),
@@ -169,3 +171,21 @@ def test_what_programs_leave_beside_idx_files_is_no_prefix(tmp_path):
     for file in list(tmp_path.iterdir()):
         (tmp_path / f"._{file.name}").write_bytes(b"\0\5\x16\7")
     assert len(data.load(f"idx:{tmp_path}", "train").labels) == 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "task", "columns"),
+    [
+        (lambda random, n: random.integers(0, 2, (n, 14)).astype(np.uint8), "multi_label", 14),  # as in ChestMNIST
+        (lambda random, n: random.normal(size=(n, 2)), "regression", 2),
+        (lambda random, n: random.normal(size=(n, 1)), "regression", 1),
+    ],
+)
+def test_targets_of_other_tasks_are_known_by_their_form(tmp_path, random, targets, task, columns):
+    kept = {part: targets(random, count) for part, count in (("train", 6), ("test", 4))}
+    pictures = {f"x_{part}": random.integers(0, 256, (len(kept[part]), 5, 4)).astype(np.uint8) for part in kept}
+    np.savez(tmp_path / "some.npz", **pictures, **{f"y_{part}": labels for part, labels in kept.items()})
+    for part, labels in kept.items():
+        found = data.load(f"npz:{tmp_path / 'some.npz'}", part)
+        assert (found.task, len(found.classes)) == (task, columns)
+        np.testing.assert_array_equal(found.labels.reshape(labels.shape), labels)

@@ -219,7 +219,11 @@ def test_the_cifar_recipe_falls_where_the_paper_says():
         ({"ema_decay": 1.0}, "`ema_decay` must be between 0 and 1; got 1.0."),
         ({"patience": 0}, "`patience` must be positive; got 0."),
         ({"accumulate": 4}, "`accumulate` must divide the batch of 6; got 4."),
-        ({"monitor": "f1"}, "`monitor` must be one of accuracy, loss; got 'f1'."),
+        (
+            {"monitor": "f2"},
+            "`monitor` must be one of loss, accuracy, top5_accuracy, exact_match, label_accuracy, auc, "
+            "average_precision, f1, rmse, mae, r2; got 'f2'.",
+        ),
         ({"warmup_epochs": -1.0}, "`warmup_epochs` must not be negative; got -1.0."),
     ],
 )

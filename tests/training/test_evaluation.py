@@ -114,8 +114,10 @@ def test_evaluation_and_prediction_agree(small):
 
 
 def test_an_evaluation_is_a_value(small):
-    found = training.Evaluation(loss=0.5, accuracy=0.75, count=4)
-    assert dataclasses.asdict(found) == {"loss": 0.5, "accuracy": 0.75, "count": 4, "top5_accuracy": None}
+    found = training.Evaluation(0.5, 4, {"accuracy": 0.75})
+    assert (found.loss, found.accuracy, found["accuracy"], found.top5_accuracy) == (0.5, 0.75, 0.75, None)
+    with pytest.raises(KeyError, match="a metric must be one of loss, accuracy; got 'rmse'"):
+        found["rmse"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.loss = 0.0
 

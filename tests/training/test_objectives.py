@@ -9,6 +9,7 @@ from flax import nnx
 from jaxcnn import data, models, training
 from jaxcnn.training.objective import Objective
 from jaxcnn.training.state import first_state, split
+from jaxcnn.training.tasks import Classification
 from jaxcnn.training.train_step import TrainStep
 
 
@@ -29,7 +30,7 @@ def test_squared_errors_are_to_targets_of_plus_and_minus_one(random):
     logits, labels = random.normal(size=(4, 3)).astype(np.float32), np.array([0, 2, 1, 1])
     targets = np.full((4, 3), -1.0)
     targets[np.arange(4), labels] = 1
-    found = Objective("mean_squared_error").losses(jnp.asarray(logits), labels)
+    found = Classification("mean_squared_error").losses(jnp.asarray(logits), labels)
     np.testing.assert_allclose(found, np.square(logits - targets).mean(-1), rtol=1e-5)
 
 

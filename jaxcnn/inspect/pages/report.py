@@ -11,7 +11,8 @@ from flax import nnx
 from jaxcnn import models, training
 from jaxcnn.data import Augmentation, Dataset, Scaling
 from jaxcnn.inspect import stages
-from jaxcnn.inspect.pages import frame
+from jaxcnn.inspect.pages import frame, task_sections
+from jaxcnn.training import METRICS
 from jaxcnn.training.formatting import format_fields, format_speed
 
 _MISTAKES = 24
@@ -29,8 +30,9 @@ def write_report(
     """Writes `report.html` into the folder of a run.
 
     The page shows learning curves, confusion matrix, first-layer filters, feature maps of one example, the most
-    confident mistakes, the layers, the configuration and the command that reproduces the run. The pictures are inside
-    the file.
+    confident mistakes, the layers, the configuration and the command that reproduces the run. In place of the confusion
+    matrix, other tasks have a table of the labels, or the predicted over the true values. The pictures are inside the
+    file.
 
     Args:
       folder: the folder of the run, with its `config.json` and `metrics.jsonl`.
@@ -51,20 +53,20 @@ def write_report(
     rows = [row for row in training.read_log(folder / "metrics.jsonl") if row["kind"] == "epoch"]
     classes = description.get("data", {}).get("classes")
     test = test if classes is None else test.for_classes(classes)
-    probabilities = training.predict(model, test.images, scaling, augmentation=augmentation)
-    predictions = probabilities.argmax(-1)
-    right = int((predictions == test.labels).sum())
+    task = training.task_of({"training": {}} | description)
+    outputs = training.predict(model, test.images, scaling, augmentation=augmentation, task=task)
+    found = None
+    if task.name != "classification":
+        found = training.evaluate(model, test, scaling, task=task, augmentation=augmentation)
     name = description.get("model", {}).get("name", type(model).__name__)
     parts = [
         f"<h1>{frame.text(name)} on {frame.text(test.name)}</h1>",
-        f'<p class="big">{100 * right / len(test.labels):.2f} % of the {len(test.labels):,} {frame.text(test.split)} '
-        f"examples classified correctly, {len(test.labels) - right:,} wrong</p>",
-        *_curves(rows),
-        *_confusion(test, predictions),
-        *_mistakes(test, probabilities),
+        task_sections.headline(task, found, test, outputs),
+        *_curves(rows, task),
+        *_answers(task, test, outputs),
         *_filters(model, _fed(test, augmentation).shape[1:]),
-        *_feature_maps(model, test, scaling, probabilities, augmentation),
-        *_augmented(test, augmentation),
+        *_feature_maps(model, test, scaling, outputs, augmentation, task),
+        *_augmented(test, augmentation, task),
         "<h2>Layers</h2>",
         models.summary(model, (1, *_fed(test, augmentation).shape[1:]))._repr_html_(),
         *_how(description),
@@ -74,12 +76,20 @@ def write_report(
     return path
 
 
-def _curves(rows: list[dict[str, Any]]) -> list[str]:
+def _answers(task: training.Task, test: Dataset, outputs: np.ndarray) -> list[str]:
+    if task.of_classes:
+        return [*_confusion(test, outputs.argmax(-1)), *_mistakes(test, outputs)]
+    return task_sections.task_sections(task, test, outputs, lambda places: _pictures(test, places))
+
+
+def _curves(rows: list[dict[str, Any]], task: training.Task) -> list[str]:
     from jaxcnn.inspect import plots
 
     if not rows:
         return ['<p class="note">No epoch was finished.</p>']
-    curves = frame.image(plots.learning_curves(rows), "Loss and error by epoch")
+    metric = task_sections.drawn_metric(task, rows[0])
+    figure = plots.learning_curves(rows, loss=task_sections.loss_title(task), metric=metric)
+    curves = frame.image(figure, f"Loss and {'error' if metric == 'accuracy' else METRICS[metric].title} by epoch")
     return ["<h2>Learning curves</h2>", curves, *_speed(rows)]
 
 
@@ -167,13 +177,13 @@ def _fed(test: Dataset, augmentation: Augmentation | None) -> np.ndarray:
     return first if augmentation is None else augmentation.center(first)
 
 
-def _augmented(test: Dataset, augmentation: Augmentation | None) -> list[str]:
+def _augmented(test: Dataset, augmentation: Augmentation | None, task: training.Task) -> list[str]:
     from jaxcnn.inspect import plots
 
     if augmentation is None:
         return []
     before = np.asarray(test.images[:_CHANGED])
-    shares = np.eye(len(test.classes), dtype=np.float32)[test.labels[:_CHANGED]]
+    shares = task.shown(test.labels[:_CHANGED], len(test.classes))
     ids = np.arange(len(before), dtype=np.int32)
     after = np.asarray(augmentation(jax.random.key(0), 0, ids, before, shares)[0])
     figure = plots.augmented(_in_bytes(test, before), _in_bytes(test, after), [""] * len(before))
@@ -185,8 +195,9 @@ def _feature_maps(
     model: nnx.Module,
     test: Dataset,
     scaling: Scaling,
-    probabilities: np.ndarray,
+    outputs: np.ndarray,
     augmentation: Augmentation | None,
+    task: training.Task,
 ) -> list[str]:
     from jaxcnn.inspect import plots
 
@@ -194,10 +205,12 @@ def _feature_maps(
     maps = {name: array[0] for name, array in activations.items() if array.ndim == 4}
     if not maps:
         return []
-    label, share = test.classes[test.labels[0]], probabilities[0, test.labels[0]]
-    caption = f"{label}, {100 * share:.1f} %"
+    caption, what = "", ""
+    if task.of_classes:
+        label, share = test.classes[test.labels[0]], outputs[0, test.labels[0]]
+        caption, what = f"{label}, {100 * share:.1f} %", ", and the probability of its true class"
     figure = plots.labeled_images(_pictures(test, slice(1)), [caption])
-    note = f'<p class="note">The first {frame.text(test.split)} image, and the probability of its true class.</p>'
+    note = f'<p class="note">The first {frame.text(test.split)} image{what}.</p>'
     images = [frame.image(plots.feature_maps(name, a), f"Feature maps of {name}") for name, a in maps.items()]
     return ["<h2>Feature maps of one example</h2>", note, frame.image(figure, "The example"), *images]
 

@@ -15,6 +15,7 @@ from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import learning_curves
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
+from jaxcnn.inspect.plots.diagnostics.values import predicted_values
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
 from jaxcnn.inspect.plots.pixels import pixels
 from jaxcnn.inspect.plots.representations.feature_maps import feature_maps
@@ -45,6 +46,7 @@ __all__ = [
     "neighbors",
     "pixels",
     "pool_as_matrix",
+    "predicted_values",
     "prediction",
     "randomization_curves",
     "randomization_maps",

@@ -130,6 +130,8 @@ def _activations(flat: np.ndarray) -> Iterator[Case]:
 
 def _losses(flat: np.ndarray, probabilities: np.ndarray) -> Iterator[Case]:
     yield case("mean_squared_error", {}, (flat, normal(4, 6)), batched=(0, 1))
+    yield case("half_squared_error", {}, (flat, normal(4, 6)), batched=(0, 1))
+    yield case("huber_loss", {"delta": 0.3}, (flat, np.zeros_like(flat)), batched=(0, 1))
     yield case("binary_cross_entropy", {}, (flat, probabilities), batched=(0, 1))
     yield case("softmax_cross_entropy", {"label_smoothing": 0.1}, (flat, jnp.arange(4)), batched=(0, 1))
     yield case(

@@ -6,31 +6,46 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from jaxcnn.inspect.plots import style
+from jaxcnn.training import METRICS
 
 
-def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
+def learning_curves(
+    rows: Sequence[dict[str, Any]], *, loss: str = "cross-entropy (nats)", metric: str = "accuracy"
+) -> Figure:
     """Draws loss and error of training and held-out examples, by epoch.
 
     Args:
       rows: the epoch rows of a run's log.
+      loss: what the loss is, in words.
+      metric: name of the metric that is drawn beside it; the accuracy is drawn as error.
 
     Returns:
       The figure.
     """
     figure = style.canvas(8, 3)
-    losses, errors = figure.subplots(1, 2)
+    losses, metrics = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
     held_out = next((row["eval_split"] for row in rows if "eval_split" in row), None)
-    for axes, name, transform in ((losses, "loss", float), (errors, "accuracy", lambda a: 100 * (1 - a))):
-        axes.plot(epochs, [transform(row[name]) for row in rows], color=style.INK, label="training", marker=".", ms=4)
-        if held_out:
-            values = [transform(row[f"eval_{name}"]) for row in rows]
-            axes.plot(epochs, values, color=style.ACCENT, ls="--", label=held_out, marker=".", ms=4)
+    as_error = metric == "accuracy"
+
+    def shown(name: str, value: float) -> float:
+        if name == "loss" or not METRICS[name].share:
+            return value
+        return 100 * (1 - value if as_error else value)
+
+    for axes, name in ((losses, "loss"), (metrics, metric)):
+        styles = {"": ("training", style.INK, "-"), "eval_": (held_out, style.ACCENT, "--")}
+        for prefix, (label, color, line) in styles.items():
+            if rows and prefix + name in rows[0]:
+                values = [shown(name, row[prefix + name]) for row in rows]
+                axes.plot(epochs, values, color=color, label=label, ls=line, marker=".", ms=4)
         style.plain(axes, "epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, fontsize=8)
-    losses.set_yscale("log")
-    style.heading(losses, "cross-entropy (nats)")
-    style.heading(errors, "error (%)")
-    errors.set_ylim(bottom=0)
+    if all(row.get(key, 1) > 0 for row in rows for key in ("loss", "eval_loss")):
+        losses.set_yscale("log")
+    style.heading(losses, loss)
+    unit = " (%)" if METRICS[metric].share else ""
+    style.heading(metrics, "error (%)" if as_error else METRICS[metric].title + unit)
+    metrics.set_ylim(bottom=0)
     return figure

@@ -1,0 +1,107 @@
+"""The sections of a run's report that depend on its task."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from jaxcnn.data import Dataset
+from jaxcnn.inspect.pages import frame
+from jaxcnn.training import METRICS, Evaluation, Task
+from jaxcnn.training.formatting import format_metrics
+from jaxcnn.training.tasks.labels import f1_scores
+
+_MOST = 24
+Pictures = Callable[[np.ndarray], np.ndarray]
+
+
+def headline(task: Task, found: Evaluation | None, test: Dataset, outputs: np.ndarray) -> str:
+    """The result in one sentence."""
+    count, split = len(test.labels), frame.text(test.split)
+    if task.name == "classification" or found is None:
+        right = int((outputs.argmax(-1) == test.labels).sum())
+        told = f"{100 * right / count:.2f} % of the {count:,} {split} examples classified correctly"
+        return f'<p class="big">{told}, {count - right:,} wrong</p>'
+    told = format_metrics({**found.metrics, "loss": found.loss}, separator=", ")
+    return f'<p class="big">{frame.text(told)} on the {count:,} {split} examples</p>'
+
+
+def drawn_metric(task: Task, row: dict) -> str:
+    """The metric of the learning curves: the first that training knows too."""
+    return next((name for name in METRICS if name != "loss" and name in row), task.METRICS[0])
+
+
+def loss_title(task: Task) -> str:
+    """The loss in words."""
+    if task.loss == "cross_entropy":
+        return "cross-entropy (nats)" if task.name == "classification" else "binary cross-entropy (nats)"
+    return task.loss.replace("_", " ")
+
+
+def task_sections(task: Task, test: Dataset, outputs: np.ndarray, pictures: Pictures) -> list[str]:
+    """What a task shows of its predictions.
+
+    Args:
+      task: the task; one without a class for each example.
+      test: the test examples.
+      outputs: the predictions, `(N, K)`.
+      pictures: a function from numbers of examples to their pictures.
+    """
+    if task.name == "regression":
+        return _values(test, outputs, pictures)
+    return _labels(test, outputs, pictures)
+
+
+def _labels(test: Dataset, outputs: np.ndarray, pictures: Pictures) -> list[str]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    truth, said = test.labels > 0, outputs >= 0.5
+    scores = f1_scores(truth, said)
+    rows = []
+    for place, name in enumerate(test.classes):
+        true, share = truth[:, place], outputs[:, place]
+        both = 0 < true.sum() < len(true)
+        cells = [
+            name,
+            f"{true.sum():,}",
+            f"{said[:, place].sum():,}",
+            f"{average_precision_score(true, share):.4f}" if both else "",
+            f"{roc_auc_score(true, share):.4f}" if both else "",
+            f"{scores[place]:.4f}",
+        ]
+        rows.append("".join(f"<td>{frame.text(cell)}</td>" for cell in cells))
+    head = ("label", "true", "predicted", "average precision", "AUC", "F1")
+    table = "".join(f"<tr>{row}</tr>" for row in rows)
+    table = f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{table}</table>"
+    wrong = np.where(truth != said, np.abs(outputs - 0.5), -1.0)
+    worst = [place for place in np.argsort(-wrong.max(-1), kind="stable")[:_MOST] if wrong[place].max() >= 0]
+    captions = [f"{_named(test.classes, truth[place])} as {_named(test.classes, said[place])}" for place in worst]
+    note = f"True labels, predicted labels; {len(worst)} of {int((truth != said).any(-1).sum()):,}, the surest first."
+    return ["<h2>Labels</h2>", table, *_shown("Worst mistakes", note, np.array(worst, int), captions, pictures)]
+
+
+def _values(test: Dataset, outputs: np.ndarray, pictures: Pictures) -> list[str]:
+    from jaxcnn.inspect import plots
+
+    truth = np.asarray(test.labels, np.float64).reshape(outputs.shape)
+    figure = plots.predicted_values(truth, outputs, test.classes)
+    spread = truth.std(0)
+    error = np.abs(outputs - truth) / np.where(spread > 0, spread, 1.0)
+    worst = np.argsort(-error.max(-1), kind="stable")[:_MOST]
+    captions = [
+        ", ".join(f"{true:.4g} as {said:.4g}" for true, said in zip(truth[place], outputs[place], strict=True))
+        for place in worst
+    ]
+    drawn = frame.section("Predicted against true values", "", (figure, "Predicted against true values"))
+    return [*drawn, *_shown("Largest errors", "True value, predicted value.", worst, captions, pictures)]
+
+
+def _shown(title: str, note: str, places: np.ndarray, captions: Sequence[str], pictures: Pictures) -> list[str]:
+    from jaxcnn.inspect import plots
+
+    if not len(places):
+        return [f"<h2>{title}</h2>", '<p class="note">There is none.</p>']
+    return frame.section(title, note, (plots.labeled_images(pictures(places), captions), title))
+
+
+def _named(classes: Sequence[str], present: np.ndarray) -> str:
+    return " ".join(name for name, there in zip(classes, present, strict=True) if there) or "none"
