@@ -3,18 +3,20 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import re
 import shlex
 import signal
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import begin_with
+from jaxcnn.cli.config_files import arguments_of, written
 from jaxcnn.cli.progress import observing
 from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
@@ -29,7 +31,11 @@ class Train:
     """Train a network; write a run folder with its parameters and a report."""
 
     model: tyro.conf.Positional[str] = "lenet5"
-    """Name of the network; `jaxcnn models` lists them."""
+    """Name of the network, `jaxcnn models` lists them; or MODULE:FUNCTION, a function of yours that makes one."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File of options: .json, .yaml or .toml, or the config.json of a run. Other options override it."""
+    print_config: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print all options as JSON, as `--config` reads them, and train nothing."""
     data: str = "digits"
     """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity;
     or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
@@ -85,6 +91,9 @@ class Train:
 
     def __call__(self) -> int:
         """Trains, evaluates on the test split, writes the report."""
+        if self.print_config:
+            print(json.dumps(written(self), indent=2))
+            return 0
         training.initialize(self.coordinator, self.processes, self.process)
         training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
@@ -99,6 +108,7 @@ class Train:
             "model": {"name": self.model, "options": options},
             **({} if self.init is None else {"init": str(self.init)}),
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
+            "arguments": arguments_of(self),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         say = print if training.is_first() else _nothing
@@ -197,8 +207,8 @@ class Train:
                 raise ValueError(f"`resume` needs the folder of a run; {self.out} is none.")
             return self.out
         kind, _, place = self.data.partition(":")
-        shown = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, [kind, Path(place).name])))
-        base = f"{self.model}-{shown}-seed{self.config.seed}"
+        parts = filter(None, [self.model, kind, Path(place).name])
+        base = re.sub(r"[^\w.-]+", "-", f"{'-'.join(parts)}-seed{self.config.seed}")
         taken = 0
         while _numbered(base, taken + 1).exists():
             taken += 1

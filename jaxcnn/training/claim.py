@@ -1,5 +1,6 @@
 """Decides whether a run may start or resume in a folder: by its `config.json`, its other files and the lock."""
 
+import dataclasses
 import json
 import unicodedata
 from pathlib import Path
@@ -11,7 +12,7 @@ from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.files import write_atomically, writing
 from jaxcnn.training.lock import FolderLock
 
-_OF_THE_SITTING = ("command", "versions", "devices")  # may differ between the sittings of one run
+_OF_THE_SITTING = ("command", "arguments", "versions", "devices")  # may differ between the sittings of one run
 _LEFT_OVERS = ("checkpoints", "damaged", "metrics.jsonl", "metrics.csv")
 
 
@@ -125,7 +126,10 @@ def _as_read(description: dict[str, Any]) -> dict[str, Any]:
 
 def _check_same(path: Path, description: dict[str, Any]) -> None:
     """Refuses to resume a run with another description; the message names every field that differs."""
-    before, now = (_flat(_as_read(found)) for found in (read_description(path), description))
+    written = read_description(path)
+    if isinstance(written.get("training"), dict):  # an option that is newer than the run had its default's effect
+        written["training"] = dataclasses.asdict(TrainConfig()) | written["training"]
+    before, now = (_flat(_as_read(found)) for found in (written, description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:
         changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)
