@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ import tyro
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.config_files import arguments_of, written
+from jaxcnn.cli.overlaps import overlaps
 from jaxcnn.cli.progress import observing
 from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
@@ -114,17 +115,10 @@ class Train:
         say = print if training.is_first() else _nothing
         with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
             say(f"training {self.model} on {len(train.labels):,} {self.data} examples, {layout}; run folder {folder}")
-            if slower := native.missing():
-                say(f"training is slower than it could be, without jaxcnn's C++ backend: {slower}")
-            if beginning:
-                say(beginning)
-            for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
-                say(note)
+            if training.is_first():
+                for note in self._notes((train, held_out, test), beginning):
+                    say(note)
             per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
-            if left := len(train.labels) % self.config.batch_size:
-                whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
-                rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
-                say(f"each epoch trains {whole}; {left} {rest} left out of it")
             total = self.config.epochs * per_epoch
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
             with observing(total) as observer:
@@ -170,6 +164,21 @@ class Train:
                 print(f"{len(left)} damaged {kind} pictures were left out, the first is {left[0]}")
         print(f"report {report}")
         return 0
+
+    def _notes(self, splits: tuple[Dataset, Dataset, Dataset], beginning: str) -> Iterator[str]:
+        """What there is to say of the examples before the training."""
+        train, held_out, test = splits
+        if slower := native.missing():
+            yield f"training is slower than it could be, without jaxcnn's C++ backend: {slower}"
+        if beginning:
+            yield beginning
+        yield from dict.fromkeys(note for examples in splits for note in examples.notes)
+        yield from overlaps(train, [test] if held_out is test else [held_out, test])
+        per_epoch = data.steps_per_epoch(len(train.labels), self.config.batch_size)
+        if left := len(train.labels) % self.config.batch_size:
+            whole = f"{per_epoch:,} {'batch' if per_epoch == 1 else 'batches'} of {self.config.batch_size}"
+            rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"
+            yield f"each epoch trains {whole}; {left} {rest} left out of it"
 
     def _examples(self) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples; without a validation split, the test examples are the held-out ones."""

@@ -1,6 +1,7 @@
 """Labeled examples, and the scaling of network inputs."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ class Dataset(NamedTuple):
       vocabulary: the words, if the examples are sentences.
       skipped: paths of damaged pictures that were left out.
       notes: remarks on how the examples were read, in words.
+      files: `(N,)` paths of the pictures as bytes, for folders; else None.
     """
 
     images: np.ndarray | Stream
@@ -37,6 +39,7 @@ class Dataset(NamedTuple):
     vocabulary: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    files: np.ndarray | None = None
 
     @property
     def features(self) -> int:
@@ -47,6 +50,17 @@ class Dataset(NamedTuple):
     def title(self) -> str:
         """The name of data set and split in error messages."""
         return f"the {self.split} split of {self.name}"
+
+    def example(self, place: int) -> str:
+        """Names an example, by the path of its picture where it has one.
+
+        Args:
+          place: its number.
+
+        Returns:
+          The path, or the name of the split with the number.
+        """
+        return f"{self.split}[{place}]" if self.files is None else os.fsdecode(self.files[place])
 
     def take(self, count: int) -> "Dataset":
         """Selects the first examples.
@@ -70,7 +84,8 @@ class Dataset(NamedTuple):
         """
         check_array(self.labels, self.title)
         images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
-        return self._replace(images=images, labels=self.labels[index])
+        files = None if self.files is None else self.files[index]
+        return self._replace(images=images, labels=self.labels[index], files=files)
 
     def for_classes(self, classes: Sequence[str]) -> "Dataset":
         """Renumbers the labels for another list of classes, by the names of the classes.

@@ -12,6 +12,8 @@ import optax.contrib
 
 from jaxcnn import geometry
 from jaxcnn.data.augmentation import Augmentation
+from jaxcnn.data.sampling import Sampling
+from jaxcnn.training.class_weights import check_weights
 from jaxcnn.training.state import path_of
 
 
@@ -29,6 +31,11 @@ class TrainConfig:
     """Examples per step. Those that do not fill a last batch are left out of the epoch, others in each epoch."""
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
     """Loss; `mean_squared_error` compares the outputs with targets of +1 and -1."""
+    class_weights: tuple[str, ...] = ()
+    """Factors on the loss of classes. balanced: inverse to their numbers of training examples; or CLASS=FACTOR, where
+    other classes have 1; or one factor for each class, in order."""
+    sampling: Sampling = "uniform"
+    """`uniform`: every example once in an epoch. `balanced`: every class equally often, rare examples several times."""
     scaling: Literal["standard", "symmetric"] = "standard"
     """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
     optimizer: Literal["adamw", "adam", "sgd", "lars", "muon", "adadelta"] = "adamw"
@@ -91,7 +98,7 @@ class TrainConfig:
         Raises:
           ValueError: if a value is out of range.
         """
-        for name in ("milestones", "augment", "freeze", "layer_rates"):
+        for name in ("class_weights", "milestones", "augment", "freeze", "layer_rates"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))  # JSON has lists only
         counts = ("epochs", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints")
@@ -120,9 +127,11 @@ class TrainConfig:
             geometry.integer(self.patience, "patience")
         if self.batch_size % self.accumulate:
             raise ValueError(f"`accumulate` must divide the batch of {self.batch_size}; got {self.accumulate}.")
+        object.__setattr__(self, "class_weights", tuple(map(str, self.class_weights)))
+        check_weights(self.class_weights)
         Augmentation(self.augment)
         _factors(self.layer_rates)
-        for name in ("loss", "scaling", "optimizer", "schedule", "monitor"):
+        for name in ("loss", "sampling", "scaling", "optimizer", "schedule", "monitor"):
             options = get_args(get_type_hints(type(self))[name])
             if getattr(self, name) not in options:
                 raise ValueError(f"`{name}` must be one of {', '.join(options)}; got {getattr(self, name)!r}.")

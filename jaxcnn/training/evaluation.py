@@ -180,6 +180,7 @@ def predict(
     scaling: Scaling,
     batch_size: int = 256,
     *,
+    views: Views = "one",
     augmentation: Augmentation | None = None,
 ) -> np.ndarray:
     """Computes the class probabilities of images, in batches.
@@ -189,6 +190,7 @@ def predict(
       images: `(N, H, W, C)`, in the units of the training.
       scaling: the scaling with which the network was trained.
       batch_size: images per call.
+      views: the images over which logits are averaged, as in `evaluate`.
       augmentation: that of the training, which determines the size of the pictures.
 
     Returns:
@@ -196,7 +198,8 @@ def predict(
     """
     size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     check_units(images, scaling)
-    answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation))
+    answer = probabilities if views == "one" else _averaged(views)
+    answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation, answer=answer))
     return np.concatenate(answers) if answers else np.zeros((0, 0), np.float32)
 
 
@@ -211,6 +214,15 @@ def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
 def probabilities(model: Any, inputs: jax.Array) -> jax.Array:
     """Computes a network's class probabilities, `(N, classes)` float32."""
     return jax.nn.softmax(model(inputs).astype(jnp.float32))
+
+
+@functools.lru_cache
+def _averaged(views: Views) -> Callable[[Any, jax.Array], jax.Array]:
+    def answer(model: Any, inputs: jax.Array) -> jax.Array:
+        logits = jnp.stack([at_least_float32(model(seen)) for seen in _views(inputs, views)]).mean(0)
+        return jax.nn.softmax(logits)
+
+    return answer
 
 
 def answers_to(

@@ -17,9 +17,17 @@ class Objective(NamedTuple):
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
     label_smoothing: float = 0.0
     auxiliaries: Mapping[str, float] = {}  # stages that are also logits, and the weights of their losses
+    class_weights: tuple[float, ...] = ()  # factors on the losses of the classes
 
     def losses(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
         """Computes one loss per example; targets are labels, or one row of class probabilities per example."""
+        losses = self._unweighted(logits, targets)
+        if not self.class_weights:
+            return losses
+        factors = jnp.asarray(self.class_weights, losses.dtype)
+        return losses * (jnp.asarray(targets, losses.dtype) @ factors if jnp.ndim(targets) > 1 else factors[targets])
+
+    def _unweighted(self, logits: jax.Array, targets: ArrayLike) -> jax.Array:
         if jnp.ndim(targets) > 1:
             targets = jnp.asarray(targets, logits.dtype)
         if self.loss == "cross_entropy":

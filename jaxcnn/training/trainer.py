@@ -71,7 +71,14 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             trace = None if profile is None else stack.enter_context(self._profile(profile))
             ahead = batches_ahead(
-                setup.train, config.batch_size, config.seed, self.step, setup.total_steps, rows=rows, workers=workers
+                setup.train,
+                config.batch_size,
+                config.seed,
+                self.step,
+                setup.total_steps,
+                rows=rows,
+                workers=workers,
+                sampling=config.sampling,
             )
             batches = _on_devices(stack.enter_context(ahead), config.accumulate, setup.layout)
             while self.step < setup.total_steps and not self.interrupted and not self.stopping.over:

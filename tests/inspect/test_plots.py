@@ -10,8 +10,8 @@ from jaxcnn.inspect import plots
 def test_the_confusion_matrix_counts_true_by_predicted():
     labels, predictions = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 1, 1, 0, 0])
     (axes,) = whole(plots.confusion_matrix(labels, predictions, ("a", "b", "c"))).axes
-    shown = {tuple(map(int, text.get_position()[::-1])): int(text.get_text()) for text in axes.texts}
-    assert shown == {(0, 0): 2, (0, 1): 1, (1, 1): 1, (2, 0): 2}
+    shown = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in axes.texts}
+    assert shown == {(0, 0): "2\n66.7 %", (0, 1): "1\n33.3 %", (1, 1): "1\n100.0 %", (2, 0): "2\n100.0 %"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
     shares = np.array([[2, 1, 0], [0, 3, 0], [3, 0, 0]]) / 3
     np.testing.assert_allclose(axes.images[0].get_array(), np.sqrt(shares))
@@ -19,7 +19,13 @@ def test_the_confusion_matrix_counts_true_by_predicted():
 
 def test_a_class_without_examples_leaves_its_row_empty():
     (axes,) = whole(plots.confusion_matrix(np.array([0]), np.array([1]), ("a", "b", "c"))).axes
-    assert [text.get_text() for text in axes.texts] == ["1"]
+    assert [text.get_text() for text in axes.texts] == ["1\n100.0 %"]
+
+
+def test_more_classes_are_drawn_with_numbers_alone():
+    labels = np.arange(15)
+    (axes,) = whole(plots.confusion_matrix(labels, labels, [str(i) for i in labels])).axes
+    assert {text.get_text() for text in axes.texts} == {"1"}
 
 
 def test_many_classes_are_drawn_without_numbers():
