@@ -85,6 +85,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.export import Export
     from jaxcnn.cli.features import Features
     from jaxcnn.cli.inspect import Inspect
+    from jaxcnn.cli.look import Look
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
     from jaxcnn.cli.recipes import Recipes, recipe
@@ -96,6 +97,7 @@ def _parse(args: list[str]):
         "predict": Predict,
         "features": Features,
         "inspect": Inspect,
+        "look": Look,
         "convert": Convert,
         "export": Export,
         "models": Models,
