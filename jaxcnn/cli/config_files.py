@@ -12,7 +12,14 @@ from jaxcnn.cli.usage import what_was_meant
 from jaxcnn.training import TrainConfig
 
 _ENDINGS = (".json", ".yaml", ".yml", ".toml")
-_OF_THE_CALL = ("config", "config_file", "print_config", "resume", "force")  # say what to do, not how to train
+_OF_THE_CALL = (
+    "config",
+    "config_file",
+    "print_config",
+    "find_lr",
+    "resume",
+    "force",
+)  # say what to do, not how to train
 _OF_THE_SITTING = ("out", "coordinator", "processes", "process", "profile", "recipe")  # not of another run
 
 

@@ -19,6 +19,7 @@ from jaxcnn.cli.beginning import begin_with
 from jaxcnn.cli.config_files import arguments_of, written
 from jaxcnn.cli.overlaps import overlaps
 from jaxcnn.cli.progress import observing
+from jaxcnn.cli.rates import print_rates
 from jaxcnn.cli.runs import ARGUMENTS, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
 from jaxcnn.ops import native
@@ -37,6 +38,9 @@ class Train:
     """File of options: .json, .yaml or .toml, or the config.json of a run. Other options override it."""
     print_config: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print all options as JSON, as `--config` reads them, and train nothing."""
+    find_lr: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Find a learning rate: 120 steps in which it grows from 1e-5 to 10 (Smith 2017). Print losses and the rate to
+    take, draw them in find-lr-MODEL-DATA.png, and train nothing."""
     data: str = "digits"
     """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity;
     or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
@@ -105,6 +109,10 @@ class Train:
         model = build(self.model, len(train.classes), train.features, size, options, self.config.seed)
         models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
         scaling, beginning = (None, "") if self.init is None else begin_with(self.init, model, train, self.config.seed)
+        if self.find_lr:
+            picture = Path(f"find-lr-{self._base()}.png")
+            print_rates(model, train, self.config, picture, scaling=scaling, layout=layout)
+            return 0
         details = {
             "model": {"name": self.model, "options": options},
             **({} if self.init is None else {"init": str(self.init)}),
@@ -210,14 +218,18 @@ class Train:
             options["dtype"] = self.dtype
         return options
 
+    def _base(self) -> str:
+        """The names of the network and of the data, as a name of files."""
+        kind, _, place = self.data.partition(":")
+        parts = filter(None, [self.model, kind, Path(place).name])
+        return re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
     def _folder(self) -> Path:
         if self.out is not None:
             if self.resume and not (self.out / "config.json").exists():
                 raise ValueError(f"`resume` needs the folder of a run; {self.out} is none.")
             return self.out
-        kind, _, place = self.data.partition(":")
-        parts = filter(None, [self.model, kind, Path(place).name])
-        base = re.sub(r"[^\w.-]+", "-", f"{'-'.join(parts)}-seed{self.config.seed}")
+        base = f"{self._base()}-seed{self.config.seed}"
         taken = 0
         while _numbered(base, taken + 1).exists():
             taken += 1

@@ -9,6 +9,7 @@ from jaxcnn.training.fit import TrainResult, fit, print_epoch
 from jaxcnn.training.log import read_log
 from jaxcnn.training.memory import keep_memory
 from jaxcnn.training.parallel import Layout, initialize, is_first, leave
+from jaxcnn.training.rate_range import RateRange, find_learning_rate
 from jaxcnn.training.recipes import RECIPES, Recipe
 from jaxcnn.training.run_folder import restore_model
 from jaxcnn.training.setup import make_augmentation
@@ -22,6 +23,7 @@ __all__ = [
     "Layout",
     "NonFiniteError",
     "RECIPES",
+    "RateRange",
     "Recipe",
     "TrainConfig",
     "TrainResult",
@@ -29,6 +31,7 @@ __all__ = [
     "Views",
     "answers_to",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "in_batches",
     "init_state",

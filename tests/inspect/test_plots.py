@@ -5,6 +5,7 @@ import pytest
 from drawings import whole
 
 from jaxcnn.inspect import plots
+from jaxcnn.training import RateRange
 
 
 def test_the_confusion_matrix_counts_true_by_predicted():
@@ -121,3 +122,15 @@ def test_pictures_before_and_after_stand_in_two_rows(random, channels):
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["before", "after"]
     for tile, picture in zip(shown, [*before[:16], *np.rint(after[:16].clip(0, 255))], strict=True):
         np.testing.assert_array_equal(tile.get_array(), picture[..., 0] if channels == 1 else picture)
+
+
+def test_a_range_test_shows_losses_and_the_rate_to_take():
+    rates = np.geomspace(1e-4, 1, 50)
+    losses = np.linspace(2, 1, 50)
+    found = RateRange(rates, losses, losses, 0.01, 1.0, False)
+    (axes,) = whole(plots.rate_range(found)).axes
+    raw, mean, line = axes.lines
+    np.testing.assert_allclose(raw.get_xdata(), rates)
+    np.testing.assert_allclose(mean.get_ydata(), losses)
+    assert list(line.get_xdata()) == [0.01, 0.01] and axes.get_xscale() == "log"
+    assert "steepest fall, 0.01" in [text.get_text() for text in axes.get_legend().get_texts()]

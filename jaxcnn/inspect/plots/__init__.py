@@ -11,6 +11,7 @@ from jaxcnn.inspect.plots.attribution.attributions import attributions, randomiz
 from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import learning_curves
+from jaxcnn.inspect.plots.diagnostics.rate_range import rate_range
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
 from jaxcnn.inspect.plots.representations.feature_maps import feature_maps
@@ -43,6 +44,7 @@ __all__ = [
     "prediction",
     "randomization_curves",
     "randomization_maps",
+    "rate_range",
     "receptive_fields",
     "save",
     "shared_counts",
