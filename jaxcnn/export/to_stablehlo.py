@@ -29,6 +29,7 @@ def stablehlo(
     classes_only: bool = False,
     fold_batch_norm: bool = False,
     weights: Weights = "float",
+    with_preprocessing: bool = False,
     platforms: Sequence[str] = PLATFORMS,
 ) -> Exported:
     """Writes a network, with its weights, as a function that a process with only JAX can run.
@@ -53,6 +54,8 @@ def stablehlo(
       fold_batch_norm: fold batch normalization into the convolutions, as `export.fold_batch_norm`.
       weights: `"float"`; or `"int8"` to store kernels in bytes, rounded as by `export.quantize`. They are converted to
         floats when the function runs.
+      with_preprocessing: take pictures in bytes of any size, `(N, H, W, C)`, and resize them inside the function as
+        `jaxcnn predict` does: photographs are cut to the middle; of gray pictures nothing is lost.
       platforms: platforms of the function, from `"cpu"`, `"cuda"`, `"rocm"` and `"tpu"`; that of this process is always
         added.
 
@@ -73,12 +76,11 @@ def stablehlo(
         classes_only=classes_only,
         fold=fold_batch_norm,
         weights=weights,
+        with_preprocessing=with_preprocessing,
     )
     every = tuple(dict.fromkeys((*platforms, export.default_export_platform())))
     description = describe("stablehlo", ("jax",), classes, {**exported.details, "platforms": list(every)})
-    (batch,) = export.symbolic_shape("batch")
-    like = jax.ShapeDtypeStruct((batch, *exported.shape), exported.dtype)
-    content = bytes(export.export(jax.jit(exported.call), platforms=every)(like).serialize())
+    content = bytes(export.export(jax.jit(exported.call), platforms=every)(exported.like()).serialize())
     difference = exported.difference(lambda images: np.asarray(export.deserialize(bytearray(content)).call(images)))
     write_atomically(path, content)
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps(description, indent=2) + "\n")
