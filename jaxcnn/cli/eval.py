@@ -1,12 +1,16 @@
 """`jaxcnn eval`."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import tyro
 
-from jaxcnn import data, training
-from jaxcnn.cli.runs import matched, open_run, told
+from jaxcnn import data, inspect, training
+from jaxcnn.cli import class_table
+from jaxcnn.cli.runs import Run, check_place, matched, open_run, told
+from jaxcnn.data import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +31,18 @@ class Eval:
     """Accept a data set in which some class has no training picture."""
     views: training.Views = "one"
     """What to average over: the picture; it and its mirror image; small shifts of both too."""
+    mistakes: int = 5
+    """Number of mistakes to list, the most confident first, with their files; 0 lists none."""
+    out: Path | None = None
+    """File to write everything to, as JSON: also the confusion matrix, in counts and shares, and all mistakes."""
 
     def __call__(self) -> None:
-        """Prints loss and metrics."""
+        """Prints loss and metrics, each class's results, the most confident mistakes."""
+        if self.mistakes < 0:
+            raise ValueError(f"`mistakes` must not be negative; got {self.mistakes}.")
+        if self.out is not None and self.out.suffix != ".json":
+            raise ValueError(f"`out` must end in .json; got {self.out}.")
+        check_place(self.out)
         run = open_run(self.run)
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
@@ -41,3 +54,25 @@ class Eval:
             run.model, dataset, run.scaling, task=run.task, views=self.views, augmentation=run.augmentation
         )
         print(f"{dataset.name} {dataset.split}: {told(evaluation)}")
+        every = {"data": dataset.name, "split": dataset.split, "loss": evaluation.loss, "count": evaluation.count}
+        every |= evaluation.metrics
+        if run.task.name == "classification":
+            every |= self._by_class(run, dataset)
+        if self.out is not None:
+            training.write_atomically(self.out, json.dumps(every, ensure_ascii=False, indent=1) + "\n")
+            print(f"written {self.out}")
+
+    def _by_class(self, run: Run, dataset: Dataset) -> dict[str, Any]:
+        """Prints each class's results and the most confident mistakes; returns all."""
+        probabilities = training.predict(
+            run.model, dataset.images, run.scaling, views=self.views, augmentation=run.augmentation
+        )
+        report = inspect.class_report(probabilities, dataset.labels, run.classes)
+        print(*class_table.lines(report), sep="\n")
+        wrong = class_table.mistakes(dataset, probabilities)
+        if wrong and self.mistakes:
+            print("most confident mistakes:")
+        for one in wrong[: self.mistakes]:
+            print(f"  {one['example']}: {one['true']} as {one['predicted']}, {100 * one['probability']:.1f} %")
+        calibrated = inspect.calibration(probabilities, dataset.labels).error
+        return {"calibration_error": calibrated, **class_table.as_json(report), "mistakes": wrong}

@@ -32,6 +32,8 @@ class Export:
     """Fold batch normalization into the convolutions."""
     weights: export.Weights = "float"
     """float keeps the kernels as they are; int8 stores them in 8 bits, and prints the accuracy before and after."""
+    with_preprocessing: bool = False
+    """Take pictures in bytes of any size, and resize them inside the file as `jaxcnn predict` does."""
     data_dir: Path | None = None
     """Folder of the data set's files, for that accuracy; None means $JAXCNN_DATA_DIR."""
 
@@ -57,14 +59,16 @@ class Export:
             classes_only=self.classes_only,
             fold_batch_norm=self.fold_batch_norm,
             weights=self.weights,
+            with_preprocessing=self.with_preprocessing,
         )
         told = f"{done.size:,} bytes, gives {done.description['output']['kind']}"
         print(f"{done.path}: {told}, differs from the network by at most {done.difference:.1e}")
         if self.weights == "int8":
             print(self._accuracy_lost(run))
         given = done.description["input"]
-        print("run it:")
-        print(lines.format(path=str(done.path), shape=(1, *given["shape"][1:]), dtype=given["dtype"]))
+        shape = (1, *(side if isinstance(side, int) else 480 for side in given["shape"][1:]))
+        print("run it, with pictures of any size:" if self.with_preprocessing else "run it:")
+        print(lines.format(path=str(done.path), shape=shape, dtype=given["dtype"]))
 
     def _accuracy_lost(self, run: Run) -> str:
         """What rounding costs on the test or validation split.

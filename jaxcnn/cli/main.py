@@ -9,9 +9,12 @@ import functools
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from jaxcnn.cli.runs import ARGUMENTS
 from jaxcnn.cli.usage import refused, unknown_command
@@ -31,6 +34,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     if args is None:  # the process is ours
         keep_memory()
+        sys.path.append("")  # networks of one's own, where `python -m` finds them too
     args = [_expanded(arg) for arg in (sys.argv[1:] if args is None else args)]
     try:
         command = _parse(args)
@@ -87,6 +91,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.export import Export
     from jaxcnn.cli.features import Features
     from jaxcnn.cli.inspect import Inspect
+    from jaxcnn.cli.look import Look
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
     from jaxcnn.cli.pretrained import Pretrained
@@ -99,6 +104,7 @@ def _parse(args: list[str]):
         "predict": Predict,
         "features": Features,
         "inspect": Inspect,
+        "look": Look,
         "convert": Convert,
         "export": Export,
         "models": Models,
@@ -111,10 +117,13 @@ def _parse(args: list[str]):
     if problem := unknown_command(args, classes):
         raise _UsageError(problem)
     commands = {name: tyro.conf.FlagCreatePairsOff[command] for name, command in classes.items()}
-    # a recipe's values are the defaults of the other options
-    name = _value_of("--recipe", args) if args[:1] == ["train"] else None
-    # its flags come in pairs, as a recipe may have turned them either way
-    commands["train"] = Train if name is None else functools.partial(Train, config=recipe(name).config)
+    if args[:1] == ["train"]:
+        # the values of a file and of a recipe are the defaults of the other options
+        file, name = (_value_of(option, args) for option in ("--config", "--recipe"))
+        given = {} if file is None else vars(_from_file(Path(file), Train))
+        given |= {} if name is None else {"config": recipe(name).config}
+        # its flags come in pairs, as a recipe may have turned them either way
+        commands["train"] = functools.partial(Train, **given) if given else Train
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -129,6 +138,23 @@ def _parse(args: list[str]):
         if not stop.code:
             raise
         raise _UsageError(refused(args, classes[args[0]], messages.getvalue())) from None
+
+
+def _from_file(file: Path, command: type) -> Any:
+    """The command that a file of options describes.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is none, or has an option that the command has not, or a wrong value.
+    """
+    from jaxcnn.cli.config_files import words_of
+
+    words = words_of(file, command, lambda words: _parse(list(words)))
+    try:
+        return _parse(["train", *words])
+    except _UsageError as error:
+        told = re.sub(r"`--(?:no-)?([\w-]+)`", lambda found: f"`{found[1].replace('-', '_')}`", str(error))
+        raise _UsageError(f"{file}: {told}") from None
 
 
 def _value_of(option: str, args: list[str]) -> str | None:

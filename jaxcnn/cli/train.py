@@ -3,19 +3,23 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import re
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import as_fed, began_with, begin_with, lowered
+from jaxcnn.cli.config_files import arguments_of, written
+from jaxcnn.cli.overlaps import overlaps
 from jaxcnn.cli.progress import observing
+from jaxcnn.cli.rates import print_rates
 from jaxcnn.cli.runs import ARGUMENTS, Run, open_run, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
 from jaxcnn.ops import native
@@ -29,7 +33,14 @@ class Train:
     """Train a network, and write a run folder and a report."""
 
     model: tyro.conf.Positional[str] = "lenet5"
-    """Name of the network; `jaxcnn models` lists them."""
+    """Name of the network, `jaxcnn models` lists them; or MODULE:FUNCTION, a function of yours that makes one."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File of options: .json, .yaml or .toml, or the config.json of a run. Other options override it."""
+    print_config: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print all options as JSON, as `--config` reads them, and train nothing."""
+    find_lr: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Find a learning rate: 120 steps in which it grows from 1e-5 to 10 (Smith 2017). Print losses and the rate to
+    take, draw them in find-lr-MODEL-DATA.png, and train nothing."""
     data: str = "digits"
     """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity,
     faces, scenes, rotated_digits;
@@ -89,6 +100,9 @@ class Train:
 
     def __call__(self) -> int:
         """Trains, evaluates on the test split, writes the report."""
+        if self.print_config:
+            print(json.dumps(written(self), indent=2))
+            return 0
         training.initialize(self.coordinator, self.processes, self.process)
         training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
@@ -103,10 +117,15 @@ class Train:
         model = build(self.model, task.outputs(train.classes), train.features, size, options, config.seed)
         models.summary(model, (1, *size))  # refuses images that do not fit, before anything is written
         scaling, beginning = (None, "") if source is None else begin_with(source, model, train, config.seed, task)
+        if self.find_lr:
+            picture = Path(f"find-lr-{self._base()}.png")
+            print_rates(model, train, config, picture, scaling=scaling, layout=layout)
+            return 0
         details = {
             "model": {"name": self.model, "options": options},
             **({} if source is None else began_with(source, as_fed(source, self.data, self.image_size))),
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
+            "arguments": arguments_of(self),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         say = print if training.is_first() else _nothing
@@ -114,16 +133,10 @@ class Train:
             what = "" if task.name == "classification" else f" for {task.name}"
             on = f"{len(train.labels):,} {self.data} examples"
             say(f"training {self.model} on {on}{what}, {layout}; run folder {folder}")
-            if slower := native.missing():
-                say(f"training is slower than it could be, without jaxcnn's C++ backend: {slower}")
-            if beginning:
-                say(beginning)
-            for note in dict.fromkeys(note for examples in (train, held_out, test) for note in examples.notes):
-                say(note)
-            per_epoch = data.steps_per_epoch(len(train.labels), config.batch_size)
-            if left := _left_out(len(train.labels), config.batch_size):
-                say(left)
-            total = config.epochs * per_epoch
+            if training.is_first():
+                for note in self._notes((train, held_out, test), beginning):
+                    say(note)
+            total = config.epochs * data.steps_per_epoch(len(train.labels), config.batch_size)
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
             with observing(total) as observer:
                 result = training.fit(
@@ -182,6 +195,18 @@ class Train:
             return self.config
         return dataclasses.replace(self.config, layer_rates=lowered(source.model))
 
+    def _notes(self, splits: tuple[Dataset, Dataset, Dataset], beginning: str) -> Iterator[str]:
+        """What there is to say of the examples before the training."""
+        train, held_out, test = splits
+        if slower := native.missing():
+            yield f"training is slower than it could be, without jaxcnn's C++ backend: {slower}"
+        if beginning:
+            yield beginning
+        yield from dict.fromkeys(note for examples in splits for note in examples.notes)
+        yield from overlaps(train, [test] if held_out is test else [held_out, test])
+        if left := _left_out(len(train.labels), self.config.batch_size):
+            yield left
+
     def _examples(self, source: Run | None) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples.
 
@@ -218,14 +243,18 @@ class Train:
             options["dtype"] = self.dtype
         return options
 
+    def _base(self) -> str:
+        """The names of the network and of the data, as a name of files."""
+        kind, _, place = self.data.partition(":")
+        parts = filter(None, [self.model, kind, Path(place).name])
+        return re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
     def _folder(self) -> Path:
         if self.out is not None:
             if self.resume and not (self.out / "config.json").exists():
                 raise ValueError(f"`resume` needs the folder of a run; {self.out} is none.")
             return self.out
-        kind, _, place = self.data.partition(":")
-        shown = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, [kind, Path(place).name])))
-        base = f"{self.model}-{shown}-seed{self.config.seed}"
+        base = f"{self._base()}-seed{self.config.seed}"
         taken = 0
         while _numbered(base, taken + 1).exists():
             taken += 1

@@ -21,7 +21,7 @@ def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str | None:
     if not args or args[0] in commands or args[0] in ("-h", "--help"):
         return None
     kind = "an option" if args[0].startswith("-") else "a command"
-    rest = _perhaps(args[0], commands) or f"the commands are {', '.join(commands)}"
+    rest = what_was_meant(args[0], commands) or f"the commands are {', '.join(commands)}"
     return f"`{args[0]}` is not {kind} of `jaxcnn`; {rest}."
 
 
@@ -41,7 +41,7 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
         if unknown is None:
             return f"{name} cannot use the word `{words[0]}`; `jaxcnn {args[0]} --help` lists those that it takes."
         unknown = unknown.partition("=")[0]
-        perhaps = _perhaps(unknown, _options(command))
+        perhaps = what_was_meant(unknown, _options(command))
         return f"`{unknown}` is not an option of {name}; {perhaps or f'`jaxcnn {args[0]} --help` lists them'}."
     if error.startswith("Missing from"):
         lacking = [word for word, needed in _options(command).items() if needed and re.search(_word(word), error)]
@@ -63,7 +63,7 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
     return error.rstrip(".") + "."
 
 
-def _perhaps(word: str, known: Iterable[str]) -> str | None:
+def what_was_meant(word: str, known: Iterable[str]) -> str | None:
     """What was perhaps meant by a word.
 
     Letters may be left out or exchanged; it may be a part of a known word, or its initials.
@@ -89,7 +89,8 @@ def _options(command: Any) -> Mapping[str, bool]:
             continue
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         positional = "Positional" in str(field.type)
-        option = "--" + field.name.replace("_", "-")
+        renamed = [mark.name for mark in getattr(field.type, "__metadata__", ()) if hasattr(mark, "metavar")]
+        option = "--" + (*renamed, field.name)[0].replace("_", "-")
         words[field.name.upper() if positional else option] = needed
         if field.default is True:
             words["--no-" + option[2:]] = False

@@ -3,6 +3,7 @@
 from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
+from jaxcnn.data.duplicates import near_duplicates
 from jaxcnn.data.idx import read_idx
 from jaxcnn.data.imagenet import ClassTree, imagenet_classes
 from jaxcnn.data.listing import pictures_below
@@ -34,6 +35,7 @@ __all__ = [
     "make_vocabulary",
     "mapped_ahead",
     "measure_scaling",
+    "near_duplicates",
     "pictures_below",
     "read_idx",
     "read_inputs",

@@ -5,14 +5,14 @@ So a run saves only the step to continue.
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.prefetch import decoded_ahead, in_background
+from jaxcnn.data.sampling import Sampling, order_of_epochs
 from jaxcnn.data.streams import Stream, cores
 
 _ALL = slice(None)
@@ -56,12 +56,6 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return count // batch_size
 
 
-# not Grain's shuffle, whose order is another: a run would not resume; its batches of 28x28 take 17 times as long
-@lru_cache(maxsize=2)
-def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Order:
     """A function from a step to the numbers of its examples.
@@ -71,16 +65,16 @@ class _Order:
 
     count: int
     batch_size: int
-    seed: int
+    epochs: Callable[[int], np.ndarray]  # the order of an epoch
     rows: slice | np.ndarray
 
     def __call__(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, steps_per_epoch(self.count, self.batch_size))
-        order = _epoch_order(self.count, self.seed, epoch)
+        order = self.epochs(epoch)
         return order[position * self.batch_size : (position + 1) * self.batch_size][self.rows]
 
 
-def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batch:
+def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int, *, sampling: Sampling = "uniform") -> Batch:
     """Makes the batch of one training step.
 
     Args:
@@ -88,11 +82,12 @@ def train_batch(dataset: Dataset, batch_size: int, seed: int, step: int) -> Batc
       batch_size: examples per batch.
       seed: a non-negative seed; each epoch has its own order, drawn from `(seed, epoch)`.
       step: number of the steps before this one, over all epochs.
+      sampling: `"uniform"`, every example once in an epoch; `"balanced"`, every class equally often.
 
     Returns:
       The batch.
     """
-    chosen = _Order(len(dataset.labels), batch_size, seed, _ALL)(step)
+    chosen = _Order(len(dataset.labels), batch_size, order_of_epochs(dataset.labels, seed, sampling), _ALL)(step)
     return _batch(dataset, dataset.images[chosen], chosen)
 
 
@@ -111,6 +106,7 @@ def batches_ahead(
     rows: slice | np.ndarray = _ALL,
     workers: int | None = None,
     ahead: int = 2,
+    sampling: Sampling = "uniform",
 ) -> Iterator[Iterator[Batch]]:
     """Makes the batches of steps `start` to `stop - 1` ahead.
 
@@ -127,6 +123,7 @@ def batches_ahead(
       workers: number of processes that decode a stream; 0 decodes in threads. By default threads on up to 16 cores, and
         beyond that one process per four cores.
       ahead: number of batches that are made in advance.
+      sampling: as in `train_batch`.
 
     Returns:
       A context manager that gives an iterator over the batches; on exit it ends threads and processes.
@@ -142,7 +139,7 @@ def batches_ahead(
     for name, value in (("workers", workers), ("start", start)):
         if value < 0:
             raise ValueError(f"`{name}` must not be negative; got {value}.")
-    order = _Order(len(dataset.labels), batch_size, seed, rows)
+    order = _Order(len(dataset.labels), batch_size, order_of_epochs(dataset.labels, seed, sampling), rows)
 
     def make() -> Generator[Batch, None, None]:
         if not isinstance(dataset.images, Stream):

@@ -1,6 +1,7 @@
 """Labeled examples, and the scaling of network inputs."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ class Dataset(NamedTuple):
       skipped: paths of damaged pictures that were left out.
       notes: remarks on how the examples were read, in words.
       task: what the targets are for, as in `training.TrainConfig.task`.
+      files: `(N,)` paths of the pictures as bytes, for folders; else None.
     """
 
     images: np.ndarray | Stream
@@ -40,6 +42,7 @@ class Dataset(NamedTuple):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     task: str = "classification"
+    files: np.ndarray | None = None
 
     @property
     def features(self) -> int:
@@ -50,6 +53,17 @@ class Dataset(NamedTuple):
     def title(self) -> str:
         """The name of data set and split in error messages."""
         return f"the {self.split} split of {self.name}"
+
+    def example(self, place: int) -> str:
+        """Names an example, by the path of its picture where it has one.
+
+        Args:
+          place: its number.
+
+        Returns:
+          The path, or the name of the split with the number.
+        """
+        return f"{self.split}[{place}]" if self.files is None else os.fsdecode(self.files[place])
 
     def take(self, count: int) -> "Dataset":
         """Selects the first examples.
@@ -73,7 +87,8 @@ class Dataset(NamedTuple):
         """
         check_array(self.labels, self.title)
         images = self.images.pick(index) if isinstance(self.images, Stream) else self.images[index]
-        return self._replace(images=images, labels=self.labels[index])
+        files = None if self.files is None else self.files[index]
+        return self._replace(images=images, labels=self.labels[index], files=files)
 
     def in_gray(self) -> "Dataset":
         """Converts color pictures to gray.

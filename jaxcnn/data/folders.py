@@ -114,7 +114,9 @@ def read_folder(
         images = images.pick(whole) if isinstance(images, PictureFiles) else images[whole]
     skipped = tuple(str(root / files[place]) for place in damaged)
     name = f"folder:{root}"
-    return Dataset(images, listed.labels[whole], listed.names, name, split, skipped=skipped, notes=listed.notes)
+    paths = np.array([os.fsencode(root / files[place]) for place in whole.tolist()])
+    given = {"skipped": skipped, "notes": listed.notes, "files": paths}
+    return Dataset(images, listed.labels[whole], listed.names, name, split, **given)
 
 
 class _Listing(NamedTuple):

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.export import symbolic_shape
 from jax.typing import DTypeLike
 
 from jaxcnn import layers, ops
 from jaxcnn.data import Augmentation, Preprocessing, Scaling
 from jaxcnn.export.fold import example_shape, fold_batch_norm
+from jaxcnn.export.preprocessing import fit_pictures
 from jaxcnn.export.quantize import is_kernel, quantize, quantized
 from jaxcnn.ops.arrays import choice
 
@@ -29,11 +31,15 @@ class Inference(NamedTuple):
     call: Callable[[jax.Array], jax.Array]  # the function, which contains the weights
     examples: np.ndarray  # random examples for the check
     logits: np.ndarray  # the logits of the original network for them
-    shape: tuple[int, ...]  # of one example
+    shape: tuple[int | str, ...]  # of one example; names stand for any size
     dtype: DTypeLike
     final: Final
     classes_only: bool
     details: dict[str, Any]  # for the file's description
+
+    def like(self) -> jax.ShapeDtypeStruct:
+        """The type of the function's argument, with a symbolic batch."""
+        return jax.ShapeDtypeStruct(symbolic_shape(", ".join(map(str, ("batch", *self.shape)))), self.dtype)
 
     def difference(self, run: Callable[[np.ndarray], np.ndarray]) -> float:
         """Computes the largest difference between exported function and network.
@@ -72,6 +78,7 @@ def inference(
     weights: Weights,
     preprocessing: Preprocessing | None = None,
     units: Scaling | None = None,
+    with_preprocessing: bool,
 ) -> Inference:
     """Makes the function that `stablehlo` and `onnx` export.
 
@@ -79,6 +86,11 @@ def inference(
     """
     choice("final", final, tuple(_OUTPUTS))
     choice("weights", weights, ("float", "int8"))
+    if with_preprocessing and preprocessing is not None:
+        raise ValueError(
+            f"`with_preprocessing` cannot resize as the weights want it, to {preprocessing.resize} and then "
+            f"{preprocessing.size}; export without it."
+        )
     shape = example_shape(model, input_shape)
     inside = fold_batch_norm(model, _seen(shape, augmentation)) if fold else nnx.clone(model)
     reference = nnx.clone(quantize(inside) if weights == "int8" else model)
@@ -97,8 +109,10 @@ def inference(
         return found if units is None else found * jnp.array(units.std)[None] + jnp.array(units.mean)[None]
 
     rebuilt = _rebuild(inside, weights)
+    fit, given = _fitting(shape, dtype) if with_preprocessing else ((lambda images: images), shape)
+    # of the network's size also where any is taken: else a value that rounds the other way would be a large difference
     examples = _examples((3, *shape), dtype)
-    logits = np.asarray(jax.jit(lambda images: logits_of(reference, images))(examples))
+    logits = np.asarray(jax.jit(lambda images: logits_of(reference, fit(images)))(examples))
     outputs = logits.shape[-1]
     if final == "softmax" and outputs < 2:
         raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, use 'logistic'.")
@@ -106,7 +120,8 @@ def inference(
     details = {
         "network": type(model).__name__,
         "input": {
-            "shape": ["batch", *shape],
+            "shape": ["batch", *given],
+            **({"resized_to": list(shape[:-1])} if with_preprocessing else {}),
             "dtype": dtype.name,
             "scaling": None if scaling is None or not scaled else scaling._asdict(),
             **({"preprocessing": dataclasses.asdict(preprocessing)} if preprocessing is not None else {}),
@@ -116,15 +131,31 @@ def inference(
         "weights": weights,
     }
     return Inference(
-        lambda images: _answer(logits_of(rebuilt(), images), final, classes_only),
+        lambda images: _answer(logits_of(rebuilt(), fit(images)), final, classes_only),
         examples,
         logits,
-        shape,
+        given,
         dtype,
         final,
         classes_only,
         details,
     )
+
+
+def _fitting(shape: tuple[int, ...], dtype: Any) -> tuple[Callable[[Any], jax.Array], tuple[int | str, ...]]:
+    """The function that brings pictures of any size to a shape, and the shape that it takes.
+
+    Raises:
+      ValueError: if the inputs are no pictures in bytes.
+    """
+    if len(shape) != 3 or shape[-1] not in (1, 3) or dtype != jnp.uint8:
+        raise ValueError(
+            f"`with_preprocessing` must be False for a network that is not fed bytes of gray or color pictures; "
+            f"it is fed {dtype} of shape {shape}."
+        )
+    height, width, channels = shape
+    cut = channels == 3  # as `jaxcnn predict` reads photographs and drawings
+    return lambda images: fit_pictures(jnp.asarray(images), height, width, cut=cut), ("height", "width", channels)
 
 
 def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

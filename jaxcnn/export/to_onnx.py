@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.core import Tracer
-from jax.export import symbolic_shape
 
 from jaxcnn.data import Augmentation, Preprocessing, Scaling
 from jaxcnn.export.inference import Final, Inference, Weights, inference
@@ -38,6 +37,7 @@ def onnx(
     fold_batch_norm: bool = False,
     weights: Weights = "float",
     units: Scaling | None = None,
+    with_preprocessing: bool = False,
 ) -> Exported:
     """Writes a network as an ONNX graph, and checks its outputs.
 
@@ -62,6 +62,8 @@ def onnx(
       fold_batch_norm: fold batch normalization into the convolutions.
       weights: `"float"`, or `"int8"` to store kernels in bytes.
       units: scaling of the targets, as in `stablehlo`.
+      with_preprocessing: take pictures in bytes of any size, `(N, H, W, C)`, and resize them inside the function as in
+        `stablehlo`.
 
     Returns:
       The path, its size, the difference from the network on random examples, and the description.
@@ -89,6 +91,7 @@ def onnx(
         fold=fold_batch_norm,
         weights=weights,
         units=units,
+        with_preprocessing=with_preprocessing,
     )
     description = describe("onnx", ("jax2onnx",), classes, exported.details)
     graph = _graph(exported)
@@ -111,8 +114,7 @@ def _graph(exported: Inference) -> Any:
 
     from jaxcnn.export.onnx_windows import own_windows
 
-    (batch,) = symbolic_shape("batch")
-    like = jax.ShapeDtypeStruct((batch, *exported.shape), exported.dtype)
+    like = exported.like()
     traced = jax.make_jaxpr(exported.call)(like)
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # warns of types that jax2onnx leaves out, which ONNX infers
     with own_windows():

@@ -31,6 +31,7 @@ def stablehlo(
     fold_batch_norm: bool = False,
     weights: Weights = "float",
     units: Scaling | None = None,
+    with_preprocessing: bool = False,
     platforms: Sequence[str] = PLATFORMS,
 ) -> Exported:
     """Writes a network as a function that runs with JAX alone.
@@ -61,6 +62,8 @@ def stablehlo(
         floats when the function runs.
       units: scaling of the targets, for a network whose outputs are standardized values: the function then returns
         values in their own units.
+      with_preprocessing: take pictures in bytes of any size, `(N, H, W, C)`, and resize them inside the function as
+        `jaxcnn predict` does: photographs are cut to the middle; of gray pictures nothing is lost.
       platforms: platforms of the function, from `"cpu"`, `"cuda"`, `"rocm"` and `"tpu"`; that of this process is always
         added.
 
@@ -83,12 +86,11 @@ def stablehlo(
         fold=fold_batch_norm,
         weights=weights,
         units=units,
+        with_preprocessing=with_preprocessing,
     )
     every = tuple(dict.fromkeys((*platforms, export.default_export_platform())))
     description = describe("stablehlo", ("jax",), classes, {**exported.details, "platforms": list(every)})
-    (batch,) = export.symbolic_shape("batch")
-    like = jax.ShapeDtypeStruct((batch, *exported.shape), exported.dtype)
-    content = bytes(export.export(jax.jit(exported.call), platforms=every)(like).serialize())
+    content = bytes(export.export(jax.jit(exported.call), platforms=every)(exported.like()).serialize())
     difference = exported.difference(lambda images: np.asarray(export.deserialize(bytearray(content)).call(images)))
     write_atomically(path, content)
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps(description, indent=2) + "\n")

@@ -24,6 +24,7 @@ from jaxcnn.inspect.attribution.occlusion import occlusion, spread_windows
 from jaxcnn.inspect.attribution.randomization import Randomization, randomization_check
 from jaxcnn.inspect.attribution.relu_rules import with_rules
 from jaxcnn.inspect.diagnostics.calibration import Calibration, calibration, misclassified
+from jaxcnn.inspect.diagnostics.class_report import ClassReport, class_report
 from jaxcnn.inspect.diagnostics.shifts import ShiftCurve, shift_consistency, shift_curve, shifted
 from jaxcnn.inspect.pages.image_page import write_image_page
 from jaxcnn.inspect.pages.report import write_report
@@ -41,6 +42,7 @@ from jaxcnn.inspect.stages import (
 
 __all__ = [
     "Calibration",
+    "ClassReport",
     "Cost",
     "EffectiveField",
     "Exciting",
@@ -58,6 +60,7 @@ __all__ = [
     "by_cell",
     "calibration",
     "class_activation_map",
+    "class_report",
     "classic_filters",
     "completeness",
     "convolution_matrix",

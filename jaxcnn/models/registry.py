@@ -5,7 +5,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flax import nnx
 
@@ -17,6 +17,7 @@ from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.c3d import C3D
 from jaxcnn.models.googlenet import GoogLeNet
 from jaxcnn.models.imagenet import ERRORS, Published
+from jaxcnn.models.importing import imported, is_own, made, options_taken
 from jaxcnn.models.lecun1989 import LeCun1989
 from jaxcnn.models.lenet import LeNet5
 from jaxcnn.models.lenet1998 import LeNet5Of1998
@@ -193,7 +194,7 @@ def options_of(name: str) -> tuple[str, ...]:
     Classes, channels and random streams are not among them.
 
     Args:
-      name: a key of `MODELS`.
+      name: as in `create`.
 
     Returns:
       The names of the options.
@@ -201,10 +202,13 @@ def options_of(name: str) -> tuple[str, ...]:
     Raises:
       ValueError: if the name is unknown.
     """
+    if is_own(name):
+        return options_taken(imported(name))
     if name not in MODELS:
         near = difflib.get_close_matches(str(name), MODELS, n=3, cutoff=0.5)
         known = f"{', '.join(map(repr, near))} or another of " if near else ""
-        raise ValueError(f"`name` must be {known}the {len(MODELS)} networks that `jaxcnn models` lists; got {name!r}.")
+        listed = f"{known}the {len(MODELS)} networks that `jaxcnn models` lists"
+        raise ValueError(f"`name` must be {listed}, or MODULE:FUNCTION; got {name!r}.")
     constructor = MODELS[name]
     network, bound = (constructor.func, constructor.keywords) if isinstance(constructor, partial) else (constructor, {})
     parameters = inspect.signature(network.__init__).parameters  # a class of NNX hides its own signature
@@ -224,7 +228,8 @@ def create(
     """Builds a network by its name.
 
     Args:
-      name: a key of `MODELS`.
+      name: a key of `MODELS`; or `module:function`, a function or class of your own that returns a Flax NNX module. It
+        is called with those of `num_classes`, `in_features`, `rngs` and `image_size` that it has parameters for.
       num_classes: number of classes; by default that of the paper.
       in_features: channels of the input, or words of the vocabulary; by default as in the paper.
       pretrained: True for the network's first published weights, or the name of others, as
@@ -247,7 +252,10 @@ def create(
     if unknown:
         raise ValueError(f"`options` of {name} are {', '.join(known)}; got {', '.join(unknown)}.")
     given = {"num_classes": num_classes, "in_features": in_features}
-    return MODELS[name](rngs=rngs, **{key: value for key, value in given.items() if value is not None}, **options)
+    given = {key: value for key, value in given.items() if value is not None}
+    if is_own(name):
+        return cast(Network, made(name, imported(name), given | {"rngs": rngs}, options))
+    return MODELS[name](rngs=rngs, **given, **options)
 
 
 def _pretrained(

@@ -9,6 +9,7 @@ from jaxcnn.training.fit import TrainResult, fit, print_epoch
 from jaxcnn.training.log import read_log
 from jaxcnn.training.memory import keep_memory
 from jaxcnn.training.parallel import Layout, initialize, is_first, leave
+from jaxcnn.training.rate_range import RateRange, find_learning_rate
 from jaxcnn.training.recipes import RECIPES, Recipe
 from jaxcnn.training.run_folder import restore_model
 from jaxcnn.training.setup import make_augmentation
@@ -25,6 +26,7 @@ __all__ = [
     "Metric",
     "NonFiniteError",
     "RECIPES",
+    "RateRange",
     "Recipe",
     "TASKS",
     "Task",
@@ -34,6 +36,7 @@ __all__ = [
     "Views",
     "answers_to",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "in_batches",
     "init_state",

@@ -3,6 +3,7 @@
 It reads `config.json`, the other files and the lock.
 """
 
+import dataclasses
 import json
 import unicodedata
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.files import write_atomically, writing
 from jaxcnn.training.lock import FolderLock
 
-_OF_THE_SITTING = ("command", "versions", "devices")  # may differ between the sittings of one run
+_OF_THE_SITTING = ("command", "arguments", "versions", "devices")  # may differ between the sittings of one run
 _SINCE = {"task": "classification", "pos_weight": []}  # what runs that do not tell of it were trained with
 _LEFT_OVERS = ("checkpoints", "damaged", "metrics.jsonl", "metrics.csv")
 
@@ -142,10 +143,10 @@ def _check_same(path: Path, description: dict[str, Any]) -> None:
 
     The message names every field that differs.
     """
-    before, now = _as_read(read_description(path)), _flat(_as_read(description))
-    if isinstance(before.get("training"), dict):
-        before["training"] = _SINCE | before["training"]
-    before = _flat(before)
+    written = read_description(path)
+    if isinstance(written.get("training"), dict):  # an option that is newer than the run had its default's effect
+        written["training"] = dataclasses.asdict(TrainConfig()) | _SINCE | written["training"]
+    before, now = (_flat(_as_read(told)) for told in (written, description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:
         changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)

@@ -12,6 +12,8 @@ import optax.contrib
 
 from jaxcnn import geometry
 from jaxcnn.data.augmentation import Augmentation
+from jaxcnn.data.sampling import Sampling
+from jaxcnn.training.class_weights import check_weights
 from jaxcnn.training.state import path_of
 
 
@@ -36,6 +38,11 @@ class TrainConfig:
     In classification `mean_squared_error` compares the outputs with targets of +1 and -1."""
     pos_weight: tuple[float, ...] = ()
     """For `binary` and `multi_label`: factors of the losses where a label is 1; one, or one for each label."""
+    class_weights: tuple[str, ...] = ()
+    """Factors on the loss of classes. balanced: inverse to their numbers of training examples; or CLASS=FACTOR, where
+    other classes have 1; or one factor for each class, in order."""
+    sampling: Sampling = "uniform"
+    """`uniform`: every example once in an epoch. `balanced`: every class equally often, rare examples several times."""
     scaling: Literal["standard", "symmetric"] = "standard"
     """`standard` gives every channel mean 0 and variance 1, `symmetric` maps bytes to [-1, 1]."""
     optimizer: Literal["adamw", "adam", "sgd", "lars", "muon", "adadelta"] = "adamw"
@@ -114,7 +121,7 @@ class TrainConfig:
         Raises:
           ValueError: if a value is out of range.
         """
-        for name in ("milestones", "augment", "freeze", "layer_rates", "pos_weight"):
+        for name in ("class_weights", "milestones", "augment", "freeze", "layer_rates", "pos_weight"):
             value = getattr(self, name)
             alone = isinstance(value, str | int | float)
             object.__setattr__(self, name, (value,) if alone else tuple(value))  # JSON has lists only
@@ -144,11 +151,13 @@ class TrainConfig:
             geometry.integer(self.patience, "patience")
         if self.batch_size % self.accumulate:
             raise ValueError(f"`accumulate` must divide the batch of {self.batch_size}; got {self.accumulate}.")
+        object.__setattr__(self, "class_weights", tuple(map(str, self.class_weights)))
+        check_weights(self.class_weights)
         Augmentation(self.augment)
         _factors(self.layer_rates)
         if not all(0 < weight < math.inf for weight in self.pos_weight):
             raise ValueError(f"`pos_weight` must be positive and finite; got {self.pos_weight}.")
-        for name in ("task", "loss", "scaling", "optimizer", "schedule", "monitor"):
+        for name in ("task", "loss", "sampling", "scaling", "optimizer", "schedule", "monitor"):
             hint = get_type_hints(type(self))[name]
             may_be_none = type(None) in get_args(hint)
             options = get_args(get_args(hint)[0] if may_be_none else hint)

@@ -152,8 +152,7 @@ def evaluate_state(
     count = len(dataset.labels)
     if not count:
         raise ValueError(f"the {dataset.split} split of {dataset.name} must hold examples; got none.")
-    parts = layout.data_devices
-    size = -(-min(batch_size, count) // parts) * parts
+    size = -(-min(batch_size, count) // layout.data_devices) * layout.data_devices
     batches = eval_batches(dataset, size, rows=layout.rows(size))
     parts = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
     loss = sum(float(part["loss"]) for part in parts) / count
@@ -184,8 +183,7 @@ def make_eval_step(
     Raises:
       ValueError: if `views` is unknown.
     """
-    if views not in get_args(Views):
-        raise ValueError(f"`views` must be one of {', '.join(get_args(Views))}; got {views!r}.")
+    _check_views(views)
 
     measured = task.evaluated()
 
@@ -208,6 +206,11 @@ def make_eval_step(
     return layout.compile(eval_step, batch=1, whole=True)
 
 
+def _check_views(views: str) -> None:
+    if views not in get_args(Views):
+        raise ValueError(f"`views` must be one of {', '.join(get_args(Views))}; got {views!r}.")
+
+
 def _views(images: jax.Array, views: Views) -> list[jax.Array]:
     if views == "one":
         return [images]
@@ -227,6 +230,7 @@ def predict(
     scaling: Scaling,
     batch_size: int = 256,
     *,
+    views: Views = "one",
     augmentation: Augmentation | None = None,
     task: Task | None = None,
 ) -> np.ndarray:
@@ -237,6 +241,7 @@ def predict(
       images: `(N, H, W, C)`, in the units of the training.
       scaling: the scaling with which the network was trained.
       batch_size: images per call.
+      views: the images over which logits are averaged, as in `evaluate`.
       augmentation: that of the training, which determines the size of the pictures.
       task: the task of the training, as `fit` returns it; by default classification.
 
@@ -245,7 +250,10 @@ def predict(
     """
     size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     check_units(images, scaling)
+    _check_views(views)
     answer = probabilities if task is None else task.answer
+    if views != "one":
+        answer = _averaged(views, Classification() if task is None else task)
     answers = list(answers_to(model, in_batches(images, size), scaling, augmentation=augmentation, answer=answer))
     return np.concatenate(answers) if answers else np.zeros((0, 0), np.float32)
 
@@ -264,6 +272,15 @@ def in_batches(images: np.ndarray | Stream, size: int) -> Iterator[np.ndarray]:
 def probabilities(model: Any, inputs: jax.Array) -> jax.Array:
     """Computes a network's class probabilities, `(N, classes)` float32."""
     return Classification().answer(model, inputs)
+
+
+@functools.lru_cache
+def _averaged(views: Views, task: Task) -> Callable[[Any, jax.Array], jax.Array]:
+    def answer(model: Any, inputs: jax.Array) -> jax.Array:
+        outputs = jnp.stack([at_least_float32(model(seen)) for seen in _views(inputs, views)]).mean(0)
+        return task.answers(outputs).astype(jnp.float32)
+
+    return answer
 
 
 def answers_to(

@@ -17,6 +17,18 @@ class Objective(NamedTuple):
 
     task: Task = Classification()
     auxiliaries: Mapping[str, float] = {}  # stages that are also logits, and the weights of their losses
+    class_weights: tuple[float, ...] = ()  # factors on the losses of the classes
+
+    def losses(self, outputs: jax.Array, targets: ArrayLike) -> jax.Array:
+        """Computes one loss per example, with the factor of its class.
+
+        Targets of classes are labels, or one row of class probabilities per example.
+        """
+        losses = self.task.losses(outputs, targets)
+        if not self.class_weights:
+            return losses
+        factors = jnp.asarray(self.class_weights, losses.dtype)
+        return losses * (jnp.asarray(targets, losses.dtype) @ factors if jnp.ndim(targets) > 1 else factors[targets])
 
     def of(self, model: nnx.Module, inputs: jax.Array, targets: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Computes the minimized value, the loss and the outputs.
@@ -25,11 +37,11 @@ class Objective(NamedTuple):
         """
         outputs, stages = model(inputs, capture=True) if self.auxiliaries else (model(inputs), {})  # type: ignore[operator]
         outputs = at_least_float32(outputs)
-        loss = self.task.losses(outputs, targets).mean()
+        loss = self.losses(outputs, targets).mean()
         total = loss
         for name, weight in self.auxiliaries.items():
             if weight:  # 0 times a loss without bound would be NaN
-                total += weight * self.task.losses(at_least_float32(stages[name]), targets).mean()
+                total += weight * self.losses(at_least_float32(stages[name]), targets).mean()
         return total, loss, outputs
 
 

@@ -13,6 +13,7 @@ from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.batches import steps_per_epoch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.training.checks import check_alike, check_examples
+from jaxcnn.training.class_weights import class_weights
 from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer, make_schedule
 from jaxcnn.training.evaluation import make_eval_step
 from jaxcnn.training.objective import Objective
@@ -111,7 +112,7 @@ def prepare(
         graphs,
         make_optimizer(config, epoch_steps * config.epochs, frozen),
         scaling,
-        objective=Objective(task, getattr(model, "auxiliaries", {})),
+        objective=Objective(task, getattr(model, "auxiliaries", {}), class_weights(config.class_weights, train)),
         augmentation=augmentation,
         seed=config.seed,
         classes=classes,

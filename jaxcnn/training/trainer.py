@@ -72,9 +72,16 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             trace = None if profile is None else stack.enter_context(self._profile(profile))
             ahead = batches_ahead(
-                setup.train, config.batch_size, config.seed, self.step, setup.total_steps, rows=rows, workers=workers
+                setup.train,
+                config.batch_size,
+                config.seed,
+                self.step,
+                setup.total_steps,
+                rows=rows,
+                workers=workers,
+                sampling=config.sampling,
             )
-            batches = _on_devices(stack.enter_context(ahead), config.accumulate, setup.layout)
+            batches = on_devices(stack.enter_context(ahead), config.accumulate, setup.layout)
             while self.step < setup.total_steps and not self.interrupted and not self.stopping.over:
                 self._take_step(batches, trace)
                 self.interrupted = self._asked_to_stop()
@@ -174,7 +181,7 @@ class Trainer:
         return Profile(folder / "profile", self.step + 3, steps, writing)
 
 
-def _on_devices(batches: Iterator[Batch], accumulate: int, layout: Layout) -> Iterator[list[Batch]]:
+def on_devices(batches: Iterator[Batch], accumulate: int, layout: Layout) -> Iterator[list[Batch]]:
     """Batches in parts, moved to the devices one batch in advance."""
 
     def put(batch: Batch) -> list[Batch]:

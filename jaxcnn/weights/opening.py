@@ -12,6 +12,7 @@ from typing import Any
 from flax import nnx
 
 from jaxcnn.layers.with_options import with_options
+from jaxcnn.models.importing import is_own
 from jaxcnn.models.resnet import IMAGENET
 from jaxcnn.ops.rule import Rule
 from jaxcnn.weights.files import Stored
@@ -69,6 +70,9 @@ def open_stored(
     asked, config = part, config or stored.config
     if config is None:
         part, config = _recognized(stored, part)
+    if is_own(config.get("name")) and stored.path.is_file():
+        code = f"code, {config['name']}, which opening a file does not run; build it yourself and use `weights.load`"
+        raise ValueError(f"{stored.path} must be of a network of jaxcnn; its network is made by {code}.")
     try:
         model = abstract(config)
     except Exception as error:  # whatever a constructor makes of values that nobody checked

@@ -51,3 +51,16 @@ def test_another_ending_is_refused(jaxcnn, trained, tmp_path):
     message = f"`out` must end in .stablehlo or .onnx; got {tmp_path / 'net.pb'}."
     assert (outcome.status, outcome.out, outcome.err) == (2, "", f"jaxcnn: {message}\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_may_take_pictures_of_any_size(jaxcnn, trained, tmp_path, capsys):
+    outcome = jaxcnn("export", trained[0], tmp_path / "net.stablehlo", "--with-preprocessing")
+    assert (outcome.status, outcome.err) == (0, "")
+    code = "\n".join(line.strip() for line in outcome.out.partition("any size:\n")[2].splitlines())
+    exec(code, space := {})
+    assert "(1, 480, 480, 1)" in code and capsys.readouterr().out
+    digit = data.load("digits", "test").images[:1]
+    for times in (1, 2, 3):
+        large = digit.repeat(times, 1).repeat(times, 2)
+        found = np.asarray(space["network"].call(large))
+        assert found.argmax() == np.asarray(space["network"].call(digit)).argmax()

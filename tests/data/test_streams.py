@@ -30,7 +30,9 @@ def test_a_stream_gives_what_an_array_gives(folder):
     array, stream = (data.load(folder, "train", stream=stream) for stream in (False, True))
     assert isinstance(array.images, np.ndarray) and isinstance(stream.images, data.PictureFiles)
     assert (stream.images.shape, stream.images.dtype, stream.images.ndim) == ((14, 4, 6, 3), np.uint8, 4)
-    assert array._replace(images=None, labels=None) == stream._replace(images=None, labels=None)
+    np.testing.assert_array_equal(array.files, stream.files)
+    rest = {"images": None, "labels": None, "files": None}
+    assert array._replace(**rest) == stream._replace(**rest)
     np.testing.assert_array_equal(array.labels, stream.labels)
     for index in (3, -1, slice(2, 9, 3), slice(20, 30), np.array([5, 0, 5]), array.labels == 1):
         np.testing.assert_array_equal(stream.images[index], array.images[index], strict=True)

@@ -5,13 +5,14 @@ import pytest
 from drawings import whole
 
 from jaxcnn.inspect import plots
+from jaxcnn.training import RateRange
 
 
 def test_the_confusion_matrix_counts_true_by_predicted():
     labels, predictions = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 1, 1, 0, 0])
     (axes,) = whole(plots.confusion_matrix(labels, predictions, ("a", "b", "c"))).axes
-    shown = {tuple(map(int, text.get_position()[::-1])): int(text.get_text()) for text in axes.texts}
-    assert shown == {(0, 0): 2, (0, 1): 1, (1, 1): 1, (2, 0): 2}
+    shown = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in axes.texts}
+    assert shown == {(0, 0): "2\n66.7 %", (0, 1): "1\n33.3 %", (1, 1): "1\n100.0 %", (2, 0): "2\n100.0 %"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
     shares = np.array([[2, 1, 0], [0, 3, 0], [3, 0, 0]]) / 3
     np.testing.assert_allclose(axes.images[0].get_array(), np.sqrt(shares))
@@ -19,7 +20,13 @@ def test_the_confusion_matrix_counts_true_by_predicted():
 
 def test_a_class_without_examples_leaves_its_row_empty():
     (axes,) = whole(plots.confusion_matrix(np.array([0]), np.array([1]), ("a", "b", "c"))).axes
-    assert [text.get_text() for text in axes.texts] == ["1"]
+    assert [text.get_text() for text in axes.texts] == ["1\n100.0 %"]
+
+
+def test_more_classes_are_drawn_with_numbers_alone():
+    labels = np.arange(15)
+    (axes,) = whole(plots.confusion_matrix(labels, labels, [str(i) for i in labels])).axes
+    assert {text.get_text() for text in axes.texts} == {"1"}
 
 
 def test_many_classes_are_drawn_without_numbers():
@@ -115,3 +122,15 @@ def test_pictures_before_and_after_stand_in_two_rows(random, channels):
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["before", "after"]
     for tile, picture in zip(shown, [*before[:16], *np.rint(after[:16].clip(0, 255))], strict=True):
         np.testing.assert_array_equal(tile.get_array(), picture[..., 0] if channels == 1 else picture)
+
+
+def test_a_range_test_shows_losses_and_the_rate_to_take():
+    rates = np.geomspace(1e-4, 1, 50)
+    losses = np.linspace(2, 1, 50)
+    found = RateRange(rates, losses, losses, 0.01, 1.0, False)
+    (axes,) = whole(plots.rate_range(found)).axes
+    raw, mean, line = axes.lines
+    np.testing.assert_allclose(raw.get_xdata(), rates)
+    np.testing.assert_allclose(mean.get_ydata(), losses)
+    assert list(line.get_xdata()) == [0.01, 0.01] and axes.get_xscale() == "log"
+    assert "steepest fall, 0.01" in [text.get_text() for text in axes.get_legend().get_texts()]

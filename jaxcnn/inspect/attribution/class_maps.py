@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxcnn.inspect.functions import Model, Program, name_of, with_names
+from jaxcnn.inspect.functions import Model, Program, name_of, names_stages, with_names
 from jaxcnn.inspect.scores import expect_channel_axis, expected, logits_of
 from jaxcnn.inspect.stage_gradients import (
     expect_stage,
@@ -99,6 +99,8 @@ def class_activation_map(model: nnx.Module, images: ArrayLike, targets: ArrayLik
     """
     if not isinstance(model, nnx.Module):
         raise TypeError(f"`model` must be a Flax NNX module, whose head is known; got {name_of(model)}.")
+    if not names_stages(model):
+        raise ValueError(f"`model` must name its stages, as those of `jaxcnn.models` do; {name_of(model)} does not.")
     apart, x, classes = expected(model, images, targets)
     shapes = stage_shapes(model, x)
     at, head = last_maps(shapes, x.ndim), getattr(model, "head", None)

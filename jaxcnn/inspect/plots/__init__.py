@@ -14,6 +14,7 @@ from jaxcnn.inspect.plots.attribution.attributions import attributions, randomiz
 from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import learning_curves
+from jaxcnn.inspect.plots.diagnostics.rate_range import rate_range
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.diagnostics.values import predicted_values
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
@@ -50,6 +51,7 @@ __all__ = [
     "prediction",
     "randomization_curves",
     "randomization_maps",
+    "rate_range",
     "receptive_fields",
     "save",
     "shared_counts",

@@ -41,6 +41,10 @@ def settled(config: TrainConfig, examples: Dataset) -> TrainConfig:
     for option in ("label_smoothing", "pos_weight"):
         if getattr(config, option) and option not in known:
             raise ValueError(f"`{option}` is not for the task {name!r}; got {getattr(config, option)}.")
+    if config.class_weights and name != "classification":
+        raise ValueError(f"`class_weights` is not for the task {name!r}; got {' '.join(config.class_weights)}.")
+    if config.sampling != "uniform" and not kind.of_classes:
+        raise ValueError(f"`sampling` of the task {name!r} must be uniform; got {config.sampling}.")
     return dataclasses.replace(config, task=name, loss=loss, monitor=monitor)
 
 

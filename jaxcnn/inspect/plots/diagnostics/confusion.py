@@ -13,6 +13,8 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Seque
 
     The rows are the true classes.
 
+    Up to 12 classes, a cell has the number of examples and its share of the row, in percent; up to 20, the number.
+
     Args:
       labels: `(N,)` true classes.
       predictions: `(N,)` predicted classes.
@@ -24,7 +26,8 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Seque
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, predictions), 1)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = max(3.2, 0.42 * len(classes))
+    both = len(classes) <= 12
+    side = max(3.2, (0.5 if both else 0.42) * len(classes))
     figure = style.canvas(side, side)
     axes = figure.subplots()
     axes.imshow(np.sqrt(shares), cmap=style.SEQUENTIAL, vmin=0, vmax=1)  # the root lets single mistakes be seen
@@ -37,5 +40,6 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: Seque
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 ink = "white" if shares[row, column] > 0.3 else style.INK
-                axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=ink)
+                text = f"{count}\n{100 * shares[row, column]:.1f} %" if both else str(count)
+                axes.text(column, row, text, ha="center", va="center", fontsize=6 if both else 7, color=ink)
     return figure

@@ -1,0 +1,149 @@
+"""The options of `jaxcnn train` in a file: JSON, YAML, TOML, or the `config.json` of a run."""
+
+import dataclasses
+import json
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+from jaxcnn.cli.usage import what_was_meant
+from jaxcnn.training import TrainConfig
+
+_ENDINGS = (".json", ".yaml", ".yml", ".toml")
+_OF_THE_CALL = (
+    "config",
+    "config_file",
+    "print_config",
+    "find_lr",
+    "resume",
+    "force",
+)  # say what to do, not how to train
+_OF_THE_SITTING = ("out", "coordinator", "processes", "process", "profile", "recipe")  # not of another run
+
+
+def words_of(file: Path, command: type, parse: Callable[[Sequence[str]], Any]) -> list[str]:
+    """What a file says, as words of the command line.
+
+    Args:
+      file: a file with the options by name; or the `config.json` of a run.
+      command: the class of `jaxcnn train`.
+      parse: makes an instance of it from words, for the command of an older run.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it cannot be read, or has a key that is no option, or a value of the wrong kind.
+    """
+    found = _read(file)
+    if isinstance(found.get("training"), dict) and isinstance(found.get("data"), dict):
+        found = _of_run(found, file, parse)
+    kinds = get_type_hints(command) | get_type_hints(TrainConfig)
+    known = [name for name in kinds if name not in _OF_THE_CALL]
+    words, positional, usual = [], [], command()
+    for key, value in found.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            meant = what_was_meant(name, known)
+            hint = meant.replace("-", "_") if meant else "`jaxcnn train --print-config` prints them all"
+            raise ValueError(f"`{key}` in {file} is not an option of `jaxcnn train`; {hint}.")
+        if name == "model":
+            positional = [str(value)]
+        elif value is not None or getattr(usual, name, "") is not None:  # where nothing is usual, nothing is said
+            words += _words(name, value, kinds[name], file)
+    return positional + words
+
+
+def written(command: Any, *, of_the_sitting: bool = True) -> dict[str, Any]:
+    """The options of an instance of `jaxcnn train` as plain values by name, those of `TrainConfig` among them."""
+    left = _OF_THE_CALL if of_the_sitting else (*_OF_THE_CALL, *_OF_THE_SITTING)
+    values = {field.name: getattr(command, field.name) for field in dataclasses.fields(command)}
+    config = values["config"]
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if key not in left}
+    return plain | dataclasses.asdict(config)
+
+
+def arguments_of(command: Any) -> dict[str, Any]:
+    """What a run notes of its options besides its `TrainConfig`: those that are not as usual."""
+    usual, own = (written(some, of_the_sitting=False) for some in (type(command)(), command))
+    ours = {field.name for field in dataclasses.fields(TrainConfig)}
+    left = ours | {"model", "model_options", "dtype", "init"}  # which a run notes at other places
+    return {key: value for key, value in own.items() if key not in left and value != usual[key]}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    ending = file.suffix.lower()
+    if ending not in _ENDINGS:
+        raise ValueError(f"`config` must end in {', '.join(_ENDINGS)}; got {file}.")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(f"`config` must be a file that exists; got {file}.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} must be UTF-8; {error.reason} at byte {error.start + 1}.") from None
+    try:
+        found = _parsed(text, ending)
+    except (ValueError, RecursionError) as error:
+        kind = "YAML" if ending in (".yaml", ".yml") else ending[1:].upper()
+        raise ValueError(f"{file} must be {kind}; {' '.join(str(error).split()).rstrip('.')}.") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} must hold options by name; got {type(found).__name__}.")
+    return found
+
+
+def _parsed(text: str, ending: str) -> Any:
+    if ending == ".json":
+        return json.loads(text)
+    if ending == ".toml":
+        return tomllib.loads(text)
+    try:
+        import yaml
+    except ImportError:
+        raise ModuleNotFoundError("`config` in YAML needs PyYAML: pip install pyyaml (or write TOML).") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def _of_run(description: dict[str, Any], file: Path, parse: Callable[[Sequence[str]], Any]) -> dict[str, Any]:
+    """The options with which a run was made; a run older than `arguments` tells them by its command."""
+    given = description.get("arguments")
+    if given is None:
+        given = {}
+        if command := description.get("command"):
+            _, _, *words = shlex.split(command)
+            given = arguments_of(parse(["train", *words]))
+    network = description.get("model")
+    if not isinstance(network, dict) or "name" not in network:
+        raise ValueError(f"{file} must have the name of its network, which `jaxcnn train` notes; it has none.")
+    options = dict(network.get("options", {}))
+    kind = {"dtype": options.pop("dtype")} if isinstance(options.get("dtype"), str) else {}
+    told = {"model": network["name"], "model_options": options, "data": description["data"].get("name"), **kind}
+    begun = {"init": description["init"]} if "init" in description else {}
+    return told | begun | given | description["training"]
+
+
+def _words(name: str, value: Any, kind: Any, file: Path) -> Iterator[str]:
+    """An option with its value as the command line has them."""
+    option = "--" + name.replace("_", "-")
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"`{name}` in {file} must be true or false; got {value!r}.")
+        if value:
+            yield option
+        elif name in {field.name for field in dataclasses.fields(TrainConfig)}:  # these flags have an opposite
+            yield "--no-" + option[2:]
+        return
+    if get_origin(kind) is not tuple:
+        if isinstance(value, list | dict):
+            raise ValueError(f"`{name}` in {file} must be one value; got {value!r}.")
+        yield f"{option}={value}"
+        return
+    if isinstance(value, Mapping):  # of options of a network
+        value = [f"{key}={some}" for key, some in value.items()]
+    entries = [str(entry) for entry in (value if isinstance(value, list) else [value])]
+    if value is None or any(isinstance(entry, list | dict) for entry in (value if isinstance(value, list) else [])):
+        raise ValueError(f"`{name}` in {file} must be a list of words or numbers; got {value!r}.")
+    yield option
+    yield from entries

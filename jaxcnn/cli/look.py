@@ -1,0 +1,98 @@
+"""`jaxcnn look`."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from jaxcnn import data, training
+from jaxcnn.cli.oddities import file_sizes, oddities
+from jaxcnn.cli.runs import check_place
+from jaxcnn.data import Dataset
+from jaxcnn.data.streams import SizeError
+from jaxcnn.inspect.pages.data_page import write_data_page
+
+_MOST = 40  # classes that are all printed
+_SIDE = 64  # to which pictures of different sizes are brought, to be shown and compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """Look at a data set: classes, sizes, what is odd; write a page with its pictures."""
+
+    data: tyro.conf.Positional[str]
+    """Data set, as for `jaxcnn train --data`; for example folder:PATH."""
+    data_dir: Path | None = None
+    """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
+    image_size: int | None = None
+    """Height and width that pictures are resized to; None resizes only pictures of different sizes."""
+    augment: tuple[str, ...] = ()
+    """Random changes to show, as for `jaxcnn train`; for example: pad_crop=4 flip."""
+    out: Path | None = None
+    """HTML file to write; None means look-DATA.html."""
+
+    def __call__(self) -> None:
+        """Prints what there is, and writes the page."""
+        check_place(self.out)
+        splits, sized = self._splits()
+        train = splits["train"]
+        augmentation = None
+        if self.augment:
+            config = training.TrainConfig(augment=self.augment)
+            augmentation = training.make_augmentation(config, train, data.measure_scaling(train))
+        sizes = file_sizes(splits)
+        facts = [*dict.fromkeys(note for part in splits.values() for note in part.notes), *_facts(train, sizes, sized)]
+        print(*_counts(splits), *facts, sep="\n")
+        odd = list(oddities(splits, sizes))
+        print("odd:" if odd else "nothing is odd", *(f"  {sentence}" for sentence in odd), sep="\n")
+        name = re.sub(r"[^\w.-]+", "-", self.data).strip("-")
+        out = self.out or Path(f"look-{name}.html")
+        print(f"page {write_data_page(out, splits, odd, facts=facts, augmentation=augmentation)}")
+
+    def _splits(self) -> tuple[dict[str, Dataset], bool]:
+        """All splits, damaged pictures left out; and whether their sizes differ, so that they are resized."""
+        names = data.splits(self.data, self.data_dir)
+        is_folder = self.data.startswith("folder:")
+        lenient = {"skip_corrupt": True, "allow_empty": is_folder}
+
+        def load(side: int | None) -> dict[str, Dataset]:
+            found = {name: data.load(self.data, name, self.data_dir, image_size=side, **lenient) for name in names}
+            shapes = {part.images.shape[1:3] for part in found.values()} if is_folder else set()
+            if len(shapes) > 1 and side is None:
+                raise SizeError(self.data, *sorted(shapes))
+            return found
+
+        try:
+            return load(self.image_size), False
+        except SizeError:
+            return load(_SIDE), True
+
+
+def _facts(train: Dataset, sizes: Mapping[str, tuple[int, int]], sized: bool) -> Iterator[str]:
+    shape = "x".join(map(str, train.images.shape[1:]))
+    kind = "bytes" if train.images.dtype == np.uint8 else str(train.images.dtype)
+    how = ", resized to be compared; train with `--image-size`" if sized else ""
+    yield f"an example is {shape}, {kind}{how}"
+    if sizes:
+        every = Counter(sizes.values())
+        common = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in every.most_common(3))
+        more = f" and {len(every) - 3:,} more" if len(every) > 3 else ""
+        yield f"sizes of the files, width by height: {common}{more}"
+
+
+def _counts(splits: Mapping[str, Dataset]) -> Iterator[str]:
+    """A line for every class with its numbers of examples; of many classes, the rarest."""
+    train = splits["train"]
+    counts = np.stack([np.bincount(part.labels, minlength=len(train.classes)) for part in splits.values()], -1)
+    places, title = np.arange(len(train.classes)), "class"
+    if len(places) > _MOST:
+        places = np.argsort(counts[:, 0], kind="stable")[: _MOST // 2]
+        title = f"rarest {len(places)} of {len(train.classes):,} classes"
+    width = max(len(title), *(len(train.classes[place]) for place in places))
+    yield "  ".join([f"{title:<{width}}", *(f"{name:>10}" for name in splits)])
+    for name, row in [*((train.classes[place], counts[place]) for place in places), ("all", counts.sum(0))]:
+        yield "  ".join([f"{name:<{width}}", *(f"{count:>10,}" for count in row)])

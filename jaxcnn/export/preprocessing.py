@@ -1,0 +1,63 @@
+"""Brings pictures of any size to that of a network, inside the function that is exported."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Kernel = Literal["bilinear", "lanczos"]
+
+
+def fit_pictures(pictures: jax.Array, height: int, width: int, *, cut: bool) -> jax.Array:
+    """Resizes pictures as `data.read_picture` does, with antialiasing.
+
+    Bytes are resampled along rows and then along columns, and rounded after each, as Pillow does. Pillow rounds the
+    weights too, and reduces large photographs by whole numbers first, so that values may differ by one, seldom by more.
+
+    Args:
+      pictures: `(N, H, W, C)` uint8, with any H and W, also symbolic ones.
+      height: of the result.
+      width: of the result.
+      cut: whether to use the largest part of the result's proportions in the middle, with a bilinear kernel; else the
+        whole picture is used, with a Lanczos kernel.
+
+    Returns:
+      `(N, height, width, C)` uint8.
+    """
+    # a one for each row and column, by which sides are counted: ONNX has no numbers of a size that is not known yet
+    down_ones, across_ones = (0 * jnp.min(pictures, axes).astype(jnp.float32) + 1 for axes in ((0, 2, 3), (0, 1, 3)))
+    tall, wide = down_ones.sum(), across_ones.sum()
+    if cut:
+        across, down = jnp.minimum(wide, tall * (width / height)), jnp.minimum(tall, wide * (height / width))
+    else:
+        across, down = wide, tall
+    kernel: Kernel = "bilinear" if cut else "lanczos"
+    rows = _weights(down_ones, (tall - down) / 2, down, height, kernel)
+    columns = _weights(across_ones, (wide - across) / 2, across, width, kernel)
+    values = pictures.astype(jnp.float32)
+    values = _bytes(jnp.einsum("nhwc,ow->nhoc", values, columns, precision="highest"))
+    values = _bytes(jnp.einsum("nhwc,oh->nowc", values, rows, precision="highest"))
+    return values.astype(jnp.uint8)
+
+
+def _weights(ones: jax.Array, start: jax.Array, extent: jax.Array, count: int, kernel: Kernel) -> jax.Array:
+    """The weights `(count, length)` of samples in values, of a part that begins at `start`."""
+    scale = extent / count
+    spread = jnp.maximum(scale, 1.0)
+    centers = start + (jnp.arange(count, dtype=jnp.float32) + 0.5) * scale
+    places = jnp.cumsum(ones) - 0.5
+    offset = jnp.abs(jnp.expand_dims(places, 0) - jnp.expand_dims(centers, 1)) / spread
+    if kernel == "bilinear":
+        weights = jnp.maximum(1 - offset, 0)
+    else:
+        weights = jnp.where(offset < 3, _sinc(offset) * _sinc(offset / 3), 0)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _sinc(x: jax.Array) -> jax.Array:
+    turned = jnp.pi * jnp.maximum(x, 1e-6)
+    return jnp.where(x < 1e-6, 1.0, jnp.sin(turned) / turned)
+
+
+def _bytes(values: jax.Array) -> jax.Array:
+    return jnp.clip(jnp.floor(values + 0.5), 0, 255)

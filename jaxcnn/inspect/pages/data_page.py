@@ -1,0 +1,99 @@
+"""One self-contained page about a data set."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxcnn import training
+from jaxcnn.data import Augmentation, Dataset
+from jaxcnn.inspect.pages import frame
+from jaxcnn.inspect.pixel_range import in_bytes
+
+_OF_A_CLASS = 8  # pictures that are shown
+_CLASSES = 24
+_CHANGED = 12  # pictures shown before and after their random changes
+_DRAWS = 3
+
+
+def write_data_page(
+    path: str | Path,
+    splits: Mapping[str, Dataset],
+    odd: Sequence[str],
+    *,
+    facts: Sequence[str] = (),
+    augmentation: Augmentation | None = None,
+) -> Path:
+    """Writes a page with the classes, pictures of each, augmented pictures, and what is odd.
+
+    Args:
+      path: the HTML file.
+      splits: the data set, the training split first.
+      odd: what is odd, in sentences.
+      facts: further facts, in sentences.
+      augmentation: random changes to show.
+
+    Returns:
+      The path of the page.
+    """
+    train = next(iter(splits.values()))
+    parts = [f"<h1>{frame.text(train.name)}</h1>", *(f'<p class="note">{frame.text(fact)}</p>' for fact in facts)]
+    listed = "".join(f"<li>{frame.text(sentence)}</li>" for sentence in odd) or "<li>nothing</li>"
+    parts += ["<h2>What is odd</h2>", f"<ul>{listed}</ul>", *_table(splits)]
+    if _has_pictures(train):
+        parts += _sheet(train)
+        parts += _changed(train, augmentation)
+    training.write_atomically(Path(path), frame.page(train.name, parts))
+    return Path(path)
+
+
+def _has_pictures(examples: Dataset) -> bool:
+    return examples.images.ndim == 4 and examples.images.shape[-1] in (1, 3)
+
+
+def _table(splits: Mapping[str, Dataset]) -> list[str]:
+    train = next(iter(splits.values()))
+    counts = np.stack([np.bincount(part.labels, minlength=len(train.classes)) for part in splits.values()], -1)
+    cell = '<td style="text-align: right">{}</td>'.format
+    title = "".join(f'<th style="text-align: right">{frame.text(split)}</th>' for split in splits)
+    rows = [
+        f"<tr><td>{frame.text(name)}</td>{''.join(cell(f'{count:,}') for count in row)}</tr>"
+        for name, row in zip((*train.classes, "all"), (*counts, counts.sum(0)), strict=True)
+    ]
+    return ["<h2>Classes</h2>", f"<table><tr><th>class</th>{title}</tr>{''.join(rows)}</table>"]
+
+
+def _sheet(train: Dataset) -> list[str]:
+    """The first pictures of every class, a row for each."""
+    from jaxcnn.inspect import plots
+
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    shown = np.flatnonzero(counts)[:_CLASSES]
+    parts = ["<h2>Pictures</h2>", f'<p class="note">The first {_OF_A_CLASS} training pictures of each class.</p>']
+    if len(shown) < np.count_nonzero(counts):
+        parts[1] = f'<p class="note">The first {_OF_A_CLASS} training pictures of the first {_CLASSES} classes.</p>'
+    for label in shown.tolist():
+        places = np.flatnonzero(train.labels == label)[:_OF_A_CLASS]
+        pictures = in_bytes(np.asarray(train.images[places]))
+        figure = plots.labeled_images(pictures, [train.classes[label], *[""] * (len(places) - 1)])
+        parts.append(frame.image(figure, f"Pictures of {train.classes[label]}"))
+    return parts
+
+
+def _changed(train: Dataset, augmentation: Augmentation | None) -> list[str]:
+    """Pictures before and after their random changes, drawn anew a few times."""
+    from jaxcnn.inspect import plots
+
+    if augmentation is None:
+        return []
+    ids = np.linspace(0, len(train.labels) - 1, min(_CHANGED, len(train.labels))).astype(np.int32)
+    before = np.asarray(train.images[ids])
+    shares = np.eye(len(train.classes), dtype=np.float32)[train.labels[ids]]
+    figures = []
+    for step in range(_DRAWS):
+        after = np.asarray(augmentation(jax.random.fold_in(jax.random.key(0), step), step, ids, before, shares)[0])
+        figure = plots.augmented(in_bytes(before), in_bytes(after), [""] * len(before))
+        figures.append((figure, f"Pictures before and after random changes, draw {step + 1}"))
+    note = f"{', '.join(augmentation.specs)}: the same pictures in {_DRAWS} steps of a training."
+    return frame.section("After random changes", note, *figures)

@@ -1,0 +1,33 @@
+"""The picture of a learning-rate range test."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from jaxcnn.inspect.plots import style
+from jaxcnn.training import RateRange
+
+
+def rate_range(found: RateRange) -> Figure:
+    """Draws the losses of a range test by their learning rates, and the rate to take.
+
+    Args:
+      found: the result of `training.find_learning_rate`.
+
+    Returns:
+      The figure.
+    """
+    figure = style.canvas(6.4, 3.2)
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color=style.FAINT, lw=0.8, label="loss of a batch")
+    axes.plot(found.rates, found.smooth, color=style.INK, label="moving mean")
+    axes.axvline(found.suggested, color=style.ACCENT, ls="--", label=f"steepest fall, {found.suggested:g}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    low, high = float(found.smooth.min()), float(found.smooth[: np.argmin(found.smooth) + 1].max())
+    axes.set_ylim(max(0.0, low - 0.2 * (high - low)), high + 0.6 * (high - low))  # where it diverges says nothing more
+    style.plain(axes, "learning rate")
+    style.heading(axes, "loss")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
