@@ -12,7 +12,8 @@ from flax import nnx
 from jaxcnn import geometry
 from jaxcnn.data.batches import batches_ahead
 from jaxcnn.data.dataset import Dataset, Scaling
-from jaxcnn.training.config import TrainConfig, make_optimizer
+from jaxcnn.training.config import TrainConfig
+from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import Layout
 from jaxcnn.training.setup import prepare
 from jaxcnn.training.trainer import on_devices

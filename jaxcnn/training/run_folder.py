@@ -13,10 +13,11 @@ from jaxcnn.data.batches import steps_per_epoch
 from jaxcnn.data.dataset import Scaling
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.claim import begin, expect_none, read_description, write_description
-from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer
+from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.early_stopping import EarlyStopping
 from jaxcnn.training.files import CheckpointError, write_atomically, writing
 from jaxcnn.training.log import read_log
+from jaxcnn.training.optimizer import frozen_paths, make_optimizer
 from jaxcnn.training.parallel import first_decides, is_first, process_barrier
 from jaxcnn.training.sinks import PLACES, Sink, known_sinks, open_sinks
 from jaxcnn.training.state import TrainState, first_state, split

@@ -14,9 +14,10 @@ from jaxcnn.data.batches import steps_per_epoch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
 from jaxcnn.training.checks import check_alike, check_examples
 from jaxcnn.training.class_weights import class_weights
-from jaxcnn.training.config import TrainConfig, frozen_paths, make_optimizer, make_schedule
+from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.evaluation import make_eval_step
 from jaxcnn.training.objective import Objective
+from jaxcnn.training.optimizer import frozen_paths, make_optimizer, make_schedule
 from jaxcnn.training.parallel import Layout
 from jaxcnn.training.state import TrainState, first_state, split
 from jaxcnn.training.tasks.choosing import settled, task_for

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.training import TrainConfig
-from jaxcnn.training.config import make_optimizer, make_schedule
+from jaxcnn.training.optimizer import make_optimizer, make_schedule
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from flax import nnx
 
 from jaxcnn import data, models, training
 from jaxcnn.data.batches import train_batch
-from jaxcnn.training.config import frozen_paths, make_schedule
 from jaxcnn.training.early_stopping import EarlyStopping
+from jaxcnn.training.optimizer import frozen_paths, make_schedule
 
 CONFIG = training.TrainConfig(epochs=3, batch_size=6, optimizer="sgd", momentum=0.0, learning_rate=0.05, log_every=1)
 

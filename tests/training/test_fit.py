@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import data, layers, ops, training
-from jaxcnn.training.config import make_optimizer, make_schedule
+from jaxcnn.training.optimizer import make_optimizer, make_schedule
 from jaxcnn.training.state import first_state, split
 from jaxcnn.training.train_step import TrainStep
 

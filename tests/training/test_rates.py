@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxcnn import models, training
 from jaxcnn.data import Scaling
-from jaxcnn.training.config import frozen_paths, make_optimizer, rates_by_path
+from jaxcnn.training.optimizer import frozen_paths, make_optimizer, rates_by_path
 
 CONFIG = training.TrainConfig(epochs=1, batch_size=6, schedule="constant", learning_rate=0.05, log_every=1)
 

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from jaxcnn import data, ops, training
-from jaxcnn.training.config import make_optimizer
+from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.state import first_state, split
 from jaxcnn.training.train_step import TrainStep
 
