@@ -1,4 +1,7 @@
-"""What `jaxcnn eval` tells of every class and of the mistakes: a table, and JSON."""
+"""Reports results by class and mistakes for `jaxcnn eval`.
+
+They come as a table, and as JSON.
+"""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +19,10 @@ _CONFUSIONS = 5
 
 
 def lines(report: ClassReport) -> Iterator[str]:
-    """A line for every class, or the worst of many, their means, and the most frequent confusions."""
+    """Lists each class's results, the means, and the most frequent confusions.
+
+    Each class has a line; of many classes, only the worst are listed.
+    """
     places = np.arange(len(report.classes))
     title = "class"
     if len(places) > _MOST:
@@ -42,7 +48,7 @@ def lines(report: ClassReport) -> Iterator[str]:
 
 
 def mistakes(examples: Dataset, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """The mistakes, the most confident first, each with its file or number."""
+    """Lists the mistakes, the most confident first, by file or number."""
     return [
         {
             "example": examples.example(int(place)),

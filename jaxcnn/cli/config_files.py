@@ -1,4 +1,7 @@
-"""The options of `jaxcnn train` in a file: JSON, YAML, TOML, or the `config.json` of a run."""
+"""The options of `jaxcnn train` in a file.
+
+The file is JSON, YAML, TOML, or the `config.json` of a run.
+"""
 
 import dataclasses
 import json
@@ -55,7 +58,10 @@ def words_of(file: Path, command: type, parse: Callable[[Sequence[str]], Any]) -
 
 
 def written(command: Any, *, of_the_sitting: bool = True) -> dict[str, Any]:
-    """The options of an instance of `jaxcnn train` as plain values by name, those of `TrainConfig` among them."""
+    """Returns the options of a `jaxcnn train` command as plain values.
+
+    The keys are the names of the options, those of `TrainConfig` among them.
+    """
     left = _OF_THE_CALL if of_the_sitting else (*_OF_THE_CALL, *_OF_THE_SITTING)
     values = {field.name: getattr(command, field.name) for field in dataclasses.fields(command)}
     config = values["config"]
@@ -64,7 +70,10 @@ def written(command: Any, *, of_the_sitting: bool = True) -> dict[str, Any]:
 
 
 def arguments_of(command: Any) -> dict[str, Any]:
-    """What a run notes of its options besides its `TrainConfig`: those that are not as usual."""
+    """Returns the options outside `TrainConfig` that differ from their defaults.
+
+    A run notes these besides its `TrainConfig`.
+    """
     usual, own = (written(some, of_the_sitting=False) for some in (type(command)(), command))
     ours = {field.name for field in dataclasses.fields(TrainConfig)}
     left = ours | {"model", "model_options", "dtype", "init"}  # which a run notes at other places
@@ -107,7 +116,10 @@ def _parsed(text: str, ending: str) -> Any:
 
 
 def _of_run(description: dict[str, Any], file: Path, parse: Callable[[Sequence[str]], Any]) -> dict[str, Any]:
-    """The options with which a run was made; a run older than `arguments` tells them by its command."""
+    """Returns the options with which a run was made.
+
+    A run that is older than `arguments` tells them by its command.
+    """
     given = description.get("arguments")
     if given is None:
         given = {}

@@ -22,7 +22,7 @@ _SIDE = 64  # to which pictures of different sizes are brought, to be shown and 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """Look at a data set: classes, sizes, what is odd; write a page with its pictures."""
+    """Look at a data set: classes, sizes, oddities; write a page."""
 
     data: tyro.conf.Positional[str]
     """Data set, as for `jaxcnn train --data`; for example folder:PATH."""
@@ -36,7 +36,7 @@ class Look:
     """HTML file to write; None means look-DATA.html."""
 
     def __call__(self) -> None:
-        """Prints what there is, and writes the page."""
+        """Prints what there is, and writes the page with pictures."""
         check_place(self.out)
         splits, sized = self._splits()
         train = splits["train"]
@@ -54,7 +54,10 @@ class Look:
         print(f"page {write_data_page(out, splits, odd, facts=facts, augmentation=augmentation)}")
 
     def _splits(self) -> tuple[dict[str, Dataset], bool]:
-        """All splits, damaged pictures left out; and whether their sizes differ, so that they are resized."""
+        """Loads all splits without damaged pictures.
+
+        The second value tells whether the sizes of the pictures differ, so that they are resized.
+        """
         names = data.splits(self.data, self.data_dir)
         is_folder = self.data.startswith("folder:")
         lenient = {"skip_corrupt": True, "allow_empty": is_folder}
@@ -85,7 +88,10 @@ def _facts(train: Dataset, sizes: Mapping[str, tuple[int, int]], sized: bool) ->
 
 
 def _counts(splits: Mapping[str, Dataset]) -> Iterator[str]:
-    """A line for every class with its numbers of examples; of many classes, the rarest."""
+    """Lists each class with its numbers of examples.
+
+    Of many classes, only the rarest are listed.
+    """
     train = splits["train"]
     counts = np.stack([np.bincount(part.labels, minlength=len(train.classes)) for part in splits.values()], -1)
     places, title = np.arange(len(train.classes)), "class"

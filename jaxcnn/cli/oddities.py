@@ -1,4 +1,7 @@
-"""What is odd in a data set: damaged, equal, constant, unusually large or small pictures; rare classes."""
+"""Finds what is odd in a data set.
+
+That is: damaged, equal, constant, unusually large or small pictures; and rare classes.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +22,7 @@ _CHUNK = 256
 
 
 def oddities(splits: Mapping[str, Dataset], sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
-    """What is odd, each kind in a sentence with its first examples.
+    """Yields one sentence per kind of oddity, with its first examples.
 
     Args:
       splits: the data set.
@@ -34,7 +37,7 @@ def oddities(splits: Mapping[str, Dataset], sizes: Mapping[str, tuple[int, int]]
 
 
 def file_sizes(splits: Mapping[str, Dataset]) -> dict[str, tuple[int, int]]:
-    """Width and height of the files of all pictures, as their headers say."""
+    """Reads the widths and heights of picture files from their headers."""
     from PIL import Image
 
     paths = [os.fsdecode(path) for examples in splits.values() if examples.files is not None for path in examples.files]

@@ -11,7 +11,10 @@ _SHOWN = 3
 
 
 def overlaps(train: Dataset, others: Sequence[Dataset]) -> list[str]:
-    """A sentence for every split with pictures that nearly are training pictures, in data of one's own in memory."""
+    """Reports splits with pictures that are near duplicates of training pictures.
+
+    Each such split has a sentence. Only data of one's own that are in memory are compared.
+    """
     told = []
     for other in others:
         if train.name.partition(":")[0] not in _OWN or not all(map(comparable, (train, other))):

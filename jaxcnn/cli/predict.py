@@ -26,7 +26,7 @@ Read = tuple[Path, data.Picture]
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Tell what a trained network says of pictures: classes, labels, or values."""
+    """Predict classes, labels or values of pictures with a trained network."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""

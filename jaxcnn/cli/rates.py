@@ -20,7 +20,9 @@ def print_rates(
     scaling: Scaling | None,
     layout: training.Layout,
 ) -> None:
-    """Runs a range test; prints losses and the rate to take, and draws them.
+    """Runs a range test, then prints and draws its results.
+
+    The results are the losses and the rate to take.
 
     Args:
       model: the network, which stays unchanged.

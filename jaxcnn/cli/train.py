@@ -244,7 +244,7 @@ class Train:
         return options
 
     def _base(self) -> str:
-        """The names of the network and of the data, as a name of files."""
+        """Makes a file name from the names of network and data."""
         kind, _, place = self.data.partition(":")
         parts = filter(None, [self.model, kind, Path(place).name])
         return re.sub(r"[^\w.-]+", "-", "-".join(parts))
@@ -264,7 +264,10 @@ class Train:
 
 
 def _left_out(count: int, batch_size: int) -> str:
-    """What no whole batch holds, in words; nothing if all batches are whole."""
+    """Describes the examples that no whole batch holds.
+
+    The text is empty if all batches are whole.
+    """
     batches, left = divmod(count, batch_size)
     whole = f"{batches:,} {'batch' if batches == 1 else 'batches'} of {batch_size}"
     rest = "example, another each time, is" if left == 1 else "examples, different ones each time, are"

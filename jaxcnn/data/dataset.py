@@ -55,7 +55,7 @@ class Dataset(NamedTuple):
         return f"the {self.split} split of {self.name}"
 
     def example(self, place: int) -> str:
-        """Names an example, by the path of its picture where it has one.
+        """Names an example, by its picture's path if it has one.
 
         Args:
           place: its number.

@@ -1,4 +1,7 @@
-"""Finds pictures that occur twice, exactly or nearly, as in two splits of a data set."""
+"""Finds pictures that occur twice, exactly or nearly.
+
+The pictures may be in one set or in two, such as two splits of a data set.
+"""
 
 from typing import Any
 
@@ -15,11 +18,11 @@ _FLAT = 4.0  # standard deviation, in levels of gray, below which a picture show
 
 
 def near_duplicates(first: Any, second: Any = None) -> np.ndarray:
-    """Finds pairs of pictures that are equal, or differ in compression, size, contrast or color only.
+    """Finds pairs of pictures that are equal or nearly so.
 
-    Two pictures are near duplicates if their gray values have a correlation of 0.985 or more. Candidates are the eight
-    pictures with the nearest thumbnails of 8x8 cells. Flat pictures, with a standard deviation below 4 of 255 levels,
-    are not compared.
+    Near duplicates differ in compression, size, contrast or color only. Two pictures are near duplicates if their gray
+    values have a correlation of 0.985 or more. Candidates are the eight pictures with the nearest thumbnails of 8x8
+    cells. Flat pictures, with a standard deviation below 4 of 255 levels, are not compared.
 
     Args:
       first: pictures `(N, H, W, C)` uint8.
@@ -57,7 +60,10 @@ def near_duplicates(first: Any, second: Any = None) -> np.ndarray:
 
 
 def _nearest(rows: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
-    """Pairs of unit vectors within `_NEAR`, of each row with at most so many of the others."""
+    """Finds pairs of unit vectors within `_NEAR` of each other.
+
+    Each row is paired with at most `count` of the others.
+    """
     from scipy.spatial import KDTree
 
     if not (len(rows) and len(others)):
@@ -84,7 +90,10 @@ def _close(first: Any, second: Any, pairs: np.ndarray) -> np.ndarray:
 
 
 def _unit(pictures: np.ndarray) -> np.ndarray:
-    """Pictures as rows of mean 0 and length 1, whose products are correlations."""
+    """Returns pictures as rows of mean 0 and length 1.
+
+    Products of such rows are correlations.
+    """
     rows = pictures.reshape(len(pictures), -1)
     rows = rows - rows.mean(1, keepdims=True)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
@@ -95,7 +104,10 @@ def _gray(pictures: np.ndarray) -> np.ndarray:
 
 
 def _thumbnails(pictures: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Thumbnails as rows of length 1 and mean 0, and the standard deviations of the gray pictures."""
+    """Returns thumbnails as rows, and the gray pictures' standard deviations.
+
+    The rows have length 1 and mean 0.
+    """
     height, width = pictures.shape[1:3]
     tall, wide = (np.unique(np.linspace(0, side, min(side, _SIDE) + 1)[:-1].astype(int)) for side in (height, width))
     cells = np.outer(np.diff([*tall, height]), np.diff([*wide, width]))

@@ -10,9 +10,10 @@ _EACH = 100
 
 
 def read_faces(split: str) -> Dataset:
-    """Reads 100 faces and 100 other pictures, 25x25 and gray, of which 60, 20 and 20 % are the splits.
+    """Reads a split of 100 faces and 100 other pictures.
 
-    They are a part of Labeled Faces in the Wild (Huang et al. 2007), `skimage.data.lfw_subset`.
+    The pictures are 25x25 and gray, a part of Labeled Faces in the Wild (Huang et al. 2007), `skimage.data.lfw_subset`.
+    The splits have 60, 20 and 20 % of them.
 
     Raises:
       ModuleNotFoundError: if scikit-image is not installed.

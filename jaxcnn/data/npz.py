@@ -122,7 +122,10 @@ def _targets(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarr
 
 
 def _task(labels: np.ndarray) -> str:
-    """What targets are for; one-hot rows and whole floats are classes in a form that is refused."""
+    """Infers the task from the targets.
+
+    One-hot rows and whole floats are classes in a form that is refused.
+    """
     if labels.ndim not in (1, 2) or not labels.size:
         return "classification"
     if np.issubdtype(labels.dtype, np.floating) and (labels % 1 != 0).any():

@@ -10,10 +10,11 @@ _COPIES = 4  # of each digit, at its own angle each
 
 
 def read_rotated_digits(split: str) -> Dataset:
-    """Rotates each of the embedded digits four times; the targets are the angles in degrees, counterclockwise.
+    """Rotates each of the embedded digits by four random angles.
 
-    The angles are uniform from -45 to 45, drawn for every digit from a fixed seed. How a person slants a digit is part
-    of the picture, so that no network can tell the angle exactly.
+    The targets are the angles in degrees, counterclockwise. The angles are uniform from -45 to 45, drawn for every
+    digit from a fixed seed. How a person slants a digit is part of the picture, so that no network can tell the angle
+    exactly.
     """
     from PIL import Image
 

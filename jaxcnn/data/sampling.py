@@ -1,4 +1,7 @@
-"""The order of the examples in an epoch, as a pure function of the seed and the epoch."""
+"""Orders the examples of an epoch.
+
+The order is a pure function of the seed and the epoch.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -10,7 +13,9 @@ Sampling = Literal["uniform", "balanced"]
 
 
 def order_of_epochs(labels: np.ndarray, seed: int, sampling: Sampling = "uniform") -> Callable[[int], np.ndarray]:
-    """Makes the function from an epoch to the numbers of its examples, as many as there are.
+    """Makes the function from an epoch to its examples' numbers.
+
+    An epoch has as many numbers as there are examples.
 
     Args:
       labels: `(N,)` classes of the examples.

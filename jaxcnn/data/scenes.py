@@ -1,4 +1,7 @@
-"""Scenes: several digits on one canvas, made from the embedded digits by seed and number."""
+"""Makes scenes: several of the embedded digits on one canvas.
+
+The split, the seed and the number determine a scene.
+"""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -31,7 +34,9 @@ class Scene(NamedTuple):
 
 
 def make_scene(split: str, number: int, seed: int = 0) -> Scene:
-    """Makes a scene of one to four digits that do not overlap, in several sizes and shades, on a noisy ground.
+    """Makes a scene of one to four digits.
+
+    The digits do not overlap, and have several sizes and shades; the background is noisy.
 
     Args:
       split: the split of the embedded digits from which its digits come.
@@ -70,7 +75,10 @@ def make_scene(split: str, number: int, seed: int = 0) -> Scene:
 
 
 def read_scenes(split: str) -> Dataset:
-    """Makes 4,000, 500 and 500 scenes whose labels are the digits that they show."""
+    """Makes the scenes of a split, labeled with the digits shown.
+
+    The splits have 4,000, 500 and 500 scenes.
+    """
     pictures, _, present = _made(split)
     return Dataset(pictures, present, DIGITS, "scenes", split, task="multi_label")
 

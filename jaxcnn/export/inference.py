@@ -143,7 +143,9 @@ def inference(
 
 
 def _fitting(shape: tuple[int, ...], dtype: Any) -> tuple[Callable[[Any], jax.Array], tuple[int | str, ...]]:
-    """The function that brings pictures of any size to a shape, and the shape that it takes.
+    """Makes the function that brings pictures of any size to `shape`.
+
+    The second value is the shape that the function takes.
 
     Raises:
       ValueError: if the inputs are no pictures in bytes.

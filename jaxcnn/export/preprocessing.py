@@ -1,4 +1,7 @@
-"""Brings pictures of any size to that of a network, inside the function that is exported."""
+"""Brings pictures of any size to that of a network.
+
+This happens inside the function that is exported.
+"""
 
 from typing import Literal
 
@@ -41,7 +44,10 @@ def fit_pictures(pictures: jax.Array, height: int, width: int, *, cut: bool) -> 
 
 
 def _weights(ones: jax.Array, start: jax.Array, extent: jax.Array, count: int, kernel: Kernel) -> jax.Array:
-    """The weights `(count, length)` of samples in values, of a part that begins at `start`."""
+    """Computes the weights `(count, length)` of samples in values.
+
+    The samples are those of the part that begins at `start`.
+    """
     scale = extent / count
     spread = jnp.maximum(scale, 1.0)
     centers = start + (jnp.arange(count, dtype=jnp.float32) + 0.5) * scale

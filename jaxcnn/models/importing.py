@@ -1,4 +1,7 @@
-"""Networks of one's own, by the name of the function that makes them."""
+"""Imports and calls the function that makes a user's own network.
+
+The function is given by its name.
+"""
 
 import importlib
 import inspect
@@ -12,7 +15,10 @@ GIVEN = ("num_classes", "in_features", "rngs")  # what data and seed determine
 
 
 def is_own(name: Any) -> bool:
-    """Whether a name is that of a function or class in a module, as in `my_module:make_network`."""
+    """Whether a name has the form of `my_module:make_network`.
+
+    Such a name is that of a function or class in a module.
+    """
     return isinstance(name, str) and ":" in name
 
 
@@ -55,12 +61,12 @@ def imported(name: str) -> Callable[..., Any]:
 
 
 def options_taken(constructor: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a constructor's parameters that neither data nor seed determine."""
+    """Names a constructor's parameters that neither data nor seed determine."""
     return tuple(sorted(set(_parameters(constructor)) - set(GIVEN)))
 
 
 def made(name: str, constructor: Callable[..., Any], given: dict[str, Any], options: dict[str, Any]) -> nnx.Module:
-    """Calls a constructor with those of the given values that it has parameters for.
+    """Calls a constructor with the given values that it takes.
 
     Raises:
       TypeError: if it does not return a Flax NNX module.

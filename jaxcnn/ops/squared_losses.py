@@ -33,7 +33,7 @@ _half.defvjp(lambda y, t: (_half(y, t), (y, t)), _half_bwd)
 def half_squared_error(
     predictions: ArrayLike, targets: ArrayLike, *, rule: Literal["hand", "autodiff"] = "hand"
 ) -> jax.Array:
-    """Half the squared error, summed over the last axis, one value per example.
+    """Half the squared error per example, summed over the last axis.
 
     Its gradient is the error itself, `predictions - targets`: the form `E = 1/2 (y - t)^2` of many lectures.
 

@@ -1,4 +1,4 @@
-"""Factors on the losses of classes, for data in which some classes are rare."""
+"""Factors on the losses of classes, for data with rare classes."""
 
 import math
 from collections.abc import Sequence

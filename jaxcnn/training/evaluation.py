@@ -234,7 +234,9 @@ def predict(
     augmentation: Augmentation | None = None,
     task: Task | None = None,
 ) -> np.ndarray:
-    """Computes the predictions of images, in batches: the probabilities of classes or labels, or values.
+    """Computes the predictions of images, in batches.
+
+    Predictions are the probabilities of classes or labels, or values.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.

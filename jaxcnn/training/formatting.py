@@ -42,7 +42,7 @@ def format_fields(row: dict[str, Any], formats: dict[str, str], separator: str =
 def format_metrics(
     row: dict[str, Any], prefix: str = "", *, first: int | None = None, skip: int = 0, separator: str = " "
 ) -> str:
-    """Formats the loss and the metrics of a row, by their titles.
+    """Formats the loss and metrics of a row, with their titles.
 
     Args:
       row: a row of the log, or an evaluation.
@@ -56,6 +56,9 @@ def format_metrics(
 
 
 def _averaged(row: dict[str, Any]) -> list[str]:
-    """The first metric of the moving averages, as a list of none or one."""
+    """Returns the first metric of the moving averages, if any.
+
+    The list has one element or none.
+    """
     there = [name for name in METRICS if name != "loss" and row.get(f"ema_{name}") is not None]
     return [METRICS[name].form.format(row[f"ema_{name}"]) for name in there[:1]]

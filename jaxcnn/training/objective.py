@@ -13,7 +13,10 @@ from jaxcnn.training.tasks.task import Task
 
 
 class Objective(NamedTuple):
-    """The loss that training minimizes: that of a task, also of auxiliary heads."""
+    """The loss that training minimizes.
+
+    It is the loss of a task, also that of auxiliary heads.
+    """
 
     task: Task = Classification()
     auxiliaries: Mapping[str, float] = {}  # stages that are also logits, and the weights of their losses

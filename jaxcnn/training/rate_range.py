@@ -1,4 +1,7 @@
-"""Finds a learning rate, by a few steps in which it grows until the loss diverges."""
+"""Finds a learning rate by a range test.
+
+The rate grows over a few steps until the loss diverges.
+"""
 
 import dataclasses
 import math
@@ -54,10 +57,11 @@ def find_learning_rate(
     scaling: Scaling | None = None,
     layout: Layout | None = None,
 ) -> RateRange:
-    """Runs the learning-rate range test: steps whose rate grows by a constant factor.
+    """Runs the learning-rate range test.
 
-    Everything but the learning rate and its schedule is as `fit` does it with the configuration: optimizer, batch size,
-    augmentation, frozen parameters. The batches are those of the first steps of the run.
+    The rate grows from step to step by a constant factor. Everything but the learning rate and its schedule is as `fit`
+    does it with the configuration: optimizer, batch size, augmentation, frozen parameters. The batches are those of the
+    first steps of the run.
 
     Args:
       model: the network; it stays unchanged.
@@ -114,7 +118,7 @@ def find_learning_rate(
 
 
 def _judged(rates: np.ndarray, losses: np.ndarray, diverged: bool) -> RateRange:
-    """Finds the steepest fall of the smooth loss before its lowest value.
+    """Finds where the smooth loss falls steepest before its lowest value.
 
     Raises:
       ValueError: if the loss falls nowhere.

@@ -75,7 +75,7 @@ class Tally:
             self.last = {"loss": loss, **self.task.progress(counts, self.batch_size), "gradient_norm": norm}
 
     def means(self) -> dict[str, float]:
-        """Returns the mean loss of the epoch so far, and the task's metrics."""
+        """Returns the epoch's mean loss and the task's metrics so far."""
         progress = self.task.progress(self.counts, self.batches * self.batch_size)
         return {"loss": self.loss / self.batches, **progress}
 

@@ -1,4 +1,7 @@
-"""Precision, recall, F1 and the area under the ROC curve of every class, and what is taken for what."""
+"""Computes precision, recall, F1 and AUC of every class, and confusions.
+
+AUC is the area under the ROC curve; confusions tell which class is taken for which.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,11 +35,17 @@ class ClassReport(NamedTuple):
 
     @property
     def shares(self) -> np.ndarray:
-        """The confusion matrix as shares of the examples of each class; NaN for a class without examples."""
+        """Returns the confusion matrix as shares of each class's examples.
+
+        The shares of a class without examples are NaN.
+        """
         return _ratio(self.confusion, self.support[:, None], np.nan)
 
     def means(self) -> dict[str, float]:
-        """Means over the classes that have examples, each class counting the same (macro averages)."""
+        """Computes macro averages over the classes that have examples.
+
+        In these means each class counts the same.
+        """
         there = self.support > 0
         return {name: _mean(getattr(self, name)[there]) for name in _COLUMNS}
 
@@ -99,7 +108,7 @@ def class_report(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[
 
 
 def _area(scores: np.ndarray, inside: np.ndarray) -> float:
-    """The area under the ROC curve, by the ranks of the scores."""
+    """Computes the area under the ROC curve from the scores' ranks."""
     from scipy.stats import rankdata
 
     ours, others = int(inside.sum()), int((~inside).sum())

@@ -25,7 +25,9 @@ def write_data_page(
     facts: Sequence[str] = (),
     augmentation: Augmentation | None = None,
 ) -> Path:
-    """Writes a page with the classes, pictures of each, augmented pictures, and what is odd.
+    """Writes a page about a data set.
+
+    It has the classes, pictures of each, augmented pictures, and what is odd.
 
     Args:
       path: the HTML file.
@@ -82,7 +84,10 @@ def _sheet(train: Dataset) -> list[str]:
 
 
 def _changed(train: Dataset, augmentation: Augmentation | None) -> list[str]:
-    """Pictures before and after their random changes, drawn anew a few times."""
+    """Shows pictures before and after their random changes.
+
+    The changes are drawn anew a few times.
+    """
     from jaxcnn.inspect import plots
 
     if augmentation is None:

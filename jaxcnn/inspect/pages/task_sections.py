@@ -26,7 +26,10 @@ def headline(task: Task, found: Evaluation | None, test: Dataset, outputs: np.nd
 
 
 def drawn_metric(task: Task, row: dict) -> str:
-    """The metric of the learning curves: the first that training knows too."""
+    """Returns the metric of the learning curves.
+
+    It is the first that training knows too.
+    """
     return next((name for name in METRICS if name != "loss" and name in row), task.METRICS[0])
 
 

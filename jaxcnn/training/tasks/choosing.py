@@ -14,7 +14,9 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Bin
 
 
 def settled(config: TrainConfig, examples: Dataset) -> TrainConfig:
-    """Fills in what a configuration leaves to the data: task, loss, and the metric that is monitored.
+    """Fills in what a configuration leaves to the data.
+
+    That is the task, the loss, and the metric that is monitored.
 
     Args:
       config: the configuration.
@@ -71,7 +73,9 @@ def task_for(config: TrainConfig, examples: Dataset) -> Task:
 
 
 def task_of(description: dict[str, Any]) -> Task:
-    """Makes the task that a run's `config.json` describes; one that tells of no task is classification.
+    """Makes the task that a run's `config.json` describes.
+
+    If it tells of no task, the task is classification.
 
     Raises:
       KeyError: if the description lacks something that the task needs.
@@ -92,7 +96,9 @@ def _made(name: str, loss: str, smoothing: float, pos_weight: tuple[float, ...],
 
 
 def usual_task(examples: Dataset, loss: str | None = None) -> Task:
-    """Makes the task that a data set means, with a loss of it.
+    """Makes the task that a data set means.
+
+    `loss` is one of the task's losses; None means its usual one.
 
     Raises:
       ValueError: if the task needs what only its training knows.
@@ -106,5 +112,8 @@ def usual_task(examples: Dataset, loss: str | None = None) -> Task:
 
 
 def units_of(task: Task) -> Scaling | None:
-    """Returns the scaling that standardized the targets of a regression; None for other tasks."""
+    """Returns the scaling that standardized the targets of a regression.
+
+    It is None for other tasks.
+    """
     return Scaling(task.mean, task.std, 1.0) if isinstance(task, Regression) else None

@@ -16,7 +16,9 @@ from jaxcnn.training.tasks.task import Sums, Task
 
 @dataclasses.dataclass(frozen=True)
 class Classification(Task):
-    """One class for each example: targets `(N,)`, numbers of classes; the outputs are logits of a softmax.
+    """One class for each example.
+
+    The targets are `(N,)`, numbers of classes; the outputs are logits of a softmax.
 
     Args:
       loss: `"cross_entropy"`; or `"mean_squared_error"`, of the outputs to targets of +1 and -1 (LeCun et al. 1989).
@@ -53,7 +55,10 @@ class Classification(Task):
         check_labels(labels, shape[-1], title, "outputs of the network")
 
     def losses(self, outputs: jax.Array, targets: ArrayLike) -> jax.Array:
-        """Computes one loss per example; targets are labels, or one row of class probabilities per example."""
+        """Computes one loss per example.
+
+        The targets are labels, or one row of class probabilities per example.
+        """
         if jnp.ndim(targets) > 1:
             targets = jnp.asarray(targets, outputs.dtype)
         if self.loss == "cross_entropy":
@@ -79,7 +84,10 @@ class Classification(Task):
         return {"accuracy": counts["correct"] / examples}
 
     def sums(self, outputs: jax.Array, targets: ArrayLike, counted: ArrayLike) -> Sums:
-        """Counts the examples whose class is the most probable, and those where it is among the first five."""
+        """Counts the top-1 and top-5 hits.
+
+        In a top-1 hit the class is the most probable one, in a top-5 hit it is among the first five.
+        """
         best = jax.lax.top_k(outputs, min(5, outputs.shape[-1]))[1]
         among = jnp.any(best == jnp.asarray(targets, best.dtype)[:, None], -1)
         return {"correct": jnp.sum(is_right(outputs, targets) & counted), "top5": jnp.sum(among & counted)}
@@ -87,7 +95,7 @@ class Classification(Task):
     def metrics(
         self, sums: dict[str, Any], outputs: np.ndarray | None, targets: np.ndarray, names: Sequence[str]
     ) -> dict[str, float]:
-        """Computes the accuracy; and with more than five classes that of the first five."""
+        """Computes the accuracy; with more than five classes, also top-5 accuracy."""
         found = {"accuracy": float(sums["correct"]) / len(targets)}
         return found | ({"top5_accuracy": float(sums["top5"]) / len(targets)} if len(names) > 5 else {})
 
@@ -97,5 +105,5 @@ class Classification(Task):
 
 
 def is_right(logits: jax.Array, labels: ArrayLike) -> jax.Array:
-    """Whether the largest logit is that of the label, for each example."""
+    """Whether each example's largest logit is that of its label."""
     return jnp.argmax(logits, -1).astype(jnp.int32) == jnp.asarray(labels).astype(jnp.int32)  # bytes count to 255 only

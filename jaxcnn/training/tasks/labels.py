@@ -1,4 +1,7 @@
-"""Binary and multi-label classification: a yes or no for each label, by a sigmoid."""
+"""Binary and multi-label classification.
+
+Each label is a yes or no, by a sigmoid.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +19,9 @@ from jaxcnn.training.tasks.task import Sums, Task, one_per_name
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabel(Task):
-    """Any number of labels for each example: targets `(N, K)` of 0 and 1; the outputs are logits of K sigmoids.
+    """Any number of labels for each example.
+
+    The targets are `(N, K)` of 0 and 1; the outputs are logits of K sigmoids.
 
     AUC, average precision and F1 are means over the labels; one that all or no examples have is left out of the first
     two.
@@ -36,7 +41,10 @@ class MultiLabel(Task):
     final: ClassVar[Any] = "logistic"
 
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
-        """Refuses what are not rows of 0 and 1, one for each example."""
+        """Refuses targets that are not rows of 0 and 1.
+
+        Each example must have one row.
+        """
         check_array(targets, title)
         if targets.ndim != 2 or len(targets) != examples:
             raise ValueError(
@@ -70,7 +78,7 @@ class MultiLabel(Task):
         return targets
 
     def counts(self, outputs: jax.Array, targets: ArrayLike) -> Sums:
-        """Counts the labels that are right, and the examples whose labels all are."""
+        """Counts the right labels, and the examples with all labels right."""
         right = (outputs >= 0) == (self._rows(jnp.asarray(targets)) > 0)
         return {"right": jnp.sum(right), "exact": jnp.sum(jnp.all(right, -1))}
 
@@ -103,7 +111,9 @@ class MultiLabel(Task):
 
 
 def f1_scores(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """Computes the F1 score of each label, 2 tp / (2 tp + fp + fn); 0 where a label neither occurs nor is said.
+    """Computes the F1 score of each label.
+
+    It is 2 tp / (2 tp + fp + fn), and 0 where a label neither occurs nor is predicted.
 
     Args:
       truth: `(N, K)` bool.
@@ -118,7 +128,9 @@ def f1_scores(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Binary(MultiLabel):
-    """Yes or no for each example: targets `(N,)` of 0 and 1, the numbers of two classes; one output, of a sigmoid.
+    """Yes or no for each example.
+
+    The targets are `(N,)` of 0 and 1, the numbers of two classes; the one output is that of a sigmoid.
 
     Args:
       loss: `"cross_entropy"`, binary.

@@ -23,9 +23,10 @@ _LOSSES = {
 
 @dataclasses.dataclass(frozen=True)
 class Regression(Task):
-    """Real numbers for each example: targets `(N, K)` or `(N,)`; the outputs are the standardized numbers.
+    """Real numbers for each example.
 
-    The loss compares the outputs with `(target - mean) / std`; predictions and metrics are in the units of the targets.
+    The targets are `(N, K)` or `(N,)`; the outputs are the standardized numbers. The loss compares the outputs with
+    `(target - mean) / std`; predictions and metrics are in the units of the targets.
 
     Args:
       loss: `"mean_squared_error"`, a mean over the K values; `"half_squared_error"`, their sum of 1/2 (y - t)^2; or
@@ -45,7 +46,10 @@ class Regression(Task):
 
     @classmethod
     def measured(cls, loss: str, targets: np.ndarray) -> "Regression":
-        """Makes the task with mean and standard deviation of some targets, in float64."""
+        """Makes the task with the mean and standard deviation of targets.
+
+        Both are computed in float64.
+        """
         rows = np.asarray(targets, np.float64).reshape(len(targets), -1)
         mean, std = rows.mean(0), rows.std(0)
         return cls(loss, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
@@ -97,7 +101,10 @@ class Regression(Task):
     def metrics(
         self, sums: dict[str, Any], outputs: np.ndarray | None, targets: np.ndarray, names: Sequence[str]
     ) -> dict[str, float]:
-        """Computes the metrics in float64, from all outputs at once; R^2 is the mean over the values."""
+        """Computes the metrics in float64, from all outputs at once.
+
+        R^2 is the mean over the values.
+        """
         assert outputs is not None
         truth = np.asarray(targets, np.float64).reshape(outputs.shape)
         error = np.asarray(outputs, np.float64) * self.std + self.mean - truth

@@ -1,4 +1,4 @@
-"""What every task has: the form of its targets, its losses, its predictions, its metrics."""
+"""What every task has: form of targets, losses, predictions, and metrics."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -48,7 +48,9 @@ METRICS: dict[str, Metric] = {
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a network is trained for; `task_for` makes the one that a configuration and its data mean.
+    """What a network is trained for.
+
+    `task_for` makes the task that a configuration and its data mean.
 
     Tasks are values: two with equal fields are equal, so that a compiled evaluation is found again.
 
@@ -74,7 +76,10 @@ class Task:
     of_classes: ClassVar[bool] = False
 
     def outputs(self, names: Sequence[str]) -> int:
-        """Returns the number of outputs of a network, for the names of classes, labels or values."""
+        """Returns a network's number of outputs for the given names.
+
+        The names are those of classes, labels or values.
+        """
         return len(names)
 
     def output_names(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -95,7 +100,7 @@ class Task:
         raise NotImplementedError
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Refuses a network whose outputs are not one for each of the targets.
+        """Refuses a network that has not one output for each target.
 
         Args:
           shape: the shape of the network's outputs for a batch; `()` if they are no array.
@@ -109,29 +114,42 @@ class Task:
         raise NotImplementedError
 
     def losses(self, outputs: jax.Array, targets: ArrayLike) -> jax.Array:
-        """Computes one loss per example, `(N,)`; targets may be those that an augmentation has mixed."""
+        """Computes one loss per example, `(N,)`.
+
+        The targets may be those that an augmentation has mixed.
+        """
         raise NotImplementedError
 
     def evaluated(self) -> "Task":
-        """Returns the task as it is evaluated, with the same targets for all networks."""
+        """Returns the task as it is evaluated.
+
+        Its targets are the same for all networks.
+        """
         return self
 
     def shown(self, labels: ArrayLike, classes: int) -> jax.Array:
-        """Returns the targets in the form in which an augmentation can mix them, `(N, K)` float32."""
+        """Returns the targets as an augmentation can mix them.
+
+        They are `(N, K)` float32.
+        """
         return jnp.asarray(labels, jnp.float32)
 
     def counts(self, outputs: jax.Array, targets: ArrayLike) -> Sums:
-        """Computes the sums over a batch from which the metrics of training follow."""
+        """Computes a batch's sums, from which the metrics of training follow."""
         raise NotImplementedError
 
     def progress(self, counts: dict[str, Any], examples: int) -> dict[str, float]:
-        """Computes the metrics of training from the sums over some steps, and the number of their examples."""
+        """Computes the metrics of training from the sums over some steps.
+
+        `examples` is the number of examples in these steps.
+        """
         raise NotImplementedError
 
     def sums(self, outputs: jax.Array, targets: ArrayLike, counted: ArrayLike) -> Sums:
-        """Computes the sums over a batch of evaluation, without the examples that fill it up.
+        """Computes the sums over a batch of evaluation.
 
-        They are computed where the batch is, and added over devices and batches.
+        The sums leave out the examples that fill up the batch. They are computed where the batch is, and added over
+        devices and batches.
         """
         return {}
 
@@ -160,12 +178,18 @@ class Task:
         return self.answers(model(inputs).astype(jnp.float32))
 
     def details(self) -> dict[str, Any]:
-        """Returns what a run must keep of the task besides its configuration, as plain values."""
+        """Returns the details of the task that a run must keep.
+
+        They are what its configuration lacks, as plain values.
+        """
         return {}
 
 
 def summed(values: jax.Array, counted: ArrayLike) -> jax.Array:
-    """Adds the values of the examples that count; a factor of 0 would let NaN through."""
+    """Adds the values of the examples that count.
+
+    The others are not multiplied by 0, which would let NaN through.
+    """
     return jnp.sum(jnp.where(counted, values, 0))
 
 

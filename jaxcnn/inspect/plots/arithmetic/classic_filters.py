@@ -95,9 +95,9 @@ def correlation_and_convolution(picture: ArrayLike, kernel: ArrayLike) -> Figure
 
 
 def _denominator(kernel: np.ndarray) -> int:
-    """The least power of two whose product with a filter is whole.
+    """Finds the least power of two that makes a filter whole.
 
-    It is at most 256; without one, it is 1.
+    Their product has whole numbers only. The power is at most 256; without one, it is 1.
     """
     return next(
         (part for part in (2**power for power in range(9)) if np.all(part * kernel == np.rint(part * kernel))), 1

@@ -9,7 +9,9 @@ from jaxcnn.training import RateRange
 
 
 def rate_range(found: RateRange) -> Figure:
-    """Draws the losses of a range test by their learning rates, and the rate to take.
+    """Draws the losses of a range test over their learning rates.
+
+    A line marks the rate to take.
 
     Args:
       found: the result of `training.find_learning_rate`.

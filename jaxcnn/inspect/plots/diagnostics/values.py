@@ -12,7 +12,9 @@ _COLUMNS = 3
 
 
 def predicted_values(truth: ArrayLike, predicted: ArrayLike, names: Sequence[str] = ("value",)) -> Figure:
-    """Draws the predictions of a regression over the true values, one panel for each value.
+    """Draws the predictions of a regression over the true values.
+
+    Each value has a panel.
 
     Args:
       truth: `(N, K)`.
