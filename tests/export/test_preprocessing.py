@@ -82,3 +82,12 @@ def test_other_inputs_than_pictures_in_bytes_are_refused(tmp_path, digits):
     with pytest.raises(ValueError, match=sentence):
         export.stablehlo(sounds, tmp_path / "a.stablehlo", input_shape=(15, 16), with_preprocessing=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_resizing_of_published_weights_is_not_replaced(tmp_path):
+    fed = data.Preprocessing(size=(8, 8), resize=9, mean=(0.5,), std=(0.5,))
+    model = models.create("mlp", num_classes=10, rngs=nnx.Rngs(0), hidden=(4,))
+    scaling = data.Scaling((0.5,), (0.5,))
+    options = {"scaling": scaling, "preprocessing": fed, "with_preprocessing": True}
+    with pytest.raises(ValueError, match=r"cannot resize as the weights want it, to 9 and then \(8, 8\)"):
+        export.stablehlo(model, tmp_path / "network.stablehlo", **options)

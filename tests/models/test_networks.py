@@ -229,7 +229,8 @@ def test_unknown_names_and_options_are_answered_with_the_known_ones(name, option
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("lenet5", "activation, border, dtype, method, param_dtype, pool, precision, rule"), ("mlp", "hidden")]
+    ("name", "known"),
+    [("lenet5", "activation, border, dtype, method, param_dtype, pool, precision, rule"), ("mlp", "hidden")],
 )
 def test_the_known_options_are_listed(name, known):
     with pytest.raises(ValueError, match=known):

@@ -210,6 +210,10 @@ def test_predictions_are_probabilities_or_values():
         logits = np.asarray(model(run.scaling(train.images)))
         np.testing.assert_allclose(shares[:, -logits.shape[1] :], 1 / (1 + np.exp(-logits)), rtol=1e-4)
         assert shares.shape == (37, len(train.classes))
+        mirrored = np.asarray(model(run.scaling(train.images[:, :, ::-1])))
+        both = training.predict(model, train.images, run.scaling, views="flip", task=run.task)
+        mean = 1 / (1 + np.exp(-(logits + mirrored) / 2))
+        np.testing.assert_allclose(both[:, -logits.shape[1] :], mean, rtol=1e-4)
         if total is not None:
             np.testing.assert_allclose(shares.sum(-1), total, rtol=1e-6)
 
@@ -269,6 +273,8 @@ def test_another_number_of_outputs_is_refused(kind):
             {"pos_weight": (2.0, 1.0)},
             "`pos_weight` must be one number, or one for each of 3 labels; got 2",
         ),
+        ("binary", {"class_weights": ("balanced",)}, "`class_weights` is not for the task 'binary'; got balanced."),
+        ("regression", {"sampling": "balanced"}, "`sampling` of the task 'regression' must be uniform; got balanced."),
         ("multi_label", {"task": "binary"}, "must be 0 or 1 for each of 37 examples; got shape (37, 3)."),
     ],
 )
