@@ -83,7 +83,7 @@ def test_its_calls_fit_their_functions():
             assert isinstance(call, ast.Call)
             if code.startswith("models.create("):
                 name = ast.literal_eval(call.args[0])
-                assert {word.arg for word in call.keywords} <= {*models.options_of(name), "rngs"}, code
+                assert {word.arg for word in call.keywords} <= {*models.options_of(name), "rngs", "num_classes"}, code
             else:
                 eval(code, {"layers": layers, "ops": ops})
 
