@@ -86,7 +86,7 @@ try:
     photos |= {"astronaut": skimage.data.astronaut(), "coffee": skimage.data.coffee(), "cat": skimage.data.chelsea()}
     shows |= {"astronaut": "person", "coffee": "drink", "cat": "animal"}
 except ImportError:
-    print("Three photographs are missing, an astronaut, coffee and a cat: %pip install scikit-image")
+    print("Without scikit-image, three photographs are left out: an astronaut, coffee and a cat.")
 photos = {
     name: Image.open(photo).convert("RGB") if isinstance(photo, str) else Image.fromarray(photo)
     for name, photo in photos.items()
@@ -106,10 +106,11 @@ for name, photo in photos.items():
 def small_network():
     """A narrow ResNet-18 that tells the photographs apart, and its configuration."""
     fed = data.Preprocessing(size=(224, 224), resize=235)
-    config = {"name": "resnet18", "num_classes": len(photos), "in_features": 3, "options": {"widths": (16, 32, 64, 128)}}
-    config |= {"classes": list(photos), "preprocessing": dataclasses.asdict(fed), "source": {"name": "this page"}}
-    arguments = {key: config[key] for key in ("num_classes", "in_features")}
-    model = models.create(config["name"], **arguments, **config["options"], rngs=nnx.Rngs(0))
+    network = {"num_classes": len(photos), "in_features": 3}
+    options = {"widths": (16, 32, 64, 128)}
+    model = models.create("resnet18", **network, **options, rngs=nnx.Rngs(0))
+    config = {"name": "resnet18", **network, "options": options, "classes": list(photos)}
+    config |= {"preprocessing": dataclasses.asdict(fed), "source": {"name": "this page"}}
     random, size = np.random.default_rng(0), 64
     whole = [fed.with_size(side).fit(photo) for photo in photos.values() for side in (224, 336)]
     labels = np.arange(1024 if fast else 3072) % len(whole)
@@ -125,7 +126,8 @@ def small_network():
 
 try:
     model, config = weights.pretrained("resnet18")  # downloads it once
-    print(f"Opened {config['source']['name']}, {config['source']['license']}, commit {config['source']['revision'][:8]}.")
+    source = config["source"]
+    print(f"Opened {source['name']}, license {source['license']}, commit {source['revision'][:8]}.")
 except (ImportError, OSError) as reason:
     print(f"A small network is trained here instead of one by name: {reason}")
     model, config = small_network()
@@ -193,16 +195,17 @@ ways = {
     "0 to 1": plain / 255,
     "squeezed": fed.scale(squeezed),  # not cut, and without antialiasing
 }
-shares = {way: probabilities(fed_so) for way, fed_so in ways.items()}
+answers = {way: probabilities(fed_so) for way, fed_so in ways.items()}
 print(f"{'':10} {'class':16}", *(f"{way:>11}" for way in ways))
 for row, (name, place) in enumerate(zip(photos, first, strict=True)):
-    print(f"{name:10} {names[place][:16]:16}", *(f"{100 * shares[way][row, place]:9.1f} %" for way in ways))
-kept = {way: int((shares[way].argmax(1) == first).sum()) for way in ways}
-print(f"{'same class as when fed rightly':27}", *(f"{kept[way]:>6} of {len(photos)}" for way in ways), sep=" ")
+    print(f"{name:10} {names[place][:16]:16}", *(f"{100 * answers[way][row, place]:9.1f} %" for way in ways))
+kept = {way: int((answers[way].argmax(1) == first).sum()) for way in ways}
+print(f"{'class as when fed rightly':27}", *(f"{kept[way]:>6} of {len(photos)}" for way in ways))
 
 # %%
 seen = [np.clip((values - ways["right"].min()) / np.ptp(ways["right"]), 0, 1)[0] for values in ways.values()]
-plots.style.tiles(seen, list(ways), columns=5, size=1.4, levels=(0, 1), title="one photograph as the network gets it, on one scale")
+title = "one photograph as the network gets it, on one scale"
+plots.style.tiles(seen, list(ways), columns=5, size=1.4, levels=(0, 1), title=title)
 
 # %% [markdown]
 # Which mistake costs most depends on the network and on the picture. A mistake that costs little is the more dangerous one: a network that is somewhat worse than published looks like one that works. Therefore the preprocessing is kept with the weights, and `predict`, `eval`, `train` and exports follow it.
@@ -219,8 +222,7 @@ plots.filters(kernel, columns=16, title="first filters")
 # In filters that have learned much, weights beside each other are alike: they make edges at some angle, waves, or blobs of a color and its opposite. Random filters look like noise. A number says which of the two you see: the correlation of each weight with its right neighbor, over all filters. It is near 0 for random filters, and would be 1 for flat ones.
 
 # %%
-fresh_options = {"widths": (16, 32, 64, 128)} if not trained else {}
-fresh = models.create("resnet18", num_classes=10, in_features=3, **fresh_options, rngs=nnx.Rngs(1))
+fresh = models.create(config["name"], num_classes=10, in_features=3, **config["options"], rngs=nnx.Rngs(1))
 for title, filters in (("this network", kernel), ("a random one", inspect.first_kernel(fresh, (*fed.size, 3)))):
     print(f"{title}: {np.corrcoef(filters[:, :-1].ravel(), filters[:, 1:].ravel())[0, 1]:.2f}")
 
