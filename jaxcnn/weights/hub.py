@@ -66,8 +66,7 @@ def from_hub(repository: str, revision: str | None = None) -> Repository:
 
     def download(filename: str, at: str | None) -> Path:
         offline = is_offline() or hub.constants.HF_HUB_OFFLINE
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of disks that may be too small; a full one is told of
+        with _quiet(hub):
             got = hub.hf_hub_download(
                 filename=filename, revision=at, endpoint=endpoint, local_files_only=offline, **where
             )
@@ -119,6 +118,22 @@ def _checked(weights: Path, repository: str) -> str:
     except ValueError:
         weights.unlink(missing_ok=True)  # the link to it
         raise
+
+
+@contextlib.contextmanager
+def _quiet(hub: Any) -> Iterator[None]:
+    """Silences every retry, and disks that may be too small.
+
+    What fails in the end is told in one sentence.
+    """
+    level = hub.utils.logging.get_verbosity()
+    hub.utils.logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hub.utils.logging.set_verbosity(level)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 
 import jax
@@ -120,7 +121,11 @@ def test_each_failure_is_one_sentence(hub, drawn, name, kind, part):
     assert part in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_without_a_network_it_says_so(hub, monkeypatch):
+def test_without_a_network_it_says_so_and_nothing_else(hub, monkeypatch):
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "handlers", [handler])
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
@@ -131,6 +136,7 @@ def test_without_a_network_it_says_so(hub, monkeypatch):
     hub.status = 418
     with pytest.raises(ConnectionError, match=r"does not answer: .*418|answers with status 418"):
         weights.pretrained("resnet18")
+    assert not logged
 
 
 def weights_with_names(model, scheme):
