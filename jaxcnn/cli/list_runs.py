@@ -105,7 +105,10 @@ def _filtered(runs: list[ListedRun], conditions: Sequence[str]) -> list[ListedRu
 
 
 def _value(run: ListedRun, name: str) -> str | None:
-    """A value of a run in words; None if it has none of this name."""
+    """A value of a run in words.
+
+    It is None if the run has none of this name.
+    """
     name = name.replace("-", "_")
     if name in _WORDS:
         return run.folder.name if name == "name" else getattr(run, name)
@@ -116,7 +119,7 @@ def _value(run: ListedRun, name: str) -> str | None:
 
 
 def _is(value: str, wanted: str) -> bool:
-    """Whether a value is the wanted one: a pattern, or an equal number."""
+    """Whether a value matches a pattern, or is an equal number."""
     try:
         return float(value) == float(wanted)
     except ValueError:
@@ -192,7 +195,7 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _differences(runs: Sequence[ListedRun]) -> dict[str, list[str]]:
-    """The values of configurations that are not the same in all runs.
+    """The configuration values that are not the same everywhere.
 
     A value that a run does not tell of is a dash.
     """
@@ -202,7 +205,7 @@ def _differences(runs: Sequence[ListedRun]) -> dict[str, list[str]]:
 
 
 def _sides(names: Sequence[str], differences: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """Values side by side, or below each other where they are too wide."""
+    """Values side by side, or below each other if too wide."""
     rows = [["", *names], *([name, *map(_cut, values)] for name, values in differences.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + len(_GAP) * len(names) <= width:

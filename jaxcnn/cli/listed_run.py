@@ -33,7 +33,10 @@ class ListedRun(NamedTuple):
     problem: str = ""  # of a damaged folder
 
     def value(self, metric: str) -> float | None:
-        """A metric on held-out examples, of the moving averages if there are any."""
+        """A metric on held-out examples.
+
+        It is that of the moving averages, if there are any.
+        """
         found = self.final.get(f"ema_{metric}", self.final.get(f"eval_{metric}"))
         return found if isinstance(found, int | float) else None
 

@@ -21,7 +21,7 @@ def made(jaxcnn, tiny, tmp_path_factory):
     log = top / "killed" / "metrics.jsonl"
     log.write_text(log.read_text().splitlines(keepends=True)[0] + '{"kind": "ep')
     for number, name in enumerate(("short", "deep/long", "killed")):
-        os.utime(top / name / "metrics.jsonl", (1e9 + 1e6 * number,) * 2)
+        os.utime(top / name / "metrics.jsonl", (1e9 + 36800 + 864000 * number,) * 2)  # noon
     (top / "notes").mkdir()
     return top
 
@@ -49,7 +49,7 @@ def test_runs_are_listed_with_their_results(jaxcnn, runs, monkeypatch):
     title, *rows = rows_of(outcome)
     assert title == ["run", "network", "data", "epochs", "accuracy", "date", "state"]
     long, short = (f"{100 * accuracy(runs / name):.2f} %" for name in ("deep/long", "short"))
-    assert rows[0] == ["runs/deep/long", "mlp", "digits", "3/3", long, "2001-09-20", "finished"]
+    assert rows[0] == ["runs/deep/long", "mlp", "digits", "3/3", long, "2001-09-19", "finished"]
     assert rows[1][3] == "1/3" and rows[1][-1] == "interrupted"
     assert rows[2] == ["runs/short", "mlp", "digits", "1/1", short, "2001-09-09", "finished"]
     assert len(rows) == 3 and max(map(len, outcome.out.splitlines())) <= 80

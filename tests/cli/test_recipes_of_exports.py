@@ -142,10 +142,11 @@ def test_a_recipe_reads_what_a_file_resizes(jaxcnn, trained, odd, tmp_path):
     assert (
         jaxcnn("export", trained[0], tmp_path / "net.stablehlo", "--with-preprocessing", "--classes-only").status == 0
     )
-    inputs, lines = alone(tmp_path / "net_stablehlo.py", odd)
-    shapes = {path.name: found.shape for path, found in zip(odd, inputs, strict=True)}
+    some = [path for path in odd if path.stem in ("turned", "wide", "palette with a hole", "deep")]
+    inputs, lines = alone(tmp_path / "net_stablehlo.py", some)
+    shapes = {path.name: found.shape for path, found in zip(some, inputs, strict=True)}
     assert shapes["turned.jpg"] == (1, 60, 40, 1) and shapes["wide.png"] == (1, 23, 300, 1)
-    said = json.loads(jaxcnn("predict", trained[0], *odd, "--top", "1", "--format", "json").out)
+    said = json.loads(jaxcnn("predict", trained[0], *some, "--top", "1", "--format", "json").out)
     assert [line.split("\t")[1] for line in lines] == [answer["top"][0]["class"] for answer in said]
 
 

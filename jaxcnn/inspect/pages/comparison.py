@@ -54,7 +54,10 @@ def write_comparison(
 
 
 def _report(folder: Path, page: Path) -> str:
-    """The address of a run's report from the page; empty if there is none."""
+    """The address of a run's report from the page.
+
+    It is empty if there is no report.
+    """
     report = folder / "report.html"
     return quote(Path(os.path.relpath(report, page.parent)).as_posix()) if report.exists() else ""
 
