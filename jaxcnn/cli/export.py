@@ -1,12 +1,14 @@
 """`jaxcnn export`."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import tyro
 
 from jaxcnn import export, training
 from jaxcnn.cli.runs import Run, known_examples, open_run
+from jaxcnn.export.recipe import check_recipe_path, recipe_path, takes_pictures
 from jaxcnn.weights.files import SUFFIXES
 
 _STABLEHLO = """  import pathlib, numpy, jax.export
@@ -34,6 +36,8 @@ class Export:
     """float keeps the kernels as they are; int8 stores them in 8 bits, and prints the accuracy before and after."""
     with_preprocessing: bool = False
     """Take pictures in bytes of any size, and resize them inside the file as `jaxcnn predict` does."""
+    no_recipe: bool = False
+    """Write no recipe, the Python program beside the file that feeds it picture files without jaxcnn."""
     data_dir: Path | None = None
     """Folder of the data set's files, for that accuracy; None means $JAXCNN_DATA_DIR."""
 
@@ -43,6 +47,8 @@ class Export:
             instead = "; for files of weights use `jaxcnn convert`" if self.out.suffix in SUFFIXES else ""
             raise ValueError(f"`out` must end in {' or '.join(_KINDS)}; got {self.out}{instead}.")
         write, lines = _KINDS[self.out.suffix]
+        if not self.no_recipe:
+            check_recipe_path(recipe_path(self.out))  # before anything is computed
         run = open_run(self.run)
         if self.classes_only and not run.task.of_classes and run.task.final == "none":
             raise ValueError(f"`classes_only` needs classes or labels; {self.run} is of {run.task.name}.")
@@ -65,6 +71,10 @@ class Export:
         print(f"{done.path}: {told}, differs from the network by at most {done.difference:.1e}")
         if self.weights == "int8":
             print(self._accuracy_lost(run))
+        if not self.no_recipe and takes_pictures(done):
+            recipe = export.recipe(done, classes=run.words if run.task.of_classes else None)
+            print(f"{recipe}: runs it on picture files, without jaxcnn:")
+            print(f"  python {shlex.quote(str(recipe))} PICTURE")
         given = done.description["input"]
         shape = (1, *(side if isinstance(side, int) else 480 for side in given["shape"][1:]))
         print("run it, with pictures of any size:" if self.with_preprocessing else "run it:")

@@ -91,6 +91,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.export import Export
     from jaxcnn.cli.features import Features
     from jaxcnn.cli.inspect import Inspect
+    from jaxcnn.cli.list_runs import Runs
     from jaxcnn.cli.look import Look
     from jaxcnn.cli.models import Models
     from jaxcnn.cli.predict import Predict
@@ -103,6 +104,7 @@ def _parse(args: list[str]):
         "eval": Eval,
         "predict": Predict,
         "features": Features,
+        "runs": Runs,
         "inspect": Inspect,
         "look": Look,
         "convert": Convert,

@@ -214,7 +214,7 @@ def record_evaluation(folder: Path, split: str, evaluation: training.Evaluation)
 
 def told(evaluation: training.Evaluation) -> str:
     """An evaluation in words."""
-    parts = [f"{training.METRICS[name].title} {_written(name, value)}" for name, value in evaluation.metrics.items()]
+    parts = [f"{training.METRICS[name].title} {metric_text(name, value)}" for name, value in evaluation.metrics.items()]
     for name in ("accuracy", "exact_match"):
         if name in evaluation.metrics:
             place = list(evaluation.metrics).index(name)
@@ -224,7 +224,8 @@ def told(evaluation: training.Evaluation) -> str:
     return ", ".join([*parts, f"loss {evaluation.loss:.4f}"])
 
 
-def _written(name: str, value: float) -> str:
+def metric_text(name: str, value: float) -> str:
+    """A metric's value, shares in percent."""
     form = training.METRICS[name].form
     return f"{100 * value:.2f} %" if form.endswith("%}") else form.format(value)
 

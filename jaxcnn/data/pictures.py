@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.depth import settle_transparency, to_bytes, white_of
+from jaxcnn.data.pixels import fit_middle, flat_colors, read_pixels, settle_transparency, white_of
 from jaxcnn.data.preprocessing import Preprocessing
 
 SUFFIXES = frozenset(
@@ -55,40 +55,9 @@ def read_picture(
       FileNotFoundError: if there is no such file.
       ValueError: if the file is not a picture, or is damaged.
     """
-    from PIL import Image, ImageOps
-
-    path, (height, width, channels) = Path(path), shape
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist.")
-    try:
-        with Image.open(path) as file:
-            whole, white = file.size, white_of(file)
-            settle_transparency(file)
-            if cut and preprocessing is None:
-                side = max(height, width)
-                file.draft(None, (side, side))  # as in `decode_picture`
-            reduced = file.size
-            image = ImageOps.exif_transpose(file)
-            image.load()
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path} must be a picture; Pillow recognizes no format in it.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be a whole picture; reading it failed: {error}.") from None
-    changes = []
-    try:
-        image = _flat_colors(image, channels, white, changes)
-    except ValueError as error:
-        raise ValueError(f"{path} must have colors that can be converted; {error}.") from None
-    shown = whole if image.size == reduced else whole[::-1]
-    if shown != (width, height):
-        part = cut and shown[0] * height != shown[1] * width
-        middle = ", the middle" if part or preprocessing is not None else ""
-        changes.append(f"{shown[0]}x{shown[1]} resized to {width}x{height}{middle}")
-    if preprocessing is not None:
-        image = preprocessing.fit(image)
-    elif image.size != (width, height):
-        image = _middle(image, width, height) if cut else image.resize((width, height), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image).reshape(height, width, channels)
+    height, width, channels = shape
+    fed = preprocessing and {"resize": preprocessing.resize, "interpolation": preprocessing.interpolation}
+    pixels, changes = read_pixels(path, channels, (height, width), cut=cut, **(fed or {}))
     if invert:
         pixels = 255 - pixels
         changes.append("inverted")
@@ -144,7 +113,7 @@ def decode_picture(source: str | bytes, name: str, image_size: int | Preprocessi
                 file.draft(None, (image_size, image_size))  # JPEG decodes to halves and quarters at less cost
             image = ImageOps.exif_transpose(file)
             plain = image.mode == "RGB" and "transparency" not in image.info
-            image = image if plain else _flat_colors(image, 3, white, [])
+            image = image if plain else flat_colors(image, 3, white, [])
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{name} must not be moved or deleted while it is in use; it no longer exists."
@@ -154,40 +123,5 @@ def decode_picture(source: str | bytes, name: str, image_size: int | Preprocessi
     if isinstance(image_size, Preprocessing):
         return image_size.fit(image)
     if image_size is not None and image.size != (image_size, image_size):
-        image = _middle(image, image_size, image_size)
+        image = fit_middle(image, image_size, image_size)
     return np.asarray(image)
-
-
-def _middle(image, width: int, height: int):
-    """The largest middle part of these proportions, resized with antialiasing."""
-    from PIL import Image
-
-    wide = image.width * height > image.height * width
-    across = image.height * width / height if wide else image.width
-    down = image.height if wide else image.width * height / width
-    left, top = (image.width - across) / 2, (image.height - down) / 2
-    box = (left, top, left + across, top + down)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
-
-
-def _flat_colors(image, channels: int, white: int | None, changes: list[str]):
-    """Converts a picture to 8-bit gray or color without alpha.
-
-    `white` is as in `to_bytes`; what was done is appended to `changes`.
-    """
-    from PIL import Image
-
-    wanted = {1: "L", 3: "RGB"}[channels]
-    if image.mode == "LAB":  # Pillow would pass its numbers through as if they were red, green and blue
-        raise ValueError("conversion from LAB is not supported")
-    if image.mode.startswith("I") or image.mode == "F":
-        image = to_bytes(image, white, changes)
-    palette = image.palette.mode if image.mode == "P" and image.palette else None
-    gray = image.mode in ("1", "L", "LA", "La") or palette == "L"
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        changes.append("transparency on white")
-    if gray != (wanted == "L"):
-        changes.append("gray made color" if gray else "color made gray")
-    return image.convert("RGB").convert(wanted) if image.mode not in ("1", "L", "RGB") else image.convert(wanted)

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from jaxcnn.data.pixels import fit_shorter
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
@@ -119,17 +121,8 @@ class Preprocessing:
         Returns:
           `(H, W, C)` uint8, with `size` as height and width.
         """
-        from PIL import Image
-
-        width, height = image.size
-        short, long = min(width, height), max(width, height)
-        longer = int(self.resize * long / short)  # rounded down, as in torchvision
-        wanted = (self.resize, longer) if width <= height else (longer, self.resize)
-        if wanted != image.size:
-            image = image.resize(wanted, Image.Resampling[self.interpolation.upper()])
         down, across = self.size
-        top, left = round((image.height - down) / 2), round((image.width - across) / 2)  # halves to even, as there
-        return np.asarray(image.crop((left, top, left + across, top + down))).reshape(down, across, -1)
+        return np.asarray(fit_shorter(image, down, across, self.resize, self.interpolation)).reshape(down, across, -1)
 
 
 def in_color(image_size: int | Preprocessing | None) -> bool:

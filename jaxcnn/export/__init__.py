@@ -3,6 +3,7 @@
 from jaxcnn.export.fold import fold_batch_norm
 from jaxcnn.export.inference import Final, Weights
 from jaxcnn.export.quantize import quantize
+from jaxcnn.export.recipe import recipe
 from jaxcnn.export.report import Exported
 from jaxcnn.export.to_onnx import onnx
 from jaxcnn.export.to_stablehlo import stablehlo
@@ -14,5 +15,6 @@ __all__ = [
     "fold_batch_norm",
     "onnx",
     "quantize",
+    "recipe",
     "stablehlo",
 ]

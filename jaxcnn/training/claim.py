@@ -6,6 +6,7 @@ It reads `config.json`, the other files and the lock.
 import dataclasses
 import json
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,16 +147,26 @@ def _check_same(path: Path, description: dict[str, Any]) -> None:
     written = read_description(path)
     if isinstance(written.get("training"), dict):  # an option that is newer than the run had its default's effect
         written["training"] = dataclasses.asdict(TrainConfig()) | _SINCE | written["training"]
-    before, now = (_flat(_as_read(told)) for told in (written, description))
+    before, now = (flat_values(_as_read(told), _OF_THE_SITTING) for told in (written, description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:
         changes = ", ".join(f"{field} was {before.get(field)!r}, now {now.get(field)!r}" for field in fields)
         raise ValueError(f"{path} must be resumed with its own configuration, or with force; {changes}.")
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_values(tree: Mapping[str, Any], but: Sequence[str] = (), prefix: str = "") -> dict[str, Any]:
+    """Flattens a description to values by dotted names.
+
+    Args:
+      tree: the content of a `config.json`, or a part of it.
+      but: keys on its first level to leave out.
+      prefix: what all names begin with.
+
+    Returns:
+      The values; `training.epochs` is one of the names.
+    """
     flat = {}
     for key, value in tree.items():
-        if prefix or key not in _OF_THE_SITTING:
-            flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        if key not in but:
+            flat |= flat_values(value, prefix=f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat

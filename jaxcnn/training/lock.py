@@ -54,6 +54,25 @@ class FolderLock:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process trains in a folder now.
+
+    Where the system has no such lock, the answer is False.
+    """
+    file = folder / ".lock"
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        # one that was released is empty, so that it need not be touched: a run may just begin to take it
+        if fcntl is not None and file.read_bytes():
+            with file.open("rb") as opened:
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+                except OSError:  # a file system without locks
+                    return False
+    return False
+
+
 def _take(descriptor: int, folder: Path) -> bool:
     """Locks an open file.
 

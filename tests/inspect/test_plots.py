@@ -64,6 +64,17 @@ def test_one_epoch_is_a_point():
     assert all(line.get_marker() == "." for axes in whole(plots.learning_curves([row(1)])).axes for line in axes.lines)
 
 
+def test_runs_are_compared_by_what_was_held_out():
+    held_out = {"eval_loss": 0.5, "eval_accuracy": 0.9}
+    runs = {"one": [row(1, **held_out), row(2, **held_out)], "alone": [row(1)], **{str(i): [row(1)] for i in range(8)}}
+    losses, accuracies = whole(figure := plots.compared_curves(runs)).axes
+    assert list(lines(losses)["one"]) == [0.5, 0.5] and list(lines(accuracies)["one"]) == [90, 90]
+    assert list(lines(losses)["alone (training)"]) == [2]
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in losses.lines}
+    assert len(looks) == len(runs), "told apart where the colors begin again"
+    assert [text.get_text() for text in figure.legends[0].texts][:2] == ["one", "alone (training)"]
+
+
 def images(figure):
     return [image for axes in figure.axes for image in axes.images]
 

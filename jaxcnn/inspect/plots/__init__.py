@@ -13,7 +13,7 @@ from jaxcnn.inspect.plots.arithmetic.sliding_window import sliding_animation, sl
 from jaxcnn.inspect.plots.attribution.attributions import attributions, randomization_curves, randomization_maps
 from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
-from jaxcnn.inspect.plots.diagnostics.learning_curves import learning_curves
+from jaxcnn.inspect.plots.diagnostics.learning_curves import compared_curves, learning_curves
 from jaxcnn.inspect.plots.diagnostics.rate_range import rate_range
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.diagnostics.values import predicted_values
@@ -31,6 +31,7 @@ __all__ = [
     "attributions",
     "augmented",
     "calibration",
+    "compared_curves",
     "components",
     "confusion_matrix",
     "convolution_as_matrix",

@@ -1,6 +1,6 @@
 """Learning curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -49,3 +49,41 @@ def learning_curves(
     style.heading(metrics, "error (%)" if as_error else METRICS[metric].title + unit)
     metrics.set_ylim(bottom=0)
     return figure
+
+
+def compared_curves(runs: Mapping[str, Sequence[dict[str, Any]]], *, metric: str = "accuracy") -> Figure:
+    """Draws held-out loss and metric of several runs, by epoch.
+
+    Args:
+      runs: by name, the epoch rows of a run's log. A run without held-out examples is drawn with those of the training.
+      metric: name of the metric, which only runs that have it show.
+
+    Returns:
+      The figure.
+    """
+    height = 3 + 0.17 * len(runs)
+    figure = style.canvas(8, height)
+    losses, metrics = figure.subplots(1, 2)
+    unit = 100 if METRICS[metric].share else 1
+    for place, (name, rows) in enumerate(runs.items()):
+        turn, series = divmod(place, len(style.SERIES))
+        dash = style.DASHES[(series + turn) % len(style.DASHES)]
+        label = style.shortened(name if _held_out(rows) else f"{name} (training)", 7.0, 8)
+        look = {"color": style.SERIES[series], "ls": dash, "marker": ".", "ms": 4, "label": label}
+        prefix = "eval_" if _held_out(rows) else ""
+        for axes, key, scale in ((losses, f"{prefix}loss", 1), (metrics, prefix + metric, unit)):
+            there = [row for row in rows if key in row]
+            if there or axes is losses:
+                axes.plot([row["epoch"] for row in there], [scale * row[key] for row in there], **look)
+    for axes in (losses, metrics):
+        style.plain(axes, "epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    style.heading(losses, "held-out loss")
+    style.heading(metrics, f"held-out {METRICS[metric].title}{' (%)' if METRICS[metric].share else ''}")
+    handles, labels = losses.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=8, handlelength=3.5)
+    return figure
+
+
+def _held_out(rows: Sequence[dict[str, Any]]) -> bool:
+    return any("eval_loss" in row for row in rows)
