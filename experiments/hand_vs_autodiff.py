@@ -208,7 +208,9 @@ def places() -> dict[str, Place]:
     for op in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
         add(op, FLAT)
     add("prelu", FLAT, FLAT[-1:])
-    add("mean_squared_error", FLAT, FLAT)
+    add("flatten", MAPS, channels="first")
+    for op in ("mean_squared_error", "half_squared_error", "huber_loss"):
+        add(op, FLAT, FLAT)
     add("binary_cross_entropy", FLAT, FLAT)
     labels = (np.arange(LOGITS[0]) % LOGITS[1]).astype(np.int32)
     add("softmax_cross_entropy", LOGITS, labels=labels)

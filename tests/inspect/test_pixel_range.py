@@ -57,7 +57,7 @@ def test_a_report_shows_floats_on_one_scale(monkeypatch):
     before, after = [], []
     monkeypatch.setattr(plots, "augmented", lambda *shown: (before.append(shown[0]), after.append(shown[1])))
     monkeypatch.setattr(frame, "section", lambda *_: [])
-    _augmented(test, augmentation)
+    _augmented(test, augmentation, training.TASKS["classification"]())
     for images in (*before, *after):
         assert images.dtype == np.uint8 and images.max() > 200
     assert (before[0] != after[0]).any()

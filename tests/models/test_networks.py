@@ -201,7 +201,7 @@ def test_images_of_another_shape_are_refused(name, network, shape):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("lenet", {}, " networks that `jaxcnn models` lists; got 'lenet'."),
+        ("lenet", {}, " networks that `jaxcnn models` lists, or MODULE:FUNCTION; got 'lenet'."),
         ("lenet5", {"pool": "mean"}, "`pool` must be one of 'max', 'average'; got 'mean'."),
         ("lenet5", {"activation": "gelu"}, "'signum', 'identity'; got 'gelu'."),
         ("mlp", {"activation": 3}, "'signum', 'identity'; got 3."),

@@ -59,7 +59,8 @@ def test_what_does_not_fit_the_classes_is_refused():
 def test_they_are_factors_on_the_losses(loss):
     logits = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)), jnp.float32)
     labels = jnp.array([0, 1, 2, 2, 1])
-    plain, weighted = Objective(loss), Objective(loss, class_weights=(1.0, 2.0, 0.5))
+    task = training.TASKS["classification"](loss)
+    plain, weighted = Objective(task), Objective(task, class_weights=(1.0, 2.0, 0.5))
     factors = jnp.array([1.0, 2.0, 0.5, 0.5, 2.0])
     np.testing.assert_allclose(weighted.losses(logits, labels), factors * plain.losses(logits, labels), rtol=1e-6)
     mixed = 0.75 * jnp.eye(3)[labels] + 0.25 * jnp.eye(3)[labels[::-1]]
