@@ -210,6 +210,10 @@ def mse_loss(x, target, reduction="mean"):
     return reduced(ops.mean_squared_error(x[..., None], target[..., None]), reduction)
 
 
+def huber_loss(x, target, reduction="mean", delta=1.0):
+    return reduced(ops.huber_loss(x, target, delta=delta), reduction)
+
+
 def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     hard = jnp.issubdtype(target.dtype, jnp.integer)
     return ops.softmax_cross_entropy(
@@ -269,6 +273,7 @@ TWINS = {
     "sign": Twin(ops.signum, 1),
     "nn.functional.dropout": Twin(dropout, 10, DRAWN, ALL_DROPPED),
     "nn.functional.mse_loss": Twin(mse_loss, 6),
+    "nn.functional.huber_loss": Twin(huber_loss, 6),
     "nn.functional.cross_entropy": Twin(cross_entropy, 20),
     "nn.functional.nll_loss": Twin(cross_entropy, 50, theirs=F.cross_entropy),  # more weights and ignored labels
     "nn.functional.binary_cross_entropy_with_logits": Twin(bce_with_logits, 26),
@@ -410,4 +415,5 @@ def test_pytorch_operators_of_our_names_are_held():
     """No operator that has one of our names, with or without its number of axes, is forgotten."""
     short = {name: re.sub(r"[123]d$", "", name.removeprefix("nn.functional.")) for name in operators()}
     of_maps = {"nn.functional.dropout2d", "nn.functional.dropout3d"}  # they drop whole maps
-    assert {name for name in short if short[name] in ops.__all__} - set(TWINS) == of_maps
+    of_axes = {"flatten"}  # theirs joins any neighboring axes
+    assert {name for name in short if short[name] in ops.__all__} - set(TWINS) == of_maps | of_axes
