@@ -23,7 +23,7 @@ def about() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
-        "backend": native.reason(),
+        "backend": native.reason() if native.active() else "not active",  # why it is not may name a folder
     }
 
 
