@@ -78,8 +78,8 @@ def lowered(model: models.Network) -> tuple[str, ...]:
     The factor is a tenth for what was trained, and 1 for the last layers, which are new.
     """
     heads = {id(layer) for layer in model.head_layers()}
-    found = ["/".join(map(str, path)) for path, module in nnx.iter_modules(model) if id(module) in heads]
-    return ("*=0.1", *(f"{path}=1" for path in found))
+    paths = ["/".join(map(str, path)) for path, module in nnx.iter_modules(model) if id(module) in heads]
+    return ("*=0.1", *(f"{path}=1" for path in paths))
 
 
 def _shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:

@@ -15,14 +15,8 @@ from jaxcnn.cli.usage import what_was_meant
 from jaxcnn.training import TrainConfig
 
 _ENDINGS = (".json", ".yaml", ".yml", ".toml")
-_OF_THE_CALL = (
-    "config",
-    "config_file",
-    "print_config",
-    "find_lr",
-    "resume",
-    "force",
-)  # say what to do, not how to train
+# these say what to do, not how to train
+_OF_THE_CALL = ("config", "config_file", "print_config", "find_lr", "resume", "force")
 _OF_THE_SITTING = ("out", "coordinator", "processes", "process", "profile", "recipe")  # not of another run
 
 
@@ -38,13 +32,13 @@ def words_of(file: Path, command: type, parse: Callable[[Sequence[str]], Any]) -
       FileNotFoundError: if there is no such file.
       ValueError: if it cannot be read, or has a key that is no option, or a value of the wrong kind.
     """
-    found = _read(file)
-    if isinstance(found.get("training"), dict) and isinstance(found.get("data"), dict):
-        found = _of_run(found, file, parse)
+    options = _read(file)
+    if isinstance(options.get("training"), dict) and isinstance(options.get("data"), dict):
+        options = _of_run(options, file, parse)
     kinds = get_type_hints(command) | get_type_hints(TrainConfig)
     known = [name for name in kinds if name not in _OF_THE_CALL]
     words, positional, usual = [], [], command()
-    for key, value in found.items():
+    for key, value in options.items():
         name = str(key).replace("-", "_")
         if name not in known:
             meant = what_was_meant(name, known)
@@ -91,13 +85,13 @@ def _read(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} must be UTF-8; {error.reason} at byte {error.start + 1}.") from None
     try:
-        found = _parsed(text, ending)
+        options = _parsed(text, ending)
     except (ValueError, RecursionError) as error:
         kind = "YAML" if ending in (".yaml", ".yml") else ending[1:].upper()
         raise ValueError(f"{file} must be {kind}; {' '.join(str(error).split()).rstrip('.')}.") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} must hold options by name; got {type(found).__name__}.")
-    return found
+    if not isinstance(options, dict):
+        raise ValueError(f"{file} must hold options by name; got {type(options).__name__}.")
+    return options
 
 
 def _parsed(text: str, ending: str) -> Any:

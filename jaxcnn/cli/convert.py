@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from jaxcnn import weights
+from jaxcnn import training, weights
 from jaxcnn.cli.runs import open_run, parse_options, told_of
 from jaxcnn.weights.files import known_suffix
 from jaxcnn.weights.opening import open_stored
@@ -78,12 +78,12 @@ class Convert:
         """
         run = open_run(self.source)
         config = told_of(run)
-        found, made = {}, run.description.get("command", "")
+        metrics, made = {}, run.description.get("command", "")
         result = run.folder / "evaluation.json"
         if result.is_file():
             told = json.loads(result.read_text("utf-8"))
-            found = {key: told[key] for key in ("accuracy", "top5_accuracy", "loss") if told.get(key) is not None}
+            metrics = {key: value for key, value in told.items() if key in training.METRICS and value is not None}
         data = run.description["data"].get("name") or ""
         made = f"By `{made}`." if made else ""
-        weights.save_pretrained(run.model, self.out, config=config, metrics=found, data=data, made=made)
+        weights.save_pretrained(run.model, self.out, config=config, metrics=metrics, data=data, made=made)
         print(f"wrote {self.out}: {config['name']}, ready for `hf upload OWNER/NAME {self.out}`")

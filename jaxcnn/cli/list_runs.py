@@ -200,8 +200,8 @@ def _differences(runs: Sequence[ListedRun]) -> dict[str, list[str]]:
     A value that a run does not tell of is a dash.
     """
     names = dict.fromkeys(name for run in runs for name in run.values)
-    found = {name: [_written(run.values[name]) if name in run.values else "-" for run in runs] for name in names}
-    return {name: values for name, values in found.items() if len(set(values)) > 1}
+    by_name = {name: [_written(run.values[name]) if name in run.values else "-" for run in runs] for name in names}
+    return {name: values for name, values in by_name.items() if len(set(values)) > 1}
 
 
 def _sides(names: Sequence[str], differences: Mapping[str, Sequence[str]], width: int) -> list[str]:

@@ -37,8 +37,8 @@ class ListedRun(NamedTuple):
 
         It is that of the moving averages, if there are any.
         """
-        found = self.final.get(f"ema_{metric}", self.final.get(f"eval_{metric}"))
-        return found if isinstance(found, int | float) else None
+        value = self.final.get(f"ema_{metric}", self.final.get(f"eval_{metric}"))
+        return value if isinstance(value, int | float) else None
 
 
 def listed_runs(places: Iterable[Path]) -> list[ListedRun]:
@@ -50,7 +50,7 @@ def listed_runs(places: Iterable[Path]) -> list[ListedRun]:
       FileNotFoundError: if a place does not exist.
       ValueError: if a place holds no run.
     """
-    found: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     for place in places:
         if not place.is_dir():
             raise FileNotFoundError(f"`folders` must be runs or folders of runs; {place} is no folder.")
@@ -58,8 +58,8 @@ def listed_runs(places: Iterable[Path]) -> list[ListedRun]:
         if not inside:
             raise ValueError(f"`folders` must be runs or folders of runs; {place} holds none.")
         for folder in inside:
-            found.setdefault(folder.resolve(), folder)
-    return [read_run(folder) for folder in found.values()]
+            folders.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in folders.values()]
 
 
 def _inside(folder: Path, depth: int) -> Iterator[Path]:

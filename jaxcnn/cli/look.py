@@ -63,11 +63,11 @@ class Look:
         lenient = {"skip_corrupt": True, "allow_empty": is_folder}
 
         def load(side: int | None) -> dict[str, Dataset]:
-            found = {name: data.load(self.data, name, self.data_dir, image_size=side, **lenient) for name in names}
-            shapes = {part.images.shape[1:3] for part in found.values()} if is_folder else set()
+            splits = {name: data.load(self.data, name, self.data_dir, image_size=side, **lenient) for name in names}
+            shapes = {part.images.shape[1:3] for part in splits.values()} if is_folder else set()
             if len(shapes) > 1 and side is None:
                 raise SizeError(self.data, *sorted(shapes))
-            return found
+            return splits
 
         try:
             return load(self.image_size), False

@@ -155,7 +155,7 @@ def _from_file(file: Path, command: type) -> Any:
     try:
         return _parse(["train", *words])
     except _UsageError as error:
-        told = re.sub(r"`--(?:no-)?([\w-]+)`", lambda found: f"`{found[1].replace('-', '_')}`", str(error))
+        told = re.sub(r"`--(?:no-)?([\w-]+)`", lambda match: f"`{match[1].replace('-', '_')}`", str(error))
         raise _UsageError(f"{file}: {told}") from None
 
 

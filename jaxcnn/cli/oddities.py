@@ -92,8 +92,8 @@ def _sizes(sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
         f"at least {_LONG:g} times longer than wide, or wider than long": sides[:, 1] >= _LONG * sides[:, 0],
     }
     paths = list(sizes)
-    for kind, found in kinds.items():
-        places = np.flatnonzero(found)
+    for kind, members in kinds.items():
+        places = np.flatnonzero(members)
         if len(places):
             named = [f"{paths[place]} ({'x'.join(map(str, sizes[paths[place]]))})" for place in places[:_SHOWN]]
             yield f"{_count(len(places), 'picture')} {kind}: {_first(named, len(places))}"
@@ -102,14 +102,14 @@ def _sizes(sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
 def _constant(examples: Dataset) -> Iterator[str]:
     if examples.images.ndim != 4:
         return
-    found: list[int] = []
+    plain: list[int] = []
     for start in range(0, len(examples.labels), _CHUNK):
         some = np.asarray(examples.images[start : start + _CHUNK])
         flat = some.max((1, 2)) == some.min((1, 2))
-        found += (start + np.flatnonzero(flat.all(-1))).tolist()
-    if found:
-        named = [examples.example(place) for place in found[:_SHOWN]]
-        yield f"{_count(len(found), f'{examples.split} picture')} of one color: {_first(named, len(found))}"
+        plain += (start + np.flatnonzero(flat.all(-1))).tolist()
+    if plain:
+        named = [examples.example(place) for place in plain[:_SHOWN]]
+        yield f"{_count(len(plain), f'{examples.split} picture')} of one color: {_first(named, len(plain))}"
 
 
 def _duplicates(splits: Mapping[str, Dataset]) -> Iterator[str]:

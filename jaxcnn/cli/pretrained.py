@@ -58,10 +58,10 @@ class Pretrained:
             return [name for name, known in PRETRAINED.items() if every or known.data == "imagenet2012"]
         chosen = []
         for given in self.names:
-            found = [name for name, known in PRETRAINED.items() if given in (name, known.network)]
-            if not found:
+            names = [name for name, known in PRETRAINED.items() if given in (name, known.network)]
+            if not names:
                 raise ValueError(f"`names` must be names or networks that `jaxcnn pretrained` lists; got {given!r}.")
-            chosen += found
+            chosen += names
         return list(dict.fromkeys(chosen))
 
     def _list(self, chosen: list[str]) -> None:
@@ -80,12 +80,12 @@ class Pretrained:
     def _checked(self, name: str) -> tuple[str, bool]:
         model, config = weights.pretrained(name)
         assert self.check is not None
-        found = weights.accuracy_on(model, config, self.check, batch_size=self.batch_size, limit=self.limit)
+        measured = weights.accuracy_on(model, config, self.check, batch_size=self.batch_size, limit=self.limit)
         published = PRETRAINED[name].top1
-        told = f"{name}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.pictures:,} pictures"
+        told = f"{name}: top-1 {measured.top1:.2f} %, top-5 {measured.top5:.2f} % of {measured.pictures:,} pictures"
         if published is None:
             return f"{told}; none is published", True
-        good = self.limit is not None or abs(found.top1 - published) <= _ALLOWED
+        good = self.limit is not None or abs(measured.top1 - published) <= _ALLOWED
         return f"{told}; published {published:.2f} %{'' if good else ', which differs'}", good
 
     def _compared(self, name: str) -> tuple[str, bool]:
@@ -95,10 +95,10 @@ class Pretrained:
         if not files:
             raise FileNotFoundError(f"{self.parity} must hold pictures; it holds none.")
         twin, scheme = _twin(name, config)
-        found = weights.parity(model, twin, data.read_inputs(files, config["preprocessing"]), scheme=scheme)
-        head = next(row for row in found.rows if row.stage == "head")
+        comparison = weights.parity(model, twin, data.read_inputs(files, config["preprocessing"]), scheme=scheme)
+        head = next(row for row in comparison.rows if row.stage == "head")
         told = f"{name}: logits differ by {head.absolute:.1e}, a share of {head.relative:.1e}"
-        return (told, True) if found.first is None else (f"{told}\n{found}", False)
+        return (told, True) if comparison.first is None else (f"{told}\n{comparison}", False)
 
 
 def _plain(known: weights.Published) -> dict[str, Any]:

@@ -37,16 +37,16 @@ def print_rates(
     """
     from jaxcnn.inspect import plots
 
-    found = training.find_learning_rate(model, train, config, scaling=scaling, layout=layout)
+    result = training.find_learning_rate(model, train, config, scaling=scaling, layout=layout)
     if not training.is_first():
         return
     print(f"{'learning rate':>13}  mean loss")
-    for at in range(0, len(found.rates), max(1, len(found.rates) // _LINES)):
-        print(f"{found.rates[at]:>13.2g}  {found.smooth[at]:>9.4f}")
-    print(f"the loss is lowest at {found.lowest:g}{_end(found)}, and falls fastest at {found.suggested:g}")
-    print(f"picture {plots.save(plots.rate_range(found), picture)}")
-    print(f"take it with: --learning-rate {found.suggested:g}")
+    for at in range(0, len(result.rates), max(1, len(result.rates) // _LINES)):
+        print(f"{result.rates[at]:>13.2g}  {result.smooth[at]:>9.4f}")
+    print(f"the loss is lowest at {result.lowest:g}{_end(result)}, and falls fastest at {result.suggested:g}")
+    print(f"picture {plots.save(plots.rate_range(result), picture)}")
+    print(f"take it with: --learning-rate {result.suggested:g}")
 
 
-def _end(found: Any) -> str:
-    return f", diverges at {found.rates[-1]:.2g}" if found.diverged else ""
+def _end(result: Any) -> str:
+    return f", diverges at {result.rates[-1]:.2g}" if result.diverged else ""

@@ -125,6 +125,7 @@ def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -
     scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
     described |= {key: config[key] for key in ("preprocessing", "source") if key in config}
+    described["config"] = {**config, "image_shape": list(shape), "scaling": told}
     network = cast(models.Network, model)
     details = dict(config.get("task", {}))
     trained = {"task": details.pop("name", None), "loss": config.get("loss")}
@@ -137,10 +138,7 @@ def told_of(run: Run) -> dict[str, Any]:
     """The configuration of a run's network, as weights files hold it."""
     if (run.folder / "config.json").is_file() and not (run.folder / WEIGHTS).is_file():
         return weights.run_config(run.folder)
-    config = {**run.description["model"], "num_classes": len(run.classes), "in_features": run.image_shape[-1]}
-    config |= {"image_shape": list(run.image_shape), "scaling": run.scaling._asdict()}
-    config |= {"classes": list(run.classes)} if run.named else {}
-    return config | {key: run.description[key] for key in ("preprocessing", "source") if key in run.description}
+    return run.description["config"]
 
 
 def check_classes(run: Run, what: str) -> None:

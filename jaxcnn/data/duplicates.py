@@ -52,11 +52,11 @@ def near_duplicates(first: Any, second: Any = None) -> np.ndarray:
     small, spread = _thumbnails(first)
     others, other_spread = (small, spread) if own else _thumbnails(second)
     here, there = (np.flatnonzero(values >= _FLAT) for values in (spread, other_spread))
-    found = _nearest(small[here], others[there], _COPIES + own)
-    found = np.stack([here[found[:, 0]], there[found[:, 1]]], -1)
+    pairs = _nearest(small[here], others[there], _COPIES + own)
+    pairs = np.stack([here[pairs[:, 0]], there[pairs[:, 1]]], -1)
     if own:  # a pair may be found from one side only
-        found = np.unique(np.sort(found[found[:, 0] != found[:, 1]], axis=1), axis=0)
-    return found[_close(first, second, found)]
+        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    return pairs[_close(first, second, pairs)]
 
 
 def _nearest(rows: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:

@@ -72,13 +72,13 @@ class ClassTree:
 
     def _above(self, key: str) -> set[str]:
         """An id with all that are above it."""
-        found, waiting = {key}, [key]
+        above, waiting = {key}, [key]
         while waiting:
             for parent in self.parents[waiting.pop()]:
-                if parent not in found:
-                    found.add(parent)
+                if parent not in above:
+                    above.add(parent)
                     waiting.append(parent)
-        return found
+        return above
 
 
 def _such_as(near: list[str]) -> str:

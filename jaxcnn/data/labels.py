@@ -73,12 +73,11 @@ def check_binary(labels: np.ndarray, title: str) -> None:
     Raises:
       ValueError: if an entry is neither 0 nor 1.
     """
-    found = np.asarray(labels)
-    wrong = (found != 0) & (found != 1)
+    values = np.asarray(labels)
+    wrong = (values != 0) & (values != 1)
     if wrong.any():
-        raise ValueError(
-            f"`labels` of {title} must be 0 or 1; got {found[wrong][0]}, and {wrong.sum():,} of {found.size:,} others."
-        )
+        count = f"{wrong.sum():,} of {values.size:,}"
+        raise ValueError(f"`labels` of {title} must be 0 or 1; {count} are not, the first is {values[wrong][0]}.")
 
 
 def check_array(labels: np.ndarray, title: str) -> None:

@@ -105,8 +105,8 @@ def inference(
 
     def logits_of(network: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
         seen = images if augmentation is None else augmentation.center(images)
-        found = network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
-        return found if units is None else found * jnp.array(units.std)[None] + jnp.array(units.mean)[None]
+        values = network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
+        return values if units is None else values * jnp.array(units.std)[None] + jnp.array(units.mean)[None]
 
     rebuilt = _rebuild(inside, weights)
     fit, given = _fitting(shape, dtype) if with_preprocessing else ((lambda images: images), shape)

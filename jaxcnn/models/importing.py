@@ -37,7 +37,7 @@ def imported(name: str) -> Callable[..., Any]:
     if module_name.split(".")[0] in sys.stdlib_module_names:  # a run folder of a stranger may name them
         raise ValueError(f"`name` must be of a module with a network; got {name!r}, which is Python's own.")
     try:
-        found = importlib.import_module(module_name)
+        item = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         lacking = error.name or ""
         if module_name != lacking and not module_name.startswith(f"{lacking}."):
@@ -50,14 +50,14 @@ def imported(name: str) -> Callable[..., Any]:
         told = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
         raise ValueError(f"{module_name!r} must be a module that can be imported; {told}.") from error
     for part in path.split("."):
-        if not hasattr(found, part):
-            there = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        if not hasattr(item, part):
+            there = [key for key, value in vars(item).items() if callable(value) and not key.startswith("_")]
             has = f"it has {', '.join(there[:8])}" if there else "it has none"
-            raise ValueError(f"{module_name!r} must have the function {path!r}; {has} ({found.__file__}).")
-        found = getattr(found, part)
-    if not callable(found):
-        raise ValueError(f"{name!r} must be a function or class that makes a network; got {type(found).__name__}.")
-    return found
+            raise ValueError(f"{module_name!r} must have the function {path!r}; {has} ({item.__file__}).")
+        item = getattr(item, part)
+    if not callable(item):
+        raise ValueError(f"{name!r} must be a function or class that makes a network; got {type(item).__name__}.")
+    return item
 
 
 def options_taken(constructor: Callable[..., Any]) -> tuple[str, ...]:

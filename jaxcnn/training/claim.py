@@ -17,7 +17,7 @@ from jaxcnn.training.files import write_atomically, writing
 from jaxcnn.training.lock import FolderLock
 
 _OF_THE_SITTING = ("command", "arguments", "versions", "devices")  # may differ between the sittings of one run
-_SINCE = {"task": "classification", "pos_weight": []}  # what runs that do not tell of it were trained with
+_OLDER = {"task": "classification"}  # what a run did whose configuration has no such option
 _LEFT_OVERS = ("checkpoints", "damaged", "metrics.jsonl", "metrics.csv")
 
 
@@ -146,7 +146,7 @@ def _check_same(path: Path, description: dict[str, Any]) -> None:
     """
     written = read_description(path)
     if isinstance(written.get("training"), dict):  # an option that is newer than the run had its default's effect
-        written["training"] = dataclasses.asdict(TrainConfig()) | _SINCE | written["training"]
+        written["training"] = dataclasses.asdict(TrainConfig()) | _OLDER | written["training"]
     before, now = (flat_values(_as_read(told), _OF_THE_SITTING) for told in (written, description))
     fields = sorted(field for field in before.keys() | now.keys() if before.get(field) != now.get(field))
     if fields:

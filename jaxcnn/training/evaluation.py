@@ -193,15 +193,15 @@ def make_eval_step(
         seen = _views(images if augmentation is None else augmentation.center(images), views)
         logits = jnp.stack([at_least_float32(model(scaling(image))) for image in seen]).mean(0)
         losses, counted = measured.losses(logits, batch.labels), batch.weights > 0
-        found: dict[str, Any] = {
+        results: dict[str, Any] = {
             "loss": summed(losses, counted),
             "sums": measured.sums(logits, batch.labels, counted),
         }
         rows = {"outputs": logits, "ids": batch.ids} if measured.gathers else {}
         if layout.axis_name is not None:
-            found = jax.lax.psum(found, layout.axis_name)
+            results = jax.lax.psum(results, layout.axis_name)
             rows = jax.lax.all_gather(rows, layout.axis_name, tiled=True)
-        return found | rows
+        return results | rows
 
     return layout.compile(eval_step, batch=1, whole=True)
 

@@ -84,8 +84,8 @@ def find_learning_rate(
       >>> from flax import nnx
       >>> from jaxcnn import data, models, training
       >>> model = models.create("lenet5", num_classes=10, in_features=1, rngs=nnx.Rngs(0))
-      >>> found = training.find_learning_rate(model, data.load("digits", "train"), steps=40)
-      >>> 1e-4 < found.suggested < 0.1
+      >>> test = training.find_learning_rate(model, data.load("digits", "train"), steps=40)
+      >>> 1e-4 < test.suggested < 0.1
       True
 
     Source: Smith 2017, Cyclical learning rates for training neural networks, section 3.3; the factor in place of his

@@ -24,7 +24,7 @@ _HUB = "hf-hub:"  # timm's prefix
 _ADDRESS = ("http://", "https://")
 
 
-class Found(NamedTuple):
+class TrainedWeights(NamedTuple):
     """Trained weights on this machine.
 
     Args:
@@ -75,18 +75,18 @@ def pretrained(
       ValueError: if the file is damaged or has another digest, or is of a network that ours do not cover.
       ImportError: if `huggingface_hub` or PyTorch is needed and not installed.
     """
-    found = find(name, revision)
+    trained = find(name, revision)
     rngs = nnx.Rngs(0) if rngs is None else rngs
-    built, config, _ = open_stored(found.stored, rngs, found.config)
+    built, config, _ = open_stored(trained.stored, rngs, trained.config)
     model = cast(models.Network, built)
-    config = {**config, "source": found.source}
+    config = {**config, "source": trained.source}
     if num_classes is not None:
         model.replace_head(num_classes, rngs=rngs)
         config = {key: value for key, value in config.items() if key != "classes"} | {"num_classes": num_classes}
     return (model if rule == "hand" else with_options(model, rule=rule)), config
 
 
-def find(name: str | Path, revision: str | None = None) -> Found:
+def find(name: str | Path, revision: str | None = None) -> TrainedWeights:
     """Finds trained weights by name, and downloads them if needed.
 
     Arguments and errors are as in `pretrained`.
@@ -95,7 +95,7 @@ def find(name: str | Path, revision: str | None = None) -> Found:
         return _at_address(name)
     if isinstance(name, Path) or Path(name).exists():
         stored = read_any(name)
-        return Found(stored, _completed(stored.config or recognize(stored)), {"name": str(name)})
+        return TrainedWeights(stored, _completed(stored.config or recognize(stored)), {"name": str(name)})
     name = _named(name.removeprefix(_HUB))
     if name in PRETRAINED and PRETRAINED[name].url:
         return _at_address(name)
@@ -111,7 +111,7 @@ def find(name: str | Path, revision: str | None = None) -> Found:
         config = timm.network_of(timm.read_config(repository.config), name)
     source = {"name": name, "repository": name, "revision": repository.commit, "sha256": repository.sha256}
     published = PRETRAINED.get(name)
-    return Found(stored, _completed(config), source | ({"license": published.license} if published else {}))
+    return TrainedWeights(stored, _completed(config), source | ({"license": published.license} if published else {}))
 
 
 def is_name(text: str) -> bool:
@@ -134,11 +134,11 @@ def is_name(text: str) -> bool:
 def _named(name: str) -> str:
     """The name of weights, also for the name of a network."""
     if name in models.MODELS:
-        found = default_of(name)
-        if found is None:
+        default = default_of(name)
+        if default is None:
             some = ", ".join(dict.fromkeys(weights.network for weights in PRETRAINED.values()))
             raise FileNotFoundError(f"`name` must be of a network with published weights, {some}; got {name!r}.")
-        return found
+        return default
     if "/" not in name:
         near = difflib.get_close_matches(name, [*models.MODELS, *PRETRAINED], n=3, cutoff=0.5)
         some = f"{', '.join(map(repr, near))} or another " if near else ""
@@ -149,7 +149,7 @@ def _named(name: str) -> str:
     return name
 
 
-def _at_address(name: str) -> Found:
+def _at_address(name: str) -> TrainedWeights:
     """Weights of a plain address, which the table may know."""
     known = PRETRAINED.get(name)
     url = name if known is None else known.url
@@ -159,7 +159,7 @@ def _at_address(name: str) -> Found:
     if known is not None:
         config |= {"preprocessing": dataclasses.asdict(known.preprocessing), "classes": list(known.classes)}
     source = {"name": name, "url": url.partition("#")[0], "sha256": digest}
-    return Found(stored, _completed(config), source | ({"license": known.license} if known else {}))
+    return TrainedWeights(stored, _completed(config), source | ({"license": known.license} if known else {}))
 
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:

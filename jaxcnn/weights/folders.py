@@ -33,13 +33,13 @@ from jaxcnn import weights
 model, config = weights.pretrained("OWNER/NAME")  # or the path of this folder
 ```
 
-`jaxcnn predict OWNER/NAME pictures` classifies pictures.
+`jaxcnn predict OWNER/NAME pictures` prints the predictions for pictures.
 
 ## Inputs
 
 {inputs}
 
-## Classes
+## {names}
 
 {classes}
 
@@ -101,7 +101,9 @@ def _words(value: Any) -> str:
 def _card(config: Mapping[str, Any], data: str, made: str, license: str) -> str:
     name, source = str(config["name"]), config.get("source") or {}
     license = license or source.get("license", "")
-    head = ["library_name: jaxcnn", "pipeline_tag: image-classification", "tags:", "- jax", f"- {name}"]
+    task = (config.get("task") or {}).get("name", "classification")
+    kind = ["pipeline_tag: image-classification"] if task == "classification" else []
+    head = ["library_name: jaxcnn", *kind, "tags:", "- jax", f"- {name}"]
     head += [f"license: {license}"] if license else []
     head += [f"base_model: {source['repository']}"] if "repository" in source else []
     known = models.CARDS.get(name)
@@ -118,12 +120,17 @@ def _card(config: Mapping[str, Any], data: str, made: str, license: str) -> str:
     table = "\n".join(["| metric | value |", "| --- | --- |", *results]) if results else "None were given."
     began = f"It began with {source['name']}, SHA-256 {source['sha256']}" if "sha256" in source else ""
     began += f", revision {source['revision']}." if "revision" in source else "." if began else ""
+    count = config["num_classes"]
+    outputs = f"{count} classes"
+    if task != "classification":
+        outputs = f"{count} output{'s' * (count != 1)}, for {task.replace('_', '-')} targets"
     return _CARD.format(
         head="\n".join(head),
         title=f"{name}, trained on {data}" if data else name,
-        what=f"`{name}`{about}{f'; {options}' if options else ''}; {config['num_classes']} classes.",
+        what=f"`{name}`{about}{f'; {options}' if options else ''}; {outputs}.",
         inputs="\n".join(lines),
-        classes=some or f"{config['num_classes']}, without names.",
+        names={"multi_label": "Labels", "regression": "Values"}.get(task, "Classes"),
+        classes=some or f"{count}, without names.",
         results=table,
         made="\n\n".join(filter(None, [made, began])) or "It was not told.",
     )

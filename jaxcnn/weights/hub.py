@@ -73,12 +73,12 @@ def from_hub(repository: str, revision: str | None = None) -> Repository:
         return Path(got)
 
     with _telling(hub, repository, revision, endpoint, cache):
-        found = cached(WEIGHTS, revision)
-        weights = Path(found) if isinstance(found, str) else download(WEIGHTS, revision)
+        kept = cached(WEIGHTS, revision)
+        weights = Path(kept) if isinstance(kept, str) else download(WEIGHTS, revision)
         commit = weights.parent.name
-        found = cached(CONFIG, commit)
-        config = Path(found) if isinstance(found, str) else None
-        if found is None:  # neither there nor known to be missing
+        kept = cached(CONFIG, commit)
+        config = Path(kept) if isinstance(kept, str) else None
+        if kept is None:  # neither there nor known to be missing
             with contextlib.suppress(hub.errors.RemoteEntryNotFoundError):
                 config = download(CONFIG, commit)
     return Repository(weights, config, commit, _checked(weights, repository))

@@ -84,7 +84,7 @@ def network_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     preprocessing = preprocessing_of(config, name)
     classes = config.get("num_classes") or _cfg(config).get("num_classes", IMAGENET_CLASSES)
     labels = _cfg(config).get("label_names") or config.get("label_names")
-    found: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "name": kind,
         "num_classes": classes,
         "in_features": len(preprocessing.mean),
@@ -92,10 +92,10 @@ def network_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         "preprocessing": dataclasses.asdict(preprocessing),
     }
     if labels and len(labels) == classes:
-        found["classes"] = list(map(str, labels))
+        ours["classes"] = list(map(str, labels))
     elif classes == IMAGENET_CLASSES:  # as in timm
-        found["classes"] = list(imagenet_classes().ids)
-    return found
+        ours["classes"] = list(imagenet_classes().ids)
+    return ours
 
 
 def preprocessing_of(config: Mapping[str, Any], name: str) -> Preprocessing:

@@ -99,14 +99,14 @@ def check_digest(file: Path, name: str, wanted: str) -> str:
       ValueError: if it does not begin with `wanted`.
     """
     with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if not found.startswith(wanted):
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if not digest.startswith(wanted):
         file.unlink()
         raise ValueError(
-            f"{name} must have a SHA-256 that begins with {wanted}; got {found[: len(wanted)]}, "
+            f"{name} must have a SHA-256 that begins with {wanted}; got {digest[: len(wanted)]}, "
             "so the file was removed: download it once more."
         )
-    return found
+    return digest
 
 
 @contextlib.contextmanager

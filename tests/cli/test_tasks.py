@@ -130,3 +130,18 @@ def test_what_is_of_another_task_is_refused_in_one_line(
     places = {"RUN": angles[0], "PICTURE": picture}
     done = jaxcnn(*(places.get(word, word) for word in arguments))
     assert done.status == 2 and told in done.err and done.err.count("\n") == 1
+
+
+def test_a_folder_for_others_keeps_the_task(jaxcnn, sevens, angles, picture, tmp_path):
+    """Also on the way through a file of weights, which is no run."""
+    for (folder, _), task, metric in ((sevens, "binary", "auc"), (angles, "regression", "rmse")):
+        file, shared = tmp_path / f"{task}.safetensors", tmp_path / task
+        assert jaxcnn("convert", folder, file).status == 0
+        wanted = jaxcnn("predict", folder, picture, "--format", "json").out
+        done = jaxcnn("convert", file, f"{shared}/")
+        assert done.status == 0, done.err
+        assert jaxcnn("predict", shared, picture, "--format", "json").out == wanted
+        again = jaxcnn("convert", folder, f"{shared}-again/")
+        assert again.status == 0, again.err
+        card = (tmp_path / f"{task}-again" / "README.md").read_text()
+        assert f"1 output, for {task} targets" in card and f"| {metric} |" in card and "classification" not in card

@@ -61,8 +61,8 @@ class ClassReport(NamedTuple):
         wrong = self.confusion * (1 - np.eye(len(self.classes), dtype=int))
         order = np.argsort(-wrong, axis=None, kind="stable")[:count]
         rows, columns = np.unravel_index(order, wrong.shape)
-        found = zip(rows.tolist(), columns.tolist(), wrong[rows, columns].tolist(), strict=True)
-        return [entry for entry in found if entry[2]]
+        entries = zip(rows.tolist(), columns.tolist(), wrong[rows, columns].tolist(), strict=True)
+        return [entry for entry in entries if entry[2]]
 
 
 def class_report(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> ClassReport:
@@ -81,8 +81,8 @@ def class_report(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[
 
     Example:
       >>> from jaxcnn import inspect
-      >>> found = inspect.class_report([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], [0, 1, 1], ["cat", "dog"])
-      >>> found.precision.tolist(), found.recall.tolist(), found.auc.tolist()
+      >>> report = inspect.class_report([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], [0, 1, 1], ["cat", "dog"])
+      >>> report.precision.tolist(), report.recall.tolist(), report.auc.tolist()
       ([0.5, 1.0], [1.0, 0.5], [1.0, 1.0])
 
     Source: Fawcett 2006, An introduction to ROC analysis; the area is the share of pairs of an example of the class and

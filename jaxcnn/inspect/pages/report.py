@@ -55,13 +55,13 @@ def write_report(
     test = test if classes is None else test.for_classes(classes)
     task = training.task_of({"training": {}} | description)
     outputs = training.predict(model, test.images, scaling, augmentation=augmentation, task=task)
-    found = None
+    evaluation = None
     if task.name != "classification":
-        found = training.evaluate(model, test, scaling, task=task, augmentation=augmentation)
+        evaluation = training.evaluate(model, test, scaling, task=task, augmentation=augmentation)
     name = description.get("model", {}).get("name", type(model).__name__)
     parts = [
         f"<h1>{frame.text(name)} on {frame.text(test.name)}</h1>",
-        task_sections.headline(task, found, test, outputs),
+        task_sections.headline(task, evaluation, test, outputs),
         *_curves(rows, task),
         *_answers(task, test, outputs),
         *_filters(model, _fed(test, augmentation).shape[1:]),

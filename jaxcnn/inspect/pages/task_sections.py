@@ -14,14 +14,14 @@ _MOST = 24
 Pictures = Callable[[np.ndarray], np.ndarray]
 
 
-def headline(task: Task, found: Evaluation | None, test: Dataset, outputs: np.ndarray) -> str:
+def headline(task: Task, evaluation: Evaluation | None, test: Dataset, outputs: np.ndarray) -> str:
     """The result in one sentence."""
     count, split = len(test.labels), frame.text(test.split)
-    if task.name == "classification" or found is None:
+    if task.name == "classification" or evaluation is None:
         right = int((outputs.argmax(-1) == test.labels).sum())
         told = f"{100 * right / count:.2f} % of the {count:,} {split} examples classified correctly"
         return f'<p class="big">{told}, {count - right:,} wrong</p>'
-    told = format_metrics({**found.metrics, "loss": found.loss}, separator=", ")
+    told = format_metrics({**evaluation.metrics, "loss": evaluation.loss}, separator=", ")
     return f'<p class="big">{frame.text(told)} on the {count:,} {split} examples</p>'
 
 

@@ -96,8 +96,8 @@ class Classification(Task):
         self, sums: dict[str, Any], outputs: np.ndarray | None, targets: np.ndarray, names: Sequence[str]
     ) -> dict[str, float]:
         """Computes the accuracy; with more than five classes, also top-5 accuracy."""
-        found = {"accuracy": float(sums["correct"]) / len(targets)}
-        return found | ({"top5_accuracy": float(sums["top5"]) / len(targets)} if len(names) > 5 else {})
+        metrics = {"accuracy": float(sums["correct"]) / len(targets)}
+        return metrics | ({"top5_accuracy": float(sums["top5"]) / len(targets)} if len(names) > 5 else {})
 
     def answers(self, outputs: jax.Array) -> jax.Array:
         """Computes the probabilities of the classes."""

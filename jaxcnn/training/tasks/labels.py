@@ -96,14 +96,14 @@ class MultiLabel(Task):
         truth = np.asarray(targets).reshape(outputs.shape) > 0
         said = outputs >= 0
         both = [place for place in range(truth.shape[1]) if 0 < truth[:, place].sum() < len(truth)]
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         if both and np.isfinite(outputs).all():
             pairs = [(truth[:, place], outputs[:, place]) for place in both]
-            found["average_precision"] = float(np.mean([average_precision_score(*pair) for pair in pairs]))
-            found["auc"] = float(np.mean([roc_auc_score(*pair) for pair in pairs]))
-        found["f1"] = float(np.mean(f1_scores(truth, said)))
+            metrics["average_precision"] = float(np.mean([average_precision_score(*pair) for pair in pairs]))
+            metrics["auc"] = float(np.mean([roc_auc_score(*pair) for pair in pairs]))
+        metrics["f1"] = float(np.mean(f1_scores(truth, said)))
         right = truth == said
-        return found | {"exact_match": float(right.all(-1).mean()), "label_accuracy": float(right.mean())}
+        return metrics | {"exact_match": float(right.all(-1).mean()), "label_accuracy": float(right.mean())}
 
     def answers(self, outputs: jax.Array) -> jax.Array:
         """Computes the probability of each label."""
@@ -183,9 +183,9 @@ class Binary(MultiLabel):
         self, sums: dict[str, Any], outputs: np.ndarray | None, targets: np.ndarray, names: Sequence[str]
     ) -> dict[str, float]:
         """Computes the metrics from all outputs at once."""
-        found = super().metrics(sums, outputs, targets, names)
-        found["accuracy"] = found["exact_match"]
-        return {name: found[name] for name in self.METRICS if name in found}
+        metrics = super().metrics(sums, outputs, targets, names)
+        metrics["accuracy"] = metrics["exact_match"]
+        return {name: metrics[name] for name in self.METRICS if name in metrics}
 
     def answers(self, outputs: jax.Array) -> jax.Array:
         """Computes the probabilities of both classes, `(N, 2)`."""

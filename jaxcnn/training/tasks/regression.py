@@ -67,8 +67,8 @@ class Regression(Task):
         wrong = ~np.isfinite(targets)
         if wrong.any():
             raise ValueError(
-                f"`labels` of {title} must be finite; got {targets[wrong][0]}, and {wrong.sum():,} of "
-                f"{targets.size:,} are not."
+                f"`labels` of {title} must be finite; {wrong.sum():,} of {targets.size:,} are not, the first is "
+                f"{targets[wrong][0]}."
             )
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
@@ -108,11 +108,11 @@ class Regression(Task):
         assert outputs is not None
         truth = np.asarray(targets, np.float64).reshape(outputs.shape)
         error = np.asarray(outputs, np.float64) * self.std + self.mean - truth
-        found = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
+        metrics = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
         spread = np.sum((truth - truth.mean(0)) ** 2, 0)
         if (spread > 0).all():  # undefined where all targets are equal
-            found["r2"] = float(np.mean(1 - np.sum(error**2, 0) / spread))
-        return found
+            metrics["r2"] = float(np.mean(1 - np.sum(error**2, 0) / spread))
+        return metrics
 
     def answers(self, outputs: jax.Array) -> jax.Array:
         """Computes the values in their units."""

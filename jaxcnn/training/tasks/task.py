@@ -40,9 +40,6 @@ METRICS: dict[str, Metric] = {
     "rmse": Metric("RMSE", "{:.4g}", rises=False, share=False),
     "mae": Metric("mean absolute error", "{:.4g}", rises=False, share=False),
     "r2": Metric("R^2", "{:.4f}", share=False),
-    "mean_iou": Metric("mean IoU"),
-    "dice": Metric("Dice"),
-    "pixel_accuracy": Metric("accuracy of pixels"),
 }
 
 
