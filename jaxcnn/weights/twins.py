@@ -17,19 +17,26 @@ from jaxcnn.weights.saving import to_torch
 
 
 def parity(
-    model: models.Network, twin: Any, images: ArrayLike, *, scheme: str = "torchvision", tolerance: float = 1e-4
+    model: models.Network,
+    twin: Any,
+    images: ArrayLike,
+    *,
+    scheme: str = "torchvision",
+    tolerance: float = 1e-4,
+    loaded: bool = False,
 ) -> Comparison:
-    """Compares a network with its twin in PyTorch.
+    """Compares a network with its twin in PyTorch on the same images.
 
-    The twin first gets the network's weights; then both get the same images.
+    Without `loaded`, the twin first gets the network's weights.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.
       twin: a `torch.nn.Module` with the names of torchvision or timm, as `timm.create_model("resnet50")`. It gets the
-        network's weights.
+        network's weights, unless it is `loaded`.
       images: `(N, H, W, C)`, as the network takes them.
       scheme: the names of the twin's weights, as in `to_torch`.
       tolerance: the largest difference allowed, as a share of the largest value of the twin's stage.
+      loaded: whether the twin has its weights already, from the file from which the network's came.
 
     Returns:
       The differences by stage, the logits last, as `head`.
@@ -42,12 +49,8 @@ def parity(
         import torch
     except ImportError:
         raise ModuleNotFoundError("`parity` needs PyTorch: pip install 'jaxcnn[torch]'.") from None
-    given = {name: torch.from_numpy(np.array(array)) for name, array in to_torch(model, scheme).items()}
-    try:
-        twin.load_state_dict(given)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"`twin` must have the names of {scheme} for this network; {reason}.") from None
+    if not loaded:
+        fill(twin, to_torch(model, scheme), scheme)
     modules, seen, hooks = dict(twin.named_modules()), {}, []
     for stage, name in _modules(model).items():
         if name in modules:
@@ -66,6 +69,21 @@ def parity(
     reference = {"images": np.moveaxis(np.asarray(images, np.float32), -1, 1)}
     reference |= {stage: _flat(output.numpy()) for stage, output in seen.items()} | {"head": logits.numpy()}
     return compare(model, reference, channels_first=True, tolerance=tolerance)
+
+
+def fill(twin: Any, arrays: Mapping[str, np.ndarray], names: str) -> None:
+    """Gives a module of PyTorch its weights.
+
+    Raises:
+      ValueError: if it has other weights; `names` says in the message whose the given ones are.
+    """
+    import torch
+
+    try:
+        twin.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"`twin` must have the names of {names} for this network; {reason}.") from None
 
 
 def _modules(model: nnx.Module) -> Mapping[str, str]:

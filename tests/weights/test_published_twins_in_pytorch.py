@@ -1,7 +1,10 @@
 """Published networks against their twins in PyTorch, in full size: the whole way from a file to equal logits."""
 
+import sys
+import types
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from hub_server import Hub, Repository, suffixed, timm_config
@@ -58,6 +61,30 @@ def test_timm_s_repositories_give_their_twins_logits(hub, kind, make, size):
     assert head.relative < 1e-4 and head.shape == wanted.shape
     again = weights.compare(model, {"images": x.transpose(0, 3, 1, 2), "head": wanted}, channels_first=True)
     assert again.first is None, str(again)
+
+
+@pytest.mark.slow
+def test_the_command_compares_with_the_published_file_itself(hub, tmp_path, monkeypatch, capsys):
+    """What would be loaded wrongly, and written back wrongly in the same way, would seem to be right."""
+    from PIL import Image
+    from safetensors.torch import save
+
+    from jaxcnn.cli.main import main
+    from jaxcnn.weights import twins as ours
+
+    twin = twins.randomized(twins.ResNet(18))
+    hub.repositories["timm/resnet18.a1_in1k"] = Repository(
+        {"model.safetensors": save(twin.state_dict()), "config.json": timm_config("resnet18")}
+    )
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)).save(tmp_path / "photos/a.png")
+    timm = types.SimpleNamespace(create_model=lambda network, num_classes: twins.ResNet(18))
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    monkeypatch.setattr(ours, "to_torch", None)  # nothing goes back
+    with jax.numpy_dtype_promotion("standard"):
+        status = main(["pretrained", "--parity", str(tmp_path / "photos"), "--names", "timm/resnet18.a1_in1k"])
+    out = capsys.readouterr().out
+    assert not status and out.startswith("timm/resnet18.a1_in1k: logits differ by "), out
 
 
 @pytest.mark.slow
