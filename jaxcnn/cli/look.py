@@ -46,7 +46,7 @@ class Look:
             augmentation = training.make_augmentation(config, train, data.measure_scaling(train))
         sizes = file_sizes(splits)
         facts = [*dict.fromkeys(note for part in splits.values() for note in part.notes), *_facts(train, sizes, sized)]
-        print(*_counts(splits), *facts, sep="\n")
+        print(*(_values if train.task == "regression" else _counts)(splits), *facts, sep="\n")
         odd = list(oddities(splits, sizes))
         print("odd:" if odd else "nothing is odd", *(f"  {sentence}" for sentence in odd), sep="\n")
         name = re.sub(r"[^\w.-]+", "-", self.data).strip("-")
@@ -93,12 +93,27 @@ def _counts(splits: Mapping[str, Dataset]) -> Iterator[str]:
     Of many classes, only the rarest are listed.
     """
     train = splits["train"]
-    counts = np.stack([np.bincount(part.labels, minlength=len(train.classes)) for part in splits.values()], -1)
-    places, title = np.arange(len(train.classes)), "class"
+    counts = np.stack([part.counts() for part in splits.values()], -1)
+    several = train.task == "multi_label"
+    places, title = np.arange(len(train.classes)), "label" if several else "class"
     if len(places) > _MOST:
         places = np.argsort(counts[:, 0], kind="stable")[: _MOST // 2]
-        title = f"rarest {len(places)} of {len(train.classes):,} classes"
+        title = f"rarest {len(places)} of {len(train.classes):,} {'labels' if several else 'classes'}"
     width = max(len(title), *(len(train.classes[place]) for place in places))
     yield "  ".join([f"{title:<{width}}", *(f"{name:>10}" for name in splits)])
-    for name, row in [*((train.classes[place], counts[place]) for place in places), ("all", counts.sum(0))]:
+    sizes = [len(part.labels) for part in splits.values()]
+    for name, row in [*((train.classes[place], counts[place]) for place in places), ("all", sizes)]:
         yield "  ".join([f"{name:<{width}}", *(f"{count:>10,}" for count in row)])
+
+
+def _values(splits: Mapping[str, Dataset]) -> Iterator[str]:
+    """Lists each value's range and mean in each split."""
+    names = next(iter(splits.values())).classes
+    width, wide = max(len("value"), *map(len, names)), max(len("split"), *map(len, splits))
+    titles = (f"{title:>10}" for title in ("examples", "smallest", "mean", "largest"))
+    yield "  ".join([f"{'value':<{width}}", f"{'split':<{wide}}", *titles])
+    for column, name in enumerate(names):
+        for split, part in splits.items():
+            values = np.asarray(part.labels).reshape(len(part.labels), -1)[:, column]
+            numbers = (f"{number:>10.4g}" for number in (values.min(), values.mean(), values.max()))
+            yield "  ".join([f"{name:<{width}}", f"{split:<{wide}}", f"{len(values):>10,}", *numbers])

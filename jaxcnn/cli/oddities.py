@@ -1,7 +1,4 @@
-"""Finds what is odd in a data set.
-
-That is: damaged, equal, constant, unusually large or small pictures; and rare classes.
-"""
+"""Finds damaged, equal, constant and unusually sized pictures, and rare classes."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,17 +61,22 @@ def _unreadable(splits: Mapping[str, Dataset]) -> Iterator[str]:
 
 def _classes(splits: Mapping[str, Dataset]) -> Iterator[str]:
     train = splits["train"]
-    counts = np.bincount(train.labels, minlength=len(train.classes))
-    if len(train.classes) == 1:
+    if train.task == "regression":
+        return
+    counts, several = train.counts(), train.task == "multi_label"
+    word = ("label", "s") if several else ("class", "es")
+    if len(train.classes) == 1 and not several:
         yield f"there is one class only, {train.classes[0]}: there is nothing to tell it from"
     empty = [train.classes[place] for place in np.flatnonzero(counts == 0)]
     if empty:
-        yield f"{_count(len(empty), 'class', 'es')} without a training example: {_first(empty, len(empty))}"
+        yield f"{_count(len(empty), *word)} without a training example: {_first(empty, len(empty))}"
     rare = [f"{train.classes[place]} ({counts[place]})" for place in np.flatnonzero((counts > 0) & (counts < _FEW))]
     if rare:
         few = f"fewer than {_FEW} training examples"
-        yield f"{_count(len(rare), 'class', 'es')} with {few}: {_first(rare, len(rare))}"
+        yield f"{_count(len(rare), *word)} with {few}: {_first(rare, len(rare))}"
     there = counts[counts > 0]
+    if several:
+        return
     if len(there) > 1 and there.max() >= 3 * there.min():
         most, least = (train.classes[np.flatnonzero(counts == some)[0]] for some in (there.max(), there.min()))
         ratio = f"{most} has {there.max() / there.min():.3g} times the training examples of {least}"
@@ -125,12 +127,16 @@ def _duplicates(splits: Mapping[str, Dataset]) -> Iterator[str]:
             named = [f"{first.example(here)} and {second.example(there)}" for here, there in pairs[:_SHOWN].tolist()]
             where = f"within {first.split}" if own else f"between {first.split} and {second.split}"
             yield f"{_count(len(pairs), 'pair')} of nearly equal pictures {where}: {_first(named, len(pairs))}"
-            unlike = pairs[first.labels[pairs[:, 0]] != second.labels[pairs[:, 1]]]
+            if first.task == "regression":  # real numbers are hardly ever equal
+                continue
+            targets = first.labels[pairs[:, 0]], second.labels[pairs[:, 1]]
+            unlike = pairs[np.not_equal(*targets).reshape(len(pairs), -1).any(1)]
             if len(unlike):
                 named = [
                     f"{first.example(here)} and {second.example(there)}" for here, there in unlike[:_SHOWN].tolist()
                 ]
-                them = "is of two classes" if len(unlike) == 1 else "are of two classes"
+                them = "is" if len(unlike) == 1 else "are"
+                them += " of two classes" if first.labels.ndim == 1 else " of different labels"
                 yield f"{len(unlike):,} of these pairs {them}: {_first(named, len(unlike))}"
 
 

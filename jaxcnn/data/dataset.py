@@ -65,6 +65,39 @@ class Dataset(NamedTuple):
         """
         return f"{self.split}[{place}]" if self.files is None else os.fsdecode(self.files[place])
 
+    def counts(self) -> np.ndarray:
+        """Counts the examples of each class, or with each label.
+
+        Returns:
+          `(len(classes),)` integers.
+
+        Raises:
+          ValueError: for the task `"regression"`, which has no classes.
+        """
+        self._check_classes()
+        labels = np.asarray(self.labels)
+        return labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.classes))
+
+    def members(self, place: int) -> np.ndarray:
+        """Finds the examples of a class, or with a label.
+
+        Args:
+          place: number of the class or label.
+
+        Returns:
+          Numbers of the examples, in order.
+
+        Raises:
+          ValueError: for the task `"regression"`, which has no classes.
+        """
+        self._check_classes()
+        labels = np.asarray(self.labels)
+        return np.flatnonzero(labels[:, place] > 0 if labels.ndim == 2 else labels == place)
+
+    def _check_classes(self) -> None:
+        if self.task == "regression":
+            raise ValueError(f"{self.title} must have classes or labels; its targets are real numbers.")
+
     def take(self, count: int) -> "Dataset":
         """Selects the first examples.
 

@@ -25,7 +25,7 @@ def parity(
     tolerance: float = 1e-4,
     loaded: bool = False,
 ) -> Comparison:
-    """Compares a network with its twin in PyTorch on the same images.
+    """Compares a network with its PyTorch twin on the same images.
 
     Without `loaded`, the twin first gets the network's weights.
 

@@ -134,3 +134,21 @@ def test_what_cannot_be_looked_at_is_one_sentence(jaxcnn, folder, alone, argumen
     outcome = jaxcnn("look", *arguments)
     assert outcome.status == 2 and part in outcome.err and outcome.err.count("\n") == 1
     assert not list(alone.glob("*.html"))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "heading"),
+    [
+        ("scenes", "0             701          98          82", "<h2>Labels</h2>"),
+        ("rotated_digits", "angle  train            5,752      -44.96", "Pictures by angle"),
+        ("faces", "face           60          20          20", "<h2>Classes</h2>"),
+    ],
+)
+def test_every_task_s_data_can_be_looked_at(jaxcnn, alone, name, line, heading):
+    if name == "faces":
+        pytest.importorskip("skimage")
+    outcome = jaxcnn("look", name, "--augment", "flip")
+    assert outcome.status == 0, outcome.err
+    assert line in outcome.out
+    page = (alone / f"look-{name}.html").read_text()
+    assert heading in page and "After random changes" in page

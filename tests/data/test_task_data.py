@@ -67,3 +67,14 @@ def test_rotated_digits_turn_back_to_digits():
         original = digits.images[number // 4, ..., 0].astype(float)
         if abs(test.labels[number, 0]) > 10:
             assert np.abs(back - original).mean() < np.abs(away - original).mean()
+
+
+def test_examples_are_counted_by_class_or_label():
+    digits, scenes, turned = (data.load(name, "test") for name in ("digits", "scenes", "rotated_digits"))
+    assert digits.counts().sum() == 180
+    np.testing.assert_array_equal(digits.members(7), np.flatnonzero(digits.labels == 7))
+    np.testing.assert_array_equal(scenes.counts(), scenes.labels.sum(0))
+    np.testing.assert_array_equal(scenes.members(3), np.flatnonzero(scenes.labels[:, 3]))
+    for method in (turned.counts, lambda: turned.members(0)):
+        with pytest.raises(ValueError, match="must have classes or labels; its targets are real numbers"):
+            method()

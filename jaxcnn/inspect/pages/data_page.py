@@ -56,30 +56,51 @@ def _has_pictures(examples: Dataset) -> bool:
 
 def _table(splits: Mapping[str, Dataset]) -> list[str]:
     train = next(iter(splits.values()))
-    counts = np.stack([np.bincount(part.labels, minlength=len(train.classes)) for part in splits.values()], -1)
+    if train.task == "regression":
+        return []
+    counts = np.stack([part.counts() for part in splits.values()], -1)
+    sizes, one = [len(part.labels) for part in splits.values()], "label" if train.task == "multi_label" else "class"
     cell = '<td style="text-align: right">{}</td>'.format
     title = "".join(f'<th style="text-align: right">{frame.text(split)}</th>' for split in splits)
     rows = [
         f"<tr><td>{frame.text(name)}</td>{''.join(cell(f'{count:,}') for count in row)}</tr>"
-        for name, row in zip((*train.classes, "all"), (*counts, counts.sum(0)), strict=True)
+        for name, row in zip((*train.classes, "all"), (*counts, sizes), strict=True)
     ]
-    return ["<h2>Classes</h2>", f"<table><tr><th>class</th>{title}</tr>{''.join(rows)}</table>"]
+    heading = "Labels" if one == "label" else "Classes"
+    return [f"<h2>{heading}</h2>", f"<table><tr><th>{one}</th>{title}</tr>{''.join(rows)}</table>"]
 
 
 def _sheet(train: Dataset) -> list[str]:
     """The first pictures of every class, a row for each."""
     from jaxcnn.inspect import plots
 
-    counts = np.bincount(train.labels, minlength=len(train.classes))
+    if train.task == "regression":
+        return _ordered(train)
+    counts = train.counts()
     shown = np.flatnonzero(counts)[:_CLASSES]
     parts = ["<h2>Pictures</h2>", f'<p class="note">The first {_OF_A_CLASS} training pictures of each class.</p>']
     if len(shown) < np.count_nonzero(counts):
         parts[1] = f'<p class="note">The first {_OF_A_CLASS} training pictures of the first {_CLASSES} classes.</p>'
     for label in shown.tolist():
-        places = np.flatnonzero(train.labels == label)[:_OF_A_CLASS]
+        places = train.members(label)[:_OF_A_CLASS]
         pictures = in_bytes(np.asarray(train.images[places]))
         figure = plots.labeled_images(pictures, [train.classes[label], *[""] * (len(places) - 1)])
         parts.append(frame.image(figure, f"Pictures of {train.classes[label]}"))
+    return parts
+
+
+def _ordered(train: Dataset) -> list[str]:
+    """Pictures from the smallest to the largest value, row by row."""
+    from jaxcnn.inspect import plots
+
+    parts = ["<h2>Pictures</h2>", '<p class="note">Training pictures from the smallest to the largest value.</p>']
+    values = np.asarray(train.labels).reshape(len(train.labels), -1)
+    for column, name in enumerate(train.classes[:_CLASSES]):
+        order = np.argsort(values[:, column], kind="stable")
+        places = order[np.linspace(0, len(order) - 1, min(_OF_A_CLASS, len(order))).astype(int)]
+        titles = [f"{name} {value:.3g}" for value in values[places, column]]
+        figure = plots.labeled_images(in_bytes(np.stack([np.asarray(train.images[place]) for place in places])), titles)
+        parts.append(frame.image(figure, f"Pictures by {name}"))
     return parts
 
 
@@ -94,7 +115,9 @@ def _changed(train: Dataset, augmentation: Augmentation | None) -> list[str]:
         return []
     ids = np.linspace(0, len(train.labels) - 1, min(_CHANGED, len(train.labels))).astype(np.int32)
     before = np.asarray(train.images[ids])
-    shares = np.eye(len(train.classes), dtype=np.float32)[train.labels[ids]]
+    targets = np.asarray(train.labels)[ids]
+    one_of = train.task in ("classification", "binary")
+    shares = np.eye(len(train.classes), dtype=np.float32)[targets] if one_of else targets.astype(np.float32)
     figures = []
     for step in range(_DRAWS):
         after = np.asarray(augmentation(jax.random.fold_in(jax.random.key(0), step), step, ids, before, shares)[0])
