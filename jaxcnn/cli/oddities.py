@@ -1,6 +1,6 @@
-"""Finds what is odd in a data set.
+"""Finds unusual pictures and classes in a data set.
 
-That is: damaged, equal, constant, unusually large or small pictures; and rare classes.
+They are damaged, duplicate, constant, very large or very small pictures, and rare classes.
 """
 
 import os
@@ -14,7 +14,7 @@ from jaxcnn.data import Dataset, near_duplicates
 from jaxcnn.data.pictures import decode_picture
 from jaxcnn.data.streams import cores
 
-_FEW = 10  # training examples, below which a class is called rare
+_FEW = 10  # a class with fewer training examples is called rare
 _UNLIKE = 4.0  # times larger or smaller than the median side
 _LONG = 3.0  # times longer than wide
 _SHOWN = 3
@@ -66,7 +66,7 @@ def _classes(splits: Mapping[str, Dataset]) -> Iterator[str]:
     train = splits["train"]
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if len(train.classes) == 1:
-        yield f"there is one class only, {train.classes[0]}: there is nothing to tell it from"
+        yield f"there is only one class, {train.classes[0]}: a classifier needs at least two"
     empty = [train.classes[place] for place in np.flatnonzero(counts == 0)]
     if empty:
         yield f"{_count(len(empty), 'class', 'es')} without a training example: {_first(empty, len(empty))}"
@@ -87,9 +87,9 @@ def _sizes(sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     sides = np.sort(np.array(list(sizes.values())), axis=1)  # the shorter one first
     usual = float(np.median(sides[:, 0]))
     kinds = {
-        f"much smaller than the others, whose shorter side is {usual:g} in the middle": sides[:, 0] * _UNLIKE <= usual,
-        f"much larger than the others, whose shorter side is {usual:g} in the middle": sides[:, 0] >= _UNLIKE * usual,
-        f"at least {_LONG:g} times longer than wide, or wider than long": sides[:, 1] >= _LONG * sides[:, 0],
+        f"much smaller than the others, whose median shorter side is {usual:g}": sides[:, 0] * _UNLIKE <= usual,
+        f"much larger than the others, whose median shorter side is {usual:g}": sides[:, 0] >= _UNLIKE * usual,
+        f"with one side at least {_LONG:g} times the other": sides[:, 1] >= _LONG * sides[:, 0],
     }
     paths = list(sizes)
     for kind, found in kinds.items():
@@ -130,7 +130,7 @@ def _duplicates(splits: Mapping[str, Dataset]) -> Iterator[str]:
                 named = [
                     f"{first.example(here)} and {second.example(there)}" for here, there in unlike[:_SHOWN].tolist()
                 ]
-                them = "is of two classes" if len(unlike) == 1 else "are of two classes"
+                them = "has different classes" if len(unlike) == 1 else "have different classes"
                 yield f"{len(unlike):,} of these pairs {them}: {_first(named, len(unlike))}"
 
 

@@ -125,5 +125,5 @@ def _card(config: Mapping[str, Any], data: str, made: str, license: str) -> str:
         inputs="\n".join(lines),
         classes=some or f"{config['num_classes']}, without names.",
         results=table,
-        made="\n\n".join(filter(None, [made, began])) or "It was not told.",
+        made="\n\n".join(filter(None, [made, began])) or "Unknown.",
     )
