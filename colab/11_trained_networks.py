@@ -15,7 +15,7 @@
 #
 # # 11. Trained networks
 #
-# `weights.pretrained("resnet18")` opens a network that was trained on more than a million photographs. In this notebook you classify photographs with it, see what happens if pictures are prepared incorrectly, and look at its filters, its features and its class activation maps. The weights, 45 MB, are downloaded once. Without an internet connection the notebook trains a small ResNet instead: every cell still runs, but the predictions are worse. It takes about two minutes on a CPU or on a T4.
+# `weights.pretrained("resnet18")` opens a network that was trained on more than a million photographs. In this notebook you classify photographs with it, see what happens if pictures are prepared incorrectly, and look at its filters, its features and its class activation maps. The weights, 45 MB, are downloaded once. Without an internet connection the notebook trains a small ResNet instead: every cell still runs, but the predictions are worse. About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
