@@ -15,7 +15,7 @@
 #
 # # 11. Trained networks
 #
-# A network that was trained on a million photographs is one name away: `weights.pretrained("resnet18")`. Here you open one, ask it in words what photographs show, feed it in the right and in wrong ways, and look at its filters, at its features, and at where it looks. The weights, 45 MB, are downloaded once. Without a network connection the page trains a small ResNet in place and goes on with that: every cell runs, with poorer answers. About two minutes on a CPU, about two minutes on a T4.
+# `weights.pretrained("resnet18")` opens a network that was trained on more than a million photographs. In this notebook you classify photographs with it, see what happens if pictures are prepared incorrectly, and look at its filters, its features and its class activation maps. The weights, 45 MB, are downloaded once. Without an internet connection the notebook trains a small ResNet instead: every cell still runs, but the predictions are worse. About two minutes on a CPU, about two minutes on a T4.
 
 # %%
 # Installs what is missing. The jax that is here stays as it is.
@@ -66,7 +66,7 @@ from sklearn.datasets import load_sample_images
 from jaxcnn import data, inspect, models, training, weights
 from jaxcnn.inspect import plots
 
-os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # or every new attempt to connect is told
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # do not print every retry
 fast = bool(os.environ.get("FAST"))  # FAST=1: a short run, to see that everything works
 if fast:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded
@@ -74,7 +74,7 @@ if fast:
 # %% [markdown]
 # ## Photographs
 #
-# These photographs come with libraries, as examples: two with scikit-learn, one with matplotlib, three with scikit-image.
+# These example photographs come with other libraries: two with scikit-learn, one with matplotlib, three with scikit-image.
 
 # %%
 china, flower = load_sample_images().images
@@ -97,14 +97,14 @@ for name, photo in photos.items():
 # %% [markdown]
 # ## One name
 #
-# `weights.pretrained` gives the network and its configuration: the classes, where the weights are from, and how pictures must be prepared. `jaxcnn pretrained` lists all names.
+# `weights.pretrained` returns the network and its configuration: the classes, the source of the weights, and the preprocessing of pictures. `jaxcnn pretrained` lists all names.
 #
-# The small network that takes its place without a connection has the same eighteen layers, with a quarter of the maps in each. It learns only one thing: from which of these photographs a square was cut. So it has seen all of them, and what it says of them is no proof of anything. It stands in for the other, so that you can see what the cells do.
+# Without an internet connection, a small network takes its place. It has the same eighteen layers, with a quarter of the maps in each. It learns only from which of these photographs a square was cut. It has been trained on all of them, so its predictions for them prove nothing. It only lets you see what the cells do.
 
 
 # %%
 def small_network():
-    """A narrow ResNet-18 that tells the photographs apart, and its configuration."""
+    """A narrow ResNet-18 trained to recognize these photographs, and its configuration."""
     fed = data.Preprocessing(size=(224, 224), resize=235)
     network = {"num_classes": len(photos), "in_features": 3}
     options = {"widths": (16, 32, 64, 128)}
@@ -129,7 +129,7 @@ try:
     source = config["source"]
     print(f"Opened {source['name']}, license {source['license']}, commit {source['revision'][:8]}.")
 except (ImportError, OSError) as reason:
-    print(f"A small network is trained here instead of one by name: {reason}")
+    print(f"Training a small network instead: {reason}")
     model, config = small_network()
 trained = config["source"]["name"] != "this page"
 
@@ -146,9 +146,9 @@ def probabilities(inputs):
 
 
 # %% [markdown]
-# ## What it says
+# ## Predictions
 #
-# `fed.fit` resizes a photograph and cuts out its middle; `fed.scale` makes numbers of it, as the network saw them in its training.
+# `fed.fit` resizes a photograph and cuts out its center. `fed.scale` converts the pixels to inputs, as in the training of the network.
 
 # %%
 pixels = np.stack([fed.fit(photo) for photo in photos.values()])
@@ -159,10 +159,10 @@ for name, shares in zip(photos, said, strict=True):
     ranked = np.argsort(-shares)[:3]
     print(f"{name:10}", ", ".join(f"{names[place]} {100 * shares[place]:.1f} %" for place in ranked))
 captions = [f"{names[place]}\n{100 * shares[place]:.1f} %" for place, shares in zip(first, said, strict=True)]
-plots.style.tiles(list(pixels), captions, columns=6, size=1.4, levels=(0, 255), title="what the network says")
+plots.style.tiles(list(pixels), captions, columns=6, size=1.4, levels=(0, 255), title="predictions of the network")
 
 # %% [markdown]
-# The 1,000 classes of ImageNet are words of WordNet, and above each class are more general words. The probability that a picture shows a *flower* is the sum over the classes below that word. (For the small network, the kinds are those of the photographs that it knows.)
+# The 1,000 classes of ImageNet are synsets of WordNet, and WordNet has more general words above each class. The probability that a picture shows a *flower* is the sum over all classes below that word. (For the small network, the groups are those of its own photographs.)
 
 # %%
 kinds = list(dict.fromkeys(shows.values()))
@@ -177,13 +177,13 @@ for name, shares in zip(photos, said, strict=True):
     print(f"{name:10}", *(f"{100 * shares[members[kind]].sum():7.1f} %" for kind in kinds))
 
 # %% [markdown]
-# *Question: only three classes of ImageNet are persons: the ballplayer, the groom and the scuba diver. What can a network trained on it say of a portrait?*
+# *Question: only three classes of ImageNet are persons: ballplayer, groom and scuba diver. What can a network trained on ImageNet predict for a portrait?*
 #
-# <details><summary>Answer</summary>It must divide 100 % among the classes that it has, so it names something else in the picture, most often what the person wears or holds. The column "clothing" shows it, if the weights of ImageNet were at hand. "None of these" is not among its answers. The small network has the same flaw: whatever you show it, it names one of its photographs.</details>
+# <details><summary>Answer</summary>Its probabilities must add up to 100 % over its classes, so it predicts something else in the picture, most often what the person wears or holds. With the weights of ImageNet, the column "clothing" shows this. The network has no class "none of these". The small network has the same flaw: whatever you show it, it predicts one of its photographs.</details>
 #
-# ## Fed in the right way, and in wrong ways
+# ## Right and wrong preprocessing
 #
-# No error tells you that pictures are prepared in another way than in the training: the shapes fit, and the network answers. Here is the probability of the class that each photograph gets when it is fed rightly, and what becomes of it with four common mistakes.
+# If pictures are not prepared as in the training, there is no error message: the shapes fit, and the network returns a prediction. The table shows the class of each photograph with the right preprocessing, and the probability of this class with the right preprocessing and with four common mistakes.
 
 # %%
 plain = pixels.astype(np.float32)
@@ -200,26 +200,26 @@ print(f"{'':10} {'class':16}", *(f"{way:>11}" for way in ways))
 for row, (name, place) in enumerate(zip(photos, first, strict=True)):
     print(f"{name:10} {names[place][:16]:16}", *(f"{100 * answers[way][row, place]:9.1f} %" for way in ways))
 kept = {way: int((answers[way].argmax(1) == first).sum()) for way in ways}
-print(f"{'class as when fed rightly':27}", *(f"{kept[way]:>6} of {len(photos)}" for way in ways))
+print(f"{'same class as with right':27}", *(f"{kept[way]:>6} of {len(photos)}" for way in ways))
 
 # %%
 seen = [np.clip((values - ways["right"].min()) / np.ptp(ways["right"]), 0, 1)[0] for values in ways.values()]
-title = "one photograph as the network gets it, on one scale"
+title = "one photograph as input of the network, on one scale"
 plots.style.tiles(seen, list(ways), columns=5, size=1.4, levels=(0, 1), title=title)
 
 # %% [markdown]
-# Which mistake costs most depends on the network and on the picture. A mistake that costs little is the more dangerous one: a network that is somewhat worse than published looks like one that works. Therefore the preprocessing is kept with the weights, and `predict`, `eval`, `train` and exports follow it.
+# Which mistake does most harm depends on the network and on the picture. A mistake with a small effect is more dangerous, because it is easily overlooked: the network seems to work, but it is somewhat less accurate than published. Therefore the preprocessing is stored with the weights, and `predict`, `eval`, `train` and exports apply it.
 #
 # ## The first filters
 #
-# Figure 3 of Krizhevsky et al. (2012) shows the first filters of AlexNet. These are of your network, 7x7 in color, each on its own scale, with gray for zero.
+# Figure 3 of Krizhevsky et al. (2012) shows the first filters of AlexNet. Here are the first filters of your network, 7x7 in color. Each has its own scale, and zero is gray.
 
 # %%
 kernel = inspect.first_kernel(model, (*fed.size, 3))
 plots.filters(kernel, columns=16, title="first filters")
 
 # %% [markdown]
-# In filters that have learned much, weights beside each other are alike: they make edges at some angle, waves, or blobs of a color and its opposite. Random filters look like noise. A number says which of the two you see: the correlation of each weight with its right neighbor, over all filters. It is near 0 for random filters, and would be 1 for flat ones.
+# In well-trained filters, neighboring weights are similar: the filters show edges, waves, or blobs of opposite colors. Random filters look like noise. One number distinguishes the two: the correlation of each weight with its right neighbor, over all filters. It is near 0 for random filters, and near 1 for smooth ones.
 
 # %%
 fresh = models.create(config["name"], num_classes=10, in_features=3, **config["options"], rngs=nnx.Rngs(1))
@@ -227,11 +227,11 @@ for title, filters in (("this network", kernel), ("a random one", inspect.first_
     print(f"{title}: {np.corrcoef(filters[:, :-1].ravel(), filters[:, 1:].ravel())[0, 1]:.2f}")
 
 # %% [markdown]
-# AlexNet saw 1.2 million photographs about 90 times each to come to such filters, in five to six days on two GPUs. If yours is the small network, it has seen some thousand squares for some seconds, and its filters still look like noise. It tells its photographs apart nevertheless: random filters followed by layers that learn are enough for that.
+# AlexNet learned such filters from 1.2 million photographs, in about 90 epochs, in five to six days on two GPUs. The small network has been trained for a few seconds on a few thousand squares, and its filters still look like noise. It recognizes its photographs nevertheless: random filters followed by trained layers are enough for that.
 #
 # ## Nearest neighbors in the last layer
 #
-# Krizhevsky et al. also asked which pictures are close in the last layer before the classes. Here nine squares are cut from each photograph. None overlaps with another. For the middle one of three photographs, one row shows the squares that are nearest by the network's features, and one those that are nearest by their pixels.
+# Krizhevsky et al. also looked for the nearest pictures in the last layer before the classes. Here nine squares are cut from each photograph. They do not overlap. For the middle square of three photographs, one row shows the nearest squares by the network's features, and one row the nearest squares by their pixels.
 
 # %%
 side = 96
@@ -256,7 +256,7 @@ plots.neighbors(
     owners[queries],
     owners[near],
     rows=[*spaces] * 3,
-    title="a square, and those nearest to it; the ones from another photograph are framed",
+    title="a square and its nearest neighbors; those from another photograph are framed",
 )
 
 # %%
@@ -266,15 +266,15 @@ for title, places in nearest.items():
 print(f"by chance: {100 * 8 / (len(squares) - 1):.0f} %")
 
 # %% [markdown]
-# Pixels compare each place with the same place, so they find squares of like brightness and color. Features can find what is alike wherever it stands in the square. The lines above say how much that helps here. The small network was trained to tell these photographs apart, on squares that overlap with those above, so for it the comparison is not a fair one. For a network of ImageNet it is: it was never trained to do this.
+# Distances between pixels compare each position with the same position, so they find squares of similar brightness and color. Features can find similar content at any position in the square. The percentages above show how much this helps here. For the small network the comparison is not fair: it was trained to distinguish these photographs, on squares that overlap with those above. For a network trained on ImageNet it is fair: that network was not trained for this task.
 #
-# ## Where it looks
+# ## Class activation maps
 #
-# Grad-CAM (page 3) weighs the last maps by how much they raise the score of the class, 7x7 cells for a picture of 224x224. The more yellow a cell is, the more it speaks for the class; each picture has a scale of its own.
+# Grad-CAM (page 3) weighs the last maps by how much they raise the score of the class, 7x7 cells for a picture of 224x224. The more yellow a cell is, the more it raises the score of the class; each picture has its own scale.
 
 # %%
 maps = inspect.grad_cam(model, inputs)
-figure = plots.style.canvas(1.45 * len(photos), 1.9, "Grad-CAM of the class that the network names")
+figure = plots.style.canvas(1.45 * len(photos), 1.9, "Grad-CAM of the predicted class")
 for axes, picture, cells, place in zip(figure.subplots(1, len(photos)), pixels, maps, first, strict=True):
     plots.style.show(axes, picture)
     height, width = picture.shape[:2]
@@ -285,11 +285,11 @@ figure
 # %% [markdown]
 # *Question: does a bright cell on the flower show that the network knows what a flower is?*
 #
-# <details><summary>Answer</summary>No. It shows where the evidence for the class came from, and not what the evidence was: a texture of petals or a color is enough. The small network makes that plain: orange beside dark green is all that it needs to tell the flower from its other photographs, and a background helps it as well as the thing in front.</details>
+# <details><summary>Answer</summary>No. It shows where the evidence for the class is, but not what the evidence is: the texture of petals or a color may be enough. The small network is an example: orange beside dark green is all that it needs to distinguish the flower from its other photographs, and the background helps it as much as the object.</details>
 #
-# ## Does it compute the same elsewhere?
+# ## Save and open the network
 #
-# Weights are worth something if they give the same answers everywhere. `weights.save_pretrained` writes a folder that is ready for the hub: weights, configuration and a model card. It opens by its path as any other name does, and must give the same logits.
+# Saved weights must give the same results everywhere. `weights.save_pretrained` writes a folder that is ready for the Hugging Face hub: weights, configuration and a model card. `weights.pretrained` opens it by its path, and the logits must be the same.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -302,8 +302,8 @@ print("same preprocessing:", data.Preprocessing.of(told["preprocessing"]) == fed
 print("largest difference of logits:", difference)
 
 # %% [markdown]
-# With PyTorch and timm, `jaxcnn pretrained --parity photos --names resnet18` compares a published network with its twin there, stage by stage, on a folder of your pictures.
+# With PyTorch and timm, `jaxcnn pretrained --parity photos --names resnet18` compares a published network with the same network in timm, stage by stage, on a folder of your pictures.
 #
 # ## Where next
 #
-# Your own photographs, from a shell: `jaxcnn predict resnet18 cat.jpg --ask dog vehicle`. A network for your own classes: `jaxcnn train resnet18 --pretrained --data folder:flowers`; why that works: [6. Transfer learning](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/06_transfer_learning.ipynb). Whether you can trust such maps: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). To read: Krizhevsky et al. (2012), *ImageNet classification with deep convolutional neural networks*; Selvaraju et al. (2017), *Grad-CAM*; He et al. (2016), *Deep residual learning for image recognition*.
+# To classify your own photographs, run `jaxcnn predict resnet18 cat.jpg --ask dog vehicle` in a shell. To train a network for your own classes, run `jaxcnn train resnet18 --pretrained --data folder:flowers`; why that works: [6. Transfer learning](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/06_transfer_learning.ipynb). Whether you can trust such maps: [3. What a CNN sees](https://colab.research.google.com/github/jaxcnn/jaxcnn/blob/main/colab/03_what_a_cnn_sees.ipynb). To read: Krizhevsky et al. (2012), *ImageNet classification with deep convolutional neural networks*; Selvaraju et al. (2017), *Grad-CAM*; He et al. (2016), *Deep residual learning for image recognition*.

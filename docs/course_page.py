@@ -1,4 +1,4 @@
-"""Writes `course.md` from `course.toml`: what lectures say, and what shows it here."""
+"""Writes `course.md` from `course.toml`: statements of lectures, and what demonstrates them."""
 
 import tomllib
 from pathlib import Path
@@ -8,11 +8,12 @@ DOCS = Path(__file__).parent
 PAGE = DOCS / "course.md"
 INTRODUCTION = """# The course
 
-Five lectures on convolutional networks, and the outline from which this library began. Each statement has the command
-or the names that show it here. Where something cannot be shown here, the table says why.
+This page lists statements from five lectures on convolutional networks and from the outline of this library. Beside
+each statement is the command or the function that demonstrates it. If something cannot be demonstrated here, the table
+says why.
 
-The tables do not repeat what the other pages show: they list the statements that needed a page, an experiment or a name
-of their own. Commands run in a checkout. `python docs/course_page.py` writes this page from `docs/course.toml`.
+The tables leave out statements that other pages already cover. Run the commands in a checkout.
+`python docs/course_page.py` writes this page from `docs/course.toml`.
 """
 
 
@@ -29,7 +30,7 @@ def page() -> str:
         lines += [f"## {part['title']}", "", "| statement | here |", "| --- | --- |"]
         lines += [f"| {statement} | {shown} |" for statement, shown in part["rows"]]
         lines.append("")
-    lines += ["## Snippets", "", "A test runs each of them.", ""]
+    lines += ["## Snippets", "", "A test runs each snippet.", ""]
     for snippet in course["snippet"]:
         lines += [f"### {snippet['title']}", "", f"```python\n{snippet['code'].strip()}\n```", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -97,7 +97,7 @@ def results(names: Collection[str] | None = None, scripts: str = "../experiments
             ours = claim.ours if claim.holds else f"**does not hold**: {claim.ours}"
             lines.append(f"| [{claim.text}]({scripts}/{name}.py) | {claim.published} | {ours} |")
     held = sum(claim.holds for _, claim in claims)
-    lines += ["", f"Of the first claims of {len(claims)} experiments, {held} hold and {len(claims) - held} do not."]
+    lines += ["", f"Each of {len(claims)} experiments tests one main claim: {held} hold, {len(claims) - held} do not."]
     return "\n".join([BEGIN, *lines, END])
 
 

@@ -70,7 +70,7 @@ def _without_place(one: Replacement) -> tuple[str, tuple[str, ...], str, str]:
 def report(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
     """Reports what `by_hand(fun)` finds for these arguments.
 
-    It tells what replaces each operation, and why. The function is traced with the arguments; nothing is computed.
+    It states what replaces each operation, and why. The function is traced with the arguments; nothing is computed.
 
     Args:
       fun: a function; or a function that `by_hand` returned, whose rules then apply.

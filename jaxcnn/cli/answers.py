@@ -1,4 +1,4 @@
-"""What a network answers, as text, written as it comes.
+"""Writes predictions as text while they are computed.
 
 The text is a table, JSON or CSV.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxcnn.training.files import naming
 
-_MANY = 100  # classes, from which on the columns are only as wide as the first answers
+_MANY = 100  # with more classes, the first answers alone set the width of the columns
 
 Format = Literal["table", "json", "csv"]
 
@@ -45,8 +45,8 @@ def writing(
       out: the file, put under its name when it is whole; None for the standard output.
       form: of the text.
       classes: the names of the classes, or of the values.
-      top: how many classes are named for every picture.
-      asked: kinds of things, with the numbers of their classes, whose probabilities are added.
+      top: number of classes that are written for every picture.
+      asked: words with the numbers of the classes that they cover; the probabilities of these are added.
       values: whether the answers are values, all of which are written.
     """
     part = None if out is None else out.with_name(f".{out.name}.part")
@@ -96,7 +96,7 @@ class _Form:
         return {name: f"{value:.6g}" for name, value in zip(self.classes, answer.outputs, strict=True)}
 
     def kinds(self, answer: Answer) -> dict[str, float]:
-        """The probabilities of the kinds that were asked for."""
+        """The probabilities of the words in `asked`."""
         return {kind: float(answer.outputs[places].sum()) for kind, places in self.asked.items()}
 
 

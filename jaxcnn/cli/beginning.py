@@ -16,7 +16,7 @@ from jaxcnn.training import Task
 def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int, task: Task) -> tuple[Scaling, str]:
     """Gives a network the parameters and statistics of another.
 
-    It has a new head if the classes or the task are others.
+    The network gets a new head if the classes or the task differ.
 
     Args:
       run: the other, from a run folder or from weights.
@@ -43,29 +43,29 @@ def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int, task: Tas
     if differ:
         path = differ[0]
         sizes = f"{path} is {there.get(path, 'missing')} in it and {here.get(path, 'missing')} here"
-        raise ValueError(f"`init` must be of the network that is trained; {sizes} ({source}).")
+        raise ValueError(f"`init` must hold weights of the network to train; {sizes} ({source}).")
     nnx.update(model, jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), given, wanted))
     if others:
         kept = f" in place of {old}" if old != new else f", which are not its {few(run.classes)}"
         if run.task.name != task.name:
             return run.scaling, f"beginning with {source}, with a new head for {task.name} in place of {run.task.name}"
         return run.scaling, f"beginning with {source}, with a new head for {new} classes{kept}"
-    by_number = "" if same else ", its outputs taken by number, as it tells no names of classes"
+    by_number = "" if same else ", with outputs matched by number, because it has no class names"
     return run.scaling, f"beginning with {source}{by_number}"
 
 
 def as_fed(run: Run, data_name: str, given: int | None) -> int | Preprocessing | None:
-    """How to resize the pictures to train with.
+    """Returns how to resize the training pictures.
 
-    They are resized as asked, or else as published weights want them.
+    A given size takes precedence over the preprocessing of published weights.
     """
     return given if run.preprocessing is None else run.image_size(data_name, given)
 
 
 def began_with(run: Run, fed: int | Preprocessing | None) -> dict[str, Any]:
-    """What a run records of its beginning.
+    """Returns what a run records about its initial weights.
 
-    The preprocessing is part of it if the pictures are fed as published weights want them.
+    This includes the preprocessing if the run uses that of published weights.
     """
     kept = {"preprocessing": dataclasses.asdict(fed)} if isinstance(fed, Preprocessing) else {}
     source = {"source": run.description["source"]} if "source" in run.description else {}
@@ -75,7 +75,7 @@ def began_with(run: Run, fed: int | Preprocessing | None) -> dict[str, Any]:
 def lowered(model: models.Network) -> tuple[str, ...]:
     """The factors on the layers' learning rates.
 
-    The factor is a tenth for what was trained, and 1 for the last layers, which are new.
+    The factor is 0.1 for the trained layers, and 1 for the last layers, which are new.
     """
     heads = {id(layer) for layer in model.head_layers()}
     paths = ["/".join(map(str, path)) for path, module in nnx.iter_modules(model) if id(module) in heads]

@@ -1,6 +1,6 @@
 """Reports results by class and mistakes for `jaxcnn eval`.
 
-They come as a table, and as JSON.
+It writes a table, or JSON.
 """
 
 import math
@@ -13,15 +13,15 @@ from jaxcnn import inspect
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import ClassReport
 
-_MOST = 30  # classes that are all printed
-_WORST = 20  # of more classes than that
+_MOST = 30  # up to this number, all classes are printed
+_WORST = 20  # number of classes printed otherwise
 _CONFUSIONS = 5
 
 
 def lines(report: ClassReport) -> Iterator[str]:
     """Lists each class's results, the means, and the most frequent confusions.
 
-    Each class has a line; of many classes, only the worst are listed.
+    Each class has a line; if there are many classes, only the worst are listed.
     """
     places = np.arange(len(report.classes))
     title = "class"
@@ -61,7 +61,7 @@ def mistakes(examples: Dataset, probabilities: np.ndarray) -> list[dict[str, Any
 
 
 def as_json(report: ClassReport) -> dict[str, Any]:
-    """The report as plain values; what cannot be told is null."""
+    """The report as plain values; undefined values are null."""
     columns = {name: getattr(report, name).tolist() for name in ("precision", "recall", "f1", "support", "auc")}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     by_class = [{"class": name, **_known(row)} for name, row in zip(report.classes, rows, strict=True)]

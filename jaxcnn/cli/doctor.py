@@ -16,7 +16,7 @@ _OPTIONAL = {
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Tell what is installed, what can be added, which devices exist."""
+    """Show installed packages, optional packages, and available devices."""
 
     def __call__(self) -> None:
         """Prints the findings."""

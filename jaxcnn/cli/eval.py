@@ -34,7 +34,7 @@ class Eval:
     mistakes: int = 5
     """Number of mistakes to list, the most confident first, with their files; 0 lists none."""
     out: Path | None = None
-    """File to write everything to, as JSON: also the confusion matrix, in counts and shares, and all mistakes."""
+    """JSON file for all results, with the confusion matrix, in counts and shares, and all mistakes."""
 
     def __call__(self) -> None:
         """Prints loss and metrics, each class's results, the most confident mistakes."""

@@ -35,9 +35,9 @@ class Export:
     weights: export.Weights = "float"
     """float keeps the kernels as they are; int8 stores them in 8 bits, and prints the accuracy before and after."""
     with_preprocessing: bool = False
-    """Take pictures in bytes of any size, and resize them inside the file as `jaxcnn predict` does."""
+    """Write a file that takes uint8 pictures of any size, and resizes them as `jaxcnn predict` does."""
     no_recipe: bool = False
-    """Write no recipe, the Python program beside the file that feeds it picture files without jaxcnn."""
+    """Do not write the recipe, a Python program that runs the file on picture files without jaxcnn."""
     data_dir: Path | None = None
     """Folder of the data set's files, for that accuracy; None means $JAXCNN_DATA_DIR."""
 
@@ -51,7 +51,7 @@ class Export:
             check_recipe_path(recipe_path(self.out))  # before anything is computed
         run = open_run(self.run)
         if self.classes_only and not run.task.of_classes and run.task.final == "none":
-            raise ValueError(f"`classes_only` needs classes or labels; {self.run} is of {run.task.name}.")
+            raise ValueError(f"`classes_only` needs classes or labels; the task of {self.run} is {run.task.name}.")
         done = write(
             run.model,
             self.out,
@@ -73,7 +73,7 @@ class Export:
             print(self._accuracy_lost(run))
         if not self.no_recipe and takes_pictures(done):
             recipe = export.recipe(done, classes=run.words if run.task.of_classes else None)
-            print(f"{recipe}: runs it on picture files, without jaxcnn:")
+            print(f"{recipe}: runs the network on picture files, without jaxcnn:")
             print(f"  python {shlex.quote(str(recipe))} PICTURE")
         given = done.description["input"]
         shape = (1, *(side if isinstance(side, int) else 480 for side in given["shape"][1:]))
@@ -81,9 +81,9 @@ class Export:
         print(lines.format(path=str(done.path), shape=shape, dtype=given["dtype"]))
 
     def _accuracy_lost(self, run: Run) -> str:
-        """What rounding costs on the test or validation split.
+        """Measures how much accuracy int8 weights lose.
 
-        It is a line with the task's first metric; the split is that of the run.
+        Returns a line with the task's first metric, on the test or validation split of the run's data.
         """
         try:
             dataset = known_examples(run, self.data_dir)

@@ -22,7 +22,7 @@ class Inspect:
     """Picture file."""
     out: Path | None = None
     """HTML file to write; None means inspect-PICTURE.html in the run folder, or beside the file of weights,
-    or here for published weights."""
+    or in the current folder for published weights."""
     invert: bool = False
     """Invert light and dark, for example for dark digits on white paper."""
     data_dir: Path | None = None
@@ -35,7 +35,7 @@ class Inspect:
             name = run.description["data"].get("name")
             raise ValueError(f"`run` must be of a network for pictures; got one for {name}, shape {run.image_shape}.")
         if run.task.name != "classification":
-            raise ValueError(f"`run` must be of classification; {self.run} is of {run.task.name}.")
+            raise ValueError(f"`run` must have the task classification; the task of {self.run} is {run.task.name}.")
         read = data.read_picture(self.picture, run.image_shape, invert=self.invert, preprocessing=run.preprocessing)
         pixels = read.pixels if run.augmentation is None else run.augmentation.center(read.pixels[None])[0]
         beside = run.folder.parent if run.folder.is_file() else run.folder if run.folder.is_dir() else Path()
@@ -58,7 +58,7 @@ class Inspect:
     def _examples(self, run: Run) -> Dataset | None:
         """The run's test or validation examples, if they are there.
 
-        There are none where its data set is not at hand.
+        There are none if its data set is not available.
         """
         try:
             return known_examples(run, self.data_dir)

@@ -36,9 +36,9 @@ class Runs:
     """List runs and their results, or compare their options and curves."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
-    """Run folders, or folders that hold some."""
+    """Run folders, or folders that contain runs."""
     sort: str = "name"
-    """Order: name, network, data, task, state, epochs, date (newest first), or a metric as accuracy (best first)."""
+    """Order: name, network, data, task, state, epochs, date (newest first), or a metric like accuracy (best first)."""
     filter: tuple[str, ...] = ()
     """Only runs with these values, patterns allowed; for example: data=digits state=finished optimizer=sgd."""
     compare: bool = False
@@ -46,12 +46,12 @@ class Runs:
     out: Path | None = None
     """HTML file of the comparison; None means runs-compared.html."""
     json: bool = False
-    """Print JSON, with all that is known, and not a table."""
+    """Print JSON with all details instead of a table."""
 
     def __call__(self) -> None:
         """Prints a table of the runs, or of their differences."""
         if self.out is not None and not self.compare:
-            raise ValueError(f"`out` is the page of `compare`; got {self.out} without it.")
+            raise ValueError(f"`out` needs `compare`; got {self.out} without it.")
         check_place(self.out)
         every = listed_runs(self.folders)
         runs = _sorted(_filtered(every, self.filter), self.sort)
@@ -152,7 +152,7 @@ def _sorted(runs: list[ListedRun], order: str) -> list[ListedRun]:
 
 
 def _told(run: ListedRun) -> dict[str, Any]:
-    """A run as JSON tells of it."""
+    """The values of a run for JSON."""
     told = {key: value for key, value in run._asdict().items() if key not in ("rows", "values", "final", "changed")}
     told |= {"folder": run.folder.as_posix(), "changed": _date(run, "%Y-%m-%dT%H:%M:%S")}
     return told | {"value": run.value(run.metric) if run.metric else None, "configuration": run.values}
@@ -183,7 +183,7 @@ def _table(runs: Sequence[ListedRun]) -> list[list[str]]:
 def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """The table in columns.
 
-    Where a line is too narrow for them, a run's name has one of its own.
+    If a row is too wide for a line, the run's name gets its own line.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     narrow = sum(widths) + len(_GAP) * (len(widths) - 1) > shutil.get_terminal_size().columns
@@ -197,7 +197,7 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
 def _differences(runs: Sequence[ListedRun]) -> dict[str, list[str]]:
     """The configuration values that are not the same everywhere.
 
-    A value that a run does not tell of is a dash.
+    A dash stands for a value that a run does not have.
     """
     names = dict.fromkeys(name for run in runs for name in run.values)
     by_name = {name: [_written(run.values[name]) if name in run.values else "-" for run in runs] for name in names}

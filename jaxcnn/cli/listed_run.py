@@ -1,4 +1,4 @@
-"""What a run's folder tells without its network."""
+"""Reads the folders of runs without building their networks."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ _DEPTH = 4  # levels of folders that are searched
 
 
 class ListedRun(NamedTuple):
-    """A run as its `config.json` and `metrics.jsonl` tell of it."""
+    """A run as described by its `config.json` and `metrics.jsonl`."""
 
     folder: Path
     state: str  # finished, interrupted, training or damaged
@@ -44,7 +44,7 @@ class ListedRun(NamedTuple):
 def listed_runs(places: Iterable[Path]) -> list[ListedRun]:
     """Reads the runs in folders.
 
-    A place may be a run itself. No run is listed twice.
+    A place may itself be the folder of a run. No run is listed twice.
 
     Raises:
       FileNotFoundError: if a place does not exist.
@@ -78,7 +78,7 @@ def _inside(folder: Path, depth: int) -> Iterator[Path]:
 def read_run(folder: Path) -> ListedRun:
     """Reads the folder of a run.
 
-    One that cannot be read is returned as damaged, with the reason.
+    A folder that cannot be read is returned as a damaged run, with the reason.
     """
     changed = max((path.stat().st_mtime for name in _SIGNS if (path := folder / name).exists()), default=0.0)
     try:
@@ -112,7 +112,7 @@ def _read(folder: Path, description: dict[str, Any], rows: tuple[dict[str, Any],
         folder,
         state,
         changed,
-        network=str(description.get("model", {}).get("name", "-")),  # one from Python may tell of none
+        network=str(description.get("model", {}).get("name", "-")),  # runs started from Python may have no name
         data=str(description["data"]["name"]),
         task=task.name,
         epochs=epochs,

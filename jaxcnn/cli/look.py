@@ -36,7 +36,7 @@ class Look:
     """HTML file to write; None means look-DATA.html."""
 
     def __call__(self) -> None:
-        """Prints what there is, and writes the page with pictures."""
+        """Prints the classes and facts, and writes the page with pictures."""
         check_place(self.out)
         splits, sized = self._splits()
         train = splits["train"]
@@ -48,7 +48,7 @@ class Look:
         facts = [*dict.fromkeys(note for part in splits.values() for note in part.notes), *_facts(train, sizes, sized)]
         print(*(_values if train.task == "regression" else _counts)(splits), *facts, sep="\n")
         odd = list(oddities(splits, sizes))
-        print("odd:" if odd else "nothing is odd", *(f"  {sentence}" for sentence in odd), sep="\n")
+        print("unusual:" if odd else "nothing unusual", *(f"  {sentence}" for sentence in odd), sep="\n")
         name = re.sub(r"[^\w.-]+", "-", self.data).strip("-")
         out = self.out or Path(f"look-{name}.html")
         print(f"page {write_data_page(out, splits, odd, facts=facts, augmentation=augmentation)}")
@@ -90,7 +90,7 @@ def _facts(train: Dataset, sizes: Mapping[str, tuple[int, int]], sized: bool) ->
 def _counts(splits: Mapping[str, Dataset]) -> Iterator[str]:
     """Lists each class with its numbers of examples.
 
-    Of many classes, only the rarest are listed.
+    If there are many classes, only the rarest are listed.
     """
     train = splits["train"]
     counts = np.stack([part.counts() for part in splits.values()], -1)

@@ -1,4 +1,7 @@
-"""Finds damaged, equal, constant and unusually sized pictures, and rare classes."""
+"""Finds unusual pictures and classes in a data set.
+
+They are damaged, duplicate, constant, very large or very small pictures, and rare classes.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +14,7 @@ from jaxcnn.data import Dataset, near_duplicates
 from jaxcnn.data.pictures import decode_picture
 from jaxcnn.data.streams import cores
 
-_FEW = 10  # training examples, below which a class is called rare
+_FEW = 10  # a class with fewer training examples is called rare
 _UNLIKE = 4.0  # times larger or smaller than the median side
 _LONG = 3.0  # times longer than wide
 _SHOWN = 3
@@ -66,7 +69,7 @@ def _classes(splits: Mapping[str, Dataset]) -> Iterator[str]:
     counts, several = train.counts(), train.task == "multi_label"
     word = ("label", "s") if several else ("class", "es")
     if len(train.classes) == 1 and not several:
-        yield f"there is one class only, {train.classes[0]}: there is nothing to tell it from"
+        yield f"there is only one class, {train.classes[0]}: a classifier needs at least two"
     empty = [train.classes[place] for place in np.flatnonzero(counts == 0)]
     if empty:
         yield f"{_count(len(empty), *word)} without a training example: {_first(empty, len(empty))}"
@@ -89,9 +92,9 @@ def _sizes(sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     sides = np.sort(np.array(list(sizes.values())), axis=1)  # the shorter one first
     usual = float(np.median(sides[:, 0]))
     kinds = {
-        f"much smaller than the others, whose shorter side is {usual:g} in the middle": sides[:, 0] * _UNLIKE <= usual,
-        f"much larger than the others, whose shorter side is {usual:g} in the middle": sides[:, 0] >= _UNLIKE * usual,
-        f"at least {_LONG:g} times longer than wide, or wider than long": sides[:, 1] >= _LONG * sides[:, 0],
+        f"much smaller than the others, whose median shorter side is {usual:g}": sides[:, 0] * _UNLIKE <= usual,
+        f"much larger than the others, whose median shorter side is {usual:g}": sides[:, 0] >= _UNLIKE * usual,
+        f"with one side at least {_LONG:g} times the other": sides[:, 1] >= _LONG * sides[:, 0],
     }
     paths = list(sizes)
     for kind, members in kinds.items():
@@ -135,8 +138,8 @@ def _duplicates(splits: Mapping[str, Dataset]) -> Iterator[str]:
                 named = [
                     f"{first.example(here)} and {second.example(there)}" for here, there in unlike[:_SHOWN].tolist()
                 ]
-                them = "is" if len(unlike) == 1 else "are"
-                them += " of two classes" if first.labels.ndim == 1 else " of different labels"
+                kind = "classes" if first.labels.ndim == 1 else "labels"
+                them = f"{'has' if len(unlike) == 1 else 'have'} different {kind}"
                 yield f"{len(unlike):,} of these pairs {them}: {_first(named, len(unlike))}"
 
 

@@ -13,7 +13,7 @@ _SHOWN = 3
 def overlaps(train: Dataset, others: Sequence[Dataset]) -> list[str]:
     """Reports splits with pictures that are near duplicates of training pictures.
 
-    Each such split has a sentence. Only data of one's own that are in memory are compared.
+    There is one sentence for each such split. Only the user's own data in memory are compared.
     """
     told = []
     for other in others:
@@ -24,8 +24,10 @@ def overlaps(train: Dataset, others: Sequence[Dataset]) -> list[str]:
         if count:
             few = [f"{other.example(there)} and {train.example(here)}" for here, there in pairs[:_SHOWN].tolist()]
             more = ", ..." if len(pairs) > _SHOWN else ""
-            one = "picture is nearly a training picture" if count == 1 else "pictures are nearly training pictures"
-            text = f"{count:,} of {len(other.labels):,} {other.split} {one}, so that the result will be too good"
+            one = (
+                "picture nearly equals a training picture" if count == 1 else "pictures nearly equal training pictures"
+            )
+            text = f"{count:,} of {len(other.labels):,} {other.split} {one}, so the result will be too good"
             told.append(f"{text}: {', '.join(few)}{more}")
     return told
 

@@ -35,7 +35,7 @@ class Predict:
     top: int = 3
     """Number of classes or labels to print for each picture, the likeliest first."""
     ask: tuple[str, ...] = ()
-    """Kinds of things whose probability to print too, with a network for ImageNet; for example: dog vehicle."""
+    """Words whose probability to print too: class names, for ImageNet words of WordNet; for example: dog vehicle."""
     invert: bool = False
     """Invert light and dark, for example for dark digits on white paper."""
     format: Format | None = None
@@ -67,7 +67,7 @@ class Predict:
 
         values = run.task.name == "regression"
         if values and self.ask:
-            raise ValueError(f"`ask` must be given with a network of classes; {run.folder} is of regression.")
+            raise ValueError(f"`ask` needs a network that predicts classes; {run.folder} predicts real numbers.")
         asked = {kind: _places(run, kind) for kind in self.ask}
         with writing(self.out, self._format(), run.words, self.top, asked, values=values) as write:
             for answers in self._answers(run, say):
@@ -80,9 +80,9 @@ class Predict:
         return self.format or endings.get(ending, "table")
 
     def _answers(self, run: Run, say) -> Iterator[list[Answer]]:
-        """What the network says of the pictures, batch by batch.
+        """The outputs of the network, batch by batch.
 
-        While one is computed, others are read.
+        While one batch is computed, the next pictures are read.
         """
 
         def read(piece: list[Path | Exception]) -> list[Read | Exception]:
@@ -119,7 +119,7 @@ class Predict:
 def _places(run: Run, kind: str) -> np.ndarray:
     """The numbers of the classes of a kind.
 
-    WordNet tells which of ImageNet's classes are of a kind; elsewhere a kind is the name of a class.
+    For ImageNet, a kind is any word of WordNet that covers classes; for other data it is the name of a class.
     """
     tree = data.imagenet_classes()
     if run.classes == tree.ids:
@@ -132,7 +132,7 @@ def _places(run: Run, kind: str) -> np.ndarray:
 def files_of(names: Iterable[str]) -> Iterator[Path | Exception]:
     """The files that names, folders and patterns mean, in order.
 
-    What means nothing has an error in its place.
+    A name that matches nothing gives an error in its place.
     """
     for name in map(os.path.expanduser, names):
         path = Path(name)

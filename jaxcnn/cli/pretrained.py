@@ -18,35 +18,35 @@ class Pretrained:
     """List published weights; check their accuracy or compare them with PyTorch."""
 
     names: tuple[str, ...] = ()
-    """Names of weights or networks; none means all, for --check and --parity those of ImageNet."""
+    """Names of weights or networks; by default all, with --check and --parity all for ImageNet."""
     check: Path | None = None
-    """Folder of ImageNet's validation pictures, one folder per class, as n01440764: compare the accuracy on them
-    with the published one. The weights are downloaded."""
+    """Folder of ImageNet's validation pictures, with one folder per class such as n01440764: measure the accuracy on
+    them, and compare it with the published one. This downloads the weights."""
     parity: Path | None = None
-    """Folder of pictures: compare all stages with the same network of timm or torchvision, which must be installed."""
+    """Folder of pictures: compare all stages with the same network in timm or torchvision, which must be installed."""
     limit: int | None = None
     """Number of pictures for --check, spread over the classes; None means all. For --parity the default is 4."""
     batch_size: int = 64
     """Number of pictures in a batch."""
     json: bool = False
-    """Print JSON, with all that is known, and not a table."""
+    """Print JSON with all details instead of a table."""
 
     def __call__(self) -> int:
         """Prints a line for each name, and returns the exit status.
 
-        The status is 1 if one differs from what is published, and 0 otherwise.
+        The status is 1 if a network differs from the published one, and 0 otherwise.
         """
         if self.check is not None and self.parity is not None:
-            raise ValueError("`check` and `parity` are two commands; give one of them.")
+            raise ValueError("Only one of `check` and `parity` may be given; got both.")
         for folder in filter(None, (self.check, self.parity)):
             if not folder.is_dir():
-                raise FileNotFoundError(f"{folder} must be a folder of pictures; there is none.")
+                raise FileNotFoundError(f"{folder} must be a folder of pictures; it is not a folder.")
         chosen = self._chosen()
         if self.check is None and self.parity is None:
             self._list(chosen)
             return 0
         wrong = 0
-        for name in chosen:  # each is whole before the next is downloaded
+        for name in chosen:  # finishes one network before it downloads the next
             line, good = self._checked(name) if self.check is not None else self._compared(name)
             print(line, flush=True)
             wrong += not good
@@ -77,7 +77,7 @@ class Pretrained:
             size, start = row["preprocessing"]["size"][0], f"{row['name']:{wide}}  {row['network']:21}"
             at = f" at {row['measured']['size'][0]}" if row["measured"] else ""
             top1 = "" if row["top1"] is None else f"{row['top1']:.2f}{at}"
-            print(f"{start}  {row['data']:12}  {size:4}  {top1:12}  {row['license'] or 'not told'}")
+            print(f"{start}  {row['data']:12}  {size:4}  {top1:12}  {row['license'] or 'unknown'}")
 
     def _checked(self, name: str) -> tuple[str, bool]:
         model, config = weights.pretrained(name)
@@ -86,7 +86,7 @@ class Pretrained:
         published = PRETRAINED[name].top1
         told = f"{name}: top-1 {measured.top1:.2f} %, top-5 {measured.top5:.2f} % of {measured.pictures:,} pictures"
         if published is None:
-            return f"{told}; none is published", True
+            return f"{told}; no published accuracy", True
         good = self.limit is not None or abs(measured.top1 - published) <= _ALLOWED
         return f"{told}; published {published:.2f} %{'' if good else ', which differs'}", good
 
@@ -97,10 +97,10 @@ class Pretrained:
         if not files:
             raise FileNotFoundError(f"{self.parity} must hold pictures; it holds none.")
         twin, scheme = _twin(name, config)
-        fill(twin, find(name).stored.arrays, scheme)  # as published: what we load wrongly is not to be handed on
+        fill(twin, find(name).stored.arrays, scheme)  # the published file, not what we loaded from it
         comparison = weights.parity(model, twin, data.read_inputs(files, config["preprocessing"]), loaded=True)
         head = next(row for row in comparison.rows if row.stage == "head")
-        told = f"{name}: logits differ by {head.absolute:.1e}, a share of {head.relative:.1e}"
+        told = f"{name}: logits differ by at most {head.absolute:.1e} (relative: {head.relative:.1e})"
         return (told, True) if comparison.first is None else (f"{told}\n{comparison}", False)
 
 

@@ -58,9 +58,9 @@ def counting(total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 def state(row: dict[str, Any]) -> str:
-    """What the bar says of a row.
+    """The text of the bar for a row of the log.
 
-    What the row lacks is left out.
+    Values that the row lacks are left out.
     """
     result = format_metrics(row)
     use = format_fields(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})

@@ -22,7 +22,7 @@ def print_rates(
 ) -> None:
     """Runs a range test, then prints and draws its results.
 
-    The results are the losses and the rate to take.
+    The results are the losses and a suggested rate.
 
     Args:
       model: the network, which stays unchanged.
@@ -45,7 +45,7 @@ def print_rates(
         print(f"{result.rates[at]:>13.2g}  {result.smooth[at]:>9.4f}")
     print(f"the loss is lowest at {result.lowest:g}{_end(result)}, and falls fastest at {result.suggested:g}")
     print(f"picture {plots.save(plots.rate_range(result), picture)}")
-    print(f"take it with: --learning-rate {result.suggested:g}")
+    print(f"to use this rate: --learning-rate {result.suggested:g}")
 
 
 def _end(result: Any) -> str:

@@ -31,7 +31,7 @@ class Run(NamedTuple):
     augmentation: Augmentation | None
     description: dict[str, Any]
     named: bool = True  # whether the classes have names of their own, and not numbers in their place
-    preprocessing: Preprocessing | None = None  # how published weights want their pictures
+    preprocessing: Preprocessing | None = None  # the preprocessing of published weights
 
     @property
     def about(self) -> str:
@@ -40,9 +40,9 @@ class Run(NamedTuple):
         return f"{name}, shape {self.image_shape}" if name else f"shape {self.image_shape}"
 
     def image_size(self, data_name: str, given: int | None = None) -> int | Preprocessing | None:
-        """How to resize a data set's pictures for the network.
+        """Returns how to resize a data set's pictures for the network.
 
-        They are resized as asked, or else as in the training.
+        A given size takes precedence over that of the training.
         """
         if given is not None:
             return given
@@ -67,7 +67,7 @@ class Run(NamedTuple):
         """
         name = given or self.description["data"].get("name")
         if name is None:
-            raise ValueError(f"`data` must be given with a file of weights; {self.folder} does not tell of any.")
+            raise ValueError(f"`data` must be given with a file of weights; {self.folder} does not record a data set.")
         return name
 
 
@@ -77,10 +77,10 @@ def open_run(folder: Path) -> Run:
     The weights may also be those of a file, or of a published name.
 
     Raises:
-      FileNotFoundError: if the folder is none of a run, or there are no weights of that name.
+      FileNotFoundError: if the folder is not that of a run, or there are no weights of that name.
       ValueError: if it holds no checkpoint, or its configuration is incomplete.
     """
-    name = re.sub(r"^(https?):/(?!/)", r"\1://", folder.as_posix())  # of an address, Path has dropped a slash
+    name = re.sub(r"^(https?):/(?!/)", r"\1://", folder.as_posix())  # Path removes one slash of an address
     if is_name(name):
         return _open_weights(name, *weights.pretrained(name))
     if folder.is_file() or (folder / WEIGHTS).is_file():
@@ -113,14 +113,14 @@ def _preprocessing(described: dict[str, Any]) -> Preprocessing | None:
 def _open_weights(file: Path | str, model: nnx.Module, config: dict[str, Any]) -> Run:
     """A network of published weights or a file, as a run.
 
-    Pictures and classes are as the weights' configuration says, or else as usual.
+    The weights' configuration describes pictures and classes; what it lacks has defaults of the network.
     """
     shape = tuple(config.get("image_shape") or models.CARDS[config["name"]].input_shape)
     named = bool(config.get("classes"))
     classes = config["classes"] if named else map(str, range(config["num_classes"]))
     told: dict[str, Any] | None = config.get("scaling")
     if told is None:
-        print(f"jaxcnn: {file} tells of no scaling; images are fed from -1 to 1.", file=sys.stderr)
+        print(f"jaxcnn: {file} has no scaling; images are scaled to [-1, 1].", file=sys.stderr)
         told = {"mean": [0.5] * shape[-1], "std": [0.5] * shape[-1]}
     scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     described = {"model": {"name": config["name"], "options": config.get("options", {})}, "data": {}}
@@ -142,13 +142,15 @@ def told_of(run: Run) -> dict[str, Any]:
 
 
 def check_classes(run: Run, what: str) -> None:
-    """Refuses a run whose examples do not have one class each.
+    """Checks that a run's task is one class for each example.
 
     Raises:
-      ValueError: if its task is another; the message says that `what` works with classes only.
+      ValueError: if it has another task; the message begins with `what`.
     """
     if not run.task.of_classes:
-        raise ValueError(f"{what} needs a run with one class for each example; {run.folder} is of {run.task.name}.")
+        raise ValueError(
+            f"{what} needs a run with one class for each example; the task of {run.folder} is {run.task.name}."
+        )
 
 
 def check_place(out: Path | None) -> None:
@@ -179,7 +181,7 @@ def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
         return dataset.for_classes(run.classes), ""
     if run.named:
         renumbered = dataset.for_classes(run.classes)
-        return renumbered, f"{dataset.name}: its classes are {theirs} of the network's {ours}, found by name"
+        return renumbered, f"{dataset.name}: its classes are matched by name, {theirs} of the network's {ours}"
     if theirs != ours:
         raise ValueError(f"`data` must have {ours} classes, as {run.folder} tells no names of its own; got {theirs}.")
     return dataset, f"{dataset.name}: its classes are compared by number, as {run.folder} tells no names of its own"
@@ -192,11 +194,11 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
 
     Raises:
       FileNotFoundError: if the data set is not at hand.
-      ValueError: if the run does not tell of any, or its classes are no longer those of the run.
+      ValueError: if the run records no data set, or its classes are no longer those of the run.
     """
     name = run.description["data"].get("name")
     if name is None:
-        raise ValueError(f"{run.folder} tells of no data set.")
+        raise ValueError(f"{run.folder} does not record a data set.")
     splits = data.splits(name, data_dir)
     split = next(split for split in ("test", "validation", *splits) if split in splits)
     return matched(run, data.load(name, split, data_dir, image_size=run.image_size(name)))[0]

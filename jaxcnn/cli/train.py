@@ -33,14 +33,14 @@ class Train:
     """Train a network, and write a run folder and a report."""
 
     model: tyro.conf.Positional[str] = "lenet5"
-    """Name of the network, `jaxcnn models` lists them; or MODULE:FUNCTION, a function of yours that makes one."""
+    """Name of a network that `jaxcnn models` lists; or MODULE:FUNCTION, your own function that makes a network."""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """File of options: .json, .yaml or .toml, or the config.json of a run. Other options override it."""
     print_config: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print all options as JSON, as `--config` reads them, and train nothing."""
+    """Print all options as JSON, which `--config` can read, and do not train."""
     find_lr: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Find a learning rate: 120 steps in which it grows from 1e-5 to 10 (Smith 2017). Print losses and the rate to
-    take, draw them in find-lr-MODEL-DATA.png, and train nothing."""
+    """Find a learning rate: 120 steps in which it grows from 1e-5 to 10 (Smith 2017). Print the losses and a
+    suggested rate, draw them in find-lr-MODEL-DATA.png, and do not train."""
     data: str = "digits"
     """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity,
     faces, scenes, rotated_digits;
@@ -69,10 +69,10 @@ class Train:
     """Name of a recipe, which sets the options below; other options override it. `jaxcnn recipes` lists them."""
     init: Path | None = None
     """Run folder, file or name of weights to start from; its network must be the same as MODEL.
-    If the classes differ, the network gets a new last layer. Pictures are fed as these weights were trained."""
+    If the classes differ, the network gets a new last layer. Pictures are prepared as for these weights."""
     pretrained: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Start from MODEL's published weights, as `--init` with the first name that `jaxcnn pretrained` lists for it.
-    Unless `--layer-rates` says otherwise, all layers but the last one learn at a tenth of the rate."""
+    """Start from MODEL's published weights, the first that `jaxcnn pretrained` lists for it. All layers except the last
+    train at a tenth of the learning rate, unless you give `--layer-rates`."""
     model_options: tuple[str, ...] = ()
     """Arguments of the network, for example: --model-options pool=average activation=tanh."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -186,7 +186,7 @@ class Train:
         if not self.pretrained:
             return None if self.init is None else open_run(self.init)
         if self.init is not None:
-            raise ValueError(f"`pretrained` and `init` both name weights to start from; give one, not {self.init} too.")
+            raise ValueError(f"Only one of `pretrained` and `init` may be given; got both, with `init` {self.init}.")
         return open_run(Path(self.model))
 
     def _config(self, source: Run | None) -> TrainConfig:

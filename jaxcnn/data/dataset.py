@@ -126,7 +126,7 @@ class Dataset(NamedTuple):
     def in_gray(self) -> "Dataset":
         """Converts color pictures to gray.
 
-        The weights of the channels are those of ITU-R 601, as in Pillow: color is lost, light is kept.
+        The weights of the channels are those of ITU-R 601, as in Pillow: color is lost, brightness is kept.
 
         Returns:
           The same examples with one channel.

@@ -46,9 +46,9 @@ class ClassTree:
         return tuple(map(name, self.ids))
 
     def places(self, kind: str) -> np.ndarray:
-        """Finds the classes that are of some kind.
+        """Finds the classes that a word covers.
 
-        Their probabilities can be added: the sum is that of the kind.
+        The sum of their probabilities is the probability of the word.
 
         Args:
           kind: a WordNet id, or a word for a class or for anything above one: `"tabby"`, `"dog"`, `"vehicle"`. Where a
@@ -66,7 +66,7 @@ class ClassTree:
             known = {word.lower() for words in self.words.values() for word in words}
             near = difflib.get_close_matches(wanted, sorted(known), n=3)
             raise ValueError(
-                f"`kind` must be a class of ImageNet or above one in WordNet{_such_as(near)}; got {kind!r}."
+                f"`kind` must be a class of ImageNet or a more general word in WordNet{_such_as(near)}; got {kind!r}."
             )
         return np.array([place for place, key in enumerate(self.ids) if meant & self._above(key)], np.int32)
 

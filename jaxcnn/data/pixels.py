@@ -131,7 +131,7 @@ def flat_colors(image, channels: int, white: int | None, changes: list[str]):
 
 
 def white_of(file) -> int | None:
-    """Returns the number of white in a deep gray picture.
+    """Returns the value of white in a picture of deep gray.
 
     The file is open and has more than 8 bits of gray. None means that only the values can show it.
     """

@@ -1,4 +1,4 @@
-"""Rotated digits, whose angle is to be told: a regression."""
+"""Rotated digits with their angles as targets: a regression."""
 
 import numpy as np
 
@@ -13,8 +13,7 @@ def read_rotated_digits(split: str) -> Dataset:
     """Rotates each of the embedded digits by four random angles.
 
     The targets are the angles in degrees, counterclockwise. The angles are uniform from -45 to 45, drawn for every
-    digit from a fixed seed. How a person slants a digit is part of the picture, so that no network can tell the angle
-    exactly.
+    digit from a fixed seed. People slant their digits differently, so no network can predict the angle exactly.
     """
     from PIL import Image
 

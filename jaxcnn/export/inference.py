@@ -88,8 +88,8 @@ def inference(
     choice("weights", weights, ("float", "int8"))
     if with_preprocessing and preprocessing is not None:
         raise ValueError(
-            f"`with_preprocessing` cannot resize as the weights want it, to {preprocessing.resize} and then "
-            f"{preprocessing.size}; export without it."
+            f"`with_preprocessing` cannot resize to {preprocessing.resize} and crop to {preprocessing.size}, as "
+            f"these weights need it; export without it."
         )
     shape = example_shape(model, input_shape)
     inside = fold_batch_norm(model, _seen(shape, augmentation)) if fold else nnx.clone(model)
@@ -152,8 +152,8 @@ def _fitting(shape: tuple[int, ...], dtype: Any) -> tuple[Callable[[Any], jax.Ar
     """
     if len(shape) != 3 or shape[-1] not in (1, 3) or dtype != jnp.uint8:
         raise ValueError(
-            f"`with_preprocessing` must be False for a network that is not fed bytes of gray or color pictures; "
-            f"it is fed {dtype} of shape {shape}."
+            f"`with_preprocessing` needs a network that takes gray or color pictures in bytes; "
+            f"this network takes {dtype} of shape {shape}."
         )
     height, width, channels = shape
     cut = channels == 3  # as `jaxcnn predict` reads photographs and drawings

@@ -105,7 +105,7 @@ if __name__ == "__main__":
 
 
 def recipe(exported: Exported, *, classes: Sequence[str] | None = None) -> Path:
-    """Writes a program that feeds picture files to an exported network.
+    """Writes a program that runs an exported network on picture files.
 
     It needs NumPy, Pillow and the runtime of the file, and no jaxcnn. It reads pictures as `jaxcnn predict` does:
     upright, without alpha, in gray or color, and, if the file takes pictures of one size, in that size.
@@ -166,10 +166,10 @@ def recipe_path(file: Path) -> Path:
 
 
 def check_recipe_path(path: Path) -> None:
-    """Refuses to replace what is not such a program.
+    """Checks that no file of another kind would be replaced.
 
     Raises:
       FileExistsError: if another file has this name.
     """
     if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_FIRST):
-        raise FileExistsError(f"{path} must be free for the recipe of the export; it is another file.")
+        raise FileExistsError(f"The recipe of the export must not replace another file; {path} exists.")

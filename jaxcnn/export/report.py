@@ -26,7 +26,7 @@ class Exported(NamedTuple):
 def describe(format: str, libraries: Sequence[str], classes: Sequence[str], details: dict[str, Any]) -> dict[str, Any]:
     """Makes a file's description.
 
-    It tells its input, outputs, names of the classes, and the libraries that wrote it.
+    It contains the input, the outputs, the names of the classes, and the libraries that wrote it.
 
     Raises:
       ValueError: if there are names of classes, but not one per output.

@@ -12,7 +12,7 @@ _FORMS = "`balanced`, or CLASS=FACTOR, or one factor for each class"
 
 
 def check_weights(given: Sequence[str]) -> None:
-    """Refuses what describes no factors, whatever the classes are.
+    """Checks the form of the factors, before the classes are known.
 
     Raises:
       ValueError: if an entry has another form, or a factor is negative or not finite.

@@ -25,15 +25,15 @@ class TrainConfig:
     batch_size: int = 64
     """Examples per step. Those that do not fill a last batch are left out of the epoch, others in each epoch."""
     task: Literal["classification", "binary", "multi_label", "regression"] | None = None
-    """What to train for; None means what the data set is for. `binary`: one output, for two classes."""
+    """Task; None means the task of the data set. `binary`: one output, for two classes."""
     loss: Literal["cross_entropy", "mean_squared_error", "half_squared_error", "huber"] | None = None
-    """Loss; None means the usual one of the task: cross-entropy, and the mean squared error for regression.
+    """Loss; None means the default of the task: cross-entropy, and the mean squared error for regression.
     In classification `mean_squared_error` compares the outputs with targets of +1 and -1."""
     pos_weight: tuple[float, ...] = ()
     """For `binary` and `multi_label`: factors of the losses where a label is 1; one, or one for each label."""
     class_weights: tuple[str, ...] = ()
-    """Factors on the loss of classes. balanced: inverse to their numbers of training examples; or CLASS=FACTOR, where
-    other classes have 1; or one factor for each class, in order."""
+    """Factors on the losses of classes. balanced: inverse to the number of training examples of each class. Or
+    CLASS=FACTOR for some classes, others have 1. Or one factor for each class, in order."""
     sampling: Sampling = "uniform"
     """`uniform`: every example once in an epoch. `balanced`: every class equally often, rare examples several times."""
     scaling: Literal["standard", "symmetric"] = "standard"
@@ -93,7 +93,7 @@ class TrainConfig:
         ]
         | None
     ) = None
-    """What decides, on the held-out examples, which epoch was best; the checkpoint of that epoch is kept.
+    """Metric or loss on the held-out examples that decides which epoch is best; the checkpoint of that epoch is kept.
     None means the first metric of the task, for classification the accuracy."""
     patience: int | None = None
     """Stop after this many epochs without a better one, and end with the best. None: train all epochs."""

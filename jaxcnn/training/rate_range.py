@@ -74,7 +74,7 @@ def find_learning_rate(
       layout: the devices, as in `fit`.
 
     Returns:
-      Rates and losses, and the rate to take.
+      Rates, losses and the suggested rate.
 
     Raises:
       ValueError: if a rate is out of range, there are too few steps, the arguments do not fit together, or the loss

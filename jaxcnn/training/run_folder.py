@@ -216,7 +216,7 @@ def restore_model(model: nnx.Module, path: str | Path) -> Scaling:
         total = config.epochs * steps_per_epoch(description["data"]["count"], config.batch_size)
         scaling = Scaling(tuple(told["mean"]), tuple(told["std"]), told.get("unit", 255.0))
     except (AttributeError, KeyError, TypeError) as error:
-        said = f"it does not tell of {error}" if isinstance(error, KeyError) else error
+        said = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}/config.json must describe this version's training; {said}.") from None
     _, params, rest = split(model)
     optimizer = make_optimizer(config, total, frozen_paths(config, params))

@@ -107,7 +107,7 @@ def find(name: str | Path, revision: str | None = None) -> TrainedWeights:
     config = stored.config
     if config is None:
         if repository.config is None:
-            raise ValueError(f"{name} must have a config.json, which tells its network; it has none.")
+            raise ValueError(f"{name} must have a config.json that describes its network; it has none.")
         config = timm.network_of(timm.read_config(repository.config), name)
     source = {"name": name, "repository": name, "revision": repository.commit, "sha256": repository.sha256}
     published = PRETRAINED.get(name)

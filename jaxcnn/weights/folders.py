@@ -132,5 +132,5 @@ def _card(config: Mapping[str, Any], data: str, made: str, license: str) -> str:
         names={"multi_label": "Labels", "regression": "Values"}.get(task, "Classes"),
         classes=some or f"{count}, without names.",
         results=table,
-        made="\n\n".join(filter(None, [made, began])) or "It was not told.",
+        made="\n\n".join(filter(None, [made, began])) or "Unknown.",
     )

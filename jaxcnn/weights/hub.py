@@ -46,7 +46,7 @@ def from_hub(repository: str, revision: str | None = None) -> Repository:
       revision: commit, branch or tag; by default the cached commit, or else the newest.
 
     Returns:
-      The files, the commit and the digest, which is compared with the one that the hub tells.
+      The files, the commit and the digest, which is compared with that of the hub.
 
     Raises:
       FileNotFoundError: if there is no such repository, revision or file, or it is not in the cache and downloads are
@@ -107,7 +107,7 @@ def _cache(hub: Any) -> Path:
 
 
 def _checked(weights: Path, repository: str) -> str:
-    """Compares the digest with the one that the hub told.
+    """Compares the digest with that of the hub.
 
     `huggingface_hub` keeps the file under that digest.
     """
@@ -122,9 +122,9 @@ def _checked(weights: Path, repository: str) -> str:
 
 @contextlib.contextmanager
 def _quiet(hub: Any) -> Iterator[None]:
-    """Silences every retry, and disks that may be too small.
+    """Silences messages about retries and disk space.
 
-    What fails in the end is told in one sentence.
+    The last failure raises an error of one sentence.
     """
     level = hub.utils.logging.get_verbosity()
     hub.utils.logging.set_verbosity_error()

@@ -83,7 +83,7 @@ def entries(model: nnx.Module, scheme: str) -> list[Entry] | None:
 def objection(model: nnx.Module, scheme: str) -> str | None:
     """Returns why a scheme's weights would compute something else, or None.
 
-    This may be so though the shapes fit.
+    This can happen even if the shapes fit.
     """
     if isinstance(model, models.ResNet) and is_residual(model) and scheme not in ("jaxcnn", "pytorch"):
         first, second, *rest = model.blocks[1][0].units

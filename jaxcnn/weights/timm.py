@@ -121,7 +121,7 @@ def preprocessing_of(config: Mapping[str, Any], name: str) -> Preprocessing:
         return Preprocessing((height, width), math.floor(height / crop), told["interpolation"], mean, std)
     except (KeyError, TypeError):
         needed = "input_size, interpolation, mean and std"
-        raise ValueError(f"config.json of {name} must tell how pictures are prepared: {needed}.") from None
+        raise ValueError(f"config.json of {name} must describe how pictures are prepared: {needed}.") from None
 
 
 def _cfg(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ def test_one_class_of_two_keeps_its_meaning(jaxcnn, learned, tmp_path):
     root = folder(tmp_path / "some", red="red")
     outcome = asked(jaxcnn, learned, root)
     note, result, *_ = outcome.out.splitlines()
-    assert note == f"folder:{root}: its classes are 1 of the network's 2, found by name"
+    assert note == f"folder:{root}: its classes are matched by name, 1 of the network's 2"
     assert result.startswith(f"folder:{root} test: accuracy 100.00 % (5 of 5)")
 
 
@@ -66,7 +66,7 @@ def test_a_third_class_moves_no_other(jaxcnn, learned, tmp_path):
     outcome = jaxcnn("train", *NETWORK, "--data", f"folder:{three}", "--epochs", "30", "--out", run)
     assert "test accuracy 100.00 %" in outcome.out, outcome
     outcome = jaxcnn("eval", run, "--data", f"folder:{learned / 'pictures'}")
-    assert "accuracy 100.00 % (10 of 10)" in outcome.out and "2 of the network's 3, found by name" in outcome.out
+    assert "accuracy 100.00 % (10 of 10)" in outcome.out and "matched by name, 2 of the network's 3" in outcome.out
 
 
 def test_a_folder_that_changed_is_not_compared_by_number(jaxcnn, learned, tmp_path):
@@ -102,7 +102,7 @@ def test_a_file_that_tells_no_names_is_compared_by_number_and_says_so(jaxcnn, le
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ({"red": "red"}, "its classes are 1 of the network's 2, found by name"),
+        ({"red": "red"}, "its classes are matched by name, 1 of the network's 2"),
         ({"green": "green", "red": "red"}, "its classes are not the network's; features are probed for its own"),
     ],
     ids=["known", "unknown"],

@@ -192,7 +192,7 @@ def test_the_comparison_tells_what_differs(jaxcnn, runs, monkeypatch):
         (["--filter", "digits"], "`filter` must be NAME=VALUE; got 'digits'."),
         (["--filter", "dta=x"], "`filter` must name name, network, data, task, state or a value of config.json; got"),
         (["runs/short", "--compare"], "`compare` needs two undamaged runs or more; got runs/short."),
-        (["--out", "x.html"], "`out` is the page of `compare`; got x.html without it."),
+        (["--out", "x.html"], "`out` needs `compare`; got x.html without it."),
         (["--compare", "--out", "no/x.html"], "`out` must be in a folder that exists; got no/x.html."),
     ],
     ids=str,

@@ -36,7 +36,7 @@ FAULTS = {
     "a copy in another split and class": (
         lambda own: picture(3).save(own / "test/dog/copy.jpg", quality=95),
         "1 pair of nearly equal pictures between train and test: own/train/cat/2.png and own/test/dog/copy.jpg\n"
-        "  1 of these pairs is of two classes: own/train/cat/2.png and own/test/dog/copy.jpg",
+        "  1 of these pairs has different classes: own/train/cat/2.png and own/test/dog/copy.jpg",
     ),
     "one color": (
         lambda own: Image.new("RGB", (24, 24), "red").save(own / "test/dog/red.png"),
@@ -44,16 +44,15 @@ FAULTS = {
     ),
     "large": (
         lambda own: picture(99, (200, 180)).save(own / "train/dog/large.png"),
-        "1 picture much larger than the others, whose shorter side is 24 in the middle: "
-        "own/train/dog/large.png (200x180)",
+        "1 picture much larger than the others, whose median shorter side is 24: own/train/dog/large.png (200x180)",
     ),
     "small": (
         lambda own: picture(99, (6, 5)).save(own / "train/dog/small.png"),
-        "1 picture much smaller than the others, whose shorter side is 24 in the middle: own/train/dog/small.png (6x5)",
+        "1 picture much smaller than the others, whose median shorter side is 24: own/train/dog/small.png (6x5)",
     ),
     "long": (
         lambda own: picture(99, (24, 80)).save(own / "train/dog/long.png"),
-        "1 picture at least 3 times longer than wide, or wider than long: own/train/dog/long.png (24x80)",
+        "1 picture with one side at least 3 times the other: own/train/dog/long.png (24x80)",
     ),
     "an empty class": (lambda own: (own / "train/wolf").mkdir(), "1 class without a training example: wolf"),
 }
@@ -93,7 +92,7 @@ def test_it_counts_and_writes_a_page(jaxcnn, folder, alone):
     page = (alone / "page.html").read_text()
     assert lines[-1] == "page page.html" and "<script" not in page
     headings = re.findall("<h2>(.*?)</h2>", page)
-    assert headings == ["What is odd", "Classes", "Pictures", "After random changes"]
+    assert headings == ["What is unusual", "Classes", "Pictures", "After random changes"]
     assert page.count("<img") == 2 + 3, "a sheet for each class, three draws of the changes"
     assert not re.search(r'(src|href)="(?!data:)', page), "the page needs no other file"
 
@@ -104,7 +103,7 @@ def test_one_class_alone_is_odd(jaxcnn, alone):
         picture(place).save(alone / "one" / "cat" / f"{place}.png")
     outcome = jaxcnn("look", "folder:one")
     assert outcome.status == 0, outcome.err
-    assert "  there is one class only, cat: there is nothing to tell it from" in outcome.out.splitlines()
+    assert "  there is only one class, cat: a classifier needs at least two" in outcome.out.splitlines()
     assert "drawn from each class, 80, 10 and 10 %" in outcome.out
     assert (alone / "look-folder-one.html").is_file()
 

@@ -104,7 +104,7 @@ def test_predict_says_what_it_sees_in_words(jaxcnn, hub, pictures):
     csv = jaxcnn("predict", "me/words", photo, "--ask", "dog", "--format", "csv").out.splitlines()
     assert csv[0].split(",")[-2:] == ["dog", "changes"] and len(csv[1].split(",")) >= len(csv[0].split(","))
     outcome = jaxcnn("predict", "me/words", photo, "--ask", "dgo")
-    assert outcome.status == 2 and "above one in WordNet, as 'dingo'" in outcome.err
+    assert outcome.status == 2 and "a more general word in WordNet, as 'dingo'" in outcome.err
     outcome = jaxcnn("predict", "me/nothing", photo)
     assert outcome.status == 2 and outcome.err.startswith("jaxcnn: `name` must be a public repository of http")
     outcome = jaxcnn("predict", "runs/nothing", photo)
@@ -147,7 +147,7 @@ def test_transfer_in_one_command(jaxcnn, hub, pictures, alone, monkeypatch):
         "base_model: me/colors" in card and "| accuracy | 1 |" in card and "jaxcnn train resnet20 --pretrained" in card
     )
     outcome = jaxcnn("train", *arguments, "--init", "me/colors", "--out", "other")
-    assert outcome.status == 2 and "`pretrained` and `init` both name weights" in outcome.err
+    assert outcome.status == 2 and "Only one of `pretrained` and `init` may be given" in outcome.err
     outcome = jaxcnn("train", "lenet5", "--pretrained", "--data", "digits", "--out", "other")
     assert outcome.status == 2 and not (alone / "other").exists()
 

@@ -11,7 +11,7 @@ def test_it_prints_a_rate_and_draws_it(jaxcnn, tiny, alone):
     lines = outcome.out.splitlines()
     assert lines[0].split() == ["learning", "rate", "mean", "loss"]
     assert float(lines[1].split()[0]) == 1e-5 and len(lines) >= 14
-    rate = re.fullmatch(r"take it with: --learning-rate (\S+)", lines[-1])[1]
+    rate = re.fullmatch(r"to use this rate: --learning-rate (\S+)", lines[-1])[1]
     assert 1e-5 < float(rate) < 1 and f"falls fastest at {rate}" in lines[-3]
     assert lines[-2] == "picture find-lr-mlp-digits.png"
     with Image.open("find-lr-mlp-digits.png") as picture:

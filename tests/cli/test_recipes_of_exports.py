@@ -110,7 +110,7 @@ def test_a_recipe_gives_the_classes_of_predict(jaxcnn, network, odd, tmp_path):
     outcome = jaxcnn("export", source, tmp_path / "net.onnx")
     assert outcome.status == 0
     recipe = tmp_path / "net_onnx.py"
-    assert f"{recipe}: runs it on picture files, without jaxcnn:\n  python {recipe} PICTURE\n" in outcome.out
+    assert f"{recipe}: runs the network on picture files, without jaxcnn:\n  python {recipe} PICTURE\n" in outcome.out
     inputs, lines = alone(recipe, odd, without=("jax",))
     cut = shape[-1] == 3
     for path, found in zip(odd, inputs, strict=True):
@@ -185,7 +185,7 @@ def test_a_file_of_ones_own_is_not_replaced(jaxcnn, trained, tmp_path):
     own = tmp_path / "net_stablehlo.py"
     own.write_text("print('mine')\n")
     outcome = jaxcnn("export", trained[0], tmp_path / "net.stablehlo")
-    message = f"{own} must be free for the recipe of the export; it is another file."
+    message = f"The recipe of the export must not replace another file; {own} exists."
     assert (outcome.status, outcome.out, outcome.err) == (2, "", f"jaxcnn: {message}\n")
     assert [path.name for path in tmp_path.iterdir()] == [own.name] and own.read_text() == "print('mine')\n"
     outcome = jaxcnn("export", trained[0], tmp_path / "net.stablehlo", "--no-recipe")

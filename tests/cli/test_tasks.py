@@ -108,7 +108,7 @@ def test_another_head_begins_another_task(jaxcnn, angles, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["inspect", "RUN", "PICTURE"], "`run` must be of classification; "),
+        (["inspect", "RUN", "PICTURE"], "`run` must have the task classification; "),
         (
             ["features", "RUN", "--at", "dense1", "--probe", "knn"],
             "`features` needs a run with one class for each example",

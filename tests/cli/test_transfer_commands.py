@@ -119,7 +119,7 @@ def test_a_network_of_another_size_is_refused(jaxcnn, begun, tmp_path):
     outcome = jaxcnn("train", "mlp", "--data", f"npz:{begun / 'three.npz'}", *options)
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.err == (
-        "jaxcnn: `init` must be of the network that is trained; dense/0/bias is (8,) in it and (9,) here "
+        "jaxcnn: `init` must hold weights of the network to train; dense/0/bias is (8,) in it and (9,) here "
         f"({begun / 'run'}).\n"
     )
     assert not list(tmp_path.iterdir())

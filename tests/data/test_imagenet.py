@@ -27,5 +27,5 @@ def test_the_dogs_are_the_places_that_everyone_knows():
 
 
 def test_an_unknown_kind_is_refused_with_similar_words():
-    with pytest.raises(ValueError, match=r"above one in WordNet, as .*'dog'.*; got 'dgo'\."):
+    with pytest.raises(ValueError, match=r"a more general word in WordNet, as .*'dog'.*; got 'dgo'\."):
         data.imagenet_classes().places("dgo")

@@ -75,8 +75,8 @@ def test_several_pictures_of_one_size_are_taken_together(tmp_path, digits):
 
 
 def test_other_inputs_than_pictures_in_bytes_are_refused(tmp_path, digits):
-    sentence = "`with_preprocessing` must be False for a network that is not fed bytes of gray or color pictures; it is"
-    with pytest.raises(ValueError, match=sentence + " fed float32"):
+    sentence = "`with_preprocessing` needs a network that takes gray or color pictures in bytes; this network takes"
+    with pytest.raises(ValueError, match=sentence + " float32"):
         export.stablehlo(digits.model, tmp_path / "a.stablehlo", with_preprocessing=True)
     sounds = models.create("tdnn", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=sentence):
@@ -89,5 +89,5 @@ def test_the_resizing_of_published_weights_is_not_replaced(tmp_path):
     model = models.create("mlp", num_classes=10, rngs=nnx.Rngs(0), hidden=(4,))
     scaling = data.Scaling((0.5,), (0.5,))
     options = {"scaling": scaling, "preprocessing": fed, "with_preprocessing": True}
-    with pytest.raises(ValueError, match=r"cannot resize as the weights want it, to 9 and then \(8, 8\)"):
+    with pytest.raises(ValueError, match=r"cannot resize to 9 and crop to \(8, 8\), as these weights need it"):
         export.stablehlo(model, tmp_path / "network.stablehlo", **options)

@@ -111,9 +111,9 @@ def test_with_force_the_configuration_changes_only_once_the_checkpoint_is_read(s
     [
         (b'{"training": "\xff"}', "config.json must be UTF-8; invalid start byte at byte 15."),
         (b"[1]", "config.json must be a JSON object; got list."),
-        (b"{}", "config.json must describe this version's training; it does not tell of 'training'."),
-        (b'{"training": {}, "scaling": {}}', "training; it does not tell of 'data'."),
-        (b'{"training": {}, "scaling": {}, "data": {"count": 99}}', "training; it does not tell of 'mean'."),
+        (b"{}", "config.json must describe this version's training; it lacks 'training'."),
+        (b'{"training": {}, "scaling": {}}', "training; it lacks 'data'."),
+        (b'{"training": {}, "scaling": {}, "data": {"count": 99}}', "training; it lacks 'mean'."),
         (b'{"training": [1], "scaling": {}}', "argument after ** must be a mapping, not list."),
     ],
 )

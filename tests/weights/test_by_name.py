@@ -215,7 +215,7 @@ def test_variants_are_refused_by_name(kind, part):
         ({"model_args": {"stem_type": "deep"}}, "timm/x is a resnet50 with stem_type=deep."),
         ({"global_pool": "max"}, "average pooling at its end; timm/x has 'max'."),
         ({"crop_mode": "squash"}, "timm/x must cut a square out of the middle; got 'squash' and 224x224."),
-        ({"mean": None}, "config.json of timm/x must tell how pictures are prepared: input_size"),
+        ({"mean": None}, "config.json of timm/x must describe how pictures are prepared: input_size"),
     ],
     ids=str,
 )

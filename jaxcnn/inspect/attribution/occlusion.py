@@ -1,4 +1,4 @@
-"""Attribution by occlusion: the loss of score under a cover.
+"""Attribution by occlusion: how much covering a region lowers a score.
 
 A part of the image is covered.
 """
@@ -31,7 +31,7 @@ def occlusion(
     batch_size: int = 128,
     channel_axis: int = -1,
 ) -> np.ndarray:
-    """Computes the loss of a class's score under a window.
+    """Computes how much a covering window lowers a class's score.
 
     The window covers a part of the image.
 

@@ -27,12 +27,12 @@ def write_data_page(
 ) -> Path:
     """Writes a page about a data set.
 
-    It has the classes, pictures of each, augmented pictures, and what is odd.
+    It shows the classes, pictures of each, augmented pictures, and what is unusual.
 
     Args:
       path: the HTML file.
       splits: the data set, the training split first.
-      odd: what is odd, in sentences.
+      odd: what is unusual, in sentences.
       facts: further facts, in sentences.
       augmentation: random changes to show.
 
@@ -42,7 +42,7 @@ def write_data_page(
     train = next(iter(splits.values()))
     parts = [f"<h1>{frame.text(train.name)}</h1>", *(f'<p class="note">{frame.text(fact)}</p>' for fact in facts)]
     listed = "".join(f"<li>{frame.text(sentence)}</li>" for sentence in odd) or "<li>nothing</li>"
-    parts += ["<h2>What is odd</h2>", f"<ul>{listed}</ul>", *_table(splits)]
+    parts += ["<h2>What is unusual</h2>", f"<ul>{listed}</ul>", *_table(splits)]
     if _has_pictures(train):
         parts += _sheet(train)
         parts += _changed(train, augmentation)

@@ -1,4 +1,4 @@
-"""Which task a configuration and its data mean."""
+"""Determines the task from a configuration and its data."""
 
 import dataclasses
 from typing import Any
@@ -75,7 +75,7 @@ def task_for(config: TrainConfig, examples: Dataset) -> Task:
 def task_of(description: dict[str, Any]) -> Task:
     """Makes the task that a run's `config.json` describes.
 
-    If it tells of no task, the task is classification.
+    If it contains no task, the task is classification.
 
     Raises:
       KeyError: if the description lacks something that the task needs.
@@ -96,7 +96,7 @@ def _made(name: str, loss: str, smoothing: float, pos_weight: tuple[float, ...],
 
 
 def usual_task(examples: Dataset, loss: str | None = None) -> Task:
-    """Makes the task that a data set means.
+    """Makes the default task of a data set.
 
     `loss` is one of the task's losses; None means its usual one.
 

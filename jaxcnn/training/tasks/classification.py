@@ -39,11 +39,11 @@ class Classification(Task):
         return "softmax" if self.loss == "cross_entropy" else "none"
 
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
-        """Refuses what are not integers, one for each example."""
+        """Checks that the targets are integers, one for each example."""
         check_kind(targets, examples, title)
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Refuses fewer than two outputs, and labels without one."""
+        """Checks for two or more outputs, one for each label."""
         if not shape or shape[-1] < 2:
             got = shape[-1] if shape else "no array"
             raise ValueError(

@@ -54,7 +54,7 @@ class MultiLabel(Task):
         check_binary(targets, title)
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Refuses another number of outputs than of labels."""
+        """Checks that there is one output for each label."""
         if labels.shape[-1] != len(names):
             raise ValueError(
                 f"`labels` of {title} must have {len(names)} columns, one for each name; got {labels.shape[-1]}."
@@ -150,7 +150,7 @@ class Binary(MultiLabel):
         return tuple(names[1:])
 
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
-        """Refuses what are not 0 or 1 for each example."""
+        """Checks that the targets are 0 or 1, for each example."""
         check_array(targets, title)
         if targets.ndim == 1 and targets.dtype.kind in "iu" and targets.max(initial=0) > 1:
             raise ValueError(f"`task` 'binary' needs two classes, 0 and 1; `labels` of {title} have {targets.max()}.")
@@ -161,7 +161,7 @@ class Binary(MultiLabel):
         check_binary(targets, title)
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Refuses other than two classes and one output."""
+        """Checks that there are two classes and one output."""
         if len(names) != 2:
             raise ValueError(f"`task` 'binary' needs two classes; {title} has {len(names)}.")
         if len(shape) != 2 or shape[-1] != 1:

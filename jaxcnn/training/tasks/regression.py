@@ -55,7 +55,7 @@ class Regression(Task):
         return cls(loss, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
 
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
-        """Refuses what are not finite numbers, as many for each example."""
+        """Checks that all targets are finite numbers of one shape."""
         check_array(targets, title)
         if targets.ndim not in (1, 2) or len(targets) != examples:
             raise ValueError(
@@ -72,7 +72,7 @@ class Regression(Task):
             )
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Refuses another number of outputs than of values."""
+        """Checks that there is one output for each value."""
         values = 1 if labels.ndim == 1 else labels.shape[-1]
         if values != len(names) or values != len(self.mean):
             raise ValueError(f"`labels` of {title} must have {len(names)} values, one for each name; got {values}.")

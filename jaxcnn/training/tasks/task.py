@@ -13,7 +13,7 @@ Sums = dict[str, jax.Array]
 
 
 class Metric(NamedTuple):
-    """How a metric is told.
+    """The title and the format of a metric.
 
     Args:
       title: its name in words.
@@ -84,7 +84,7 @@ class Task:
         return tuple(names)
 
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
-        """Refuses targets that are not those of this task.
+        """Checks that targets have the form of this task.
 
         Args:
           targets: the targets, one entry or row for each example.
@@ -97,7 +97,7 @@ class Task:
         raise NotImplementedError
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Refuses a network that has not one output for each target.
+        """Checks that a network has one output for each target.
 
         Args:
           shape: the shape of the network's outputs for a batch; `()` if they are no array.
@@ -191,7 +191,7 @@ def summed(values: jax.Array, counted: ArrayLike) -> jax.Array:
 
 
 def one_per_name(shape: tuple[int, ...], names: Sequence[str], what: str) -> None:
-    """Refuses a network that has not one output for each name.
+    """Checks that a network has one output for each name.
 
     Raises:
       ValueError: if it has another number.

@@ -11,7 +11,7 @@ from jaxcnn.training import RateRange
 def rate_range(result: RateRange) -> Figure:
     """Draws the losses of a range test over their learning rates.
 
-    A line marks the rate to take.
+    A line marks the suggested rate.
 
     Args:
       result: the result of `training.find_learning_rate`.
