@@ -35,6 +35,11 @@ def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int, task: Tas
     old, new = len(run.classes), len(train.classes)
     same = spelled(run.classes) == spelled(train.classes) and run.task.name == task.name
     others = old != new or run.task.name != task.name or (run.named and not same)
+    if others and not hasattr(run.model, "replace_head"):
+        raise ValueError(
+            f"`init` must be of the same classes and task for a network without `replace_head`, as "
+            f"{type(run.model).__name__}; {source} is of {run.task.name} with {few(run.classes)}."
+        )
     if others:
         run.model.replace_head(task.outputs(train.classes), rngs=nnx.Rngs(seed))
     given, wanted = (nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat)) for network in (run.model, model))
@@ -47,9 +52,11 @@ def begin_with(run: Run, model: nnx.Module, train: Dataset, seed: int, task: Tas
     nnx.update(model, jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), given, wanted))
     if others:
         kept = f" in place of {old}" if old != new else f", which are not its {few(run.classes)}"
+        what = {"multi_label": "label", "regression": "value"}.get(task.name, "class")
+        what += "" if new == 1 else "es" if what == "class" else "s"
         if run.task.name != task.name:
             return run.scaling, f"beginning with {source}, with a new head for {task.name} in place of {run.task.name}"
-        return run.scaling, f"beginning with {source}, with a new head for {new} classes{kept}"
+        return run.scaling, f"beginning with {source}, with a new head for {new} {what}{kept}"
     by_number = "" if same else ", with outputs matched by number, because it has no class names"
     return run.scaling, f"beginning with {source}{by_number}"
 

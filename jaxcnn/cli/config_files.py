@@ -17,6 +17,7 @@ from jaxcnn.training import TrainConfig
 _ENDINGS = (".json", ".yaml", ".yml", ".toml")
 # these say what to do, not how to train
 _OF_THE_CALL = ("config", "config_file", "print_config", "find_lr", "resume", "force")
+_SETTLED = ("task", "loss", "monitor")  # which a training takes from the data where they are not given
 _OF_THE_SITTING = ("out", "coordinator", "processes", "process", "profile", "recipe")  # not of another run
 
 
@@ -45,7 +46,7 @@ def words_of(file: Path, command: type, parse: Callable[[Sequence[str]], Any]) -
             hint = meant.replace("-", "_") if meant else "`jaxcnn train --print-config` prints them all"
             raise ValueError(f"`{key}` in {file} is not an option of `jaxcnn train`; {hint}.")
         if name == "model":
-            positional = [str(value)]
+            positional = [] if value is None else [str(value)]
         elif value is not None or getattr(usual, name, "") is not None:  # where nothing is usual, nothing is said
             words += _words(name, value, kinds[name], file)
     return positional + words
@@ -70,7 +71,7 @@ def arguments_of(command: Any) -> dict[str, Any]:
     """
     usual, own = (written(some, of_the_sitting=False) for some in (type(command)(), command))
     ours = {field.name for field in dataclasses.fields(TrainConfig)}
-    left = ours | {"model", "model_options", "dtype", "init"}  # which a run notes at other places
+    left = ours - set(_SETTLED) | {"model", "model_options", "dtype", "init"}  # which a run notes at other places
     return {key: value for key, value in own.items() if key not in left and value != usual[key]}
 
 
@@ -126,8 +127,10 @@ def _of_run(description: dict[str, Any], file: Path, parse: Callable[[Sequence[s
     options = dict(network.get("options", {}))
     kind = {"dtype": options.pop("dtype")} if isinstance(options.get("dtype"), str) else {}
     told = {"model": network["name"], "model_options": options, "data": description["data"].get("name"), **kind}
-    begun = {"init": description["init"]} if "init" in description else {}
-    return told | begun | given | description["training"]
+    begun = {"init": description["init"]} if "init" in description and not given.get("pretrained") else {}
+    settled = _SETTLED if "arguments" in description else ()  # older runs had no task, and every loss was given
+    training = {key: value for key, value in description["training"].items() if key not in settled}
+    return told | begun | training | given
 
 
 def _words(name: str, value: Any, kind: Any, file: Path) -> Iterator[str]:

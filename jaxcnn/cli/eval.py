@@ -46,7 +46,8 @@ class Eval:
         run = open_run(self.run)
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
-        dataset = data.load(name, self.split, self.data_dir, image_size=size, allow_empty=self.allow_empty)
+        how = {"image_size": size, "allow_empty": self.allow_empty, "task": run.task.name}
+        dataset = data.load(name, self.split, self.data_dir, **how)
         dataset, how = matched(run, dataset)
         for note in (*dataset.notes, *filter(None, [how])):
             print(note)
@@ -56,7 +57,7 @@ class Eval:
         print(f"{dataset.name} {dataset.split}: {told(evaluation)}")
         every = {"data": dataset.name, "split": dataset.split, "loss": evaluation.loss, "count": evaluation.count}
         every |= evaluation.metrics
-        if run.task.name == "classification":
+        if run.task.of_classes:
             every |= self._by_class(run, dataset)
         if self.out is not None:
             training.write_atomically(self.out, json.dumps(every, ensure_ascii=False, indent=1) + "\n")
@@ -65,7 +66,7 @@ class Eval:
     def _by_class(self, run: Run, dataset: Dataset) -> dict[str, Any]:
         """Prints each class's results and the most confident mistakes; returns all."""
         probabilities = training.predict(
-            run.model, dataset.images, run.scaling, views=self.views, augmentation=run.augmentation
+            run.model, dataset.images, run.scaling, views=self.views, augmentation=run.augmentation, task=run.task
         )
         report = inspect.class_report(probabilities, dataset.labels, run.classes)
         print(*class_table.lines(report), sep="\n")

@@ -52,6 +52,8 @@ class Runs:
         """Prints a table of the runs, or of their differences."""
         if self.out is not None and not self.compare:
             raise ValueError(f"`out` needs `compare`; got {self.out} without it.")
+        if self.json and self.compare:
+            raise ValueError("`json` and `compare` print different things; give one of them.")
         check_place(self.out)
         every = listed_runs(self.folders)
         runs = _sorted(_filtered(every, self.filter), self.sort)
@@ -97,25 +99,26 @@ def _filtered(runs: list[ListedRun], conditions: Sequence[str]) -> list[ListedRu
         name, equals, wanted = condition.partition("=")
         if not equals:
             raise ValueError(f"`filter` must be NAME=VALUE; got {condition!r}.")
-        values = [_value(run, name) for run in runs]
-        if runs and all(value is None for value in values):
+        values = [_values(run, name) for run in runs]
+        if runs and not any(values):
             raise ValueError(f"`filter` must name {', '.join(_WORDS)} or a value of config.json; got {name!r}.")
-        runs = [run for run, value in zip(runs, values, strict=True) if value is not None and _is(value, wanted)]
+        runs = [run for run, own in zip(runs, values, strict=True) if any(_is(value, wanted) for value in own)]
     return runs
 
 
-def _value(run: ListedRun, name: str) -> str | None:
-    """A value of a run in words.
+def _values(run: ListedRun, name: str) -> list[str]:
+    """Returns a run's values of a name, in words.
 
-    It is None if the run has none of this name.
+    They are a list and its elements. The result is empty if the run has no value of this name.
     """
     name = name.replace("-", "_")
     if name in _WORDS:
-        return run.folder.name if name == "name" else getattr(run, name)
+        return [run.folder.name if name == "name" else getattr(run, name)]
     for place in (name, f"training.{name}", f"model.options.{name}", f"data.{name}"):
         if place in run.values:
-            return _written(run.values[place])
-    return None
+            value = run.values[place]
+            return [_written(value), *(map(_written, value) if isinstance(value, list) else ())]
+    return []
 
 
 def _is(value: str, wanted: str) -> bool:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -60,7 +61,7 @@ class Look:
         """
         names = data.splits(self.data, self.data_dir)
         is_folder = self.data.startswith("folder:")
-        lenient = {"skip_corrupt": True, "allow_empty": is_folder}
+        lenient: dict[str, Any] = {"skip_corrupt": True, "allow_empty": is_folder}
 
         def load(side: int | None) -> dict[str, Dataset]:
             splits = {name: data.load(self.data, name, self.data_dir, image_size=side, **lenient) for name in names}

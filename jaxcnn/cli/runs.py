@@ -173,6 +173,9 @@ def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:
     Raises:
       ValueError: if the network does not know one of its classes, or numbers words otherwise.
     """
+    kinds = {run.task.name, dataset.task}
+    if len(kinds) > 1 and not kinds <= {"classification", "binary"}:
+        raise ValueError(f"`data` must be for {run.task.name}, as {run.folder}; {dataset.name} is for {dataset.task}.")
     trained_on = run.description["data"]
     if dataset.vocabulary and (dataset.name, dataset.features) != (trained_on.get("name"), trained_on.get("features")):
         raise ValueError(f"`data` must be what {run.folder} learned its words from, {run.about}; got {dataset.name}.")
@@ -201,7 +204,7 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
         raise ValueError(f"{run.folder} does not record a data set.")
     splits = data.splits(name, data_dir)
     split = next(split for split in ("test", "validation", *splits) if split in splits)
-    return matched(run, data.load(name, split, data_dir, image_size=run.image_size(name)))[0]
+    return matched(run, data.load(name, split, data_dir, image_size=run.image_size(name), task=run.task.name))[0]
 
 
 def record_evaluation(folder: Path, split: str, evaluation: training.Evaluation) -> None:

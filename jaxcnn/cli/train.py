@@ -22,6 +22,7 @@ from jaxcnn.cli.progress import observing
 from jaxcnn.cli.rates import print_rates
 from jaxcnn.cli.runs import ARGUMENTS, Run, open_run, parse_options, record_evaluation, sized, told
 from jaxcnn.data import Dataset
+from jaxcnn.models.importing import is_own
 from jaxcnn.ops import native
 from jaxcnn.training import TrainConfig, files
 from jaxcnn.training.checkpoint import written_in
@@ -100,6 +101,8 @@ class Train:
 
     def __call__(self) -> int:
         """Trains, evaluates on the test split, writes the report."""
+        if self.find_lr and self.resume:
+            raise ValueError("`find_lr` looks for the rate of a new run; it cannot be given with `resume`.")
         if self.print_config:
             print(json.dumps(written(self), indent=2))
             return 0
@@ -174,10 +177,7 @@ class Train:
         with writing(folder / "report.html", "the report"):
             report = inspect.write_report(folder, model, test, result.scaling, augmentation=augmentation)
         print(f"test {told(evaluation)}")
-        for kind, examples in (("training", train), ("test", test)):
-            if examples.skipped:
-                left = examples.skipped
-                print(f"{len(left)} damaged {kind} pictures were left out, the first is {left[0]}")
+        _print_skipped(train, test)
         print(f"report {report}")
         return 0
 
@@ -187,6 +187,8 @@ class Train:
             return None if self.init is None else open_run(self.init)
         if self.init is not None:
             raise ValueError(f"Only one of `pretrained` and `init` may be given; got both, with `init` {self.init}.")
+        if is_own(self.model):
+            raise ValueError(f"`pretrained` needs a network with published weights; {self.model} is your own.")
         return open_run(Path(self.model))
 
     def _config(self, source: Run | None) -> TrainConfig:
@@ -204,7 +206,8 @@ class Train:
             yield beginning
         yield from dict.fromkeys(note for examples in splits for note in examples.notes)
         yield from overlaps(train, [test] if held_out is test else [held_out, test])
-        if left := _left_out(len(train.labels), self.config.batch_size):
+        left = _left_out(len(train.labels), self.config.batch_size)
+        if left and self.config.sampling == "uniform":
             yield left
 
     def _examples(self, source: Run | None) -> tuple[Dataset, Dataset, Dataset]:
@@ -214,7 +217,7 @@ class Train:
         """
         fed = self.image_size if source is None else as_fed(source, self.data, self.image_size)
         options = {"stream": self.stream, "image_size": fed, "skip_corrupt": self.skip_corrupt}
-        options["allow_empty"] = self.allow_empty
+        options |= {"allow_empty": self.allow_empty, "task": self.config.task}
         names = data.splits(self.data, self.data_dir)
         loaded = {name: data.load(self.data, name, self.data_dir, **options) for name in names}
         train, held_out = loaded["train"], loaded.get("validation")
@@ -326,3 +329,9 @@ class _StopRequested:
     def _note(self, number: int, _: object) -> None:
         self.signal = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _print_skipped(train: Dataset, test: Dataset) -> None:
+    for kind, skipped in (("training", train.skipped), ("test", test.skipped)):
+        if skipped:
+            print(f"{len(skipped)} damaged {kind} pictures were left out, the first is {skipped[0]}")

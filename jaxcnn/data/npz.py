@@ -29,13 +29,14 @@ def npz_splits(path: Path) -> tuple[str, ...]:
         return tuple(_pairs(path, archive))
 
 
-def read_npz(split: str, path: Path) -> Dataset:
+def read_npz(split: str, path: Path, task: str | None = None) -> Dataset:
     """Reads a split of an archive into memory.
 
     Args:
       split: one of `npz_splits`.
       path: an archive with the arrays `x_train`, `y_train`, `x_test`, `y_test`, and perhaps `x_val` and `y_val`, as
         Keras names them; or `train_images`, `train_labels`, `val_images` and so on, as MedMNIST does.
+      task: what the targets are for: `"multi_label"` or `"regression"`; by default their form decides.
 
     Returns:
       The examples; the names of the classes are their numbers, from 0 to the largest in any split. Rows of 0 and 1 are
@@ -50,7 +51,8 @@ def read_npz(split: str, path: Path) -> Dataset:
         pairs = _pairs(path, archive)
         images = _array(path, archive, pairs[split][0])
         targets = {name: _targets(path, archive, pair[1]) for name, pair in pairs.items()}
-    task = _task(targets["train"])
+    given = task if task in ("multi_label", "regression") else None
+    task = given or _task(targets["train"])
     name = pairs[split][0]
     if images.dtype != np.uint8:
         raise ValueError(f"{name} of {path} must hold bytes, uint8; got {images.dtype}.")
@@ -62,7 +64,7 @@ def read_npz(split: str, path: Path) -> Dataset:
         raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
     if task != "classification":
         for part, labels in targets.items():
-            if _task(labels) != task or labels.shape[1:] != targets["train"].shape[1:]:
+            if not (given or _task(labels) == task) or labels.shape[1:] != targets["train"].shape[1:]:
                 raise ValueError(
                     f"{pairs[part][1]} of {path} must hold targets as {pairs['train'][1]} does, for {task}."
                 )

@@ -29,6 +29,7 @@ class _Source(NamedTuple):
     read: Callable[..., Dataset]  # split, `data_dir`, and for pictures how to read them
     pictures: bool = False  # whether it consists of picture files, which can be streamed and resized
     folders: bool = False  # whether it has folders of classes, which may be empty
+    targets: bool = False  # whether its targets may be for several tasks
 
     def splits_in(self, data_dir: Path | None) -> _Splits:
         return self.splits(data_dir) if callable(self.splits) else self.splits
@@ -88,7 +89,7 @@ def _source(name: str) -> _Source:
     if kind == "idx" and rest:
         return _Source(idx_splits(path), lambda split, _: read_idx_folder(split, path))
     if kind == "npz" and rest:
-        return _Source(npz_splits(path), lambda split, _: read_npz(split, path))
+        return _Source(npz_splits(path), lambda split, _, task=None: read_npz(split, path, task), targets=True)
     if kind == "tfds" and rest:
         return _of_tfds(rest)
     if kind == "rt-polarity" and rest.isdigit():
@@ -151,6 +152,7 @@ def load(
     image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
     allow_empty: bool = False,
+    task: str | None = None,
 ) -> Dataset:
     """Loads one split of a data set.
 
@@ -192,6 +194,7 @@ def load(
       skip_corrupt: for folders and tensorflow-datasets, leave out damaged pictures and name them in `skipped`, instead
         of raising an error.
       allow_empty: for folders, accept classes without a training picture, instead of raising an error.
+      task: for archives, what the targets are for, as in `training.TrainConfig.task`; by default their form decides.
 
     Returns:
       The examples and their labels; for a folder, `notes` lists the ignored files and says how it was split.
@@ -215,4 +218,4 @@ def load(
     if stream or image_size is not None:
         option, value = ("stream", stream) if stream else ("image_size", image_size)
         raise ValueError(f"`{option}` is for folders of pictures and tensorflow-datasets, not {name}; got {value}.")
-    return source.read(split, at)
+    return source.read(split, at, **({"task": task} if source.targets else {}))

@@ -71,6 +71,8 @@ def told(answer: np.ndarray, top: int) -> str:
     """An answer in words, the likeliest class first."""
     if OUTPUTS == "classes":
         return CLASSES[int(answer)]
+    if OUTPUTS == "bits" and len(answer) == 1 and len(CLASSES) == 2:
+        return CLASSES[int(answer[0])]
     if OUTPUTS == "probabilities" and len(answer) == 1 and len(CLASSES) == 2:  # that of the second class
         answer = np.concatenate([1 - answer, answer])
     if OUTPUTS in ("probabilities", "scores", "logits"):

@@ -53,20 +53,25 @@ def class_weights(given: Sequence[str], train: Dataset) -> tuple[float, ...]:
     if list(given) == ["balanced"]:
         counts = np.bincount(train.labels, minlength=len(classes))
         there = counts > 0
-        factors = np.where(there, len(train.labels) / (there.sum() * np.maximum(counts, 1)), 0.0)
-        return tuple(factors.tolist())
+        balanced = np.where(there, len(train.labels) / (there.sum() * np.maximum(counts, 1)), 0.0)
+        return tuple(balanced.tolist())
     if "=" not in given[0]:
         if len(given) != len(classes):
             raise ValueError(f"`class_weights` must be one for each of the {len(classes)} classes; got {len(given)}.")
         return tuple(map(float, given))
-    factors = dict.fromkeys(classes, 1.0)
+    factors: dict[str, float] = {}
     for entry in given:
         name, _, value = entry.rpartition("=")
         (name,) = spelled([name])
-        if name not in factors:
+        if name in factors:
+            raise ValueError(f"`class_weights` must name each class once; got {name!r} twice.")
+        if name not in classes:
             raise ValueError(f"`class_weights` must name classes, which are {few(train.classes)}; got {name!r}.")
         factors[name] = float(value)
-    return tuple(factors.values())
+    weights = tuple(factors.get(name, 1.0) for name in classes)
+    if not any(weights):
+        raise ValueError(f"`class_weights` must have a factor above 0; got {' '.join(given)}.")
+    return weights
 
 
 def _number(text: str) -> float:

@@ -118,7 +118,11 @@ class TrainStep:
         def loss_of(model: nnx.Module, shown: tuple[Any, Any]) -> tuple[jax.Array, dict[str, Any]]:
             images, targets = shown
             minimized, loss, outputs = self.objective.of(model, self.scaling(images), targets)
-            return minimized, {"loss": loss, "counts": self.objective.task.counts(outputs, batch.labels)}
+            task = self.objective.task
+            return minimized, {
+                "loss": loss,
+                "counts": task.counts(outputs, targets if task.counts_mixed else batch.labels),
+            }
 
         shown = self._augmented(state, batch)
         slope = differentiate(self.graphs.train, loss_of, state, shown, _different_keys(state.rest, axis))

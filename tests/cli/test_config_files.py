@@ -129,3 +129,34 @@ def test_what_is_wrong_in_a_file_is_one_sentence(jaxcnn, alone, kind):
 def test_a_file_that_cannot_be_read_is_one_sentence(jaxcnn, alone, name, part):
     outcome = jaxcnn("train", "--config", name)
     assert outcome.status == 2 and part in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_the_file_of_a_run_gives_no_task_that_the_data_decided(jaxcnn, alone):
+    """Task, loss and metric are those of the next data set, unless the run was told of them."""
+    tiny = ["mlp", "--model-options", "hidden=(4,)", "--epochs", "1", "--batch-size", "256"]
+    assert jaxcnn("train", *tiny, "--data", "rotated_digits", "--out", "angles").status == 0
+    settled = ("task", "loss", "monitor")
+    plain = _parse(["train", "--config", "angles/config.json", "--data", "digits"]).config
+    assert [getattr(plain, name) for name in settled] == [None] * 3
+    given = ["--loss", "huber", "--monitor", "mae"]
+    assert jaxcnn("train", *tiny, "--data", "rotated_digits", *given, "--out", "huber").status == 0
+    again = _parse(["train", "--config", "huber/config.json"]).config
+    assert [getattr(again, name) for name in settled] == [None, "huber", "mae"]
+
+
+def test_the_file_of_a_run_on_published_weights_names_them_once(alone):
+    told = {
+        "model": {"name": "resnet18", "options": {}},
+        "data": {"name": "digits"},
+        "training": {"epochs": 1},
+        "init": "resnet18",
+        "arguments": {"pretrained": True},
+    }
+    (alone / "config.json").write_text(json.dumps(told))
+    found = _parse(["train", "--config", "config.json"])
+    assert found.pretrained and found.init is None
+
+
+def test_no_model_in_a_file_is_the_usual_one(alone):
+    (alone / "run.json").write_text('{"model": null}')
+    assert _parse(["train", "--config", "run.json"]).model == _parse(["train"]).model

@@ -28,7 +28,7 @@ def test_a_run_says_so_before_it_trains(jaxcnn, tiny, pictures):
     assert outcome.status == 0, outcome.err
     (told,) = [line for line in outcome.out.splitlines() if "nearly" in line]
     assert told == (
-        "1 of 7 test picture is nearly a training picture, so that the result will be too good: "
+        "1 of 7 test picture nearly equals a training picture, so the result will be too good: "
         "own/test/dog/copy.jpg and own/train/cat/2.png"
     )
     assert outcome.out.index(told) < outcome.out.index("epoch   1")

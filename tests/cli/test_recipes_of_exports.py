@@ -160,6 +160,9 @@ def test_answers_of_other_kinds_have_names(tmp_path):
     space = runpy.run_path(str(recipe))
     assert space["told"](np.array([0.25]), 3) == "no 0.750000  yes 0.250000"
     assert space["run"](np.zeros((2, 28, 28, 1), np.uint8)).shape == (2, 1)
+    done = export.stablehlo(model, done.path, scaling=scaling, final="logistic", classes_only=True)
+    bits = runpy.run_path(str(export.recipe(done, classes=("no", "yes"))))["told"]
+    assert [bits(np.array([bit], bool), 3) for bit in (0, 1)] == ["no", "yes"]
     done = export.stablehlo(model, done.path, scaling=scaling, final="none", units=data.Scaling((3.0,), (2.0,)))
     assert runpy.run_path(str(export.recipe(done)))["told"](np.array([1234.5678]), 3) == "0 1234.57"
     done.path.unlink()

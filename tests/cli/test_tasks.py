@@ -114,7 +114,7 @@ def test_another_head_begins_another_task(jaxcnn, angles, tmp_path):
             "`features` needs a run with one class for each example",
         ),
         (["export", "RUN", "x.onnx", "--classes-only"], "`classes_only` needs classes or labels; "),
-        (["eval", "RUN", "--data", "digits"], "the classes of digits must be among angle; got 0, 1, 2 and 7 more."),
+        (["eval", "RUN", "--data", "digits"], "; digits is for classification."),
         (["train", "mlp", "--data", "digits", "--task", "binary"], "`task` 'binary' needs two classes, 0 and 1; "),
         (["train", "mlp", "--data", "scenes", "--task", "classification"], "must be one for each of 4,000 examples"),
         (
@@ -145,3 +145,49 @@ def test_a_folder_for_others_keeps_the_task(jaxcnn, sevens, angles, picture, tmp
         assert again.status == 0, again.err
         card = (tmp_path / f"{task}-again" / "README.md").read_text()
         assert f"1 output, for {task} targets" in card and f"| {metric} |" in card and "classification" not in card
+
+
+def test_eval_of_yes_or_no_has_its_classes(jaxcnn, sevens, tmp_path):
+    folder, _ = sevens
+    done = jaxcnn("eval", folder, "--out", tmp_path / "all.json", "--mistakes", "2")
+    assert done.status == 0, done.err
+    told = json.loads((tmp_path / "all.json").read_text())
+    counts = np.array(told["confusion"]["counts"])
+    assert counts.shape == (2, 2) and counts.trace() / counts.sum() == pytest.approx(told["accuracy"])
+    assert "precision" in done.out
+
+
+def test_whole_numbers_can_be_values(jaxcnn, tmp_path):
+    random = np.random.default_rng(0)
+    images, ages = random.integers(0, 256, (60, 28, 28)).astype(np.uint8), random.integers(1, 40, 60)
+    archive = tmp_path / "ages.npz"
+    np.savez(archive, x_train=images, y_train=ages, x_test=images[:20], y_test=ages[:20])
+    options = ["--data", f"npz:{archive}", "--epochs", "1", "--batch-size", "20", "--out", tmp_path / "run"]
+    done = jaxcnn("train", *TINY, "--task", "regression", *options)
+    assert done.status == 0 and "test RMSE" in done.out, done.err
+    again = jaxcnn("eval", tmp_path / "run")
+    assert again.status == 0 and "RMSE" in again.out, again.err
+
+
+@pytest.mark.parametrize(("other", "task"), [("rotated_digits", "regression"), ("scenes", "multi_label")])
+def test_data_of_another_task_are_refused_by_its_name(jaxcnn, sevens, other, task):
+    done = jaxcnn("eval", sevens[0], "--data", other)
+    assert done.status == 2 and f"`data` must be for binary, as {sevens[0]}; {other} is for {task}." in done.err
+
+
+def test_a_network_without_a_head_to_replace_is_refused_in_one_sentence(jaxcnn, tmp_path, monkeypatch):
+    (tmp_path / "own_net.py").write_text(
+        "from flax import nnx\n\n\nclass Net(nnx.Module):\n"
+        "    def __init__(self, num_classes, rngs):\n        self.last = nnx.Linear(784, num_classes, rngs=rngs)\n\n"
+        "    def __call__(self, x):\n        return self.last(x.reshape(len(x), -1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["own_net:Net", "--epochs", "1", "--batch-size", "256"]
+    assert jaxcnn("train", *own, "--data", "rotated_digits", "--out", tmp_path / "angles").status == 0
+    done = jaxcnn("train", *own, "--data", "digits", "--init", tmp_path / "angles", "--out", tmp_path / "other")
+    assert (
+        done.status == 2
+        and "`init` must be of the same classes and task for a network without `replace_head`" in done.err
+    )
+    done = jaxcnn("train", *own, "--pretrained", "--out", tmp_path / "other")
+    assert done.status == 2 and "needs a network with published weights; own_net:Net is your own" in done.err

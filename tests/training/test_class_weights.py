@@ -53,6 +53,10 @@ def test_what_does_not_fit_the_classes_is_refused():
         class_weights(["1", "2"], TRAIN)
     with pytest.raises(ValueError, match="must name classes, which are cat, dog, a=b; got 'cow'"):
         class_weights(["cow=2"], TRAIN)
+    with pytest.raises(ValueError, match="must name each class once; got 'dog' twice"):
+        class_weights(["dog=2", "dog=4"], TRAIN)
+    with pytest.raises(ValueError, match="must have a factor above 0; got cat=0 dog=0 a=b=0"):
+        class_weights(["cat=0", "dog=0", "a=b=0"], TRAIN)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])

@@ -177,6 +177,16 @@ def test_parts_of_a_batch_and_mixtures_do_what_the_batch_does(kind):
     assert np.isfinite(mixed.history[-1]["loss"])
 
 
+def test_the_rmse_of_training_is_that_of_the_mixed_targets():
+    """As the loss: of the others, the network has not been shown the pictures."""
+    train = some("regression", 64)
+    train = train._replace(labels=train.labels[:, :1], classes=("x",))
+    run = fit(Linear(1), train, None, dataclasses.replace(CONFIG, augment=("mixup=1",)))
+    (std,) = run.task.std
+    for row in run.history:
+        assert row["rmse"] == pytest.approx(std * np.sqrt(row["loss"]), rel=1e-4)
+
+
 def test_targets_are_standardized_and_undone():
     """Other units of the targets change nothing but the units of the answers."""
     train = some("regression")

@@ -153,7 +153,7 @@ class Binary(MultiLabel):
         """Checks that the targets are 0 or 1, for each example."""
         check_array(targets, title)
         if targets.ndim == 1 and targets.dtype.kind in "iu" and targets.max(initial=0) > 1:
-            raise ValueError(f"`task` 'binary' needs two classes, 0 and 1; `labels` of {title} have {targets.max()}.")
+            raise ValueError(f"`task` 'binary' needs two classes, 0 and 1; {title} has a class {targets.max()}.")
         if targets.shape != (examples,):
             raise ValueError(
                 f"`labels` of {title} must be 0 or 1 for each of {examples:,} examples; got shape {targets.shape}."

@@ -43,6 +43,7 @@ class Regression(Task):
     LOSSES: ClassVar[tuple[str, ...]] = tuple(_LOSSES)
     METRICS: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2")
     gathers: ClassVar[bool] = True
+    counts_mixed: ClassVar[bool] = True
 
     @classmethod
     def measured(cls, loss: str, targets: np.ndarray) -> "Regression":

@@ -60,6 +60,7 @@ class Task:
       METRICS: names of its metrics on held-out examples; the first one decides which epoch was best.
       gathers: whether the metrics need the outputs for every example, because they are no sums.
       final: what `export` applies to the outputs.
+      counts_mixed: whether `counts` compares with targets that an augmentation has mixed, as the loss does.
       of_classes: whether each example has one of the named classes, and predictions are their probabilities.
     """
 
@@ -71,6 +72,7 @@ class Task:
     gathers: ClassVar[bool] = False
     final: ClassVar[Any] = "none"
     of_classes: ClassVar[bool] = False
+    counts_mixed: ClassVar[bool] = False
 
     def outputs(self, names: Sequence[str]) -> int:
         """Returns a network's number of outputs for the given names.
