@@ -97,7 +97,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _parsed(text: str, ending: str) -> Any:
     if ending == ".json":
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     if ending == ".toml":
         return tomllib.loads(text)
     try:
@@ -108,6 +108,15 @@ def _parsed(text: str, ending: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuses two values for one key, of which `json` would silently take the last."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return values
 
 
 def _of_run(description: dict[str, Any], file: Path, parse: Callable[[Sequence[str]], Any]) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class Export:
             recipe = export.recipe(done, classes=run.words if run.task.of_classes else None)
             print(f"{recipe}: runs the network on picture files, without jaxcnn:")
             print(f"  python {shlex.quote(str(recipe))} PICTURE")
+        elif not self.no_recipe:
+            print("no recipe: it would read picture files, and this network takes no pictures of bytes")
         given = done.description["input"]
         shape = (1, *(side if isinstance(side, int) else 480 for side in given["shape"][1:]))
         print("run it, with pictures of any size:" if self.with_preprocessing else "run it:")

@@ -54,7 +54,7 @@ class Runs:
             raise ValueError(f"`out` needs `compare`; got {self.out} without it.")
         if self.json and self.compare:
             raise ValueError("`json` and `compare` print different things; give one of them.")
-        check_place(self.out)
+        check_place(self.out, (".html", ".htm"))
         every = listed_runs(self.folders)
         runs = _sorted(_filtered(every, self.filter), self.sort)
         if self.compare:

@@ -38,7 +38,7 @@ class Look:
 
     def __call__(self) -> None:
         """Prints the classes and facts, and writes the page with pictures."""
-        check_place(self.out)
+        check_place(self.out, (".html", ".htm"))
         splits, sized = self._splits()
         train = splits["train"]
         augmentation = None

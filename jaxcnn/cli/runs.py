@@ -153,16 +153,18 @@ def check_classes(run: Run, what: str) -> None:
         )
 
 
-def check_place(out: Path | None) -> None:
-    """Refuses to write a file where there is no folder.
+def check_place(out: Path | None, endings: tuple[str, ...] = ()) -> None:
+    """Refuses a file in no folder, or with another ending.
 
-    It does so before anything is computed.
+    It does so before anything is computed. Without `endings`, all are allowed.
 
     Raises:
-      ValueError: if its folder does not exist.
+      ValueError: if its folder does not exist, or its name has another ending.
     """
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"`out` must be in a folder that exists; got {out}.")
+    if out is not None and endings and out.suffix.lower() not in endings:
+        raise ValueError(f"`out` must end in {' or '.join(endings)}; got {out}.")
 
 
 def matched(run: Run, dataset: Dataset) -> tuple[Dataset, str]:

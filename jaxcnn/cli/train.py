@@ -209,6 +209,8 @@ class Train:
         left = _left_out(len(train.labels), self.config.batch_size)
         if left and self.config.sampling == "uniform":
             yield left
+        if self.config.sampling == "balanced" and self.config.class_weights == ("balanced",):
+            yield "rare classes are drawn more often and weigh more: one of the two usually suffices"
 
     def _examples(self, source: Run | None) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples.

@@ -108,6 +108,7 @@ REFUSED = {
     "a list": ('{"epochs": [1, 2]}', "`epochs` in f.json must be one value; got [1, 2]."),
     "no list": ('{"augment": null}', "`augment` in f.json must be a list of words or numbers; got None."),
     "no object": ("[1]", "f.json must hold options by name; got list."),
+    "a key twice": ('{"epochs": 1, "epochs": 2}', "f.json must be JSON; the key 'epochs' occurs twice."),
     "no JSON": ("{", "f.json must be JSON;"),
     "a run without a network": ('{"training": {}, "data": {}}', "f.json must have the name of its network"),
 }

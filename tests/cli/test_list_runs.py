@@ -194,6 +194,7 @@ def test_the_comparison_tells_what_differs(jaxcnn, runs, monkeypatch):
         (["--filter", "dta=x"], "`filter` must name name, network, data, task, state or a value of config.json; got"),
         (["runs/short", "--compare"], "`compare` needs two undamaged runs or more; got runs/short."),
         (["--compare", "--json"], "`json` and `compare` print different things; give one of them."),
+        (["--compare", "--out", "x.txt"], "`out` must end in .html or .htm; got x.txt."),
         (["--out", "x.html"], "`out` needs `compare`; got x.html without it."),
         (["--compare", "--out", "no/x.html"], "`out` must be in a folder that exists; got no/x.html."),
     ],

@@ -125,6 +125,7 @@ def test_it_looks_at_other_data(jaxcnn, alone, name):
         (["folder:nowhere"], "nowhere"),
         (["folder:own", "--augment", "crop=99"], "`crop=99` must fit into the picture"),
         (["digits", "--image-size", "32"], "`image_size` is for folders of pictures"),
+        (["digits", "--out", "page.txt"], "`out` must end in .html or .htm; got page.txt."),
         (["digits", "--out", "gone/page.html"], "`out` must be in a folder that exists"),
     ],
     ids=str,

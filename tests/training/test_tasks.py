@@ -246,6 +246,7 @@ def test_one_output_with_two_classes_is_told_of_binary():
         ("multi_label", np.zeros((8, 2)), "must have 3 columns, one for each name; got 2."),
         ("multi_label", np.full((8, 3), 0.5), "must be 0 or 1; 24 of 24 are not, the first is 0.5."),
         ("regression", np.zeros((8, 3)), "must have 2 values, one for each name; got 3."),
+        ("regression", np.zeros(8, int), "must have 2 values, one for each name; got 1; a class is no value."),
         ("regression", np.full((8, 2), np.inf), "must be finite; 16 of 16 are not, the first is inf."),
         ("regression", np.zeros((7, 2)), "must be numbers, (N,) or (N, K), for 8 examples; got shape (7, 2)."),
         ("regression", np.array(["a"] * 8), "must be real numbers; got <U1."),

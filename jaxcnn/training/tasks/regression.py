@@ -76,7 +76,10 @@ class Regression(Task):
         """Checks that there is one output for each value."""
         values = 1 if labels.ndim == 1 else labels.shape[-1]
         if values != len(names) or values != len(self.mean):
-            raise ValueError(f"`labels` of {title} must have {len(names)} values, one for each name; got {values}.")
+            hint = "; a class is no value" if labels.ndim == 1 and labels.dtype.kind in "iu" else ""
+            raise ValueError(
+                f"`labels` of {title} must have {len(names)} values, one for each name; got {values}{hint}."
+            )
         one_per_name(shape, names, "value")
 
     def losses(self, outputs: jax.Array, targets: ArrayLike) -> jax.Array:
