@@ -208,6 +208,7 @@ def places() -> dict[str, Place]:
     for op in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
         add(op, FLAT)
     add("prelu", FLAT, FLAT[-1:])
+    add("linear", FLAT, (FLAT[-1], 100), (100,))
     add("flatten", MAPS, channels="first")
     for op in ("mean_squared_error", "half_squared_error", "huber_loss"):
         add(op, FLAT, FLAT)

@@ -9,6 +9,7 @@ from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
 from jaxcnn.ops.dropout import dropout
 from jaxcnn.ops.flatten import flatten
+from jaxcnn.ops.linear import linear
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
 from jaxcnn.ops.norm.lrn import local_response_norm
@@ -45,6 +46,7 @@ __all__ = [
     "half_squared_error",
     "huber_loss",
     "leaky_relu",
+    "linear",
     "local_response_norm",
     "locally_connected",
     "lp_pool",

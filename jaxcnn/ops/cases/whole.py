@@ -25,6 +25,8 @@ def whole_cases() -> Iterator[Case]:
     yield from _norms()
     yield from _activations(apart(4, 6))
     yield from _losses(apart(4, 6), np.abs(normal(4, 6)))
+    yield case("linear", {}, (normal(4, 3, 5), normal(5, 2), normal(2)), **BATCH)
+    yield case("linear", {"bias": None}, (normal(4, 5), normal(5, 2)), **BILINEAR)
 
 
 def _convolutions(x: np.ndarray) -> Iterator[Case]:
