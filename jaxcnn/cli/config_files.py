@@ -111,7 +111,7 @@ def _parsed(text: str, ending: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses two values for one key, of which `json` would silently take the last."""
+    """Refuses two values for one key: `json` takes the last."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]

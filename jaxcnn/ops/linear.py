@@ -1,4 +1,4 @@
-"""The product with a matrix, as in a dense layer, and its gradient."""
+"""The product with a matrix, as in dense layers: gradient and op."""
 
 import jax
 import jax.numpy as jnp
