@@ -1,4 +1,4 @@
-"""The product with a matrix, as in dense layers: gradient and op."""
+"""The product with a matrix: its gradient and the op."""
 
 import jax
 import jax.numpy as jnp
