@@ -48,7 +48,7 @@ class Run(NamedTuple):
             return given
         if self.preprocessing is not None and data.resizes(data_name):
             return self.preprocessing
-        return self.image_shape[0] if data_name.startswith("folder:") else None
+        return self.image_shape[0] if data_name.startswith(("folder:", "masks:")) else None
 
     @property
     def words(self) -> tuple[str, ...]:
