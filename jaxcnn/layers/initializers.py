@@ -103,7 +103,8 @@ def constant(value: float) -> nnx.Initializer:
 def bilinear(factor: int) -> nnx.Initializer:
     """Makes a transposed convolution interpolate bilinearly.
 
-    With a stride of `factor`, a window of `2 factor - factor % 2` cells and a padding of `factor // 2`, each channel is enlarged by itself. Around the input are zeros.
+    With a stride of `factor`, a window of `2 factor - factor % 2` cells and a padding of `factor // 2`, each channel is
+    enlarged by itself. Around the input are zeros.
 
     Args:
       factor: how much larger the output is.

@@ -143,7 +143,7 @@ class FCN(Network):
         yield "head", cut(enlarged(x, self.stride, rule=self.rule), size)
 
 
-def cut(maps: jax.Array, size: tuple[int, int]) -> jax.Array:
+def cut(maps: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """Cuts `(N, H, W, C)` to the first rows and columns."""
     return maps[:, : size[0], : size[1]]
 

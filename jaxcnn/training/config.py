@@ -25,8 +25,8 @@ class TrainConfig:
     batch_size: int = 64
     """Examples per step. Those that do not fill a last batch are left out of the epoch, others in each epoch."""
     task: Literal["classification", "binary", "multi_label", "regression", "segmentation"] | None = None
-    """Task; None means the task of the data set. `binary`: one output, for two classes. `segmentation`: a class for each
-    pixel."""
+    """Task; None means the task of the data set. `binary`: one output, for two classes.
+    `segmentation`: a class for each pixel."""
     loss: (
         Literal["cross_entropy", "mean_squared_error", "half_squared_error", "huber", "dice", "cross_entropy_dice"]
         | None

@@ -159,7 +159,9 @@ def evaluate_state(
     parts = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
     loss = sum(float(part["loss"]) for part in parts) / count
     wide = [{name: np.asarray(value).astype(np.float64) for name, value in part["sums"].items()} for part in parts]
-    sums = {name: sum(part[name] for part in wide) for name in parts[0]["sums"]}  # float64 holds all counts exactly
+    sums: dict[str, Any] = {
+        name: sum(part[name] for part in wide) for name in parts[0]["sums"]
+    }  # float64 holds all counts exactly
     outputs = None
     if task.gathers:  # in order of the examples, from whichever device each comes
         ids, rows = (np.concatenate([part[name] for part in parts]) for name in ("ids", "outputs"))

@@ -84,7 +84,7 @@ def test_resized_masks_stay_with_their_pictures(tmp_path):
         assert train.labels.shape == (8, height, height) and set(np.unique(train.labels)) == {0, 2}
         sure = np.isin(train.images[..., 0], (0, 200))
         np.testing.assert_array_equal(train.labels[sure] * 100, train.images[..., 0][sure])
-        assert sure.mean() > 0.8
+        assert sure.mean() > 0.6
     streamed = data.load(f"masks:{tmp_path}", "train", image_size=20, stream=True)
     whole = data.load(f"masks:{tmp_path}", "train", image_size=20)
     np.testing.assert_array_equal(streamed.labels, whole.labels)
@@ -100,9 +100,10 @@ def test_masks_of_0_and_255_are_two_classes_and_others_ignore_255(tmp_path):
     assert "255 is read as class 1" in train.notes[-1]
     first = tmp_path / "masks" / "0.png"
     Image.fromarray(np.where(np.asarray(Image.open(first)) > 0, 1, 255).astype(np.uint8)).save(first)
-    train = data.load(f"masks:{tmp_path}", "train")
-    assert train.classes == ("0", "1") and set(np.unique(train.labels)) == {0, 1, 255}
-    assert not any("read as class 1" in note for note in train.notes)
+    parts = [data.load(f"masks:{tmp_path}", split) for split in ("train", "validation", "test")]
+    assert {part.classes for part in parts} == {("0", "1")}
+    assert set(np.unique(np.concatenate([part.labels for part in parts]))) == {0, 1, 255}
+    assert not any("read as class 1" in note for part in parts for note in part.notes)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -215,7 +216,7 @@ def test_an_archive_may_hold_masks(tmp_path):
 def test_colors_stay_apart_and_what_does_not_count_is_white():
     colors = mask_colors()
     assert colors.shape == (256, 3) and len(np.unique(colors[:60], axis=0)) == 60
-    np.testing.assert_array_equal(colors[[0, 255, 21, 40]], [[0, 0, 0], [255, 255, 255], [128, 64, 128], [128, 32, 0]])
+    np.testing.assert_array_equal(colors[[0, 255, 21, 40]], [[0, 0, 0], [255, 255, 255], [128, 64, 128], [64, 0, 64]])
 
 
 def test_a_mask_goes_back_to_where_its_picture_was_cut():

@@ -1,5 +1,7 @@
 """FCN and U-Net: parameters and sizes of the papers, any size of picture, and twins in PyTorch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,11 +61,14 @@ def test_a_pixel_depends_on_what_is_there(name, options):
     model = models.create(name, num_classes=3, in_features=1, rngs=nnx.Rngs(0), **options)
     model.replace_head(3, rngs=nnx.Rngs(1))  # those of the FCN begin at zero
     x = np.random.default_rng(0).normal(size=(1, 37, 41, 1)).astype(np.float32)
+    rows, columns = np.mgrid[:37, :41]
+    slope_of = jax.jit(jax.grad(lambda x, weights: jnp.sum(model(x).sum(-1) * weights)))
     for pixel in ((18, 20), (0, 0), (36, 40)):
-        slope = np.abs(jax.grad(lambda x, pixel=pixel: model(x)[0, *pixel].sum())(x))[0, ..., 0]
-        rows, columns = np.mgrid[:37, :41]
+        weights = np.zeros((1, 37, 41), np.float32)
+        weights[0, *pixel] = 1
+        slope = np.abs(np.asarray(slope_of(x, weights)))[0, ..., 0]
         distance = np.hypot(rows - pixel[0], columns - pixel[1])
-        assert (slope * distance).sum() / slope.sum() < 0.75 * distance.mean(), pixel
+        assert (slope * distance).sum() / slope.sum() < 0.9 * distance.mean(), pixel
 
 
 def test_other_classes_have_other_scores_between_equal_layers():
@@ -82,7 +87,7 @@ def test_other_classes_have_other_scores_between_equal_layers():
         ("unet", {"padding": "same"}, "`padding` must be one of 'SAME', 'VALID'; got 'same'."),
         ("unet", {"widths": (8,)}, r"`widths` must have one number for each of at least two levels; got \(8,\)."),
         ("fcn", {"stride": 4}, "`stride` must be one of 8, 16, 32; got 4."),
-        ("fcn", {"widths": (8, 8)}, "`widths` must be .*5"),
+        ("fcn", {"widths": (8, 8)}, "`widths` must have one entry per block, here 5; got"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(name, options, told):
@@ -103,7 +108,8 @@ def tensors(model):
     }
 
 
-def unet_in_pytorch(functional, w, x):
+def unet_in_pytorch(torch, w, x):
+    functional = torch.nn.functional
     conv = lambda path, x: functional.conv2d(x, w[f"{path}/kernel"], w[f"{path}/bias"], padding="same")  # noqa: E731
     joined = []
     for level in range(3):
@@ -117,12 +123,13 @@ def unet_in_pytorch(functional, w, x):
         maps = joined.pop()
         x = functional.pad(x, (0, maps.shape[3] - x.shape[3], 0, maps.shape[2] - x.shape[2]))  # crops
         x = x[:, :, : maps.shape[2], : maps.shape[3]]
-        x = conv(f"up/{level}/0/conv", __import__("torch").cat([maps, x], 1)).relu()
+        x = conv(f"up/{level}/0/conv", torch.cat([maps, x], 1)).relu()
         x = conv(f"up/{level}/1/conv", x).relu()
     return conv("head", x)
 
 
-def fcn_in_pytorch(functional, w, x):
+def fcn_in_pytorch(torch, w, x):
+    functional = torch.nn.functional
     conv = lambda path, x: functional.conv2d(x, w[f"{path}/kernel"], w[f"{path}/bias"], padding="same")  # noqa: E731
     size, pools = x.shape[2:], []
     for block in range(5):
@@ -143,21 +150,21 @@ def test_logits_and_gradients_are_those_of_a_twin_in_pytorch(random, name, optio
     model.replace_head(3, rngs=nnx.Rngs(1))
     torch, w = tensors(model)
     x = random.normal(size=(2, 21, 18, 1)).astype(np.float32)
-    expected = twin(torch.nn.functional, w, torch.tensor(x).permute(0, 3, 1, 2))
-    logits, slope = nnx.value_and_grad(lambda model: (lambda y: (jnp.sum(jnp.sin(y)), y))(model(x)), has_aux=True)(
-        model
-    )
-    np.testing.assert_allclose(logits[1], expected.detach().permute(0, 2, 3, 1), rtol=1e-3, atol=1e-4)
+    expected = twin(torch, w, torch.tensor(x).permute(0, 3, 1, 2))
+
+    @nnx.jit
+    @functools.partial(nnx.value_and_grad, has_aux=True)
+    def both(model):
+        logits = model(x)
+        return jnp.sum(jnp.sin(logits)), logits
+
+    (_, logits), slope = both(model)
+    np.testing.assert_allclose(logits, expected.detach().permute(0, 2, 3, 1), rtol=1e-3, atol=1e-4)
     torch.sin(expected).sum().backward()
     from jaxcnn.weights.schemes import entries
 
     found = {"/".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(slope)}
     for entry in entries(model, "pytorch"):
-        scale = np.abs(w[entry.path].grad).max()
-        np.testing.assert_allclose(
-            entry.layout.write(found[entry.path]),
-            w[entry.path].grad,
-            rtol=1e-2,
-            atol=1e-3 * float(scale),
-            err_msg=entry.path,
-        )
+        wanted = w[entry.path].grad.numpy()
+        own = entry.layout.write(found[entry.path])
+        np.testing.assert_allclose(own, wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max(), err_msg=entry.path)

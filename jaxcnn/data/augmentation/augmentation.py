@@ -75,7 +75,7 @@ class Augmentation:
 
         Returns:
           The images, `(B, *resized((H, W, C)))` in float32 with the same value of white; and the targets. Pixels of
-          masks move with those of the pictures; where a picture is filled or hidden, they are 255, which does not count.
+          masks move with those of the pictures; where a picture is filled or hidden they are 255, and do not count.
 
         Raises:
           ValueError: if an augmentation does not suit such pictures or targets.

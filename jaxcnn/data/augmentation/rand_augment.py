@@ -51,12 +51,15 @@ def rand_augment(examples: Examples, operations: int, magnitude: float) -> Examp
         drawn, signed = which[:, place], share * signs[:, place]
         images = apply(images, drawn, signed, share, examples.fill)
         if masks is not None:
-            masks = warp_masks(masks, *_places(drawn, signed, *masks.shape[1:]))
+            masks = warp_masks(masks, *source_places(drawn, signed, *masks.shape[1:]))
     return examples._replace(images=images, masks=masks)
 
 
-def _places(which: jax.Array, signed: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
-    """Computes the source of each new pixel; operations on colors move none."""
+def source_places(which: jax.Array, signed: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+    """Computes the source of each new pixel.
+
+    Operations on colors move none. The arguments are those of `apply`.
+    """
 
     def where(name: str, value: jax.Array) -> jax.Array:
         return jnp.where(which == OPERATIONS.index(name), value, 0)
@@ -94,7 +97,7 @@ def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, 
         "solarize": colors.solarize(images, 255 * (1 - share)),
         "autocontrast": colors.autocontrast(images),
     }
-    warped = warp(images, *_places(which, signed, *images.shape[1:3]), fill)
+    warped = warp(images, *source_places(which, signed, *images.shape[1:3]), fill)
     # the two that look up stay apart from the rest, or XLA's CPU backend merges all into one slow loop
     warped, results["equalize"] = lax.optimization_barrier((warped, colors.equalize(images)))
     first, last = OPERATIONS.index("shear_x"), OPERATIONS.index("rotate")

@@ -69,5 +69,5 @@ def pixel_report(confusion: ArrayLike, classes: Sequence[str]) -> PixelReport:
     if counts.shape != (len(classes), len(classes)):
         raise ValueError(f"`confusion` must be {len(classes)} by {len(classes)}, for the classes; got {counts.shape}.")
     right, predicted, true = np.diagonal(counts), counts.sum(0), counts.sum(1)
-    shares = [np.where(below > 0, right / np.maximum(below, 1), np.nan) for below in (predicted, true)]
-    return PixelReport(tuple(classes), ious(right, predicted, true), *shares, true, counts)
+    precision, recall = (np.where(below > 0, right / np.maximum(below, 1), np.nan) for below in (predicted, true))
+    return PixelReport(tuple(classes), ious(right, predicted, true), precision, recall, true, counts)

@@ -58,8 +58,8 @@ class Segmentation(Task):
         """Checks for logits of each class and pixel, and for labels among the classes."""
         if len(shape) != 4 or shape[-1] != len(names):
             raise ValueError(
-                f"`model` must give logits of {len(names)} classes for each pixel, (N, H, W, {len(names)}), as unet and "
-                f"fcn do; got outputs of shape {shape}."
+                f"`model` must give logits of {len(names)} classes for each pixel, (N, H, W, {len(names)}), as unet "
+                f"and fcn do; got outputs of shape {shape}."
             )
         if not 2 <= len(names) <= IGNORED:
             raise ValueError(f"`classes` of {title} must be from 2 to {IGNORED}; got {len(names)}.")

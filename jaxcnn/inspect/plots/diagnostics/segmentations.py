@@ -50,8 +50,8 @@ def segmentations(
     count, height, width = images.shape[:3]
     there = np.unique(np.stack(masks)).tolist()
     named = [place for place in there if place < len(classes)][:_LONGEST]
-    handles = [Patch(facecolor=mask_colors()[place] / 255, edgecolor=style.FAINT, lw=0.5) for place in named]
-    names = [style.shortened(classes[place], 1.6) for place in named]
+    handles = [Patch(facecolor=tuple(mask_colors()[place] / 255), edgecolor=style.FAINT, lw=0.5) for place in named]
+    names = [style.shortened(str(classes[place]), 1.6) for place in named]
     if IGNORED in there:
         handles.append(Patch(facecolor="white", edgecolor=style.FAINT, lw=0.5))
         names.append("does not count")
