@@ -136,8 +136,8 @@ def decode_mask(path: Path) -> np.ndarray:
             f"{path} must be gray or have a palette, with the numbers of classes as values; its colors are {mode}."
         )
     if mode == "L" and tiles:
-        raw = tiles[0][3]
-        values = values // _FACTORS.get(raw if isinstance(raw, str) else raw[0], 1)
+        raw = tiles[0][3] or ("",)
+        values = values // _FACTORS.get(raw if isinstance(raw, str) else str(raw[0]), 1)
     if values.min(initial=0) < 0 or values.max(initial=0) > IGNORED:
         raise ValueError(f"{path} must have values from 0 to {IGNORED}; got {values.min()} to {values.max()}.")
     return values.astype(np.uint8)
