@@ -215,6 +215,7 @@ def places() -> dict[str, Place]:
     add("binary_cross_entropy", FLAT, FLAT)
     labels = (np.arange(LOGITS[0]) % LOGITS[1]).astype(np.int32)
     add("softmax_cross_entropy", LOGITS, labels=labels)
+    add("dice_loss", MAPS, labels=(np.arange(np.prod(MAPS[:-1])) % MAPS[-1]).reshape(MAPS[:-1]).astype(np.int32))
     key, dropped = jax.random.key(0), {"rate": 0.5}
     found["dropout"] = Place("dropout", (FLAT,), _dropped(key, **dropped), _dropped(key, **dropped, **_PLAIN))
     half = tuple(size // 2 for size in MAPS[1:3])

@@ -48,7 +48,8 @@ class Run(NamedTuple):
             return given
         if self.preprocessing is not None and data.resizes(data_name):
             return self.preprocessing
-        return self.image_shape[0] if data_name.startswith("folder:") else None
+        own = data_name.startswith(("folder:", "masks:")) and self.image_shape[0] == self.image_shape[1]
+        return self.image_shape[0] if own else None  # no one size makes pictures that are not square
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -44,8 +44,8 @@ class Train:
     suggested rate, draw them in find-lr-MODEL-DATA.png, and do not train."""
     data: str = "digits"
     """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity,
-    faces, scenes, rotated_digits;
-    or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
+    faces, scenes, scene_masks, rotated_digits;
+    or tfds:NAME, folder:PATH, masks:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
     data_dir: Path | None = None
     """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
     image_size: int | None = None

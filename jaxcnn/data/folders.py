@@ -6,7 +6,7 @@ These may be inside one folder per split.
 import os
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def find_folder(name: str, data_dir: Path | None) -> Path:
     return root / name if (root / name).is_dir() else root
 
 
-def folder_splits(root: Path) -> tuple[str, ...]:
+def folder_splits(root: Path, kind: str = "folder") -> tuple[str, ...]:
     """Returns the splits of a folder.
 
     They are those for which it has folders, or else all three.
@@ -57,8 +57,8 @@ def folder_splits(root: Path) -> tuple[str, ...]:
       ValueError: if it has two folders for one split.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"`folder:` must name a folder; got {root}.")
-    there = _split_folders(root)
+        raise FileNotFoundError(f"`{kind}:` must name a folder; got {root}.")
+    there = split_folders(root)
     return tuple(split for split in SPLITS if split in there) if there else SPLITS
 
 
@@ -99,11 +99,11 @@ def read_folder(
         path = str(root / files[place])
         return fitting(decode_picture(path, path, image_size), shape, path)
 
-    shape = _first_shape(root, files, image_size)
+    shape = first_shape(root, files, image_size)
     streamed = to_stream(stream, len(files), shape)
     pixels, sums, damaged = scan(len(files), decode, shape, keep=not streamed, color=in_color(image_size))
     if damaged and (not skip_corrupt or len(damaged) == len(files)):
-        raise ValueError(_sentence(damaged, files, root))
+        raise ValueError(sentence(damaged, files, root))
     whole = np.setdiff1d(np.arange(len(files)), list(damaged))
     if split == "train" and not allow_empty:
         _check_taught(listed, listed.labels[whole])
@@ -130,7 +130,7 @@ class _Listing(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path) -> dict[str, Path]:
     """The folders of splits, if they are not those of classes."""
     there: dict[str, list[Path]] = {}
     others = []
@@ -150,9 +150,11 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _list(split: str, root: Path) -> _Listing:
-    splits = _split_folders(root)
+    splits = split_folders(root)
     top, base = splits.get(split, root), splits.get("train", root)
     names = tuple(folder.name for folder in folders_in(base))
+    if set(names) == {"images", "masks"}:
+        raise ValueError(f"`folder:` needs a folder for every class; {base} has pictures with masks, use masks:{root}.")
     if not names:
         raise FileNotFoundError(f"{base} must hold a folder for every class; it holds none.")
     strange = sorted({folder.name for folder in folders_in(top)} - set(names))
@@ -163,7 +165,7 @@ def _list(split: str, root: Path) -> _Listing:
         sorted(pictures_below(top / name, counts)) if (top / name).is_dir() else []
         for name, counts in zip(names, passed, strict=True)
     ]
-    parts = {part: by_class if splits else [_share(paths, part) for paths in by_class] for part in (split, *SPLITS)}
+    parts = {part: by_class if splits else [share(paths, part) for paths in by_class] for part in (split, *SPLITS)}
     files = [str(path.relative_to(root)) for paths in parts[split] for path in paths]
     labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(paths) for paths in parts[split]])
     if not files:
@@ -203,7 +205,7 @@ def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
         )
 
 
-def _first_shape(root: Path, files: list[str], image_size: int | Preprocessing | None) -> tuple[int, ...]:
+def first_shape(root: Path, files: list[str], image_size: int | Preprocessing | None) -> tuple[int, ...]:
     """The shape of the first undamaged picture."""
     for name in files:
         try:
@@ -213,7 +215,8 @@ def _first_shape(root: Path, files: list[str], image_size: int | Preprocessing |
     return (1, 1, 3)  # all are damaged, which the scan will say
 
 
-def _sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
+def sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
+    """Says which pictures are damaged, and what can be done."""
     place, text = next(iter(damaged.items()))
     path, them = str(root / files[place]), "it" if len(damaged) == 1 else "them"
     many = "pictures is damaged," if len(damaged) == 1 else "pictures are damaged, the first is"
@@ -222,7 +225,8 @@ def _sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
     return f"{len(damaged)} of {len(files)} {many} {path}: {reason}; {way_out}."
 
 
-def _share(files: list[Path], split: str) -> list[Path]:
+def share(files: list[Any], split: str) -> list[Any]:
+    """The part of the files that is a split's."""
     order = np.random.RandomState(0).permutation(len(files))  # a frozen stream: the split never changes
     edges = np.round(np.cumsum([0.0, *_SHARES]) * len(files)).astype(int)
     place = SPLITS.index(split)

@@ -9,12 +9,13 @@ from jaxcnn.data.digits import SPLITS, read_digits
 from jaxcnn.data.faces import read_faces
 from jaxcnn.data.folders import find_folder, folder_splits, read_folder
 from jaxcnn.data.listing import expanded
+from jaxcnn.data.masks import read_masks
 from jaxcnn.data.mnist import CLOTHES, idx_splits, read_idx_folder, read_mnist, read_mnist1989
 from jaxcnn.data.mnist1d import read_mnist1d
 from jaxcnn.data.npz import npz_splits, read_npz
 from jaxcnn.data.preprocessing import Preprocessing
 from jaxcnn.data.rotated import read_rotated_digits
-from jaxcnn.data.scenes import read_scenes
+from jaxcnn.data.scenes import read_scene_masks, read_scenes
 from jaxcnn.data.speech import read_fsdd
 from jaxcnn.data.tensorflow_datasets import read_tfds, tfds_splits
 from jaxcnn.data.text import read_rt_polarity
@@ -65,9 +66,10 @@ SOURCES: dict[str, _Source] = {
     "mnist1d": _Source(("train", "test"), lambda split, _: read_mnist1d(split)),
     "rotated_digits": _Source(SPLITS, lambda split, _: read_rotated_digits(split)),
     "rt-polarity": _Source(SPLITS, lambda split, at: read_rt_polarity(split, find_folder("rt-polarity", at))),
+    "scene_masks": _Source(SPLITS, lambda split, _: read_scene_masks(split)),
     "scenes": _Source(SPLITS, lambda split, _: read_scenes(split)),
 }
-_FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
+_FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "masks:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
 
 
 def _source(name: str) -> _Source:
@@ -86,6 +88,8 @@ def _source(name: str) -> _Source:
         return _Source(
             splits_there, lambda split, _, **how: read_folder(split, path, **how), pictures=True, folders=True
         )
+    if kind == "masks" and rest:
+        return _Source(folder_splits(path, kind), lambda split, _, **how: read_masks(split, path, **how), pictures=True)
     if kind == "idx" and rest:
         return _Source(idx_splits(path), lambda split, _: read_idx_folder(split, path))
     if kind == "npz" and rest:
@@ -170,6 +174,8 @@ def load(
           They must be prepared as array_record, which needs TensorFlow once; they are read without it;
         - `"folder:PATH"`, pictures in one folder per class, optionally inside folders of the splits: `train`,
           `validation` (`val`, `valid`) and `test`, in upper or lower case; hidden files and folders are ignored;
+        - `"masks:PATH"`, pictures in a folder `images` and a class for each of their pixels in a folder `masks`,
+          optionally inside folders of the splits; for the task `"segmentation"`;
         - `"idx:PATH"`, a folder of IDX files with any prefix, or the folder and the prefix;
         - `"npz:PATH"`, an archive with the arrays of Keras or of MedMNIST;
         - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`, where the test split has the
@@ -178,6 +184,7 @@ def load(
         - `"faces"`, 100 faces and 100 other pictures of 25x25 that come with scikit-image, for the task `"binary"`;
         - `"scenes"`, 5,000 canvases of 48x48 with one to four of those 1,797 digits, for the task `"multi_label"`:
           which digits are there;
+        - `"scene_masks"`, the same canvases for the task `"segmentation"`: the ground or a digit for each pixel;
         - `"rotated_digits"`, the digits turned by up to 45 degrees, for the task `"regression"`: the angle in degrees;
         - `"rt-polarity"`, sentences as words, where the test split is the first of ten folds; `"rt-polarity:3"`,
           another fold.

@@ -25,6 +25,7 @@ from jaxcnn.inspect.attribution.randomization import Randomization, randomizatio
 from jaxcnn.inspect.attribution.relu_rules import with_rules
 from jaxcnn.inspect.diagnostics.calibration import Calibration, calibration, misclassified
 from jaxcnn.inspect.diagnostics.class_report import ClassReport, class_report
+from jaxcnn.inspect.diagnostics.pixel_report import PixelReport, pixel_report
 from jaxcnn.inspect.diagnostics.shifts import ShiftCurve, shift_consistency, shift_curve, shifted
 from jaxcnn.inspect.pages.image_page import write_image_page
 from jaxcnn.inspect.pages.report import write_report
@@ -49,6 +50,7 @@ __all__ = [
     "Filtered",
     "Neighbors",
     "PCA",
+    "PixelReport",
     "Pool",
     "Probe",
     "Randomization",
@@ -80,6 +82,7 @@ __all__ = [
     "neighbors",
     "occlusion",
     "pca",
+    "pixel_report",
     "pool_matrix",
     "probe",
     "randomization_check",

@@ -5,6 +5,7 @@ from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.c3d import C3D
+from jaxcnn.models.fcn import FCN
 from jaxcnn.models.googlenet import GoogLeNet
 from jaxcnn.models.imagenet import ILSVRC, Published, Winner
 from jaxcnn.models.lecun1989 import LeCun1989
@@ -18,6 +19,7 @@ from jaxcnn.models.resnet import CifarResNet, ResNet
 from jaxcnn.models.summary import LayerRow, Summary, summary
 from jaxcnn.models.tdnn import TDNN, WideTDNN
 from jaxcnn.models.textcnn import TextCNN
+from jaxcnn.models.unet import UNet
 from jaxcnn.models.vgg import VGG
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "CARDS",
     "Card",
     "CifarResNet",
+    "FCN",
     "GoogLeNet",
     "ILSVRC",
     "LayerRow",
@@ -43,6 +46,7 @@ __all__ = [
     "Summary",
     "TDNN",
     "TextCNN",
+    "UNet",
     "VGG",
     "WideTDNN",
     "Winner",

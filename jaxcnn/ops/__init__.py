@@ -7,6 +7,7 @@ from jaxcnn.ops import filters, native
 from jaxcnn.ops.activations import scaled_tanh, sigmoid, softmax, tanh
 from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
+from jaxcnn.ops.dice import dice_loss
 from jaxcnn.ops.dropout import dropout
 from jaxcnn.ops.flatten import flatten
 from jaxcnn.ops.linear import linear
@@ -38,6 +39,7 @@ __all__ = [
     "conv_relu_pool",
     "conv_transpose",
     "depthwise_conv",
+    "dice_loss",
     "dropout",
     "filters",
     "flatten",

@@ -15,6 +15,7 @@ from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import compared_curves, learning_curves
 from jaxcnn.inspect.plots.diagnostics.rate_range import rate_range
+from jaxcnn.inspect.plots.diagnostics.segmentations import segmentations
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.diagnostics.values import predicted_values
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
@@ -55,6 +56,7 @@ __all__ = [
     "rate_range",
     "receptive_fields",
     "save",
+    "segmentations",
     "shared_counts",
     "shift_consistencies",
     "shift_curves",

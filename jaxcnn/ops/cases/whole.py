@@ -143,6 +143,11 @@ def _losses(flat: np.ndarray, probabilities: np.ndarray) -> Iterator[Case]:
         function=ops.softmax_cross_entropy,
         batched=(0, 1),
     )
+    maps = apart(4, 3, 2)[..., None] * np.array([1.0, -0.5, 0.2], np.float32)
+    classes = np.arange(24).reshape(4, 3, 2) % 4  # 3 does not count
+    yield case("dice_loss", {"ignore_index": 3}, (maps, jnp.asarray(classes)), batched=(0, 1))
+    soft = {"function": ops.dice_loss, "batched": (0, 1)}
+    yield case("dice_loss", {"labels": "soft"}, (maps, np.abs(normal(4, 3, 2, 3))), **soft)
 
 
 def _blocks() -> Iterator[Case]:
