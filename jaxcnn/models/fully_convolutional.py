@@ -196,7 +196,7 @@ def _measured(model: Network, size: tuple[int, ...], kind: str) -> Sliding:
       ValueError: if it cannot read such a picture.
     """
     try:
-        rows = summary(model, (1, *(2 * n for n in size), model.input_shape[-1])).rows
+        rows = summary(model, (1, *(2 * n for n in size), cast(int, model.input_shape[-1]))).rows
     except (TypeError, ValueError) as error:
         raise ValueError(f"{_RULE}, and have no other part of a fixed size; got {kind}: {error}") from None
     field = rows[-1].field

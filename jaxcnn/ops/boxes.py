@@ -153,11 +153,12 @@ def box_iou(first: ArrayLike, second: ArrayLike, *, rule: Literal["hand", "autod
       >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> first = jnp.array([[0.0, 0.0, 2.0, 2.0]])
-      >>> second = jnp.array([[0.0, 0.0, 2.0, 2.0], [0.0, 1.0, 2.0, 3.0], [5.0, 5.0, 6.0, 6.0]])
-      >>> ops.box_iou(first, second).round(3).tolist()
-      [[1.0, 0.3330000042915344, 0.0]]
-      >>> jax.grad(lambda box: ops.box_iou(box, second[1:]).sum())(first).round(3).tolist()  # a larger y1 raises it
-      [[0.0, 0.11100000143051147, 0.0, 0.3330000042915344]]
+      >>> second = jnp.array([[0.0, 0.0, 2.0, 2.0], [-1.0, 1.0, 3.0, 2.0], [5.0, 5.0, 6.0, 6.0]])
+      >>> [round(value, 3) for value in ops.box_iou(first, second)[0].tolist()]
+      [1.0, 0.333, 0.0]
+      >>> gradient = jax.grad(lambda box: ops.box_iou(box, second[1:2]).sum())(first)
+      >>> [round(value, 3) for value in gradient[0, :2].tolist()]  # a smaller x1 raises it, and so does a larger y1
+      [-0.111, 0.111]
     """
     function = _iou if arrays.choice("rule", rule, ("hand", "autodiff")) == "hand" else _plain_iou
     first, second = arrays.floating(first=first, second=second)
@@ -192,11 +193,11 @@ def giou_loss(predictions: ArrayLike, targets: ArrayLike, *, rule: Literal["hand
       >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> target = jnp.array([0.0, 0.0, 2.0, 2.0])
-      >>> apart = jnp.array([3.0, 0.0, 5.0, 2.0])
+      >>> apart = jnp.array([3.0, 1.0, 5.0, 3.0])
       >>> ops.giou_loss(target, target).item(), round(ops.giou_loss(apart, target).item(), 3)
-      (0.0, 1.2)
-      >>> jax.grad(ops.giou_loss)(apart, target).round(3).tolist()  # its left side and right side must go left
-      [0.4000000059604645, 0.0, -0.07999999821186066, 0.0]
+      (0.0, 1.467)
+      >>> [round(value, 3) for value in jax.grad(ops.giou_loss)(apart, target).tolist()]  # x1 and y1 must fall
+      [0.133, 0.133, -0.027, 0.044]
 
     Source: Rezatofighi et al. 2019, "Generalized intersection over union".
     """

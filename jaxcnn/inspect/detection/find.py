@@ -82,10 +82,8 @@ def scan(
     def answer(images: np.ndarray) -> jax.Array:
         return _probabilities(*apart, scaling(images))
 
-    pictures = [level.pixels for level in levels]
-    every = (
-        _in_tiles(answer, pictures, sliding) if sliding.exact else [np.asarray(answer(p[None]))[0] for p in pictures]
-    )
+    every = [level.pixels for level in levels]
+    every = _in_tiles(answer, every, sliding) if sliding.exact else [np.asarray(answer(p[None]))[0] for p in every]
     maps = []
     for level, scores in zip(levels, every, strict=True):
         boxes = sliding.boxes(scores.shape[:2]) * np.tile(level.scale, 2)
@@ -102,9 +100,7 @@ def _in_tiles(
     So one program is compiled for pictures of all sizes. Tiles overlap, such that no window is cut.
     """
     steps = [_CELLS * stride for stride in sliding.strides]
-    sides = [
-        step - stride + window for step, stride, window in zip(steps, sliding.strides, sliding.window, strict=True)
-    ]
+    sides = [(_CELLS - 1) * stride + window for stride, window in zip(sliding.strides, sliding.window, strict=True)]
     tiles, grids, shapes = [], [], []
     for picture in pictures:
         axes = zip(picture.shape, sliding.window, sliding.strides, strict=False)
