@@ -5,6 +5,7 @@ from typing import Any as _Any
 
 from jaxcnn.ops import filters, native
 from jaxcnn.ops.activations import scaled_tanh, sigmoid, softmax, tanh
+from jaxcnn.ops.boxes import box_iou, giou_loss, non_maximum_suppression
 from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
 from jaxcnn.ops.dice import dice_loss
@@ -34,6 +35,7 @@ __all__ = [
     "binary_cross_entropy",
     "blur_pool",
     "bottleneck_block",
+    "box_iou",
     "conv",
     "conv_general_dilated",
     "conv_relu_pool",
@@ -43,6 +45,7 @@ __all__ = [
     "dropout",
     "filters",
     "flatten",
+    "giou_loss",
     "global_avg_pool",
     "global_max_pool",
     "half_squared_error",
@@ -57,6 +60,7 @@ __all__ = [
     "max_unpool",
     "mean_squared_error",
     "native",
+    "non_maximum_suppression",
     "prelu",
     "reduce_window_max",
     "relu",

@@ -11,6 +11,7 @@ from jaxcnn.inspect.plots.arithmetic.matrices import convolution_as_matrix, pool
 from jaxcnn.inspect.plots.arithmetic.receptive_fields import effective_fields, receptive_fields
 from jaxcnn.inspect.plots.arithmetic.sliding_window import sliding_animation, sliding_steps, sliding_window
 from jaxcnn.inspect.plots.attribution.attributions import attributions, randomization_curves, randomization_maps
+from jaxcnn.inspect.plots.detection.found import found_boxes, score_maps
 from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import compared_curves, learning_curves
@@ -42,6 +43,7 @@ __all__ = [
     "feature_maps",
     "filtered_pictures",
     "filters",
+    "found_boxes",
     "labeled_images",
     "learning_curves",
     "maximized",
@@ -56,6 +58,7 @@ __all__ = [
     "rate_range",
     "receptive_fields",
     "save",
+    "score_maps",
     "segmentations",
     "shared_counts",
     "shift_consistencies",
