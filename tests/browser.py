@@ -39,7 +39,7 @@ class Browser:
             self.chrome("Emulation.setEmulatedMedia", features=[scheme])
             self._ask("POST", "/url", {"url": page.resolve().as_uri()})
         except BaseException:
-            self._driver.terminate()
+            self._stop()
             raise
 
     def __enter__(self) -> "Browser":
@@ -47,12 +47,17 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         self._ask("DELETE", "")
+        self._stop()
+
+    def _stop(self) -> None:
         self._driver.terminate()
-        self._driver.wait()
+        self._driver.communicate()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._url}{path}", data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            f"{self._url}{path}", data, {"Content-Type": "application/json"}, method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=400) as answer:
                 return json.load(answer)["value"]
@@ -97,4 +102,6 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Errors in the browser's console."""
-        return [line["message"] for line in self._ask("POST", "/se/log", {"type": "browser"}) if line["level"] == "SEVERE"]
+        return [
+            line["message"] for line in self._ask("POST", "/se/log", {"type": "browser"}) if line["level"] == "SEVERE"
+        ]

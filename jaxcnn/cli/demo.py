@@ -221,15 +221,13 @@ def _result(run: Run, examples: Dataset | None) -> str:
         found = json.loads(kept.read_text())
         split, pictures, metrics = found["split"], found["count"], found
     elif examples is not None:
-        evaluation = training.evaluate(
-            run.model, examples, run.scaling, task=run.task, augmentation=run.augmentation
-        )
+        evaluation = training.evaluate(run.model, examples, run.scaling, task=run.task, augmentation=run.augmentation)
         split, pictures, metrics = examples.split, evaluation.count, evaluation.metrics
     else:
         return "Its accuracy was not measured."
     told = [
         f"{training.METRICS[name].title} {metric_text(name, metrics[name])}"
-        for name in run.task.METRICS
+        for name in (run.task.METRICS[:1] if run.task.of_classes else run.task.METRICS)
         if name in metrics
     ]
     return f"On the {pictures:,} pictures of the {split} split: {', '.join(told)}."

@@ -58,7 +58,7 @@ def _in_folder(folder: Path) -> tuple[bytes, ...]:
 def _in_archive(file: Path) -> tuple[bytes, ...]:
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(file) as archive:
+        with tarfile.open(file, "r:gz") as archive:
             for member in archive:
                 name = member.name.partition("/")[2]
                 if name in (_SCRIPT, _PROGRAM) and (content := archive.extractfile(member)) is not None:

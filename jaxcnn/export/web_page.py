@@ -25,7 +25,13 @@ class Runtime(NamedTuple):
 
 
 def web_page(
-    network: bytes, runtime: Runtime, told: Mapping[str, Any], *, title: str, about: Sequence[str], footer: Sequence[str]
+    network: bytes,
+    runtime: Runtime,
+    told: Mapping[str, Any],
+    *,
+    title: str,
+    about: Sequence[str],
+    footer: Sequence[str],
 ) -> str:
     """Makes a page in which a network can be tried out.
 
