@@ -32,7 +32,10 @@ _EXAMPLES = 10
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """Write a web page to try out a trained network: one file that works without a server or a connection."""
+    """Write a web page to try out a trained network.
+
+    The page is one file that works without a server or a connection.
+    """
 
     run: tyro.conf.Positional[Path]
     """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
@@ -92,7 +95,7 @@ class Demo:
 
 
 def _check(run: Run, name: Path) -> None:
-    """Checks that a network answers a picture with classes, labels or values.
+    """Checks that a network answers pictures with classes or values.
 
     Raises:
       ValueError: if it does not.
@@ -157,7 +160,10 @@ def _told(run: Run) -> dict[str, Any]:
 
 
 def _shown(run: Run, examples: Dataset | None) -> dict[str, Any]:
-    """Pictures to choose on the page: one of each class, or the first ones."""
+    """Pictures to choose on the page.
+
+    They are one of each class, or the first ones.
+    """
     if examples is None:
         return {"examples": [], "split": ""}
     labels = np.asarray(examples.labels)
@@ -189,7 +195,7 @@ def _png(pixels: Any) -> str:
 
 
 def _data_of(run: Run) -> str:
-    """The name of the data of the training, if it is known."""
+    """The name of the training data, if it is known."""
     name = run.description["data"].get("name")
     published = weights.PRETRAINED.get(run.description.get("source", {}).get("name", ""))
     return str(name) if name else published.data if published else ""
@@ -212,7 +218,10 @@ def _about(run: Run, data: str, examples: Dataset | None) -> list[str]:
 
 
 def _result(run: Run, examples: Dataset | None) -> str:
-    """How good the network is: as it was recorded or published, or else measured now."""
+    """How good the network is.
+
+    The figure was recorded or published; else it is measured now.
+    """
     published = weights.PRETRAINED.get(run.description.get("source", {}).get("name", ""))
     if published is not None and run.folder.as_posix() in weights.PRETRAINED | models.MODELS and published.top1:
         return f"The published accuracy is {published.top1:.2f} %."
@@ -234,7 +243,7 @@ def _result(run: Run, examples: Dataset | None) -> str:
 
 
 def _footer(run: Run, runtime: Runtime) -> list[str]:
-    """Where the network and the program that runs it come from, in markup."""
+    """Where the network and its runtime come from, in markup."""
     card = models.CARDS.get(run.description["model"]["name"])
     paper = [f"The network is from {html.escape(card.paper)} ({card.year})."] if card else []
     addresses = dict(line.split(", ", 1) for line in metadata.metadata("jaxcnn").get_all("Project-URL") or ())

@@ -183,7 +183,10 @@ def _captured(
 
 
 def _output(maps: jax.Array) -> jax.Array:
-    """A value of its own, as jax2onnx loses outputs that are also read further inside."""
+    """Gives an output a value of its own.
+
+    jax2onnx loses outputs that the graph also reads further inside.
+    """
     return maps if maps.dtype == jnp.uint8 else maps.astype(jnp.float32) * jnp.float32(1)
 
 

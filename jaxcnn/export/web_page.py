@@ -1,4 +1,4 @@
-"""Makes a web page that holds a network and the program that runs it."""
+"""Makes a web page that holds a network and its runtime."""
 
 import base64
 import gzip

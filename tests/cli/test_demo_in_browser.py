@@ -43,7 +43,8 @@ SHOWN = """
 await demo.ready;
 while (showing) await new Promise((done) => setTimeout(done, 10));
 const named = rows.map(({ name, number }) => [name.textContent, number.textContent]);
-return { best: byId("best").textContent, rows: named, problem: byId("problem").hidden ? "" : byId("problem").textContent };
+const problem = byId("problem").hidden ? "" : byId("problem").textContent;
+return { best: byId("best").textContent, rows: named, problem };
 """
 SETTLED = "while (!showing && blank) await new Promise((done) => setTimeout(done, 10));"
 

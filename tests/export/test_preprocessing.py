@@ -84,11 +84,11 @@ def test_other_inputs_than_pictures_in_bytes_are_refused(tmp_path, digits):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES[2:5], ids=str)
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 def test_pixels_of_published_weights_are_those_of_the_reader_of_pictures(tmp_path, size, interpolation):
     scene(3, size).save(tmp_path / "one.png")
-    for fed in (data.Preprocessing((24, 20), 27, interpolation), data.Preprocessing((16, 16), 16, interpolation)):
+    for fed in (data.Preprocessing((24, 20), 27, interpolation), data.Preprocessing((31, 16), 31, interpolation)):
         read = data.read_picture(tmp_path / "one.png", (*fed.size, 3), preprocessing=fed).pixels
         pixels = np.asarray(scene(3, size))[None]
         found = np.asarray(fit_pictures(pixels, *fed.size, cut=True, preprocessing=fed))[0]
