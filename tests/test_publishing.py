@@ -26,6 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REPOSITORY, DOCUMENTATION = PROJECT["urls"]["Repository"], PROJECT["urls"]["Documentation"]
 COLAB = REPOSITORY.replace("https://github.com/", "https://colab.research.google.com/github/")
 PYTHONS = ["3.11", "3.12", "3.13"]
+SUFFIXES = {".py", ".json", ".tsv", ".html", ".cc", ".h", ".typed"}  # of the package's files
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
 
 
@@ -198,9 +199,9 @@ def test_archive_and_wheel_hold_the_package(built):
     package = {
         str(path.relative_to(copy))
         for path in (copy / "jaxcnn").rglob("*")
-        if path.is_file() and path.suffix in {".py", ".json", ".tsv", ".cc", ".h", ".typed"}
+        if path.is_file() and path.suffix in SUFFIXES
     }
-    assert {Path(name).suffix for name in package} == {".py", ".json", ".tsv", ".cc", ".h", ".typed"}
+    assert {Path(name).suffix for name in package} == SUFFIXES
     with tarfile.open(archive) as held:
         names = {name.partition("/")[2] for name in held.getnames()}
     assert package | {"pyproject.toml", "README.md", "LICENSE"} <= names

@@ -86,6 +86,7 @@ def _parse(args: list[str]):
     from jaxcnn.cli.bench import Bench
     from jaxcnn.cli.check import Check
     from jaxcnn.cli.convert import Convert
+    from jaxcnn.cli.demo import Demo
     from jaxcnn.cli.doctor import Doctor
     from jaxcnn.cli.eval import Eval
     from jaxcnn.cli.export import Export
@@ -106,6 +107,7 @@ def _parse(args: list[str]):
         "features": Features,
         "runs": Runs,
         "inspect": Inspect,
+        "demo": Demo,
         "look": Look,
         "convert": Convert,
         "export": Export,

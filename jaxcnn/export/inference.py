@@ -1,7 +1,8 @@
 """The function that is exported, from stored images to predictions."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from jaxcnn.ops.arrays import choice
 
 Final = Literal["softmax", "logistic", "tanh", "none"]
 Weights = Literal["float", "int8"]
+PIXELS = "pixels"  # among the stages: the bytes that the network gets, before they are scaled
 TOLERANCE = 1e-4  # of an exported function against its network, relative to the largest logit where that is above 1
 _OUTPUTS = {"softmax": "probabilities", "logistic": "probabilities", "tanh": "scores", "none": "logits"}
 _DECISIONS = {"logistic": "bits", "tanh": "signs"}  # what `classes_only` gives for each output; else the class
@@ -28,7 +30,7 @@ _DECISIONS = {"logistic": "bits", "tanh": "signs"}  # what `classes_only` gives 
 class Inference(NamedTuple):
     """A network as a function that can be exported."""
 
-    call: Callable[[jax.Array], jax.Array]  # the function, which contains the weights
+    call: Callable[[jax.Array], Any]  # the function, which contains the weights
     examples: np.ndarray  # random examples for the check
     logits: np.ndarray  # the logits of the original network for them
     shape: tuple[int | str, ...]  # of one example; names stand for any size
@@ -79,18 +81,14 @@ def inference(
     preprocessing: Preprocessing | None = None,
     units: Scaling | None = None,
     with_preprocessing: bool,
+    stages: Mapping[str, int] | None = None,
 ) -> Inference:
     """Makes the function that `stablehlo` and `onnx` export.
 
-    The arguments and errors are those of these functions.
+    The arguments and errors are those of these functions. With `stages`, the function returns a tuple.
     """
     choice("final", final, tuple(_OUTPUTS))
     choice("weights", weights, ("float", "int8"))
-    if with_preprocessing and preprocessing is not None:
-        raise ValueError(
-            f"`with_preprocessing` cannot resize to {preprocessing.resize} and crop to {preprocessing.size}, as "
-            f"these weights need it; export without it."
-        )
     shape = example_shape(model, input_shape)
     inside = fold_batch_norm(model, _seen(shape, augmentation)) if fold else nnx.clone(model)
     reference = nnx.clone(quantize(inside) if weights == "int8" else model)
@@ -103,16 +101,27 @@ def inference(
     is_bytes = scaled and scaling is not None and scaling.unit == 255
     dtype = jnp.dtype(jnp.uint8 if is_bytes else getattr(model, "input_dtype", jnp.float32))
 
-    def logits_of(network: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
-        seen = images if augmentation is None else augmentation.center(images)
-        values = network(scaling(seen) if scaled and scaling is not None else seen).astype(jnp.float32)
+    def seen(images: jax.Array) -> jax.Array:
+        return images if augmentation is None else augmentation.center(images)
+
+    def scale(images: jax.Array) -> jax.Array:
+        return scaling(images) if scaled and scaling is not None else images
+
+    def in_units(logits: jax.Array) -> jax.Array:
+        values = logits.astype(jnp.float32)
         return values if units is None else values * jnp.array(units.std)[None] + jnp.array(units.mean)[None]
 
+    def call(images: jax.Array) -> Any:
+        pixels = seen(fit(images))
+        logits, maps = _captured(rebuilt(), scale(pixels), pixels, stages or {})
+        answers = _answer(in_units(logits), final, classes_only)
+        return (answers, *maps) if stages else answers
+
     rebuilt = _rebuild(inside, weights)
-    fit, given = _fitting(shape, dtype) if with_preprocessing else ((lambda images: images), shape)
+    fit, given = _fitting(shape, dtype, preprocessing) if with_preprocessing else ((lambda images: images), shape)
     # of the network's size also where any is taken: else a value that rounds the other way would be a large difference
     examples = _examples((3, *shape), dtype)
-    logits = np.asarray(jax.jit(lambda images: logits_of(reference, fit(images)))(examples))
+    logits = np.asarray(jax.jit(lambda images: in_units(reference(scale(seen(fit(images))))))(examples))
     outputs = logits.shape[-1]
     if final == "softmax" and outputs < 2:
         raise ValueError(f"`final` 'softmax' needs two outputs or more; got {outputs}, use 'logistic'.")
@@ -133,20 +142,14 @@ def inference(
         },
         "batch_norm_folded": fold,
         "weights": weights,
+        **({"stages": dict(stages)} if stages else {}),
     }
-    return Inference(
-        lambda images: _answer(logits_of(rebuilt(), fit(images)), final, classes_only),
-        examples,
-        logits,
-        given,
-        dtype,
-        final,
-        classes_only,
-        details,
-    )
+    return Inference(call, examples, logits, given, dtype, final, classes_only, details)
 
 
-def _fitting(shape: tuple[int, ...], dtype: Any) -> tuple[Callable[[Any], jax.Array], tuple[int | str, ...]]:
+def _fitting(
+    shape: tuple[int, ...], dtype: Any, preprocessing: Preprocessing | None
+) -> tuple[Callable[[Any], jax.Array], tuple[int | str, ...]]:
     """Makes the function that brings pictures of any size to `shape`.
 
     The second value is the shape that the function takes.
@@ -161,7 +164,34 @@ def _fitting(shape: tuple[int, ...], dtype: Any) -> tuple[Callable[[Any], jax.Ar
         )
     height, width, channels = shape
     cut = channels == 3  # as `jaxcnn predict` reads photographs and drawings
-    return lambda images: fit_pictures(jnp.asarray(images), height, width, cut=cut), ("height", "width", channels)
+    fit = partial(fit_pictures, height=height, width=width, cut=cut, preprocessing=preprocessing)
+    return lambda images: fit(jnp.asarray(images)), ("height", "width", channels)
+
+
+def _captured(
+    network: Callable[..., Any], inputs: jax.Array, pixels: jax.Array, stages: Mapping[str, int]
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Computes logits, and the first maps of the given stages.
+
+    Raises:
+      ValueError: if a stage is unknown.
+    """
+    if not set(stages) - {PIXELS}:
+        return network(inputs), [pixels for _ in stages]
+    logits, found = network(inputs, capture=True)
+    found = {PIXELS: pixels, **found}
+    for name in stages:
+        if name not in found:
+            raise ValueError(f"`stages` must name stages of the network, {', '.join(found)}; got {name!r}.")
+    return logits, [_output(found[name][..., :count]) for name, count in stages.items()]
+
+
+def _output(maps: jax.Array) -> jax.Array:
+    """Gives an output a value of its own.
+
+    jax2onnx loses outputs that the graph also reads further inside.
+    """
+    return maps if maps.dtype == jnp.uint8 else maps.astype(jnp.float32) * jnp.float32(1)
 
 
 def _examples(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

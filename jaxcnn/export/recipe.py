@@ -156,8 +156,10 @@ def recipe(exported: Exported, *, classes: Sequence[str] | None = None) -> Path:
     check_recipe_path(path)
     _, *size, channels = told["input"]["shape"]
     fed = told["input"].get("preprocessing")
-    reading: dict[str, object] = {} if "resized_to" in told["input"] else {"size": tuple(size), "cut": channels == 3}
-    if fed is not None:
+    reading: dict[str, object] = {"size": tuple(size), "cut": channels == 3}
+    if "resized_to" in told["input"]:
+        reading = {}
+    elif fed is not None:
         reading = {"size": tuple(size), "resize": fed["resize"], "interpolation": fed["interpolation"]}
     names = list(classes or told["classes"] or map(str, range(told["output"]["count"])))
     _, _, code = resources.files("jaxcnn.data").joinpath("pixels.py").read_text(encoding="utf-8").partition('\n"""\n\n')

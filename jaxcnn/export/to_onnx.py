@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def onnx(
     weights: Weights = "float",
     units: Scaling | None = None,
     with_preprocessing: bool = False,
+    stages: Mapping[str, int] | None = None,
 ) -> Exported:
     """Writes a network as an ONNX graph, and checks its outputs.
 
@@ -64,12 +65,14 @@ def onnx(
       units: scaling of the targets, as in `stablehlo`.
       with_preprocessing: take pictures in bytes of any size, `(N, H, W, C)`, and resize them inside the function as in
         `stablehlo`.
+      stages: more outputs: stages of the network, each with a number of maps. The graph then also gives the first
+        maps of each, `(N, ..., maps)` float32, under its name; `"pixels"` are the bytes that the network gets.
 
     Returns:
       The path, its size, the difference from the network on random examples, and the description.
 
     Raises:
-      ValueError: if an option is unknown, or the shape of an example is not known.
+      ValueError: if an option or a stage is unknown, or the shape of an example is not known.
       RuntimeError: if the graph does not compute what the network computes, or jax2onnx or onnxruntime is not
         installed.
     """
@@ -92,9 +95,10 @@ def onnx(
         weights=weights,
         units=units,
         with_preprocessing=with_preprocessing,
+        stages=stages,
     )
     description = describe("onnx", ("jax2onnx",), classes, exported.details)
-    graph = _graph(exported)
+    graph = _graph(exported, list(stages or ()))
     for key, value in description.items():
         graph.metadata_props.add(key=key, value=json.dumps(value))
     format.checker.check_model(graph, full_check=True)
@@ -105,7 +109,7 @@ def onnx(
     return Exported(path, len(content), difference, description)
 
 
-def _graph(exported: Inference) -> Any:
+def _graph(exported: Inference, stages: list[str]) -> Any:
     """The function as an ONNX model.
 
     It is traced here and not by jax2onnx, which replaces functions of NumPy by its own while it traces.
@@ -119,12 +123,12 @@ def _graph(exported: Inference) -> Any:
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # warns of types that jax2onnx leaves out, which ONNX infers
     with own_windows():
         return jax2onnx.to_onnx(
-            lambda images: _evaluate(traced, images)[0],
+            lambda images: tuple(_evaluate(traced, images)) if stages else _evaluate(traced, images)[0],
             [like],
             model_name="jaxcnn",
             opset=OPSET,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT, *stages],
         )
 
 

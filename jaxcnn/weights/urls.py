@@ -1,4 +1,4 @@
-"""Downloads files of weights from plain addresses.
+"""Downloads files of weights, and other files, from plain addresses.
 
 They are kept in a cache, and their SHA-256 is checked.
 """
@@ -55,13 +55,14 @@ def digest_of(url: str) -> tuple[str, str]:
     return plain, told[1]
 
 
-def from_url(url: str) -> tuple[Path, str]:
+def from_url(url: str, folder: Path | None = None) -> tuple[Path, str]:
     """Finds a file in the cache, or downloads it.
 
     A download that broke off is continued.
 
     Args:
       url: address with a digest, as in `digest_of`.
+      folder: where downloaded files are kept; by default `cache_folder()`.
 
     Returns:
       The file, and its whole SHA-256.
@@ -74,7 +75,7 @@ def from_url(url: str) -> tuple[Path, str]:
     """
     plain, wanted = digest_of(url)
     name = plain.rpartition("/")[2]
-    file = cache_folder() / (name if wanted in name else f"{wanted[:16]}-{name}")
+    file = (folder or cache_folder()) / (name if wanted in name else f"{wanted[:16]}-{name}")
     if not file.exists():
         if is_offline():
             raise FileNotFoundError(

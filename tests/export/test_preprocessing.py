@@ -84,10 +84,38 @@ def test_other_inputs_than_pictures_in_bytes_are_refused(tmp_path, digits):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_resizing_of_published_weights_is_not_replaced(tmp_path):
-    fed = data.Preprocessing(size=(8, 8), resize=9, mean=(0.5,), std=(0.5,))
-    model = models.create("mlp", num_classes=10, rngs=nnx.Rngs(0), hidden=(4,))
-    scaling = data.Scaling((0.5,), (0.5,))
+@pytest.mark.parametrize("size", SIZES[2:5], ids=str)
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_pixels_of_published_weights_are_those_of_the_reader_of_pictures(tmp_path, size, interpolation):
+    scene(3, size).save(tmp_path / "one.png")
+    for fed in (data.Preprocessing((24, 20), 27, interpolation), data.Preprocessing((31, 16), 31, interpolation)):
+        read = data.read_picture(tmp_path / "one.png", (*fed.size, 3), preprocessing=fed).pixels
+        pixels = np.asarray(scene(3, size))[None]
+        found = np.asarray(fit_pictures(pixels, *fed.size, cut=True, preprocessing=fed))[0]
+        assert found.shape == read.shape and found.dtype == np.uint8
+        far = np.abs(found.astype(int) - read)
+        if interpolation == "nearest":  # a cell on the edge of two pixels may be either
+            assert (far > 0).mean() < 0.1
+        else:
+            assert far.max() <= 2 and far.mean() < 0.2
+
+
+@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+def test_a_file_resizes_as_published_weights_want_it(tmp_path, elsewhere, kind):
+    if kind == "onnx":
+        pytest.importorskip("jax2onnx")
+    fed = data.Preprocessing((24, 20), 27, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    model = models.create("mlp", num_classes=10, in_features=3, rngs=nnx.Rngs(0), hidden=(8,), image_size=(24, 20))
+    scaling = data.Scaling(fed.mean, fed.std)
     options = {"scaling": scaling, "preprocessing": fed, "with_preprocessing": True}
-    with pytest.raises(ValueError, match=r"cannot resize to 9 and crop to \(8, 8\), as these weights need it"):
-        export.stablehlo(model, tmp_path / "network.stablehlo", **options)
+    done = getattr(export, kind)(model, tmp_path / f"network.{kind}", **options)
+    assert done.description["input"]["resized_to"] == [24, 20]
+    wanted, questions = [], []
+    for seed, size in enumerate(SIZES):
+        picture = scene(seed, size)
+        picture.save(tmp_path / f"{seed}.png")
+        read = data.read_picture(tmp_path / f"{seed}.png", (24, 20, 3), preprocessing=fed).pixels
+        wanted.append(training.predict(model, read[None], scaling)[0])
+        questions.append((done.path, np.asarray(picture)[None]))
+    np.testing.assert_allclose(np.concatenate(elsewhere(kind, *questions)), wanted, atol=0.01)
+    assert "READING = {}" in export.recipe(done).read_text()

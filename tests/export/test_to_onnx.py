@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxcnn import export, models
+from jaxcnn import export, inspect, models
 
 _THIN = (4, 8, 8, 8)
 NETWORKS = {
@@ -93,3 +93,19 @@ def test_bits_in_onnx(tmp_path, random, converter):
     done = export.onnx(model, tmp_path / "net", final="tanh", classes_only=True)
     (signs,) = converter.InferenceSession(done.path).run(None, {"images": images})
     np.testing.assert_array_equal(signs, np.sign(np.asarray(model(jnp.asarray(images)))))
+
+
+def test_a_graph_also_gives_maps_of_stages(digits, converter, tmp_path):
+    stages = {"pixels": 1, "pool1": 2, "conv2": 99, "dense2": 5}
+    options = {"scaling": digits.scaling, "with_preprocessing": True}
+    done = export.onnx(digits.model, tmp_path / "net.onnx", stages=stages, **options)
+    assert done.description["stages"] == stages
+    session = converter.InferenceSession(done.path)
+    answers, *maps = session.run(["answers", *stages], {"images": digits.images[:9]})
+    np.testing.assert_allclose(answers, digits.probabilities()[:9], atol=1e-5)
+    seen = inspect.activations(digits.model, digits.scaling(digits.images[:9]))
+    for (name, count), found in zip(stages.items(), maps, strict=True):
+        wanted = digits.images[:9] if name == "pixels" else seen[name][..., :count]
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    with pytest.raises(ValueError, match=r"`stages` must name stages of the network, pixels, conv1, .*; got 'conv9'"):
+        export.onnx(digits.model, tmp_path / "net.onnx", stages={"conv9": 1}, **options)
