@@ -36,7 +36,10 @@ def _plain_dice(logits: jax.Array, targets: jax.Array, counted: jax.Array, smoot
 
 
 def _shares(logits: jax.Array, counted: jax.Array) -> jax.Array:
-    """Computes `m p`; also autodiff finds no NaN in a pixel that does not count."""
+    """Computes `m p`.
+
+    Also autodiff finds no NaN in a pixel that does not count.
+    """
     return jnp.where(counted, jax.nn.softmax(jnp.where(counted, logits, 0)), 0)
 
 
