@@ -48,7 +48,7 @@ def lines(report: ClassReport) -> Iterator[str]:
 
 
 def pixel_lines(report: PixelReport) -> Iterator[str]:
-    """Lists each class's IoU, precision and recall, and the most frequent confusions.
+    """Lists each class's IoU, precision and recall, and the confusions.
 
     If there are many classes, only the worst are listed.
     """

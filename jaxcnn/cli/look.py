@@ -89,9 +89,9 @@ def _facts(train: Dataset, sizes: Mapping[str, tuple[int, int]], sized: bool) ->
 
 
 def _counts(splits: Mapping[str, Dataset]) -> Iterator[str]:
-    """Lists each class with its numbers of examples, also those with a pixel of it.
+    """Lists each class with its numbers of examples.
 
-    If there are many classes, only the rarest are listed.
+    For masks these are the examples with a pixel of it. If there are many classes, only the rarest are listed.
     """
     train = splits["train"]
     counts = np.stack([part.counts() for part in splits.values()], -1)

@@ -27,7 +27,7 @@ Read = tuple[Path, data.Picture]
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict classes, labels, values or masks of pictures with a trained network."""
+    """Predict classes, labels, values or masks with a trained network."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""

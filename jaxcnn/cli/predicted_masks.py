@@ -65,5 +65,5 @@ class MaskWriter:
 
 
 def shares(masks: Iterable[np.ndarray], classes: int) -> list[np.ndarray]:
-    """Computes the share of each class in the pixels of each mask."""
+    """Computes the share of each class in each mask."""
     return [np.bincount(mask.ravel(), minlength=classes) / mask.size for mask in masks]

@@ -84,7 +84,9 @@ class Dataset(NamedTuple):
         return labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.classes))
 
     def members(self, place: int) -> np.ndarray:
-        """Finds the examples of a class, with a label, or with a pixel of a class.
+        """Finds the examples of a class, or with a label.
+
+        For the task `"segmentation"`, these are the examples with a pixel of the class.
 
         Args:
           place: number of the class or label.

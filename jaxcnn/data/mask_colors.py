@@ -1,4 +1,4 @@
-"""Colors for the classes of masks, and masks in the size of their pictures."""
+"""Colors for the classes of masks, and masks in pictures' sizes."""
 
 from functools import cache
 
@@ -18,9 +18,9 @@ _FIRST = (
 
 @cache
 def mask_colors() -> np.ndarray:
-    """Makes a color for each class; pixels that do not count are white.
+    """Makes a color for each class.
 
-    Classes from 21 on have the colors of PASCAL VOC.
+    Pixels that do not count are white. Classes from 21 on have the colors of PASCAL VOC.
 
     Returns:
       `(256, 3)` uint8.

@@ -36,7 +36,9 @@ def read_masks(
     image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
 ) -> Dataset:
-    """Reads a split of pictures with masks; pictures may become a stream.
+    """Reads a split of pictures with masks.
+
+    The pictures may become a stream.
 
     Args:
       split: `"train"`, `"validation"` or `"test"`. Without folders of these names, they are 80, 10 and 10 % of the
@@ -105,7 +107,7 @@ def read_masks(
 
 
 def is_pair(root: Path) -> bool:
-    """Whether a folder has the folders `images` and `masks`, and is not one of classes."""
+    """Whether a folder has the folders `images` and `masks`."""
     return (root / IMAGES).is_dir() and (root / MASKS).is_dir()
 
 
@@ -144,7 +146,7 @@ def decode_mask(path: Path) -> np.ndarray:
 
 
 def _listed(root: Path) -> tuple[dict[str, tuple[list[Path], list[Path]]], tuple[str, ...]]:
-    """The pictures and masks of each split, and what was passed over."""
+    """The pictures and masks of each split, and notes."""
     folders = split_folders(root)
     parts: dict[str, tuple[list[Path], list[Path]]] = {}
     notes: list[str] = []
@@ -191,14 +193,14 @@ def _pairs(folder: Path, notes: list[str]) -> tuple[list[Path], list[Path]]:
 
 
 def _marks(parts: dict[str, tuple[list[Path], list[Path]]]) -> tuple[tuple[int, int], ...]:
-    """Sizes and times of the masks, by which a change of a file is seen."""
+    """Sizes and times of the masks, which show a changed file."""
     stats = [path.stat() for part in SPLITS if part in parts for path in parts[part][1]]
     return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
 @lru_cache(maxsize=4)
 def _values(masks: tuple[Path, ...], marks: tuple[tuple[int, int], ...]) -> frozenset[int]:
-    """The values in all masks; kept, since each split asks for them."""
+    """The values in all masks, for which each split asks."""
     del marks
 
     def look(path: Path) -> np.ndarray:
@@ -222,7 +224,7 @@ def _names(root: Path, values: frozenset[int], binary: bool) -> tuple[str, ...]:
 
 
 def _fitted(picture: Path, mask: Path, image_size: int | Preprocessing | None) -> np.ndarray:
-    """A mask in the size of the decoded picture, with the nearest pixels."""
+    """A mask in the size of the decoded picture."""
     from PIL import Image
 
     values = decode_mask(mask)

@@ -84,7 +84,7 @@ def read_scenes(split: str) -> Dataset:
 
 
 def read_scene_masks(split: str) -> Dataset:
-    """Makes the scenes of a split, with a class for each pixel.
+    """Makes the scenes of a split, labeled pixel by pixel.
 
     The classes are the ground, and the ten digits for their ink.
     """

@@ -73,11 +73,11 @@ class _Conv(PrimitiveLeafPlugin):
         ctx.bind_value_for_var(output, _transposed(ctx, y, shape, np.argsort(out).tolist()))
 
     def lower_transposed(self, ctx: Any, eqn: Any, padding: np.ndarray) -> None:
-        """Adds the nodes of a convolution of a spread input: ONNX's transposed one, with a flipped kernel.
+        """Adds the nodes of a convolution of a spread input.
 
-        That one cuts the cells `pads` off an output of `s (n - 1) + k` cells, where a convolution of the spread input
-        has `low` and `high` zeros around it: `pads = k - 1 - low`. What is left at the end, where `high` is above
-        `k - 1`, is its `output_padding`.
+        It becomes ONNX's transposed convolution, with a flipped kernel. That one cuts the cells `pads` off an output of
+        `s (n - 1) + k` cells, where a convolution of the spread input has `low` and `high` zeros around it: `pads = k -
+        1 - low`. What is left at the end, where `high` is above `k - 1`, is its `output_padding`.
         """
         (images, kernel), (output,), params = eqn.invars, eqn.outvars, eqn.params
         if set(params["window_strides"]) != {1} or params["feature_group_count"] != 1:

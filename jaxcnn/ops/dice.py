@@ -36,7 +36,10 @@ def _plain_dice(logits: jax.Array, targets: jax.Array, counted: jax.Array, smoot
 
 
 def _shares(logits: jax.Array, counted: jax.Array) -> jax.Array:
-    """Computes `m p`; also autodiff finds no NaN in a pixel that does not count."""
+    """Computes `m p`.
+
+    Also autodiff finds no NaN in a pixel that does not count.
+    """
     return jnp.where(counted, jax.nn.softmax(jnp.where(counted, logits, 0)), 0)
 
 
@@ -105,10 +108,10 @@ def dice_loss(
       >>> import jax, jax.numpy as jnp
       >>> from jaxcnn import ops
       >>> logits, labels = jnp.array([[[0.0, 0.0], [0.0, 0.0]]]), jnp.array([[0, 1]])
-      >>> round(ops.dice_loss(logits, labels).item(), 4)  # of each class 1 - (2 * 0.5 + 1) / (1 + 1 + 1)
-      0.3333
-      >>> jax.grad(lambda z: ops.dice_loss(z, labels).sum())(logits).round(4).tolist()
-      [[[-0.1667, 0.1667], [0.1667, -0.1667]]]
+      >>> ops.dice_loss(logits, labels, smooth=2.0).tolist()  # of each class 1 - (2 * 0.5 + 2) / (1 + 1 + 2)
+      [0.25]
+      >>> jax.grad(lambda z: ops.dice_loss(z, labels, smooth=2.0).sum())(logits).tolist()
+      [[[-0.0625, 0.0625], [0.0625, -0.0625]]]
 
     Source: Milletari et al. 2016, with sums in the place of squares as Drozdzal et al. 2016.
     """

@@ -85,8 +85,6 @@ class TrainConfig:
     monitor: (
         Literal[
             "loss",
-            "mean_iou",
-            "pixel_accuracy",
             "accuracy",
             "top5_accuracy",
             "exact_match",
@@ -97,6 +95,8 @@ class TrainConfig:
             "rmse",
             "mae",
             "r2",
+            "mean_iou",
+            "pixel_accuracy",
         ]
         | None
     ) = None

@@ -89,7 +89,10 @@ class Tally:
 
 
 def _sum(first: Any, second: Any) -> Any:
-    """Adds two numbers, or two lists of numbers; 0 stands for a list of zeros."""
+    """Adds two numbers, or two lists of numbers.
+
+    The number 0 stands for a list of zeros.
+    """
     if not isinstance(second, list):
         return first + second
     return [_sum(*pair) for pair in zip(first or [0] * len(second), second, strict=True)]

@@ -25,7 +25,7 @@ def check_views(views: str, task: Task | None = None) -> None:
 
 
 def mean_logits(network: Callable[[Any], jax.Array], images: jax.Array, views: Views, task: Task) -> jax.Array:
-    """Computes the mean of a network's outputs over views of its inputs.
+    """Computes the mean of a network's outputs over views.
 
     Outputs for pixels of a mirror image are mirrored back.
     """

@@ -43,7 +43,7 @@ def row(values: jax.Array) -> jax.Array:
 
 
 def ignored(masks: jax.Array) -> jax.Array:
-    """Returns the value of pixels that do not count, in the masks' dtype."""
+    """Returns the value of ignored pixels, in the masks' dtype."""
     return jnp.asarray(IGNORED, masks.dtype)
 
 

@@ -131,7 +131,7 @@ def resized_part(picture: jax.Array, corner: jax.Array, extent: jax.Array, size:
 
 
 def nearest_part(mask: jax.Array, corner: jax.Array, extent: jax.Array, size: int) -> jax.Array:
-    """Resizes the same part of a mask `(H, W)` to a square.
+    """Resizes the same part of a mask to a square.
 
     Each new pixel takes the class of the pixel in which its center lies.
     """

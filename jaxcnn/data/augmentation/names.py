@@ -142,7 +142,7 @@ class Change(NamedTuple):
 
     @property
     def blends(self) -> bool:
-        """Whether its pixels are of several examples, so that they have no class."""
+        """Whether it blends pixels, so that they have no class."""
         return _NAMES[self.name].blends
 
     def resized(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:

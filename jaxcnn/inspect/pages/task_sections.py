@@ -120,7 +120,7 @@ def _masks(test: Dataset, outputs: np.ndarray, pictures: Pictures, evaluation: E
 
 
 def _middle(arrays: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The middle of arrays `(N, H, W, ...)`, as evaluation cuts it out."""
+    """The middle of pictures or masks, as in evaluation."""
     top, left = ((whole - part) // 2 for whole, part in zip(arrays.shape[1:3], size, strict=True))
     return arrays[:, top : top + size[0], left : left + size[1]]
 

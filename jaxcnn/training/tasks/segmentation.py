@@ -51,11 +51,11 @@ class Segmentation(Task):
             )
 
     def check_targets(self, targets: np.ndarray, examples: int, title: str) -> None:
-        """Checks that the targets are masks of integers, one for each example."""
+        """Checks that the targets are masks, one for each example."""
         check_masks(targets, examples, title)
 
     def check_outputs(self, shape: tuple[int, ...], names: Sequence[str], labels: np.ndarray, title: str) -> None:
-        """Checks for logits of each class and pixel, and for labels among the classes."""
+        """Checks for logits of each pixel, and labels among the classes."""
         if len(shape) != 4 or shape[-1] != len(names):
             raise ValueError(
                 f"`model` must give logits of {len(names)} classes for each pixel, (N, H, W, {len(names)}), as unet "
@@ -92,7 +92,7 @@ class Segmentation(Task):
         return {"right": jnp.diagonal(counts), "predicted": jnp.sum(counts, 0), "true": jnp.sum(counts, 1)}
 
     def progress(self, counts: dict[str, Any], examples: int) -> dict[str, float]:
-        """Computes mean IoU and the share of the pixels that are right."""
+        """Computes mean IoU and pixel accuracy."""
         right, predicted, true = (np.asarray(counts[name], np.float64) for name in ("right", "predicted", "true"))
         return _metrics(right, predicted, true)
 
