@@ -170,7 +170,7 @@ print("map", logits.shape, "one window", float(one[0, 0]), "in the map", float(l
 # %%
 step = 2**0.25 if fast else 2**0.125
 maps = inspect.scan(network, astronaut, run.scaling, step=2**0.25)
-plots.score_maps(maps[::2], columns=5, title="scores at every size: the network has learned little about other pictures")
+plots.score_maps(maps[::2], columns=5, title="scores at every size, before learning from false alarms")
 
 # %% [markdown]
 # Dark spots are everywhere. The classifier was right on almost all of the test pictures, but it is asked about thousands of windows: with one error in a hundred, a photograph has hundreds of false alarms.

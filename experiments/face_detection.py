@@ -13,16 +13,16 @@ Protocol:
   LeNet-5 with windows of 32x32 and one output. It learns 80 faces (resized to 32x32, with flips, small rotations,
   sizes, moves and shades), 80 other pictures of `faces`, and 2,000 windows drawn from 14 pictures without faces:
   textures, coins, text, galaxies, tissue, a motorcycle. Then three times: it slides over the 14 pictures, its false
-  alarms above 0.2 join the examples (at most 100 a picture), and it learns again. AdamW 2e-3, cosine, 64 a step, 8
-  epochs at first, then 4. Sizes of the pyramid are 2^(1/8) apart, the threshold is 0.9, and boxes overlap by at most
-  0.2. With votes, at least 8 windows above the threshold must overlap a box by more than that. The threshold, the votes
-  and the number of rounds were chosen on one run of seed 0, in which these four photographs were looked at; the other
-  seeds are new. The true face was drawn by hand; it is found if a box overlaps it by at least 0.5 (intersection over
-  union).
+  alarms above 0.2 join the examples (at most 100 a picture), and a new network learns all of them. AdamW 2e-3, cosine,
+  64 a step, 8 epochs. Sizes of the pyramid are 2^(1/8) apart, the threshold is 0.9, and boxes overlap by at most 0.2.
+  With 2, 4 or 8 votes, so many windows above the threshold must overlap a box by more than that. The true face was
+  drawn by hand; it is found if a box overlaps it by at least 0.5 (intersection over union). Rounds, threshold and
+  sizes were set after a look at these four photographs with seed 0; the other seeds are new.
 
 Expected:
-  The face is found with every seed, with at most one false alarm a photograph after mining and votes. One pass gives
-  the logits of all windows, to 1e-4, at least 5 times as fast as window by window.
+  The face is found with every seed. Mining halves the false alarms in new photographs, or better; with 4 votes there is
+  at most one in a photograph without a face. One pass gives the logits of all windows, to 1e-4, at least 5 times as
+  fast as window by window.
 
 Result:
   None yet: not run in full.
@@ -50,7 +50,7 @@ from experiments.benchmarks.timing import alternate
 from experiments.form import Claim, Document, Experiment, Tables, mean, number, say
 from jaxcnn import data, inspect, models, ops, training
 
-SIDE, STEP, THRESHOLD, OVERLAP, VOTES, ROUNDS = 32, 2**0.125, 0.9, 0.2, 8, 3
+SIDE, STEP, THRESHOLD, OVERLAP, VOTES, ROUNDS = 32, 2**0.125, 0.9, 0.2, (2, 4, 8), 3
 FACE = np.array([[168.0, 64.0, 280.0, 176.0]])  # of the astronaut, from brow to chin, as in the faces of the data set
 WITHOUT_FACES = (
     *("brick", "cell", "coins", "colorwheel", "grass", "gravel", "horse"),
@@ -60,8 +60,8 @@ TESTED = ("astronaut", "coffee", "rocket", "chelsea")
 ALARMS, FOUND = "false alarms, boxes", "the astronaut's face"
 CROPS, SPEED = "test pictures of 25x25 taken for faces, %", "all windows of a picture of 256x256, ms"
 DIFFERENCE = "logits of one pass less those of the windows, largest difference"
-FIRST, MINED, VOTED = "without mining", "with mining", "with mining and votes"
-BOX, RANK, OVERLAPS = "found, %", "its rank by score", "intersection over union"
+FIRST, MINED = "without mining", "with mining"
+BOX, RANK, OVERLAPS = "found, %", "boxes with a higher score", "intersection over union"
 PASS, SINGLE = "one pass", "window by window"
 
 
@@ -101,15 +101,21 @@ def windows(pictures: list[np.ndarray], count: int, random: np.random.Generator)
     return np.stack(found)
 
 
-def learn(model: Any, faces: np.ndarray, others: np.ndarray, epochs: int, seed: int, scaling: Any) -> Any:
-    """Trains the network, with each face as often as the others require."""
+def voted(votes: int) -> str:
+    """The row of so many votes."""
+    return MINED if votes == 1 else f"{MINED}, {votes} votes"
+
+
+def learned(faces: np.ndarray, others: np.ndarray, epochs: int, seed: int) -> tuple[Any, Any]:
+    """Trains a network, with each face as often as the others require."""
     often = -(-len(others) // (2 * len(faces)))
     images = np.concatenate([np.tile(faces, (often, 1, 1, 1)), others])
     labels = np.repeat(np.array([1, 0], np.int32), [often * len(faces), len(others)])
     train = data.Dataset(images, labels, ("other", "face"), "windows", "train", task="binary")
     changes = ("affine=8,0.05,0.1,0.05", "flip", "color_jitter=0.4")
     config = training.TrainConfig(epochs=epochs, seed=seed, augment=changes)
-    return training.fit(model, train, config=config, observer=None, scaling=scaling)
+    model = models.create("lenet5", num_classes=1, border=0, rngs=nnx.Rngs(seed))
+    return model, training.fit(model, train, config=config, observer=None)
 
 
 def one_seed(seed: int, options: argparse.Namespace) -> Tables:
@@ -119,8 +125,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
     pictures = [photograph(name) for name in names]
     faces, others = crops("train", "validation")
     others = np.concatenate([others, windows(pictures, 200 if quick else 2000, np.random.default_rng(seed))])
-    model = models.create("lenet5", num_classes=1, border=0, rngs=nnx.Rngs(seed))
-    run = learn(model, faces, others, 1 if quick else 8, seed, None)
+    model, run = learned(faces, others, 1 if quick else 8, seed)
     tables: Tables = {title: {} for title in (ALARMS, FOUND, CROPS, SPEED)}
     tested = TESTED[:2] if quick else TESTED
     judge(tables, model, run, FIRST, 1, tested)
@@ -133,9 +138,9 @@ def one_seed(seed: int, options: argparse.Namespace) -> Tables:
             hard += [resized(picture, tuple(map(float, box))) for box in edges]
         say(f"seed {seed}: round {turn + 1}, {len(hard)} false alarms in {len(pictures)} pictures")
         others = np.concatenate([others, *[np.stack(hard)] * bool(hard)])
-        run = learn(model, faces, others, 1 if quick else 4, seed, run.scaling)
-    judge(tables, model, run, MINED, 1, tested)
-    judge(tables, model, run, VOTED, VOTES, tested)
+        model, run = learned(faces, others, 1 if quick else 8, seed)
+    for votes in (1, *VOTES):
+        judge(tables, model, run, voted(votes), votes, tested)
     tables[SPEED], apart = speed(model, run.scaling)
     tables[DIFFERENCE] = {"all windows": {"difference": apart}}
     return tables
@@ -151,13 +156,13 @@ def judge(tables: Tables, model: Any, run: Any, row: str, votes: int, tested: tu
         if name == "astronaut":
             near = overlaps(found.boxes)
             best = int(near.argmax()) if len(near) else -1
-            there = bool(len(near)) and near[best] >= 0.5
+            there = bool(len(near) and near[best] >= 0.5)
             alarms[name] -= int(there)
             tables[FOUND][row] = {BOX: 100.0 * there}
             if there:
-                tables[FOUND][row] |= {RANK: best + 1, OVERLAPS: float(near[best])}
+                tables[FOUND][row] |= {RANK: best, OVERLAPS: float(near[best])}
             else:
-                tables[FOUND][row] |= {RANK: len(near) + 1, OVERLAPS: float(near.max(initial=0))}
+                tables[FOUND][row] |= {RANK: len(near), OVERLAPS: float(near.max(initial=0))}
     tables[ALARMS][row] = alarms
     told = [training.predict(model, part, run.scaling, task=run.task)[:, 1] for part in crops("test")]
     if votes == 1:
@@ -200,22 +205,27 @@ def claims(document: Document) -> list[Claim]:
     def total(row: str, names: list[str]) -> float:
         return sum(alarms[row][name]["mean"] for name in names)
 
-    hits, ranks = found[VOTED][BOX], found[VOTED][RANK]
-    every = {row: total(row, tested) for row in (FIRST, MINED, VOTED)}
-    empty = {name: alarms[VOTED][name]["mean"] for name in tested if name != "astronaut"}
+    hits = {row: cells[BOX]["values"] for row, cells in found.items()}
+    seeds, ranks = len(hits[MINED]), found[MINED][RANK]["values"]
+    every = {row: total(row, tested) for row in alarms}
+    four = voted(4)
+    empty = {name: alarms[four][name]["mean"] for name in tested if name != "astronaut"}
+
+    def count(values: list[float]) -> int:
+        return sum(value == 100 for value in values)
+
     time = {row: mean(document, SPEED, row, "time") for row in (PASS, SINGLE)}
     apart = max(document["tables"][DIFFERENCE]["all windows"]["difference"]["values"])
     return [
         Claim(
-            "after mining, with votes, the astronaut's face is found with every seed",
-            min(hits["values"]) == 100,
-            f"with {sum(value == 100 for value in hits['values'])} of {len(hits['values'])} seeds, "
-            f"intersection over union {number(found[VOTED][OVERLAPS]['mean'])}",
+            "after mining, the astronaut's face is found with every seed",
+            min(hits[MINED]) == 100,
+            f"with {count(hits[MINED])} of {seeds}, intersection over union {number(found[MINED][OVERLAPS]['mean'])}",
         ),
         Claim(
             "it is the box with the highest score of its photograph",
-            max(ranks["values"]) == 1 and min(hits["values"]) == 100,
-            f"rank {', '.join(map(number, ranks['values']))}",
+            max(ranks) == 0 and min(hits[MINED]) == 100,
+            f"{', '.join(map(number, ranks))} boxes have a higher one",
         ),
         Claim(
             "learning from false alarms halves the false alarms in new photographs, or better",
@@ -223,12 +233,12 @@ def claims(document: Document) -> list[Claim]:
             f"{number(every[FIRST])} to {number(every[MINED])} in {len(tested)} photographs",
         ),
         Claim(
-            "votes lower them further",
-            every[VOTED] < every[MINED],
-            f"{number(every[MINED])} to {number(every[VOTED])}",
+            "votes lower them further, and the face is still found with every seed",
+            every[four] < every[MINED] and min(hits[four]) == 100,
+            "; ".join(f"{v} votes: {number(every[voted(v)])}, found with {count(hits[voted(v)])}" for v in VOTES),
         ),
         Claim(
-            "in a photograph without a face there is then at most one false alarm on average",
+            "with 4 votes, a photograph without a face has at most one false alarm on average",
             max(empty.values()) <= 1,
             ", ".join(f"{name} {number(value)}" for name, value in empty.items()),
         ),
@@ -247,20 +257,22 @@ def figure(document: Document) -> Any:
     alarms = document["tables"][ALARMS]
     drawn = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = drawn.subplots(1, 2, width_ratios=(2.2, 1))
-    width = 0.26
-    for place, row in enumerate((FIRST, MINED, VOTED)):
+    width = 0.16
+    for place, row in enumerate(alarms):
         cells = alarms[row]
-        at = np.arange(len(cells)) + (place - 1) * width
+        at = np.arange(len(cells)) + (place - 2) * width
         spread = [cell["standard_deviation"] or 0 for cell in cells.values()]
-        color = ("0.8", "0.5", "#b3541e")[place]
+        color = ("0.85", "0.6", "#d9a441", "#b3541e", "#30343b")[place]
         left.bar(at, [cell["mean"] for cell in cells.values()], width, yerr=spread, label=row, color=color)
     left.set_xticks(np.arange(len(alarms[FIRST])), list(alarms[FIRST]))
-    left.set(ylabel="false alarms, boxes", title="photographs that were not learned from")
+    left.set(
+        yscale="symlog", ylim=(0, None), ylabel="false alarms, boxes", title="photographs that were not learned from"
+    )
     left.legend(frameon=False, fontsize="small")
     right.imshow(photograph("astronaut")[..., 0], cmap="gray", vmin=0, vmax=255)
     x1, y1, x2, y2 = FACE[0]
     right.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec="#b3541e", lw=1.5))
-    hits = document["tables"][FOUND][VOTED][BOX]["values"]
+    hits = document["tables"][FOUND][MINED][BOX]["values"]
     right.set(xticks=[], yticks=[], title=f"true face, found with {sum(v == 100 for v in hits)} of {len(hits)} seeds")
     return drawn
 
