@@ -120,20 +120,18 @@ plots.style.mosaic(list(drawn[:48]), columns=16, size=0.5, levels=(0, 255), titl
 # LeNet-5 with one output and a sigmoid: is this a face? Every epoch flips, turns, moves and shades the pictures anew.
 
 # %%
-model = models.create("lenet5", num_classes=1, border=0, rngs=nnx.Rngs(0))
-
-
-def learn(model, others, epochs, scaling=None):
+def learned(others):
     often = -(-len(others) // (2 * len(faces)))  # each face several times, so that a third of the examples are faces
     examples = np.concatenate([np.tile(faces, (often, 1, 1, 1)), others])
     labels = np.repeat(np.array([1, 0], np.int32), [often * len(faces), len(others)])
     train = data.Dataset(examples, labels, ("other", "face"), "windows", "train", task="binary")
     changes = ("affine=8,0.05,0.1,0.05", "flip", "color_jitter=0.4")
-    config = training.TrainConfig(epochs=epochs, augment=changes)
-    return training.fit(model, train, config=config, scaling=scaling, observer=None)
+    model = models.create("lenet5", num_classes=1, border=0, rngs=nnx.Rngs(0))
+    config = training.TrainConfig(epochs=1 if fast else 8, augment=changes)
+    return model, training.fit(model, train, config=config, observer=None)
 
 
-run = learn(model, others, 1 if fast else 8)
+model, run = learned(others)
 
 
 def accepted(model):
@@ -177,9 +175,10 @@ plots.score_maps(maps[::2], columns=5, title="scores at every size, before learn
 #
 # ## Learn from false alarms
 #
-# Rowley, Baluja and Kanade (1998) let the detector slide over pictures that have no faces. Every alarm there is a false one, so it is a new example: a *hard negative*. Train, collect, train again.
+# Rowley, Baluja and Kanade (1998) let the detector slide over pictures that have no faces. Every alarm there is a false one, so it is a new example: a *hard negative*. Train, collect, and train a new network with all examples.
 
 # %%
+before = network, run.scaling  # to compare with later
 for turn in range(1 if fast else 3):
     hard = []
     for picture in empty:
@@ -190,11 +189,11 @@ for turn in range(1 if fast else 3):
     if not hard:
         break
     others = np.concatenate([others, np.stack(hard)])
-    run = learn(model, others, 1 if fast else 4, run.scaling)
+    model, run = learned(others)
 accepted(model)
 
 # %%
-before, network = network, models.fully_convolutional(model)
+network = models.fully_convolutional(model)
 maps = inspect.scan(network, astronaut, run.scaling, step=2**0.25)
 plots.score_maps(maps[::2], columns=5, title="the same maps after learning from false alarms")
 
@@ -213,7 +212,7 @@ plots.found_boxes(astronaut, found, true, title=f"{len(found.boxes)} boxes, with
 # A face is seen by many windows: moved a little, or at the next size. A false alarm often is not. With `votes`, a box counts only if so many windows above the threshold overlap it.
 
 # %%
-voted = inspect.find(network, astronaut, run.scaling, votes=2 if fast else 8, **options)
+voted = inspect.find(network, astronaut, run.scaling, votes=4, **options)
 print("scores", voted.scores.round(3))
 if len(voted.boxes):
     print("overlap with the true face", np.asarray(ops.box_iou(voted.boxes, true.astype(np.float32)))[:, 0].round(2))
@@ -228,9 +227,10 @@ plots.found_boxes(astronaut, voted, true, title=f"{len(voted.boxes)} boxes with 
 print(f"{'':10}{'before':>10}{'after':>10}{'votes':>10}")
 for name in ("coffee", "rocket", "chelsea"):
     picture = photograph(name)
-    counts = [len(inspect.find(which, picture, run.scaling, **options).boxes) for which in (before, network)]
-    counts.append(len(inspect.find(network, picture, run.scaling, votes=2 if fast else 8, **options).boxes))
-    print(f"{name:10}", *(f"{count:9}" for count in counts))
+    first = inspect.find(before[0], picture, before[1], **options)
+    then = inspect.find(network, picture, run.scaling, **options)
+    last = inspect.find(network, picture, run.scaling, votes=4, **options)
+    print(f"{name:10}", *(f"{len(each.boxes):9}" for each in (first, then, last)))
 
 # %% [markdown]
 # *Question: you could raise `threshold` and `votes` until no false alarm is left in these four photographs. Why would that prove nothing?*
