@@ -162,7 +162,8 @@ def test_the_readme_s_rows_are_experiments_and_complaints():
 # take ten seconds and more; the others go through the same form
 LONG = {"depth_degradation", "lecun1989", "pooling_kinds", "regularization", "resnet_cifar", "scaling"}
 LONG |= {"allcnn", "capacity", "complaints", "gray_or_color", "padding_edges", "shift_invariance", "tdnn_speech"}
-LONG |= {"masks_against_pytorch", "tasks_against_pytorch", "transfer_digits", "vanishing_gradients", "zip_codes"}
+LONG |= {"face_detection", "masks_against_pytorch", "tasks_against_pytorch", "transfer_digits", "vanishing_gradients"}
+LONG |= {"zip_codes"}
 
 
 @pytest.mark.parametrize(
