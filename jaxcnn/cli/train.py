@@ -18,14 +18,15 @@ from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import as_fed, began_with, begin_with, lowered
 from jaxcnn.cli.config_files import arguments_of, written
 from jaxcnn.cli.overlaps import overlaps
-from jaxcnn.cli.progress import observing
+from jaxcnn.cli.progress import Observer, observing
 from jaxcnn.cli.rates import print_rates
 from jaxcnn.cli.runs import ARGUMENTS, Run, open_run, parse_options, record_evaluation, sized, told
+from jaxcnn.cli.stopping import StopRequested
 from jaxcnn.data import Dataset
 from jaxcnn.models.importing import is_own
 from jaxcnn.ops import native
 from jaxcnn.training import TrainConfig, files
-from jaxcnn.training.checkpoint import written_in
+from jaxcnn.training.checkpoint import newest_step, written_in
 from jaxcnn.weights.runs import build
 
 
@@ -106,6 +107,18 @@ class Train:
         if self.print_config:
             print(json.dumps(written(self), indent=2))
             return 0
+        stop = StopRequested()
+        return 0 if self.run(stop) or stop.signal != signal.SIGINT else 130
+
+    def run(self, stop: StopRequested) -> bool:
+        """Trains until the end or a stop, and evaluates after the end.
+
+        Args:
+          stop: what is asked after every step whether to stop; it sees every row of the log.
+
+        Returns:
+          Whether the training came to its end.
+        """
         training.initialize(self.coordinator, self.processes, self.process)
         training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
@@ -123,7 +136,7 @@ class Train:
         if self.find_lr:
             picture = Path(f"find-lr-{self._base()}.png")
             print_rates(model, train, config, picture, scaling=scaling, layout=layout)
-            return 0
+            return True
         details = {
             "model": {"name": self.model, "options": options},
             **({} if source is None else began_with(source, as_fed(source, self.data, self.image_size))),
@@ -132,7 +145,7 @@ class Train:
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         say = print if training.is_first() else _nothing
-        with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
+        with stop:  # from the first line on: libraries may lose an exception, not what is noted
             what = "" if task.name == "classification" else f" for {task.name}"
             on = f"{len(train.labels):,} {self.data} examples"
             say(f"training {self.model} on {on}{what}, {layout}; run folder {folder}")
@@ -141,7 +154,8 @@ class Train:
                     say(note)
             total = config.epochs * data.steps_per_epoch(len(train.labels), config.batch_size)
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
-            with observing(total) as observer:
+            with observing(total, newest_step(folder) if self.resume else 0) as observer:
+                observe, asked = _watched(observer, stop, functools.partial(writing, "the standard output", "a line"))
                 result = training.fit(
                     model,
                     train,
@@ -151,8 +165,8 @@ class Train:
                     resume=self.resume,
                     force=self.force,
                     details=details,
-                    observer=_on_output(observer, writing),
-                    should_stop=stop,
+                    observer=observe,
+                    should_stop=asked,
                     layout=layout,
                     sinks=self.log,
                     profile=self.profile,
@@ -161,7 +175,7 @@ class Train:
                 )
         if result.interrupted:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
-            return 130 if stop.signal == signal.SIGINT else 0
+            return False
         augmentation = training.make_augmentation(config, test, result.scaling)
         evaluation = training.evaluate(
             model, test, result.scaling, task=task, views=self.views, augmentation=augmentation, layout=layout
@@ -169,7 +183,7 @@ class Train:
         first = training.is_first()
         training.leave()
         if not first:
-            return 0
+            return True
         if result.best_step not in (None, result.steps) and (config.patience or config.restore_best):
             print(f"the run ends with the best epoch's parameters, of step {result.best_step} of {result.steps}")
         with writing(folder / "evaluation.json", "the result"):
@@ -179,7 +193,7 @@ class Train:
         print(f"test {told(evaluation)}")
         _print_skipped(train, test)
         print(f"report {report}")
-        return 0
+        return True
 
     def _source(self) -> Run | None:
         """The network to start from."""
@@ -281,19 +295,27 @@ def _nothing(*_: object) -> None:
     """What processes other than the first say."""
 
 
-def _on_output(
-    observer: Callable[[dict[str, Any]], None], writing: Callable[..., contextlib.AbstractContextManager[None]]
-) -> Callable[[dict[str, Any]], None]:
-    """An observer that says where to go on after a failure.
+def _watched(
+    observer: Observer, stop: StopRequested, writing: Callable[[], contextlib.AbstractContextManager[None]]
+) -> tuple[Callable[[dict[str, Any]], None], Callable[[], bool]]:
+    """What a training calls with every row, and after every step.
 
-    The failure is a full disk behind the standard output.
+    Their errors say where to go on after a failure: of a full disk behind the standard output.
     """
+    first = training.is_first()
 
     def observe(row: dict[str, Any]) -> None:
-        with writing("the standard output", "a line"):
+        with writing():
             observer(row)
+        stop.see(row)
 
-    return observe
+    def asked() -> bool:
+        if first:
+            with writing():
+                observer.tick()
+        return stop()
+
+    return observe, asked
 
 
 def _numbered(base: str, number: int) -> Path:
@@ -304,31 +326,6 @@ def _resume_command(details: dict[str, Any], folder: Path) -> str:
     words = [word for word in shlex.split(details["command"]) if word != "--resume"]
     out = [] if "--out" in words else ["--out", str(folder)]
     return shlex.join([*words, *out, "--resume"])
-
-
-class _StopRequested:
-    """True once SIGINT or SIGTERM has come.
-
-    A second SIGINT interrupts at once.
-    """
-
-    def __init__(self):
-        self.signal: int | None = None
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    def __enter__(self) -> "_StopRequested":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: object) -> None:
-        self.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _print_skipped(train: Dataset, test: Dataset) -> None:

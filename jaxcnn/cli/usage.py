@@ -5,6 +5,7 @@ It says what was perhaps meant.
 
 import dataclasses
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from jaxcnn.weights.files import SUFFIXES
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMBERS = {"invalid literal for int() with base 10": "an integer", "could not convert string to float": "a number"}
 
 
@@ -113,3 +115,14 @@ def _parts(box: str) -> list[str]:
     if "╭" not in box:  # a stream without box characters: the title stands alone
         parts = parts[1:]
     return [" ".join(part) for part in parts if part] or [" ".join(box.split())]
+
+
+def sentence(error: BaseException) -> str:
+    """An error in one sentence, without JAX's notes on its tracebacks."""
+    if isinstance(error, OSError):
+        name = error.filename or ("the standard output" if error.errno in _FULL else "")  # files are named
+        return f"{name}: {error.strerror}." if name and error.strerror else str(error)
+    text = " ".join(str(error).partition("\n-----")[0].split())
+    if isinstance(error, ValueError | TypeError | RuntimeError | ImportError):
+        return text or type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
