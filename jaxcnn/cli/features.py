@@ -60,9 +60,10 @@ class Features:
         check_classes(run, "`features`")
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
-        there = data.splits(name, self.data_dir)
+        division = run.division(name, self.data_dir)
+        there = data.splits(name, self.data_dir, division=division)
         names = ("train", "test" if "test" in there else "validation")
-        how = {"image_size": size, "allow_empty": self.allow_empty}
+        how = {"image_size": size, "allow_empty": self.allow_empty, "division": division}
         splits = _in_classes(run, {split: data.load(name, split, self.data_dir, **how) for split in names})
         if self.limit is not None:
             splits = {split: examples.take(self.limit) for split, examples in splits.items()}

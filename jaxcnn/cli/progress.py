@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from jaxcnn import training
+from jaxcnn.cli.stopping import StopRequested
 from jaxcnn.training.formatting import epoch_line, format_fields, format_metrics, format_speed
 
 if TYPE_CHECKING:
@@ -179,3 +181,32 @@ def state(row: dict[str, Any]) -> str:
     result = format_metrics(row)
     use = format_fields(row, {"input_wait": "input wait {:.0%}", "flops_utilization": "MFU {:.0%}"})
     return "  ".join(filter(None, (result, format_speed(row), use)))
+
+
+def watching(
+    observer: Observer, stop: StopRequested, writing: Callable[[], contextlib.AbstractContextManager[None]]
+) -> tuple[Callable[[dict[str, Any]], None], Callable[[], bool]]:
+    """What a training calls with every row, and after every step.
+
+    Args:
+      observer: what shows the rows and steps, on process 0.
+      stop: what sees the rows, and says whether to stop.
+      writing: what errors of showing pass through; they say where to go on, on a full disk behind the standard output.
+
+    Returns:
+      The observer for `training.fit`, and its `should_stop`.
+    """
+    first = training.is_first()
+
+    def observe(row: dict[str, Any]) -> None:
+        with writing():
+            observer(row)
+        stop.see(row)
+
+    def asked() -> bool:
+        if first:
+            with writing():
+                observer.tick()
+        return stop()
+
+    return observe, asked

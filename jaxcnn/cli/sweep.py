@@ -101,9 +101,7 @@ class Sweep:
             given = [name for name in own if getattr(self, name) != getattr(usual, name)]
             if given or base != Train():
                 told = f"`{given[0]}`" if given else "options of `jaxcnn train`"
-                raise ValueError(
-                    f"`resume` goes on with a sweep as it is; give {told} in the whole command without it."
-                )
+                raise ValueError(f"`resume` goes on with a sweep as it is; got {told} too.")
             return self.resume, Plan.of(sweep_plan.read(self.resume)["plan"])
         plan = self._plan(base, space)
         out = self.out or Path("sweeps") / re.sub(r"[^\w.-]+", "-", f"{base.model}-{base.data}")

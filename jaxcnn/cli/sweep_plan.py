@@ -86,7 +86,8 @@ class Plan:
           repetition: which of the seeds, from 0.
         """
         seed = self.base["seed"] + repetition
-        words = re.sub(r"[^\w.,=+-]+", "-", ",".join(f"{k}={written_value(v)}" for k, v in _spelled(setting)))
+        words = ",".join(f"{name}={written_value(value)}" for name, value in _spelled(setting))
+        words = re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[()\[\]{}'\" ]", "", words))
         name = "-".join(filter(None, [f"{number:03d}", words[:_LONGEST].strip("-,"), f"seed{seed}"]))
         return Trial(number, setting, seed, out / name)
 

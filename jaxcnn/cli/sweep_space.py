@@ -129,8 +129,8 @@ def _plain(value: Any) -> Any:
 
 def _of_network(name: str, text: str, taken: set[str]) -> Varied:
     if name not in taken:
-        meant = what_was_meant(name, [*_KINDS, *taken])
-        hint = meant.replace("-", "_") if meant else "`jaxcnn train --help` lists the options"
+        meant = what_was_meant(name, [known.replace("_", "-") for known in (*_KINDS, *taken)])
+        hint = meant or "`jaxcnn train --help` lists the options"
         raise ValueError(f"`over` must name options of `jaxcnn train` or of the network; got {name}: {hint}.")
     if match := _RANGE.fullmatch(text):
         whole = all(re.fullmatch(r"[-+]?\d+", end) for end in match.groups()[1:])

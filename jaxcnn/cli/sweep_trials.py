@@ -185,7 +185,7 @@ def train(plan: Plan, work: Work, stop: StopRequested, see: Callable[[dict[str, 
       `finished`, `failed`, `paused` at its epoch, or `stopped`; `busy` if the folder is in use otherwise.
     """
     folder, pause = work.trial.folder, _Watched(stop, work.epoch, see)
-    with (folder / OUTPUT).open("a", encoding="utf-8") as file:
+    with (folder / OUTPUT).open("a", buffering=1, encoding="utf-8") as file:  # whole lines, for whoever looks
         with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
             try:
                 command = plan.command(work.trial)

@@ -1,13 +1,12 @@
 """`jaxcnn train`."""
 
-import contextlib
 import dataclasses
 import functools
 import json
 import re
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,11 +17,11 @@ from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import as_fed, began_with, begin_with, lowered
 from jaxcnn.cli.config_files import arguments_of, written
 from jaxcnn.cli.overlaps import overlaps
-from jaxcnn.cli.progress import Observer, observing
+from jaxcnn.cli.progress import observing, watching
 from jaxcnn.cli.rates import print_rates
 from jaxcnn.cli.runs import ARGUMENTS, Run, open_run, parse_options, record_evaluation, sized, told
 from jaxcnn.cli.stopping import StopRequested
-from jaxcnn.data import Dataset
+from jaxcnn.data import Dataset, Division
 from jaxcnn.models.importing import is_own
 from jaxcnn.ops import native
 from jaxcnn.training import TrainConfig, files
@@ -61,6 +60,13 @@ class Train:
     """Accept a data set in which some class has no training picture; the network cannot learn that class."""
     validation: float = 0.0
     """Share of the training examples to hold out for validation, if the data set has no validation split."""
+    split: tuple[float, ...] = ()
+    """Shares of training, validation and test examples, for data without splits; for example: --split 0.7 0.15 0.15.
+    Each class is divided so. Without it, a folder without folders of splits is divided by 0.8 0.1 0.1."""
+    split_group: str | None = None
+    """With `--split`: regular expression; pictures whose paths have the same match stay in the same split."""
+    split_seed: int = 0
+    """With `--split`: seed of the draw."""
     out: Path | None = None
     """Run folder; None means runs/MODEL-DATA-seedSEED, with a number if that exists."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -123,7 +129,8 @@ class Train:
         training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
         source = self._source()
-        train, held_out, test = self._examples(source)
+        division = self._division()
+        train, held_out, test = self._examples(source, division)
         options = self._options(source)
         config = self._config(source)
         folder = self._folder()
@@ -139,6 +146,7 @@ class Train:
             return True
         details = {
             "model": {"name": self.model, "options": options},
+            **({} if division is None else {"division": dataclasses.asdict(division)}),
             **({} if source is None else began_with(source, as_fed(source, self.data, self.image_size))),
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
             "arguments": arguments_of(self),
@@ -155,7 +163,7 @@ class Train:
             total = config.epochs * data.steps_per_epoch(len(train.labels), config.batch_size)
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
             with observing(total, newest_step(folder) if self.resume else 0) as observer:
-                observe, asked = _watched(observer, stop, functools.partial(writing, "the standard output", "a line"))
+                observe, asked = watching(observer, stop, functools.partial(writing, "the standard output", "a line"))
                 result = training.fit(
                     model,
                     train,
@@ -224,15 +232,23 @@ class Train:
         if left and self.config.sampling == "uniform":
             yield left
 
-    def _examples(self, source: Run | None) -> tuple[Dataset, Dataset, Dataset]:
+    def _division(self) -> Division | None:
+        """How to divide data without splits."""
+        if self.split:
+            return Division(self.split, self.split_seed, self.split_group)
+        if self.split_group is not None or self.split_seed:
+            raise ValueError("`split_group` and `split_seed` need `split`, which is not given.")
+        return None
+
+    def _examples(self, source: Run | None, division: Division | None) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples.
 
         Without a validation split, the test examples are the held-out ones.
         """
         fed = self.image_size if source is None else as_fed(source, self.data, self.image_size)
         options = {"stream": self.stream, "image_size": fed, "skip_corrupt": self.skip_corrupt}
-        options |= {"allow_empty": self.allow_empty, "task": self.config.task}
-        names = data.splits(self.data, self.data_dir)
+        options |= {"allow_empty": self.allow_empty, "task": self.config.task, "division": division}
+        names = data.splits(self.data, self.data_dir, division=division)
         loaded = {name: data.load(self.data, name, self.data_dir, **options) for name in names}
         train, held_out = loaded["train"], loaded.get("validation")
         test = loaded.get("test", held_out)  # where labels of the test split are not public, as ImageNet's
@@ -293,29 +309,6 @@ def _left_out(count: int, batch_size: int) -> str:
 
 def _nothing(*_: object) -> None:
     """What processes other than the first say."""
-
-
-def _watched(
-    observer: Observer, stop: StopRequested, writing: Callable[[], contextlib.AbstractContextManager[None]]
-) -> tuple[Callable[[dict[str, Any]], None], Callable[[], bool]]:
-    """What a training calls with every row, and after every step.
-
-    Their errors say where to go on after a failure: of a full disk behind the standard output.
-    """
-    first = training.is_first()
-
-    def observe(row: dict[str, Any]) -> None:
-        with writing():
-            observer(row)
-        stop.see(row)
-
-    def asked() -> bool:
-        if first:
-            with writing():
-                observer.tick()
-        return stop()
-
-    return observe, asked
 
 
 def _numbered(base: str, number: int) -> Path:

@@ -44,7 +44,7 @@ def write_sweep(
     title = f"Sweep {path.parent.name}: {len(settings)} setting{'s' * (len(settings) != 1)}"
     parts = [f"<h1>{frame.text(title)}</h1>", *(f'<p class="note">{frame.text(note)}</p>' for note in notes)]
     if settings:
-        note = "A line is a setting. The darker it is, the better is the result; the thick line is the best."
+        note = "A line is a setting, gray for the worst results to red-brown for the best. The thick line is the best."
         figure = plots.parallel_settings(names, settings, results, metric=metric, logarithmic=logarithmic)
         described = f"{training.METRICS[metric].title} of every setting, a line over an axis for each option"
         parts += frame.section("Options and results", note, (figure, described))

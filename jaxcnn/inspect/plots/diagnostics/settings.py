@@ -25,8 +25,8 @@ def parallel_settings(
 ) -> Figure:
     """Draws settings as lines over parallel axes (Inselberg 1985).
 
-    Each option has an axis, and the last axis is the result. The better a setting, the darker is its line; the best is
-    thick. Settings without a result are dotted, and end before the last axis.
+    Each option has an axis, and the last axis is the result. Lines are gray for the worst results and red-brown
+    for the best; the best line is thick. Settings without a result are dotted, and end before the last axis.
 
     Args:
       names: names of the options.
