@@ -308,11 +308,11 @@ def test_settings_that_are_stopped_and_that_go_on(alone):
     begin(alone, plan)
     every = [plan.trial(alone, number, {"learning_rate": number + 1}, 0) for number in range(9)]
 
-    def log(trial, epochs, score):
+    def log(trial, *scores):
         trial.folder.mkdir(exist_ok=True)
         told = {"training": {"epochs": 9}, "data": {"name": "digits"}}
         (trial.folder / "config.json").write_text(json.dumps(told))
-        lines = [{"kind": "epoch", "step": n, "epoch": n, "eval_accuracy": score / n} for n in range(1, epochs + 1)]
+        lines = [{"kind": "epoch", "step": n, "epoch": n, "eval_accuracy": score} for n, score in enumerate(scores, 1)]
         (trial.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
 
     def left():
@@ -321,16 +321,16 @@ def test_settings_that_are_stopped_and_that_go_on(alone):
 
     assert left() == ([(number, 1) for number in range(9)], {})
     for trial in every[:8]:
-        log(trial, 1, score=0.1 * trial.number)
-    log(every[8], 1, score=0.95)
+        log(trial, 0.1 * trial.number)
+    log(every[8], 0.95)
     end(every[8].folder, "failed", "its loss must be finite.")
     going, stopped = left()
     assert going == [(5, 3), (6, 3), (7, 3)] and stopped == {trial.folder: 1 for trial in every[:5]}
     for place, score in ((5, 0.9), (6, 0.3), (7, 0.2)):
-        log(every[place], 3, score)
+        log(every[place], 0.1 * place, score, score)
     going, stopped = left()
     assert going == [(5, None)] and [stopped[every[place].folder] for place in (0, 6, 7)] == [1, 3, 3]
-    log(every[5], 9, score=0.9)
+    log(every[5], 0.5, *[0.9] * 8)
     end(every[5].folder, "finished")
     assert progress(alone)[1].over
     results = summaries(progress(alone)[1])
