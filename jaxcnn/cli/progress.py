@@ -1,4 +1,7 @@
-"""Progress with the time left: a live bar on a terminal; elsewhere lines."""
+"""Progress with the time left.
+
+It is a live bar on a terminal, and lines elsewhere.
+"""
 
 import contextlib
 import sys
@@ -127,7 +130,10 @@ class Observer:
         self._work, self._what, self._ticked = work, "epoch -", False
 
     def __call__(self, row: dict[str, Any]) -> None:
-        """Shows a row of the log; a row of an epoch is also printed."""
+        """Shows a row of the log.
+
+        A row of an epoch is also printed.
+        """
         self._what = f"epoch {row.get('epoch', '-')}"
         self._work.at(row["step"], state(row), self._what)
         if row["kind"] == "epoch":

@@ -60,7 +60,7 @@ class Run(NamedTuple):
         return tree.names if self.classes == tree.ids else self.classes
 
     def division(self, data_name: str, data_dir: Path | None) -> data.Division | None:
-        """Returns how to divide a data set into splits, as in the training.
+        """Returns how to divide a data set, as in training.
 
         It is None where the training divided nothing, and for data that has splits. A copy of the data set is divided
         as the data set was, so that no training example comes into another split.

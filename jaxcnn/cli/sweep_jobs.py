@@ -1,4 +1,6 @@
-"""The processes of a sweep: each trains one trial after the other.
+"""The processes of a sweep.
+
+Each trains one trial after the other.
 
 A trial that exhausts the memory ends its process only.
 """
@@ -96,7 +98,7 @@ def _end_with_parent(pipe: Connection) -> None:
 
 
 def supervise(out: Path, jobs: int, stop: StopRequested, hear: Callable[[Said], None]) -> None:
-    """Runs the processes of a sweep until nothing is left, or a stop.
+    """Runs the processes of a sweep.
 
     Args:
       out: folder of the sweep.
@@ -166,7 +168,10 @@ def _started(out: Path, slot: int, jobs: int) -> _Worker:
 
 @contextlib.contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """A terminal sends Ctrl-C to all processes; this one tells the others."""
+    """Starts a process that Ctrl-C does not reach.
+
+    A terminal sends it to all processes; this one tells the others.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -179,7 +184,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _share(slot: int, jobs: int) -> Iterator[None]:
-    """Gives a process that is started its share of cores and GPUs."""
+    """Gives a new process its share of cores and GPUs."""
     if jobs == 1:
         yield
         return

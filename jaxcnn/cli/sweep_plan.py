@@ -92,7 +92,7 @@ class Plan:
         return Trial(number, setting, seed, out / name)
 
     def command(self, trial: Trial) -> Train:
-        """Returns the training of a trial, as `jaxcnn train` would do it.
+        """Returns the command that trains a trial.
 
         Raises:
           ValueError: if the values of its options do not fit together.
@@ -211,7 +211,10 @@ def begin(out: Path, plan: Plan) -> Plan:
 
 
 def _check_same(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuses to go on with another sweep; the message names what differs."""
+    """Refuses to go on with another sweep.
+
+    The message names what differs.
+    """
     usual = json.loads(json.dumps(written(Train())))  # of options that are newer than the sweep
     olds, news = ({**plan["base"], **{k: v for k, v in plan.items() if k != "base"}} for plan in (before, now))
     for name in dict.fromkeys([*olds, *news]):

@@ -134,7 +134,7 @@ def result_of(trial: Trial, rung: int | None = None) -> Result:
 
 
 def _test(run: ListedRun, metric: str) -> float | None:
-    """The result on a test split that was not looked at in training."""
+    """The result on a test split that training never saw."""
     try:
         content = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -178,7 +178,7 @@ def failures(results: Sequence[Summary]) -> list[str]:
 
 
 def best_lines(results: Sequence[Summary]) -> Iterator[str]:
-    """Says which setting was best, and how to repeat its best run."""
+    """Names the best setting, and how to repeat it."""
     if not results or results[0].mean is None:
         return
     best = results[0]

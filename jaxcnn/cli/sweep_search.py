@@ -24,7 +24,9 @@ def check_installed() -> None:
 
 
 def decide(out: Path) -> bool:
-    """Chooses the setting of the next trial, and writes it into the plan.
+    """Chooses the setting of the next trial.
+
+    It is written into the plan.
 
     Args:
       out: folder of the sweep.

@@ -21,7 +21,7 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 
 class Varied(NamedTuple):
-    """An option of the training or of the network that a sweep varies.
+    """An option that a sweep varies.
 
     Args:
       name: the option, with underscores.
@@ -53,7 +53,10 @@ class Varied(NamedTuple):
         return self.rounded(low * (high / low) ** share if self.log else low + share * (high - low))
 
     def rounded(self, value: float) -> Any:
-        """Returns a number of the range with few digits, or an integer of it."""
+        """Returns a number of the range with few digits.
+
+        It is an integer if the range has integers.
+        """
         if self.whole:
             return min(int(value), int(self.high))
         return min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)

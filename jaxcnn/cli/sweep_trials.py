@@ -1,4 +1,4 @@
-"""The trials of a sweep: which are open, claims on them, how they end.
+"""Trains trials of a sweep, and finds those to train.
 
 What is done is read from the folders, so that a kill at any moment loses nothing.
 """
@@ -122,7 +122,7 @@ def _in_order(plan: Plan, by_setting: Sequence[Sequence[Trial]]) -> list[Trial]:
 
 
 def _best(plan: Plan, by_setting: Sequence[list[Trial]], rung: int) -> list[list[Trial]]:
-    """The best settings at a rung, in the order of their numbers."""
+    """Finds the best settings at a rung, ordered by number."""
     assert plan.halving is not None
     scores = [_score(some, rung) for some in by_setting]
     order = sorted(range(len(by_setting)), key=lambda place: (-scores[place], place))
@@ -130,7 +130,10 @@ def _best(plan: Plan, by_setting: Sequence[list[Trial]], rung: int) -> list[list
 
 
 def _score(trials: Sequence[Trial], rung: int) -> float:
-    """The mean of a setting's results at a rung, larger is better; failed trials are worst."""
+    """The mean result of a setting at a rung.
+
+    Larger is better; a failed trial makes it the worst.
+    """
     scores = []
     for trial in trials:
         rows = [row for row in epochs_of(trial.folder) if row["epoch"] <= rung]
@@ -143,13 +146,16 @@ def _score(trials: Sequence[Trial], rung: int) -> float:
 
 
 def monitor(run: ListedRun) -> str:
-    """The metric by which a run is compared; empty if it has none."""
+    """The metric by which a run is compared.
+
+    It is empty if the run has none.
+    """
     return run.values.get("training.monitor") or run.metric
 
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Claims a trial, unless another process has done so or it has ended.
+    """Claims a trial that is free and has not ended.
 
     The system ends a claim with its process.
     """

@@ -117,7 +117,7 @@ class Train:
         return 0 if self.run(stop) or stop.signal != signal.SIGINT else 130
 
     def run(self, stop: StopRequested) -> bool:
-        """Trains until the end or a stop, and evaluates after the end.
+        """Trains until the end or a stop, then evaluates.
 
         Args:
           stop: what is asked after every step whether to stop; it sees every row of the log.

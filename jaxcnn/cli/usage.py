@@ -61,6 +61,8 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
     if match := re.match(r"Error parsing (\S+): (.*?): ('.*')", error):
         if match[2] in _NUMBERS:
             return f"`{match[1]}` must be {_NUMBERS[match[2]]}; got {match[3]}."
+    if match := re.match(r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", error):
+        return f"`{match[1]}` must have values of its kind; got {match[2]}."
     error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
     return error.rstrip(".") + "."
 

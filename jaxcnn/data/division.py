@@ -1,4 +1,4 @@
-"""Splits of data that has none: by shares of each class, or by group."""
+"""Divides data without splits, by class or by group."""
 
 import dataclasses
 import re
@@ -119,7 +119,10 @@ class Division:
         return parts
 
     def _by_group(self, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """Gives each group to the split that lacks its classes most, large groups first."""
+        """Divides by group.
+
+        Each group goes to the split that lacks its classes most, large groups first.
+        """
         _, labels = np.unique(labels, return_inverse=True)
         counts = np.zeros((groups.max() + 1, labels.max() + 1))
         np.add.at(counts, (groups, labels), 1)

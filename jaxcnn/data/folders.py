@@ -239,7 +239,10 @@ def _sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
 def _divided(
     division: Division, root: Path, by_class: Sequence[Sequence[Path]]
 ) -> tuple[dict[str, list[list[Path]]], str]:
-    """The pictures of every split by class, and how they were divided in words."""
+    """Divides pictures; also says in words how.
+
+    The result has the paths by split and class.
+    """
     labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
     files = [path.relative_to(root).as_posix() for paths in by_class for path in paths]
     numbers = division.parts(labels, files)

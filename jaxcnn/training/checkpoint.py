@@ -231,7 +231,10 @@ def written_in(run: Path) -> str:
 
 
 def newest_step(run: Path) -> int:
-    """Returns the step of the newest checkpoint in a run's folder, or 0."""
+    """Finds the newest checkpoint in a run's folder.
+
+    Returns its step, or 0 if there is none.
+    """
     return max((int(place.name) for place in (run / "checkpoints").glob("*") if place.name.isdigit()), default=0)
 
 

@@ -46,7 +46,7 @@ def test_evaluations_divide_in_the_same_way(jaxcnn, made, monkeypatch, tmp_path)
     assert "8 for test" in moved.out and "of 8)" in moved.out
     told = jaxcnn("eval", top / "run", "--data", "digits")
     assert told.status == 2 and "split" not in told.err, "data with splits keeps them"
-    features = jaxcnn("features", top / "run", "--at", "fc1", "--out", tmp_path / "f.npz")
+    features = jaxcnn("features", top / "run", "--at", "dense1", "--out", tmp_path / "f.npz")
     assert "16 train, 8 test examples" in features.out, features
 
 
@@ -68,7 +68,7 @@ def test_a_run_resumes_with_its_division_only(jaxcnn, tiny, made):
         (["--split", "0.5", "0.5"], "`split` must be three shares with the sum 1, of training, validation and test;"),
         (["--split", "0.7", "0.2", "0.1"], "`split` is for data without splits; digits has train, validation, test."),
         (["--split-group", "x"], "`split_group` and `split_seed` need `split`, which is not given."),
-        (["--split", "0.7", "0.2", "x"], "`--split` must be a number; got 'x'."),
+        (["--split", "0.7", "0.2", "x"], "`--split` must have values of its kind; got '0.7', '0.2', 'x'."),
     ],
     ids=str,
 )

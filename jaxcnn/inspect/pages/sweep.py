@@ -22,7 +22,7 @@ def write_sweep(
     links: Sequence[str],
     notes: Sequence[str],
 ) -> Path:
-    """Writes a page with the settings of a sweep and their results.
+    """Writes a page with the settings and their results.
 
     Args:
       path: the HTML file.

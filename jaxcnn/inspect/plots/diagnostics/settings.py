@@ -82,7 +82,10 @@ _PAPER = {"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0
 
 
 def _goodness(heights: np.ndarray, rises: bool) -> np.ndarray:
-    """The rank of every result, 1 for the best and NaN without one."""
+    """The rank of every result, 1 for the best.
+
+    It is NaN where there is no result.
+    """
     good = heights if rises else 1 - heights
     there = np.flatnonzero(~np.isnan(good))
     ranks = np.full(len(good), np.nan)
@@ -105,7 +108,7 @@ def _of_results(values: Sequence[float], form: str) -> tuple[np.ndarray, list[tu
 
 
 def _placed(values: Sequence[Any], logarithmic: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """The heights of an option's values, and the ticks of its axis.
+    """The heights of values, and the ticks of their axis.
 
     Numbers have their place, if they are many or the axis is logarithmic; other values are evenly spread.
     """
