@@ -85,6 +85,7 @@ class Sweep:
         plan, where = sweep_trials.progress(out)
         results = sweep_result.summaries(where)
         page = sweep_result.write(out, plan, where, results)
+        print(sweep_result.heading(plan, results))
         print(*lines_of(sweep_result.table(plan, results)), sep="\n")
         for line in [*sweep_result.failures(results), *sweep_result.best_lines(results)]:
             print(line)

@@ -87,7 +87,7 @@ class Plan:
         """
         seed = self.base["seed"] + repetition
         words = ",".join(f"{name}={written_value(value)}" for name, value in _spelled(setting))
-        words = re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[()\[\]{}'\" ]", "", words))
+        words = re.sub(r"[^\w.,=+-]+", "-", re.sub(r",?[()\[\]{}'\" ]", "", words))
         name = "-".join(filter(None, [f"{number:03d}", words[:_LONGEST].strip("-,"), f"seed{seed}"]))
         return Trial(number, setting, seed, out / name)
 

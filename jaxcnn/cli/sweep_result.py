@@ -145,18 +145,25 @@ def _test(run: ListedRun, metric: str) -> float | None:
 
 def table(plan: Plan, results: Sequence[Summary]) -> list[list[str]]:
     """Returns a row of cells for each setting, below the titles."""
-    metric = next((some.metric for some in results if some.metric), "")
     split = next((result.split for some in results for result in some.results if result.split), "")
-    title = f"{METRICS[metric].title} ({split or 'held out'})" if metric else "held out"
     tested = any(some.test is not None for some in results)
+    several, all_well = plan.seeds > 1, all(some.state == "finished" for some in results)
     names = [option.name.replace("_", "-") for option in plan.space]
-    rows = [["trial", *names, title, *(["test"] if tested else []), "seeds", "state"]]
+    optional = [title for title, shown in (("test", tested), ("seeds", several), ("state", not all_well)) if shown]
+    rows = [["trial", *names, split or "held out", *optional]]
     for some in results:
         values = [written_value(some.setting[option.name]) for option in plan.space]
         test = ["-" if some.test is None else metric_text(some.metric, some.test)] if tested else []
-        seeds = f"{len(some.values)}/{len(some.results)}"
-        rows.append([f"{some.number:03d}", *values, measured(some), *test, seeds, some.state])
+        seeds = [f"{len(some.values)}/{len(some.results)}"] if several else []
+        state = [] if all_well else [some.state]
+        rows.append([f"{some.number:03d}", *values, measured(some), *test, *seeds, *state])
     return rows
+
+
+def heading(plan: Plan, results: Sequence[Summary]) -> str:
+    """What the numbers of the table are."""
+    metric = next((METRICS[some.metric].title for some in results if some.metric), "results")
+    return metric if plan.seeds == 1 else f"{metric}, mean ± standard deviation over the seeds"
 
 
 def measured(some: Summary) -> str:
@@ -240,6 +247,7 @@ def write(out: Path, plan: Plan, where: Progress, results: Sequence[Summary]) ->
         metric=metric,
         logarithmic=logarithmic,
         table=table(plan, results),
+        heading=heading(plan, results),
         links=links,
         notes=[*best_lines(results), *failures(results)],
     )

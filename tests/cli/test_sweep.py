@@ -137,7 +137,7 @@ def test_trials_are_runs_and_their_results_a_table(jaxcnn, whole, monkeypatch):
     assert best["mean"] == pytest.approx(sum(values) / 2)
     assert best["spread"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     row = next(line for line in lines if line.startswith(f"{best['number']:03d} "))
-    assert f"{100 * best['mean']:.2f} ± {100 * best['spread']:.2f} %" in row and row.endswith("2/2    finished")
+    assert f"{100 * best['mean']:.2f} ± {100 * best['spread']:.2f} %" in row and row.endswith("  2/2")
     chosen = next(line for line in lines if line.startswith("to repeat it: jaxcnn ")).partition("jaxcnn ")[2]
     assert f"its best run: s/{content['best']['folder']}" in lines and content["best"]["repeat"] == f"jaxcnn {chosen}"
     page = (out / "sweep.html").read_text()

@@ -19,6 +19,7 @@ def write_sweep(
     metric: str,
     logarithmic: Collection[str],
     table: Sequence[Sequence[str]],
+    heading: str,
     links: Sequence[str],
     notes: Sequence[str],
 ) -> Path:
@@ -32,6 +33,7 @@ def write_sweep(
       metric: name of the metric of the results.
       logarithmic: names of options with a logarithmic axis.
       table: a table of the settings, the titles first; its first column links to the reports.
+      heading: what the numbers of the table are.
       links: by setting, the run folder beside the page; empty if it has none.
       notes: remarks in words.
 
@@ -49,6 +51,6 @@ def write_sweep(
         described = f"{training.METRICS[metric].title} of every setting, a line over an axis for each option"
         parts += frame.section("Options and results", note, (figure, described))
     there = [quote(f"{link}/report.html") if (path.parent / link / "report.html").exists() else "" for link in links]
-    parts += ["<h2>All settings</h2>", table_of(table, links=there)]
+    parts += ["<h2>All settings</h2>", f'<p class="note">{frame.text(heading)}</p>', table_of(table, links=there)]
     training.write_atomically(path, frame.page(title, parts))
     return path
