@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from jaxcnn import data, inspect
+from jaxcnn.cli.progress import working
 from jaxcnn.cli.runs import Run, check_classes, check_place, matched, open_run
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
@@ -67,12 +68,12 @@ class Features:
         splits = _in_classes(run, {split: data.load(name, split, self.data_dir, **how) for split in names})
         if self.limit is not None:
             splits = {split: examples.take(self.limit) for split, examples in splits.items()}
-        rows = {
-            split: inspect.features(
-                run.model, examples.images, self.at, scaling=run.scaling, pool=self.pool, augmentation=run.augmentation
-            )
-            for split, examples in splits.items()
-        }
+        how = {"scaling": run.scaling, "pool": self.pool, "augmentation": run.augmentation}
+        with working("images", sum(len(examples.labels) for examples in splits.values())) as work:
+            rows = {
+                split: inspect.features(run.model, examples.images, self.at, observer=work.advance, **how)
+                for split, examples in splits.items()
+            }
         if self.pca is not None:
             pca = inspect.pca(rows["train"], self.pca)
             rows = {split: pca(values) for split, values in rows.items()}

@@ -28,7 +28,7 @@ class Working:
       total: their number.
       done: number of those that were done before.
       console: where to show it.
-      bar: the live bar; None prints lines, at most one in 30 seconds.
+      bar: the live bar; without it, where there is no terminal, lines are printed, at most one in 30 seconds.
     """
 
     def __init__(self, what: str, total: int, done: int, console: "Console", bar: "Progress | None" = None):
@@ -53,7 +53,7 @@ class Working:
         self.done, self._what, self._state = done, what or self._what, self._state if state is None else state
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._what, completed=done, state=self._state)
-        elif time.monotonic() - self._said >= _EVERY and done < self.total:
+        elif not self._console.is_terminal and time.monotonic() - self._said >= _EVERY and done < self.total:
             parts = [f"{self._what}  {done:,} of {self.total:,}", self._state, self.left()]
             self.say("  ".join(filter(None, parts)))
 
@@ -143,8 +143,8 @@ class Observer:
         """Counts a step."""
         if not self._ticked:  # the time of the first step is that of the compiler
             self._ticked = True
-            self._work.begin_at(self._work.done)
-        if self._work.done < self._work.total:
+            self._work.begin_at(self._work.done + 1)
+        elif self._work.done < self._work.total:
             self._work.at(self._work.done + 1, what=self._what)
 
 
