@@ -47,6 +47,7 @@ class Eval:
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
         how = {"image_size": size, "allow_empty": self.allow_empty, "task": run.task.name}
+        how["division"] = run.division(name, self.data_dir)
         dataset = data.load(name, self.split, self.data_dir, **how)
         dataset, how = matched(run, dataset)
         for note in (*dataset.notes, *filter(None, [how])):

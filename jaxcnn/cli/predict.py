@@ -16,6 +16,7 @@ import tyro
 from jaxcnn import data, training
 from jaxcnn.cli.answers import Answer, Format, writing
 from jaxcnn.cli.predicted_masks import MaskWriter, shares
+from jaxcnn.cli.progress import working
 from jaxcnn.cli.runs import Run, check_place, open_run
 from jaxcnn.data.labels import few
 from jaxcnn.data.listing import is_seen
@@ -75,9 +76,19 @@ class Predict:
         if values and self.ask:
             raise ValueError(f"`ask` needs a network that predicts classes; {run.folder} predicts real numbers.")
         asked = {kind: _places(run, kind) for kind in self.ask}
-        with writing(self.out, self._format(), run.words, self.top, asked, values=values, word=word) as write:
-            for answers in self._answers(run, say):
+        files = files_of(self.pictures)
+        with contextlib.ExitStack() as stack:
+            write = stack.enter_context(
+                writing(self.out, self._format(), run.words, self.top, asked, values=values, word=word)
+            )
+            advance = None
+            if self.out is not None:  # else the answers show how far it is
+                listed = list(files)
+                files, advance = iter(listed), stack.enter_context(working("pictures", len(listed))).advance
+            for answers in self._answers(run, files, say):
                 write(answers)
+                if advance is not None:
+                    advance(len(answers))
         return 2 if failed else 0
 
     def _format(self) -> Format:
@@ -85,7 +96,7 @@ class Predict:
         endings: dict[str, Format] = {".json": "json", ".csv": "csv"}
         return self.format or endings.get(ending, "table")
 
-    def _answers(self, run: Run, say) -> Iterator[list[Answer]]:
+    def _answers(self, run: Run, files: Iterator[Path | Exception], say) -> Iterator[list[Answer]]:
         """The outputs of the network, batch by batch.
 
         While one batch is computed, the next pictures are read.
@@ -94,7 +105,7 @@ class Predict:
         def read(piece: list[Path | Exception]) -> list[Read | Exception]:
             return [self._read(path, run) for path in piece]
 
-        pieces = _chunks(files_of(self.pictures), _PIECE)
+        pieces = _chunks(files, _PIECE)
         ahead = 2 * -(-self.batch_size // _PIECE)
         with contextlib.closing(data.mapped_ahead(read, pieces, ahead=ahead)) as pictures:
             under_way: collections.deque[list[Read]] = collections.deque()

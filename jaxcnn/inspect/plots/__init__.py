@@ -17,6 +17,7 @@ from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import compared_curves, learning_curves
 from jaxcnn.inspect.plots.diagnostics.rate_range import rate_range
 from jaxcnn.inspect.plots.diagnostics.segmentations import segmentations
+from jaxcnn.inspect.plots.diagnostics.settings import parallel_settings
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.diagnostics.values import predicted_values
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
@@ -49,6 +50,7 @@ __all__ = [
     "maximized",
     "most_exciting",
     "neighbors",
+    "parallel_settings",
     "pixels",
     "pool_as_matrix",
     "predicted_values",
