@@ -50,7 +50,7 @@ class _Worker(NamedTuple):
 
 
 def work(out: Path, stop: StopRequested, say: Callable[[Said], None]) -> None:
-    """Trains what is open until nothing is left, a stop, or enough.
+    """Trains what is open, until a stop or enough.
 
     Args:
       out: folder of the sweep.
