@@ -60,7 +60,7 @@ class Working:
     def begin_at(self, done: int) -> None:
         """Counts from here on, as work that goes on does."""
         self.done = self._before = done
-        self._since = time.monotonic()
+        self._since = self._said = time.monotonic()
         if self._bar is not None and self._task is not None:
             self._bar.reset(self._task, completed=done)
 

@@ -24,7 +24,9 @@ from jaxcnn.cli.sweep_trials import Work, claimed, note_death, progress, train
 from jaxcnn.training import keep_memory
 from jaxcnn.training.lock import is_held
 
-_PAUSE = 0.3  # seconds between two looks at what others do
+_PAUSE = 0.3  # seconds between two looks at the processes
+_IDLE = 1.0  # seconds between two looks at what others have claimed
+_MOST = 20  # trials of one process: what JAX has compiled stays in its memory
 
 
 class Said(NamedTuple):
@@ -48,21 +50,22 @@ class _Worker(NamedTuple):
 
 
 def work(out: Path, stop: StopRequested, say: Callable[[Said], None]) -> None:
-    """Trains what is open until nothing is left, or a stop.
+    """Trains what is open, until a stop or enough.
 
     Args:
       out: folder of the sweep.
       stop: asked after every step, and between trials.
       say: called with every message.
     """
-    while not stop():
+    trained = 0
+    while not stop() and trained < _MOST:
         plan, where = progress(out)
         if where.over:
             return
-        if not any(_try(plan, some, stop, say) for some in where.open):
-            chosen = where.undecided and decide(out)
-            if not chosen:
-                time.sleep(_PAUSE)  # others have claimed what is open
+        if any(_try(plan, some, stop, say) for some in where.open):
+            trained += 1
+        elif not (where.undecided and decide(out)):
+            time.sleep(_IDLE)  # others have claimed what is open
 
 
 def _try(plan: Plan, some: Work, stop: StopRequested, say: Callable[[Said], None]) -> bool:
@@ -128,6 +131,7 @@ def supervise(out: Path, jobs: int, stop: StopRequested, hear: Callable[[Said], 
                     worker.pipe.close()
                     if worker.process.exitcode and not asked:
                         _mourn(worker, at.pop(worker.slot, None), hear)
+                    if not asked and not progress(out)[1].over:
                         workers.append(_started(out, worker.slot, jobs))
     finally:
         for worker in workers:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from jaxcnn.cli.listed_run import read_run
-from jaxcnn.cli.sweep_jobs import environment, part
+from jaxcnn.cli.main import _parse
+from jaxcnn.cli.sweep_jobs import _MOST, environment, part
 from jaxcnn.cli.sweep_plan import Plan, begin
 from jaxcnn.cli.sweep_plan import alone as alone_with
 from jaxcnn.cli.sweep_result import summaries
@@ -411,6 +412,25 @@ def test_without_optuna_the_search_is_refused(jaxcnn, alone, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     outcome = jaxcnn("sweep", "--over", "momentum=0..0.9", "--search", "optuna")
     assert outcome.err == "jaxcnn: `search` optuna needs Optuna: pip install 'jaxcnn[sweep]'.\n"
+
+
+def test_a_file_gives_the_options_of_all_trainings(alone):
+    (alone / "base.json").write_text('{"model": "mlp", "epochs": 7, "optimizer": "sgd"}')
+    call = _parse("sweep --config base.json --over hidden=(8,),(16,) momentum=0.5,0.9 --seeds 2 --epochs 5".split())
+    base, space = call.args
+    assert (base.model, base.config.epochs, base.config.optimizer) == ("mlp", 5, "sgd")
+    assert [option.name for option in space] == ["hidden", "momentum"] and call.func.seeds == 2
+
+
+@pytest.mark.slow
+def test_a_process_makes_room_for_a_new_one(jaxcnn, tiny, alone):
+    """After so many trials; by seeds only, as a sweep without `over`."""
+    outcome = jaxcnn("sweep", *tiny, "--epochs", "1", "--seeds", f"{_MOST + 1}", "--batch-size", "256", "--out", "s")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"1 setting with {_MOST + 1} seeds each in s\n")
+    assert [starts(path) for path in trials(alone / "s")] == [1] * (_MOST + 1)
+    row = next(line for line in outcome.out.splitlines() if line.startswith("000 "))
+    assert row.endswith(f"{_MOST + 1}/{_MOST + 1}")
 
 
 def test_processes_divide_the_machine(monkeypatch):

@@ -145,3 +145,24 @@ def test_a_range_test_shows_losses_and_the_rate_to_take():
     np.testing.assert_allclose(mean.get_ydata(), losses)
     assert list(line.get_xdata()) == [0.01, 0.01] and axes.get_xscale() == "log"
     assert "steepest fall, 0.01" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_settings_are_lines_over_parallel_axes():
+    rates, optimizers = [1e-4, 1e-2, 1e-3], ["sgd", "adamw", "sgd"]
+    settings = [list(pair) for pair in zip(rates, optimizers, strict=True)]
+    results = [0.9, 0.5, None]
+    names = ["learning-rate", "optimizer"]
+    figure = whole(plots.parallel_settings(names, settings, results, logarithmic=names[:1]))
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    found = {tuple(np.round(line.get_ydata(), 6)): line for line in lines}
+    best, worst = found[0.0, 1.0, 1.0], found[1.0, 0.0, 0.0]
+    assert best.get_linewidth() > worst.get_linewidth()
+    left = next(line for heights, line in found.items() if np.isnan(heights[2]))
+    assert left.get_ydata()[0] == pytest.approx(0.5) and left.get_linestyle() == ":"
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert {"learning-rate", "optimizer", "accuracy", "sgd", "adamw", "90.00%", "50.00%", "0.001"} <= set(texts)
+    falls = plots.parallel_settings(["x"], [[1], [2]], [0.1, 0.3], metric="loss").axes[0].lines
+    thick = max(falls, key=lambda line: line.get_linewidth())
+    assert thick.get_ydata()[1] == 0.0, "a small loss is good"
+    with pytest.raises(ValueError, match="`results` must have one for each of the settings; got 1 for 2."):
+        plots.parallel_settings(["x"], [[1], [2]], [0.1])
