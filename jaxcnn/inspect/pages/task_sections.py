@@ -106,9 +106,13 @@ def _masks(test: Dataset, outputs: np.ndarray, pictures: Pictures, evaluation: E
     masks = _middle(test.labels, size)
     counted = masks != IGNORED
     right = ((masks == outputs) & counted).sum((1, 2)) / np.maximum(counted.sum((1, 2)), 1)
-    worst = np.argsort(np.where(counted.any((1, 2)), right, 2.0), kind="stable")[:_MASKS]
+    wrong = np.flatnonzero(((masks != outputs) & counted).any((1, 2)))
+    worst = wrong[np.argsort(right[wrong], kind="stable")[:_MASKS]]
     parts = ["<h2>Classes</h2>", table]
     for title, places in (("Examples", np.arange(min(_MASKS, len(masks)))), ("Worst mistakes", worst)):
+        if not len(places):
+            parts += [f"<h2>{title}</h2>", '<p class="note">There is none.</p>']
+            continue
         captions = [f"{100 * right[place]:.1f} % right" for place in places]
         shown = _middle(pictures(places), size)
         figure = plots.segmentations(shown, masks[places], outputs[places], test.classes, captions)
