@@ -216,11 +216,11 @@ plots.found_boxes(astronaut, found, true, title=f"{len(found.boxes)} boxes befor
 # A face is seen by many windows: moved a little, or at the next size. A false alarm often is not. With `votes`, a box counts only if so many windows above the threshold overlap it.
 
 # %%
-voted = inspect.find(network, astronaut, run.scaling, votes=4, **options)
+voted = inspect.find(network, astronaut, run.scaling, votes=8, **options)
 print("scores", voted.scores.round(3))
 if len(voted.boxes):
     print("overlap with the true face", np.asarray(ops.box_iou(voted.boxes, true.astype(np.float32)))[:, 0].round(2))
-plots.found_boxes(astronaut, voted, true, title=f"{len(voted.boxes)} boxes with 4 votes or more")
+plots.found_boxes(astronaut, voted, true, title=f"{len(voted.boxes)} boxes with 8 votes or more")
 
 # %% [markdown]
 # ## False alarms
@@ -233,7 +233,7 @@ for name in ("coffee", "rocket", "chelsea"):
     picture = photograph(name)
     first = inspect.find(before[0], picture, before[1], **options)
     then = inspect.find(network, picture, run.scaling, **options)
-    last = inspect.find(network, picture, run.scaling, votes=4, **options)
+    last = inspect.find(network, picture, run.scaling, votes=8, **options)
     print(f"{name:10}", *(f"{len(each.boxes):9}" for each in (first, then, last)))
 
 # %% [markdown]
