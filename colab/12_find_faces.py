@@ -90,12 +90,16 @@ plots.style.tiles([*faces[:12], *others[:12]], columns=12, levels=(0, 255), rows
 # A photograph has tens of thousands of windows, and almost none of them shows a face. 80 pictures are too few to learn what all the others look like. So more windows are drawn from photographs without faces, at several sizes: `inspect.pyramid` resizes a picture to smaller and smaller ones.
 
 # %%
-names = ["brick", "coins", "grass", "gravel", "hubble_deep_field", "immunohistochemistry", "moon", "page", "text"]
+names = ["brick", "coins", "stereo_motorcycle", "cell", "colorwheel", "grass", "gravel", "horse", "hubble_deep_field"]
+names += ["immunohistochemistry", "moon", "page", "retina", "text"]
 names = names[:3] if fast else names
 
 
 def photograph(name):
-    return np.asarray(Image.fromarray(getattr(skimage.data, name)()).convert("L"))[..., None]
+    pixels = getattr(skimage.data, name)()
+    pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # of two views the left one
+    pixels = 255 * pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
 
 
 def windows(pictures, count, random):
@@ -206,17 +210,17 @@ plots.score_maps(maps[::2], columns=5, title="the same maps after learning from 
 true = np.array([[168.0, 64.0, 280.0, 176.0]])  # left, top, right, bottom, in edges of pixels
 options = {"threshold": 0.9, "overlap": 0.2, "step": step}
 found = inspect.find(network, astronaut, run.scaling, **options)
-plots.found_boxes(astronaut, found, true, title=f"{len(found.boxes)} boxes, with one window each or more")
+plots.found_boxes(astronaut, found, true, title=f"{len(found.boxes)} boxes before votes")
 
 # %% [markdown]
 # A face is seen by many windows: moved a little, or at the next size. A false alarm often is not. With `votes`, a box counts only if so many windows above the threshold overlap it.
 
 # %%
-voted = inspect.find(network, astronaut, run.scaling, votes=4, **options)
+voted = inspect.find(network, astronaut, run.scaling, votes=8, **options)
 print("scores", voted.scores.round(3))
 if len(voted.boxes):
     print("overlap with the true face", np.asarray(ops.box_iou(voted.boxes, true.astype(np.float32)))[:, 0].round(2))
-plots.found_boxes(astronaut, voted, true, title=f"{len(voted.boxes)} boxes with votes")
+plots.found_boxes(astronaut, voted, true, title=f"{len(voted.boxes)} boxes with 8 votes or more")
 
 # %% [markdown]
 # ## False alarms
@@ -229,7 +233,7 @@ for name in ("coffee", "rocket", "chelsea"):
     picture = photograph(name)
     first = inspect.find(before[0], picture, before[1], **options)
     then = inspect.find(network, picture, run.scaling, **options)
-    last = inspect.find(network, picture, run.scaling, votes=4, **options)
+    last = inspect.find(network, picture, run.scaling, votes=8, **options)
     print(f"{name:10}", *(f"{len(each.boxes):9}" for each in (first, then, last)))
 
 # %% [markdown]

@@ -25,13 +25,53 @@ Expected:
   fast as window by window.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 8da76b6e.
+  - Holds: after mining, the astronaut's face is found with every seed (with 3 of 3, intersection over union 0.7691).
+  - Does not hold: it is the box with the highest score of its photograph (0, 1, 3 boxes have a higher one).
+  - Holds: learning from false alarms halves the false alarms in new photographs, or better (123.3 to 12.33 in 4
+    photographs).
+  - Holds: votes lower them further, and the face is still found with every seed (2 votes: 5.667, found with 3; 4 votes:
+    3.667, found with 3; 8 votes: 1.333, found with 3).
+  - Holds: with 4 votes, a photograph without a face has at most one false alarm on average (coffee 0.3333, rocket
+    0.3333, chelsea 0).
+  - Holds: one pass gives the logits of all windows, to 1e-4 of a logit, at least 5 times as fast (30.18 times,
+    difference 9.54e-06).
+
+  | false alarms, boxes | astronaut | coffee | rocket | chelsea |
+  | --- | --- | --- | --- | --- |
+  | without mining | 70.67 ± 4.2 | 21 ± 4.4 | 12.67 ± 0.58 | 19 ± 3.5 |
+  | with mining | 8 ± 1 | 2 ± 1 | 2 ± 2.6 | 0.3333 ± 0.58 |
+  | with mining, 2 votes | 4 ± 1.7 | 1.333 ± 0.58 | 0.3333 ± 0.58 | 0 |
+  | with mining, 4 votes | 3 ± 1 | 0.3333 ± 0.58 | 0.3333 ± 0.58 | 0 |
+  | with mining, 8 votes | 1.333 ± 0.58 | 0 | 0 | 0 |
+
+  | the astronaut's face | found, % | boxes with a higher score | intersection over union |
+  | --- | --- | --- | --- |
+  | without mining | 66.67 ± 58 | 26.33 ± 40 | 0.6912 ± 0.28 |
+  | with mining | 100 | 1.333 ± 1.5 | 0.7691 ± 0.11 |
+  | with mining, 2 votes | 100 | 1.333 ± 1.5 | 0.7691 ± 0.11 |
+  | with mining, 4 votes | 100 | 1 ± 1 | 0.7691 ± 0.11 |
+  | with mining, 8 votes | 100 | 1 ± 1 | 0.7691 ± 0.11 |
+
+  | test pictures of 25x25 taken for faces, % | faces | others |
+  | --- | --- | --- |
+  | without mining | 100 | 0 |
+  | with mining | 91.67 ± 5.8 | 0 |
+
+  | all windows of a picture of 256x256, ms | time |
+  | --- | --- |
+  | one pass | 12.41 ± 5.3 |
+  | window by window | 374.6 ± 9.9 |
+
+  | logits of one pass less those of the windows, largest difference | difference |
+  | --- | --- |
+  | all windows | 8.27e-06 ± 1.1e-06 |
 
 Command:
   python -m experiments.face_detection --seeds 0 1 2
 
 Cost:
-  About 3 minutes a seed.
+  2.4 minutes a seed, where the result comes from.
 """
 
 import argparse
@@ -255,7 +295,7 @@ def figure(document: Document) -> Any:
     from matplotlib.figure import Figure
 
     alarms = document["tables"][ALARMS]
-    drawn = Figure(figsize=(8, 3.6), layout="constrained")
+    drawn = Figure(figsize=(9, 4), layout="constrained")
     left, right = drawn.subplots(1, 2, width_ratios=(2.2, 1))
     width = 0.16
     for place, row in enumerate(alarms):
@@ -268,12 +308,14 @@ def figure(document: Document) -> Any:
     left.set(
         yscale="symlog", ylim=(0, None), ylabel="false alarms, boxes", title="photographs that were not learned from"
     )
-    left.legend(frameon=False, fontsize="small")
+    drawn.legend(loc="outside lower center", ncols=len(alarms), frameon=False, fontsize="small")
     right.imshow(photograph("astronaut")[..., 0], cmap="gray", vmin=0, vmax=255)
     x1, y1, x2, y2 = FACE[0]
     right.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec="#b3541e", lw=1.5))
     hits = document["tables"][FOUND][MINED][BOX]["values"]
-    right.set(xticks=[], yticks=[], title=f"true face, found with {sum(v == 100 for v in hits)} of {len(hits)} seeds")
+    right.set(
+        xticks=[], yticks=[], xlabel=f"found with {sum(v == 100 for v in hits)} of {len(hits)} seeds", title="true face"
+    )
     return drawn
 
 

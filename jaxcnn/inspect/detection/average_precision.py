@@ -1,10 +1,9 @@
 """Average precision of detections, as the challenge of COCO defines it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxcnn import geometry
 from jaxcnn.inspect.detection.find import Found
@@ -23,8 +22,8 @@ class Truth(NamedTuple):
       classes: `(m,)` integers.
     """
 
-    boxes: ArrayLike
-    classes: ArrayLike
+    boxes: np.ndarray | Sequence[Sequence[float]]
+    classes: np.ndarray | Sequence[int]
 
 
 class AveragePrecision(NamedTuple):
@@ -45,7 +44,7 @@ class AveragePrecision(NamedTuple):
 
 def average_precision(
     found: Sequence[Found],
-    truth: Sequence[Truth | tuple[ArrayLike, ArrayLike]],
+    truth: Sequence[Truth],
     *,
     thresholds: Sequence[float] = _THRESHOLDS,
     most: int = 100,
@@ -114,7 +113,7 @@ def average_precision(
 
 
 def _arrays(
-    boxes: ArrayLike, scores: ArrayLike, classes: ArrayLike, *, name: str, place: int
+    boxes: Any, scores: Any, classes: Any, *, name: str, place: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The boxes `(n, 4)`, scores and classes of one picture.
 
