@@ -18,9 +18,9 @@ FLAGS = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--host-re
 
 
 class Browser:
-    """One window; `page` is opened from its file."""
+    """One window, with a page: a file or an address."""
 
-    def __init__(self, page: Path, width: int = 1200, height: int = 900, *, dark: bool = False):
+    def __init__(self, page: Path | str, width: int = 1200, height: int = 900, *, dark: bool = False):
         assert CHROMIUM and DRIVER
         self._driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
         try:
@@ -37,7 +37,7 @@ class Browser:
             self.chrome("Emulation.setDeviceMetricsOverride", **screen)
             scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
             self.chrome("Emulation.setEmulatedMedia", features=[scheme])
-            self._ask("POST", "/url", {"url": page.resolve().as_uri()})
+            self._ask("POST", "/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
         except BaseException:
             self._stop()
             raise
