@@ -107,13 +107,13 @@ def small_network():
     """A narrow ResNet-18 trained to recognize these photographs, and its configuration."""
     fed = data.Preprocessing(size=(224, 224), resize=235)
     network = {"num_classes": len(photos), "in_features": 3}
-    options = {"widths": (16, 32, 64, 128)}
+    options = {"widths": (4, 8, 16, 32) if fast else (16, 32, 64, 128)}
     model = models.create("resnet18", **network, **options, rngs=nnx.Rngs(0))
     config = {"name": "resnet18", **network, "options": options, "classes": list(photos)}
     config |= {"preprocessing": dataclasses.asdict(fed), "source": {"name": "this page"}}
     random, size = np.random.default_rng(0), 64
     whole = [fed.with_size(side).fit(photo) for photo in photos.values() for side in (224, 336)]
-    labels = np.arange(1024 if fast else 3072) % len(whole)
+    labels = np.arange(512 if fast else 3072) % len(whole)
     squares = []
     for label in labels:
         top, left = random.integers(0, len(whole[label]) - size + 1, 2)

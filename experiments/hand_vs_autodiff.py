@@ -208,12 +208,16 @@ def places() -> dict[str, Place]:
     for op in ("relu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "softmax", "unit_step", "signum"):
         add(op, FLAT)
     add("prelu", FLAT, FLAT[-1:])
+    add("linear", FLAT, (FLAT[-1], 100), (100,))
     add("flatten", MAPS, channels="first")
     for op in ("mean_squared_error", "half_squared_error", "huber_loss"):
         add(op, FLAT, FLAT)
     add("binary_cross_entropy", FLAT, FLAT)
+    for op, pairs in (("box_iou", ((64, 4), (256, 4))), ("giou_loss", ((4096, 4), (4096, 4)))):
+        found[op] = Place(op, pairs, _of_boxes(op), _of_boxes(op, **_PLAIN))
     labels = (np.arange(LOGITS[0]) % LOGITS[1]).astype(np.int32)
     add("softmax_cross_entropy", LOGITS, labels=labels)
+    add("dice_loss", MAPS, labels=(np.arange(np.prod(MAPS[:-1])) % MAPS[-1]).reshape(MAPS[:-1]).astype(np.int32))
     key, dropped = jax.random.key(0), {"rate": 0.5}
     found["dropout"] = Place("dropout", (FLAT,), _dropped(key, **dropped), _dropped(key, **dropped, **_PLAIN))
     half = tuple(size // 2 for size in MAPS[1:3])
@@ -226,6 +230,15 @@ def places() -> dict[str, Place]:
 
 def _dropped(key: jax.Array, **how: Any) -> Callable[[jax.Array], jax.Array]:
     return lambda x: ops.dropout(x, key, **how)
+
+
+def _of_boxes(op: str, **how: Any) -> Callable[..., jax.Array]:
+    """An op of boxes whose corners are drawn: the second one is to the lower right of the first."""
+
+    def whole(corners: jax.Array) -> jax.Array:
+        return jnp.concatenate([corners[..., :2], corners[..., :2] + jnp.exp(corners[..., 2:])], -1)
+
+    return lambda *corners: getattr(ops, op)(*map(whole, corners), **how)
 
 
 def _stock_max(x: jax.Array, window_dimensions: Any, window_strides: Any) -> jax.Array:
@@ -250,7 +263,7 @@ def refuse_gaps(known: dict[str, Place]) -> None:
     Raises:
       ValueError: if one has none.
     """
-    every = {name for name in ops.__all__ if callable(getattr(ops, name))}
+    every = {name for name in ops.__all__ if callable(getattr(ops, name))} - {"non_maximum_suppression"}  # has none
     if missing := sorted(every - {place.op for place in known.values()}):
         raise ValueError(f"`places` must have all ops; it lacks {', '.join(missing)}.")
 

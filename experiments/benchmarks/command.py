@@ -99,9 +99,11 @@ def _measure(
         began = time.perf_counter()
         names = chosen_contestants(row, peers)
         found = measure.measure(row, names, rounds=rounds, budget=budget, say=lambda line: print(line, flush=True))
-        print(f"{row.name}: done in {time.perf_counter() - began:.0f} s", flush=True)
         document["rows"][row.name] = found
         done.append(row.name)
+        now = time.perf_counter()
+        left = (now - started) / len(done) * (len(chosen) - 1 - chosen.index(row)) / 60
+        print(f"{row.name}: done in {now - began:.0f} s, about {left:.0f} min left", flush=True)
         if out is not None:
             results.write(out, document)
     shown = {**document, "rows": {name: document["rows"][name] for name in done}}

@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     """What a network says of one picture."""
 
     picture: str
-    outputs: np.ndarray  # `(classes,)` probabilities, or `(values,)`
+    outputs: np.ndarray  # `(classes,)` probabilities or shares of the pixels, or `(values,)`
     changes: tuple[str, ...]  # what brought the picture into the network's shape, in words
 
 
@@ -38,6 +38,7 @@ def writing(
     asked: Mapping[str, np.ndarray] | None = None,
     *,
     values: bool = False,
+    word: str = "probability",
 ) -> Iterator[Callable[[Sequence[Answer]], None]]:
     """Gives a function that writes answers.
 
@@ -48,6 +49,7 @@ def writing(
       top: number of classes that are written for every picture.
       asked: words with the numbers of the classes that they cover; the probabilities of these are added.
       values: whether the answers are values, all of which are written.
+      word: what the number of a class is.
     """
     part = None if out is None else out.with_name(f".{out.name}.part")
     with contextlib.ExitStack() as stack:
@@ -57,7 +59,7 @@ def writing(
             stream = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
             stack.callback(part.unlink, missing_ok=True)
         kind = {"table": _Table, "json": _Json, "csv": _Csv}[form]
-        text = kind(classes, min(top, len(classes)), asked or {}, values)
+        text = kind(classes, min(top, len(classes)), asked or {}, values, word)
 
         def write(answers: Sequence[Answer]) -> None:
             stream.write(text.rows(answers))
@@ -74,8 +76,8 @@ def writing(
 class _Form:
     """A form of text: beginning, rows and end."""
 
-    def __init__(self, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray], values: bool):
-        self.classes, self.top, self.asked, self.values = classes, top, asked, values
+    def __init__(self, classes: Sequence[str], top: int, asked: Mapping[str, np.ndarray], values: bool, word: str):
+        self.classes, self.top, self.asked, self.values, self.word = classes, top, asked, values, word
 
     def begin(self) -> str:
         return ""
@@ -137,7 +139,7 @@ class _Json(_Form):
     def rows(self, answers: Sequence[Answer]) -> str:
         lines = []
         for answer in answers:
-            ranked = [{"class": name, "probability": round(share, 6)} for name, share in self.ranked(answer)]
+            ranked = [{"class": name, self.word: round(share, 6)} for name, share in self.ranked(answer)]
             said = {"top": ranked}
             if self.values:
                 said = {"values": {name: float(value) for name, value in self.named(answer).items()}}
@@ -156,7 +158,7 @@ class _Csv(_Form):
     """A line of names, then one for every picture."""
 
     def begin(self) -> str:
-        ranks = [f"{name}_{rank}" for rank in range(1, self.top + 1) for name in ("class", "probability")]
+        ranks = [f"{name}_{rank}" for rank in range(1, self.top + 1) for name in ("class", self.word)]
         return _line(["picture", *(self.classes if self.values else ranks), *self.asked, "changes"])
 
     def rows(self, answers: Sequence[Answer]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxcnn.cli.progress import Working
 from jaxcnn.training import write_atomically
 
 if TYPE_CHECKING:
@@ -55,11 +56,12 @@ class Check:
             raise ValueError(f"`op` must be one of {', '.join(known)}; got {self.op!r}.")
         reports: dict[str, list[Report]] = {}
         console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)  # a file takes the whole table
+        work = Working("proven", len(planned), 0, console)
         with console.status("proving") as status, self._reports(len(planned)) as proven:
             for number, (case, report) in enumerate(zip(planned, proven, strict=True), start=1):
-                status.update(f"{number} of {len(planned)} proven; {case.op}: {case.label}")
-                if number % 500 == 0 and not console.is_terminal:  # where a status line cannot be seen
-                    console.print(f"{number} of {len(planned)} proven")
+                work.at(number)  # prints where a status line cannot be seen
+                told = filter(None, [f"{number} of {len(planned)} proven", work.left(), f"{case.op}: {case.label}"])
+                status.update("; ".join(told))
                 reports.setdefault(case.op, []).append(report)
                 if not report.passed:
                     console.print(str(report), style="red", markup=False)

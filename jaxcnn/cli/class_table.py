@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcnn import inspect
 from jaxcnn.data import Dataset
-from jaxcnn.inspect import ClassReport
+from jaxcnn.inspect import ClassReport, PixelReport
 
 _MOST = 30  # up to this number, all classes are printed
 _WORST = 20  # number of classes printed otherwise
@@ -45,6 +45,38 @@ def lines(report: ClassReport) -> Iterator[str]:
     ]
     if confused:
         yield f"most often confused: {'; '.join(confused)}"
+
+
+def pixel_lines(report: PixelReport) -> Iterator[str]:
+    """Lists each class's IoU, precision and recall, and the confusions.
+
+    If there are many classes, only the worst are listed.
+    """
+    places, title = np.arange(len(report.classes)), "class"
+    if len(places) > _MOST:
+        places = np.argsort(np.nan_to_num(report.iou, nan=2.0), kind="stable")[:_WORST]
+        title = f"lowest {_WORST} of {len(report.classes)} classes by IoU"
+    names = [report.classes[place] for place in places]
+    width = max(map(len, [*names, title]))
+    yield f"{title:<{width}}      IoU  precision   recall         pixels"
+    for name, place in zip(names, places, strict=True):
+        columns = (report.iou, 9), (report.precision, 11), (report.recall, 9)
+        shares = "".join(f"{_percent(column[place]):>{wide}}" for column, wide in columns)
+        yield f"{name:<{width}}{shares}{report.pixels[place]:>15,}"
+    confused = [
+        f"{report.classes[true]} as {report.classes[taken]}: {count:,} of {report.pixels[true]:,} pixels"
+        for true, taken, count in report.confused(_CONFUSIONS)
+    ]
+    if confused:
+        yield f"most often confused: {'; '.join(confused)}"
+
+
+def pixels_as_json(report: PixelReport) -> dict[str, Any]:
+    """The report of pixels as plain values; undefined values are null."""
+    columns = {name: getattr(report, name).tolist() for name in ("iou", "precision", "recall", "pixels")}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    by_class = [{"class": name, **_known(row)} for name, row in zip(report.classes, rows, strict=True)]
+    return {"classes": by_class, "confusion": {"counts": report.confusion.tolist()}}
 
 
 def mistakes(examples: Dataset, probabilities: np.ndarray) -> list[dict[str, Any]]:

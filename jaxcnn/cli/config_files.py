@@ -9,16 +9,16 @@ import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jaxcnn.cli.usage import what_was_meant
 from jaxcnn.training import TrainConfig
 
 _ENDINGS = (".json", ".yaml", ".yml", ".toml")
 # these say what to do, not how to train
-_OF_THE_CALL = ("config", "config_file", "print_config", "find_lr", "resume", "force")
+OF_THE_CALL = ("config", "config_file", "print_config", "find_lr", "resume", "force")
 _SETTLED = ("task", "loss", "monitor")  # which a training takes from the data where they are not given
-_OF_THE_SITTING = ("out", "coordinator", "processes", "process", "profile", "recipe")  # not of another run
+OF_THE_SITTING = ("out", "coordinator", "processes", "process", "profile", "recipe")  # not of another run
 
 
 def words_of(file: Path, command: type, parse: Callable[[Sequence[str]], Any]) -> list[str]:
@@ -37,7 +37,7 @@ def words_of(file: Path, command: type, parse: Callable[[Sequence[str]], Any]) -
     if isinstance(options.get("training"), dict) and isinstance(options.get("data"), dict):
         options = _of_run(options, file, parse)
     kinds = get_type_hints(command) | get_type_hints(TrainConfig)
-    known = [name for name in kinds if name not in _OF_THE_CALL]
+    known = [name for name in kinds if name not in OF_THE_CALL]
     words, positional, usual = [], [], command()
     for key, value in options.items():
         name = str(key).replace("-", "_")
@@ -57,7 +57,7 @@ def written(command: Any, *, of_the_sitting: bool = True) -> dict[str, Any]:
 
     The keys are the names of the options, those of `TrainConfig` among them.
     """
-    left = _OF_THE_CALL if of_the_sitting else (*_OF_THE_CALL, *_OF_THE_SITTING)
+    left = OF_THE_CALL if of_the_sitting else (*OF_THE_CALL, *OF_THE_SITTING)
     values = {field.name: getattr(command, field.name) for field in dataclasses.fields(command)}
     config = values["config"]
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if key not in left}
@@ -73,6 +73,41 @@ def arguments_of(command: Any) -> dict[str, Any]:
     ours = {field.name for field in dataclasses.fields(TrainConfig)}
     left = ours - set(_SETTLED) | {"model", "model_options", "dtype", "init"}  # which a run notes at other places
     return {key: value for key, value in own.items() if key not in left and value != usual[key]}
+
+
+def command_of(command: type, values: Mapping[str, Any]) -> Any:
+    """Makes a command from plain values, as `written` returns them.
+
+    Args:
+      command: the class of `jaxcnn train`.
+      values: by name of an option, its value; options that are missing have their defaults.
+
+    Raises:
+      ValueError: if a value is out of range.
+    """
+    kinds, ours = get_type_hints(command), {field.name for field in dataclasses.fields(TrainConfig)}
+    config = TrainConfig(**{key: value for key, value in values.items() if key in ours})
+    own = {key: value for key, value in values.items() if key not in ours}
+    for key, value in own.items():
+        if isinstance(value, list):
+            own[key] = tuple(value)
+        elif isinstance(value, str) and Path in get_args(kinds[key]):
+            own[key] = Path(value)
+    return command(**own, config=config)
+
+
+def command_line(command: Any) -> list[str]:
+    """Returns the words that make a command, behind `jaxcnn train`.
+
+    Only options that differ from their defaults are among them.
+    """
+    usual, own = (written(some) for some in (type(command)(), command))
+    kinds = get_type_hints(type(command)) | get_type_hints(TrainConfig)
+    words = [command.model]
+    for key, value in own.items():
+        if key not in ("model", "out") and value != usual[key]:
+            words += _words(key, list(value) if isinstance(value, tuple) else value, kinds[key], Path("options"))
+    return words if command.out is None else [*words, "--out", str(command.out)]
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -111,7 +146,7 @@ def _parsed(text: str, ending: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses two values for one key, of which `json` would silently take the last."""
+    """Refuses two values for one key: `json` takes the last."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]

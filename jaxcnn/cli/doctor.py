@@ -10,6 +10,7 @@ _OPTIONAL = {
     "huggingface_hub": ("hub", "trained networks by name"),
     "pytest": ("test", "the tests"),
     "tensorboardX": ("tensorboard", "a run's log for TensorBoard"),
+    "optuna": ("sweep", "sweeps whose settings are chosen from results"),
     "wandb": ("wandb", "a run's log for Weights & Biases"),
 }
 

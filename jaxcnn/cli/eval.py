@@ -34,7 +34,7 @@ class Eval:
     mistakes: int = 5
     """Number of mistakes to list, the most confident first, with their files; 0 lists none."""
     out: Path | None = None
-    """JSON file for all results, with the confusion matrix, in counts and shares, and all mistakes."""
+    """JSON file for all results, with the confusion matrix (of segmentation that of pixels), and all mistakes."""
 
     def __call__(self) -> None:
         """Prints loss and metrics, each class's results, the most confident mistakes."""
@@ -47,6 +47,7 @@ class Eval:
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
         how = {"image_size": size, "allow_empty": self.allow_empty, "task": run.task.name}
+        how["division"] = run.division(name, self.data_dir)
         dataset = data.load(name, self.split, self.data_dir, **how)
         dataset, how = matched(run, dataset)
         for note in (*dataset.notes, *filter(None, [how])):
@@ -59,6 +60,10 @@ class Eval:
         every |= evaluation.metrics
         if run.task.of_classes:
             every |= self._by_class(run, dataset)
+        if run.task.of_pixels:
+            report = inspect.pixel_report(evaluation.sums["confusion"], run.classes)
+            print(*class_table.pixel_lines(report), sep="\n")
+            every |= class_table.pixels_as_json(report)
         if self.out is not None:
             training.write_atomically(self.out, json.dumps(every, ensure_ascii=False, indent=1) + "\n")
             print(f"written {self.out}")

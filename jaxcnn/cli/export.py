@@ -29,7 +29,8 @@ class Export:
     out: tyro.conf.Positional[Path]
     """File to write; its ending decides the format: .stablehlo or .onnx."""
     classes_only: bool = False
-    """Give the number of the likeliest class (argmax), not the probabilities (softmax)."""
+    """Give the number of the likeliest class (argmax), not the probabilities (softmax); for segmentation that of each
+    pixel."""
     fold_batch_norm: bool = False
     """Fold batch normalization into the convolutions."""
     weights: export.Weights = "float"
@@ -72,7 +73,7 @@ class Export:
         if self.weights == "int8":
             print(self._accuracy_lost(run))
         if not self.no_recipe and takes_pictures(done):
-            recipe = export.recipe(done, classes=run.words if run.task.of_classes else None)
+            recipe = export.recipe(done, classes=run.words if run.task.of_classes or run.task.of_pixels else None)
             print(f"{recipe}: runs the network on picture files, without jaxcnn:")
             print(f"  python {shlex.quote(str(recipe))} PICTURE")
         elif not self.no_recipe:

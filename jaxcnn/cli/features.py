@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from jaxcnn import data, inspect
+from jaxcnn.cli.progress import working
 from jaxcnn.cli.runs import Run, check_classes, check_place, matched, open_run
 from jaxcnn.data import Dataset
 from jaxcnn.inspect import Probe
@@ -60,18 +61,19 @@ class Features:
         check_classes(run, "`features`")
         name = run.data_name(self.data)
         size = run.image_size(name, self.image_size)
-        there = data.splits(name, self.data_dir)
+        division = run.division(name, self.data_dir)
+        there = data.splits(name, self.data_dir, division=division)
         names = ("train", "test" if "test" in there else "validation")
-        how = {"image_size": size, "allow_empty": self.allow_empty}
+        how = {"image_size": size, "allow_empty": self.allow_empty, "division": division}
         splits = _in_classes(run, {split: data.load(name, split, self.data_dir, **how) for split in names})
         if self.limit is not None:
             splits = {split: examples.take(self.limit) for split, examples in splits.items()}
-        rows = {
-            split: inspect.features(
-                run.model, examples.images, self.at, scaling=run.scaling, pool=self.pool, augmentation=run.augmentation
-            )
-            for split, examples in splits.items()
-        }
+        how = {"scaling": run.scaling, "pool": self.pool, "augmentation": run.augmentation}
+        with working("images", sum(len(examples.labels) for examples in splits.values())) as work:
+            rows = {
+                split: inspect.features(run.model, examples.images, self.at, observer=work.advance, **how)
+                for split, examples in splits.items()
+            }
         if self.pca is not None:
             pca = inspect.pca(rows["train"], self.pca)
             rows = {split: pca(values) for split, values in rows.items()}

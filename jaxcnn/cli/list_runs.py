@@ -63,7 +63,7 @@ class Runs:
             print(json_module.dumps([_told(run) for run in runs], indent=1))
         elif runs:
             problems = [f"{run.folder} is damaged: {run.problem}" for run in runs if run.problem]
-            print(*_lines(_table(runs)), *problems, sep="\n")
+            print(*lines_of(_table(runs)), *problems, sep="\n")
         else:
             print(f"none of {len(every)} runs has {' '.join(self.filter)}")
 
@@ -77,7 +77,7 @@ class Runs:
             if run.problem:
                 print(f"{run.folder} is damaged, and left out: {run.problem}")
         table, differences = _table(whole), _differences(whole)
-        print(*_lines(table), "", sep="\n")
+        print(*lines_of(table), "", sep="\n")
         if differences:
             names = [run.folder.as_posix() for run in whole]
             print(*_sides(names, differences, shutil.get_terminal_size().columns), sep="\n")
@@ -183,7 +183,7 @@ def _table(runs: Sequence[ListedRun]) -> list[list[str]]:
     return rows
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+def lines_of(rows: Sequence[Sequence[str]]) -> list[str]:
     """The table in columns.
 
     If a row is too wide for a line, the run's name gets its own line.

@@ -60,8 +60,8 @@ class Look:
         The second value tells whether the sizes of the pictures differ, so that they are resized.
         """
         names = data.splits(self.data, self.data_dir)
-        is_folder = self.data.startswith("folder:")
-        lenient: dict[str, Any] = {"skip_corrupt": True, "allow_empty": is_folder}
+        is_folder = self.data.startswith(("folder:", "masks:"))
+        lenient: dict[str, Any] = {"skip_corrupt": True, "allow_empty": self.data.startswith("folder:")}
 
         def load(side: int | None) -> dict[str, Dataset]:
             splits = {name: data.load(self.data, name, self.data_dir, image_size=side, **lenient) for name in names}
@@ -91,7 +91,7 @@ def _facts(train: Dataset, sizes: Mapping[str, tuple[int, int]], sized: bool) ->
 def _counts(splits: Mapping[str, Dataset]) -> Iterator[str]:
     """Lists each class with its numbers of examples.
 
-    If there are many classes, only the rarest are listed.
+    For masks these are the examples with a pixel of it. If there are many classes, only the rarest are listed.
     """
     train = splits["train"]
     counts = np.stack([part.counts() for part in splits.values()], -1)

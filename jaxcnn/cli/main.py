@@ -4,7 +4,6 @@ An error gives one line.
 """
 
 import contextlib
-import errno
 import functools
 import io
 import logging
@@ -17,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.cli.runs import ARGUMENTS
-from jaxcnn.cli.usage import refused, unknown_command
+from jaxcnn.cli.usage import refused, sentence, unknown_command
 from jaxcnn.training import keep_memory
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -53,17 +50,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        name = error.filename or ("the standard output" if error.errno in _FULL else "")  # files are named
-        named = f"{name}: {error.strerror}." if name and error.strerror else str(error)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
         if os.environ.get("JAXCNN_TRACEBACK"):
             raise
-        return _fail(named)
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
-        if os.environ.get("JAXCNN_TRACEBACK"):
-            raise
-        message = str(error).partition("\n-----")[0]  # JAX appends notes on its tracebacks
-        return _fail(" ".join(message.split()) or type(error).__name__)
+        return _fail(sentence(error))
 
 
 def _expanded(arg: str) -> str:
@@ -98,10 +88,12 @@ def _parse(args: list[str]):
     from jaxcnn.cli.predict import Predict
     from jaxcnn.cli.pretrained import Pretrained
     from jaxcnn.cli.recipes import Recipes, recipe
+    from jaxcnn.cli.sweep import Sweep, parted, training_of
     from jaxcnn.cli.train import Train
 
     classes = {
         "train": Train,
+        "sweep": Sweep,
         "eval": Eval,
         "predict": Predict,
         "features": Features,
@@ -120,6 +112,10 @@ def _parse(args: list[str]):
     }
     if problem := unknown_command(args, classes):
         raise _UsageError(problem)
+    theirs: list[str] = []
+    if args[:1] == ["sweep"]:
+        own, theirs = parted(args[1:])
+        args = ["sweep", *own]
     commands = {name: tyro.conf.FlagCreatePairsOff[command] for name, command in classes.items()}
     if args[:1] == ["train"]:
         # the values of a file and of a recipe are the defaults of the other options
@@ -131,7 +127,7 @@ def _parse(args: list[str]):
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.extras.subcommand_cli_from_dict(
+            command = tyro.extras.subcommand_cli_from_dict(
                 commands,
                 prog="jaxcnn",
                 description="Convolutional networks in JAX whose every gradient is written by hand.",
@@ -142,6 +138,9 @@ def _parse(args: list[str]):
         if not stop.code:
             raise
         raise _UsageError(refused(args, classes[args[0]], messages.getvalue())) from None
+    if isinstance(command, Sweep):
+        return functools.partial(command, *training_of(theirs, command.over, lambda words: _parse(list(words))))
+    return command
 
 
 def _from_file(file: Path, command: type) -> Any:

@@ -66,8 +66,8 @@ def _classes(splits: Mapping[str, Dataset]) -> Iterator[str]:
     train = splits["train"]
     if train.task == "regression":
         return
-    counts, several = train.counts(), train.task == "multi_label"
-    word = ("label", "s") if several else ("class", "es")
+    counts, several = train.counts(), train.task in ("multi_label", "segmentation")
+    word = ("label", "s") if train.task == "multi_label" else ("class", "es")
     if len(train.classes) == 1 and not several:
         yield f"there is only one class, {train.classes[0]}: a classifier needs at least two"
     empty = [train.classes[place] for place in np.flatnonzero(counts == 0)]
@@ -138,7 +138,7 @@ def _duplicates(splits: Mapping[str, Dataset]) -> Iterator[str]:
                 named = [
                     f"{first.example(here)} and {second.example(there)}" for here, there in unlike[:_SHOWN].tolist()
                 ]
-                kind = "classes" if first.labels.ndim == 1 else "labels"
+                kind = {1: "classes", 3: "masks"}.get(first.labels.ndim, "labels")
                 them = f"{'has' if len(unlike) == 1 else 'have'} different {kind}"
                 yield f"{len(unlike):,} of these pairs {them}: {_first(named, len(unlike))}"
 

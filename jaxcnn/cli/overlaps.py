@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxcnn.data import Dataset, near_duplicates
 
-_OWN = ("folder", "idx", "npz")  # the splits of published data sets are as they are
+_OWN = ("folder", "idx", "masks", "npz")  # the splits of published data sets are as they are
 _SHOWN = 3
 
 

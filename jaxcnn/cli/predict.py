@@ -15,6 +15,8 @@ import tyro
 
 from jaxcnn import data, training
 from jaxcnn.cli.answers import Answer, Format, writing
+from jaxcnn.cli.predicted_masks import MaskWriter, shares
+from jaxcnn.cli.progress import working
 from jaxcnn.cli.runs import Run, check_place, open_run
 from jaxcnn.data.labels import few
 from jaxcnn.data.listing import is_seen
@@ -26,14 +28,15 @@ Read = tuple[Path, data.Picture]
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict classes, labels or values of pictures with a trained network."""
+    """Predict classes, labels, values or masks with a trained network."""
 
     run: tyro.conf.Positional[Path]
     """Run folder, file of weights, or name of published weights: resnet50, timm/resnet50.a1_in1k."""
     pictures: tyro.conf.Positional[tuple[str, ...]]
     """Picture files, folders of pictures, or patterns; for example 'photos/**/*.jpg'."""
     top: int = 3
-    """Number of classes or labels to print for each picture, the likeliest first."""
+    """Number of classes or labels to print for each picture, the likeliest first. For segmentation, the classes with
+    the largest shares of the pixels."""
     ask: tuple[str, ...] = ()
     """Words whose probability to print too: class names, for ImageNet words of WordNet; for example: dog vehicle."""
     invert: bool = False
@@ -42,6 +45,8 @@ class Predict:
     """Form of the answers; None means that of the file's ending, or else a table."""
     out: Path | None = None
     """File to write the answers to; None means the standard output."""
+    masks: Path | None = None
+    """For segmentation: folder to write a mask of each picture to, a PNG file with a color for each class."""
     batch_size: int = 256
     """Number of pictures in a batch."""
 
@@ -65,13 +70,25 @@ class Predict:
             failed.append(str(problem))
             print(f"jaxcnn: {' '.join(str(problem).split())}", file=sys.stderr)
 
-        values = run.task.name == "regression"
+        if self.masks is not None and not run.task.of_pixels:
+            raise ValueError(f"`masks` needs a run of segmentation; the task of {run.folder} is {run.task.name}.")
+        values, word = run.task.name == "regression", "share" if run.task.of_pixels else "probability"
         if values and self.ask:
             raise ValueError(f"`ask` needs a network that predicts classes; {run.folder} predicts real numbers.")
         asked = {kind: _places(run, kind) for kind in self.ask}
-        with writing(self.out, self._format(), run.words, self.top, asked, values=values) as write:
-            for answers in self._answers(run, say):
+        files = files_of(self.pictures)
+        with contextlib.ExitStack() as stack:
+            write = stack.enter_context(
+                writing(self.out, self._format(), run.words, self.top, asked, values=values, word=word)
+            )
+            advance = None
+            if self.out is not None:  # else the answers show how far it is
+                listed = list(files)
+                files, advance = iter(listed), stack.enter_context(working("pictures", len(listed))).advance
+            for answers in self._answers(run, files, say):
                 write(answers)
+                if advance is not None:
+                    advance(len(answers))
         return 2 if failed else 0
 
     def _format(self) -> Format:
@@ -79,7 +96,7 @@ class Predict:
         endings: dict[str, Format] = {".json": "json", ".csv": "csv"}
         return self.format or endings.get(ending, "table")
 
-    def _answers(self, run: Run, say) -> Iterator[list[Answer]]:
+    def _answers(self, run: Run, files: Iterator[Path | Exception], say) -> Iterator[list[Answer]]:
         """The outputs of the network, batch by batch.
 
         While one batch is computed, the next pictures are read.
@@ -88,7 +105,7 @@ class Predict:
         def read(piece: list[Path | Exception]) -> list[Read | Exception]:
             return [self._read(path, run) for path in piece]
 
-        pieces = _chunks(files_of(self.pictures), _PIECE)
+        pieces = _chunks(files, _PIECE)
         ahead = 2 * -(-self.batch_size // _PIECE)
         with contextlib.closing(data.mapped_ahead(read, pieces, ahead=ahead)) as pictures:
             under_way: collections.deque[list[Read]] = collections.deque()
@@ -101,9 +118,14 @@ class Predict:
             rows_of = training.answers_to(
                 run.model, batches(), run.scaling, augmentation=run.augmentation, answer=run.task.answer
             )
+            writer = None if self.masks is None else MaskWriter(self.masks, run)
             for rows in rows_of:
                 batch = under_way.popleft()
-                yield [Answer(str(path), row, seen.changes) for (path, seen), row in zip(batch, rows, strict=True)]
+                if writer is not None:
+                    for (path, _), mask in zip(batch, rows, strict=True):
+                        writer.write(path, mask)
+                told = shares(rows, len(run.classes)) if run.task.of_pixels else rows
+                yield [Answer(str(path), row, seen.changes) for (path, seen), row in zip(batch, told, strict=True)]
 
     def _read(self, path: Path | Exception, run: Run) -> Read | Exception:
         if isinstance(path, Exception):

@@ -48,7 +48,8 @@ class Run(NamedTuple):
             return given
         if self.preprocessing is not None and data.resizes(data_name):
             return self.preprocessing
-        return self.image_shape[0] if data_name.startswith("folder:") else None
+        own = data_name.startswith(("folder:", "masks:")) and self.image_shape[0] == self.image_shape[1]
+        return self.image_shape[0] if own else None  # no one size makes pictures that are not square
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -58,6 +59,22 @@ class Run(NamedTuple):
         """
         tree = data.imagenet_classes()
         return tree.names if self.classes == tree.ids else self.classes
+
+    def division(self, data_name: str, data_dir: Path | None) -> data.Division | None:
+        """Returns how to divide a data set, as in training.
+
+        It is None where the training divided nothing, and for data that has splits. A copy of the data set is divided
+        as the data set was, so that no training example comes into another split.
+        """
+        told = self.description.get("division")
+        if not told:
+            return None
+        try:
+            division = data.Division(**told)
+            data.splits(data_name, data_dir, division=division)
+        except ValueError:
+            return None
+        return division
 
     def data_name(self, given: str | None) -> str:
         """The data set that was given, else that of the training.
@@ -204,9 +221,11 @@ def known_examples(run: Run, data_dir: Path | None) -> Dataset:
     name = run.description["data"].get("name")
     if name is None:
         raise ValueError(f"{run.folder} does not record a data set.")
-    splits = data.splits(name, data_dir)
+    division = run.division(name, data_dir)
+    splits = data.splits(name, data_dir, division=division)
     split = next(split for split in ("test", "validation", *splits) if split in splits)
-    return matched(run, data.load(name, split, data_dir, image_size=run.image_size(name), task=run.task.name))[0]
+    how = {"image_size": run.image_size(name), "task": run.task.name, "division": division}
+    return matched(run, data.load(name, split, data_dir, **how))[0]
 
 
 def record_evaluation(folder: Path, split: str, evaluation: training.Evaluation) -> None:

@@ -1,13 +1,12 @@
 """`jaxcnn train`."""
 
-import contextlib
 import dataclasses
 import functools
 import json
 import re
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,14 +17,15 @@ from jaxcnn import data, inspect, models, training
 from jaxcnn.cli.beginning import as_fed, began_with, begin_with, lowered
 from jaxcnn.cli.config_files import arguments_of, written
 from jaxcnn.cli.overlaps import overlaps
-from jaxcnn.cli.progress import observing
+from jaxcnn.cli.progress import observing, watching
 from jaxcnn.cli.rates import print_rates
 from jaxcnn.cli.runs import ARGUMENTS, Run, open_run, parse_options, record_evaluation, sized, told
-from jaxcnn.data import Dataset
+from jaxcnn.cli.stopping import StopRequested
+from jaxcnn.data import Dataset, Division
 from jaxcnn.models.importing import is_own
 from jaxcnn.ops import native
 from jaxcnn.training import TrainConfig, files
-from jaxcnn.training.checkpoint import written_in
+from jaxcnn.training.checkpoint import newest_step, written_in
 from jaxcnn.weights.runs import build
 
 
@@ -44,8 +44,8 @@ class Train:
     suggested rate, draw them in find-lr-MODEL-DATA.png, and do not train."""
     data: str = "digits"
     """Data set: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet2012, imagenette, mnist1d, fsdd, rt-polarity,
-    faces, scenes, rotated_digits;
-    or tfds:NAME, folder:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
+    faces, scenes, scene_masks, rotated_digits;
+    or tfds:NAME, folder:PATH, masks:PATH, npz:PATH, idx:PATH. The default, digits, needs no files."""
     data_dir: Path | None = None
     """Folder of the data set's files; None means $JAXCNN_DATA_DIR."""
     image_size: int | None = None
@@ -60,6 +60,13 @@ class Train:
     """Accept a data set in which some class has no training picture; the network cannot learn that class."""
     validation: float = 0.0
     """Share of the training examples to hold out for validation, if the data set has no validation split."""
+    split: tuple[float, ...] = ()
+    """Shares of training, validation and test examples, for data without splits; for example: --split 0.7 0.15 0.15.
+    Each class is divided so. Without it, a folder without folders of splits is divided by 0.8 0.1 0.1."""
+    split_group: str | None = None
+    """With `--split`: regular expression; pictures whose paths have the same match stay in the same split."""
+    split_seed: int = 0
+    """With `--split`: seed of the draw."""
     out: Path | None = None
     """Run folder; None means runs/MODEL-DATA-seedSEED, with a number if that exists."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -106,11 +113,24 @@ class Train:
         if self.print_config:
             print(json.dumps(written(self), indent=2))
             return 0
+        stop = StopRequested()
+        return 0 if self.run(stop) or stop.signal != signal.SIGINT else 130
+
+    def run(self, stop: StopRequested) -> bool:
+        """Trains until the end or a stop, then evaluates.
+
+        Args:
+          stop: what is asked after every step whether to stop; it sees every row of the log.
+
+        Returns:
+          Whether the training came to its end.
+        """
         training.initialize(self.coordinator, self.processes, self.process)
         training.keep_compiled(self.compilation_cache)
         layout = training.Layout(self.parallel, self.model_devices)
         source = self._source()
-        train, held_out, test = self._examples(source)
+        division = self._division()
+        train, held_out, test = self._examples(source, division)
         options = self._options(source)
         config = self._config(source)
         folder = self._folder()
@@ -123,16 +143,17 @@ class Train:
         if self.find_lr:
             picture = Path(f"find-lr-{self._base()}.png")
             print_rates(model, train, config, picture, scaling=scaling, layout=layout)
-            return 0
+            return True
         details = {
             "model": {"name": self.model, "options": options},
+            **({} if division is None else {"division": dataclasses.asdict(division)}),
             **({} if source is None else began_with(source, as_fed(source, self.data, self.image_size))),
             "command": shlex.join(["jaxcnn", *ARGUMENTS.get()]),
             "arguments": arguments_of(self),
             "versions": {name: metadata.version(name) for name in ("jaxcnn", "jax", "flax", "optax")},
         }
         say = print if training.is_first() else _nothing
-        with _StopRequested() as stop:  # from the first line on: libraries may lose an exception, not what is noted
+        with stop:  # from the first line on: libraries may lose an exception, not what is noted
             what = "" if task.name == "classification" else f" for {task.name}"
             on = f"{len(train.labels):,} {self.data} examples"
             say(f"training {self.model} on {on}{what}, {layout}; run folder {folder}")
@@ -141,7 +162,8 @@ class Train:
                     say(note)
             total = config.epochs * data.steps_per_epoch(len(train.labels), config.batch_size)
             writing = functools.partial(files.writing, last_good=lambda: written_in(folder))
-            with observing(total) as observer:
+            with observing(total, newest_step(folder) if self.resume else 0) as observer:
+                observe, asked = watching(observer, stop, functools.partial(writing, "the standard output", "a line"))
                 result = training.fit(
                     model,
                     train,
@@ -151,8 +173,8 @@ class Train:
                     resume=self.resume,
                     force=self.force,
                     details=details,
-                    observer=_on_output(observer, writing),
-                    should_stop=stop,
+                    observer=observe,
+                    should_stop=asked,
                     layout=layout,
                     sinks=self.log,
                     profile=self.profile,
@@ -161,7 +183,7 @@ class Train:
                 )
         if result.interrupted:
             say(f"stopped at step {result.steps} with a checkpoint; go on with: {_resume_command(details, folder)}")
-            return 130 if stop.signal == signal.SIGINT else 0
+            return False
         augmentation = training.make_augmentation(config, test, result.scaling)
         evaluation = training.evaluate(
             model, test, result.scaling, task=task, views=self.views, augmentation=augmentation, layout=layout
@@ -169,7 +191,7 @@ class Train:
         first = training.is_first()
         training.leave()
         if not first:
-            return 0
+            return True
         if result.best_step not in (None, result.steps) and (config.patience or config.restore_best):
             print(f"the run ends with the best epoch's parameters, of step {result.best_step} of {result.steps}")
         with writing(folder / "evaluation.json", "the result"):
@@ -179,7 +201,7 @@ class Train:
         print(f"test {told(evaluation)}")
         _print_skipped(train, test)
         print(f"report {report}")
-        return 0
+        return True
 
     def _source(self) -> Run | None:
         """The network to start from."""
@@ -212,15 +234,23 @@ class Train:
         if self.config.sampling == "balanced" and self.config.class_weights == ("balanced",):
             yield "rare classes are drawn more often and weigh more: one of the two usually suffices"
 
-    def _examples(self, source: Run | None) -> tuple[Dataset, Dataset, Dataset]:
+    def _division(self) -> Division | None:
+        """How to divide data without splits."""
+        if self.split:
+            return Division(self.split, self.split_seed, self.split_group)
+        if self.split_group is not None or self.split_seed:
+            raise ValueError("`split_group` and `split_seed` need `split`, which is not given.")
+        return None
+
+    def _examples(self, source: Run | None, division: Division | None) -> tuple[Dataset, Dataset, Dataset]:
         """Training, held-out and test examples.
 
         Without a validation split, the test examples are the held-out ones.
         """
         fed = self.image_size if source is None else as_fed(source, self.data, self.image_size)
         options = {"stream": self.stream, "image_size": fed, "skip_corrupt": self.skip_corrupt}
-        options |= {"allow_empty": self.allow_empty, "task": self.config.task}
-        names = data.splits(self.data, self.data_dir)
+        options |= {"allow_empty": self.allow_empty, "task": self.config.task, "division": division}
+        names = data.splits(self.data, self.data_dir, division=division)
         loaded = {name: data.load(self.data, name, self.data_dir, **options) for name in names}
         train, held_out = loaded["train"], loaded.get("validation")
         test = loaded.get("test", held_out)  # where labels of the test split are not public, as ImageNet's
@@ -283,21 +313,6 @@ def _nothing(*_: object) -> None:
     """What processes other than the first say."""
 
 
-def _on_output(
-    observer: Callable[[dict[str, Any]], None], writing: Callable[..., contextlib.AbstractContextManager[None]]
-) -> Callable[[dict[str, Any]], None]:
-    """An observer that says where to go on after a failure.
-
-    The failure is a full disk behind the standard output.
-    """
-
-    def observe(row: dict[str, Any]) -> None:
-        with writing("the standard output", "a line"):
-            observer(row)
-
-    return observe
-
-
 def _numbered(base: str, number: int) -> Path:
     return Path("runs") / (base if number == 1 else f"{base}-{number}")
 
@@ -306,31 +321,6 @@ def _resume_command(details: dict[str, Any], folder: Path) -> str:
     words = [word for word in shlex.split(details["command"]) if word != "--resume"]
     out = [] if "--out" in words else ["--out", str(folder)]
     return shlex.join([*words, *out, "--resume"])
-
-
-class _StopRequested:
-    """True once SIGINT or SIGTERM has come.
-
-    A second SIGINT interrupts at once.
-    """
-
-    def __init__(self):
-        self.signal: int | None = None
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    def __enter__(self) -> "_StopRequested":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: object) -> None:
-        self.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _print_skipped(train: Dataset, test: Dataset) -> None:

@@ -5,6 +5,7 @@ It says what was perhaps meant.
 
 import dataclasses
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from jaxcnn.weights.files import SUFFIXES
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMBERS = {"invalid literal for int() with base 10": "an integer", "could not convert string to float": "a number"}
 
 
@@ -59,6 +61,8 @@ def refused(args: Sequence[str], command: type, box: str) -> str:
     if match := re.match(r"Error parsing (\S+): (.*?): ('.*')", error):
         if match[2] in _NUMBERS:
             return f"`{match[1]}` must be {_NUMBERS[match[2]]}; got {match[3]}."
+    if match := re.match(r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", error):
+        return f"`{match[1]}` must have values of its kind; got {match[2]}."
     error = re.sub(r"^Error parsing \S*\.config: ", "", error)  # the configuration's own sentence
     return error.rstrip(".") + "."
 
@@ -113,3 +117,14 @@ def _parts(box: str) -> list[str]:
     if "╭" not in box:  # a stream without box characters: the title stands alone
         parts = parts[1:]
     return [" ".join(part) for part in parts if part] or [" ".join(box.split())]
+
+
+def sentence(error: BaseException) -> str:
+    """An error in one sentence, without JAX's notes on its tracebacks."""
+    if isinstance(error, OSError):
+        name = error.filename or ("the standard output" if error.errno in _FULL else "")  # files are named
+        return f"{name}: {error.strerror}." if name and error.strerror else str(error)
+    text = " ".join(str(error).partition("\n-----")[0].split())
+    if isinstance(error, ValueError | TypeError | RuntimeError | ImportError):
+        return text or type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

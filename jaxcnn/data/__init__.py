@@ -3,6 +3,7 @@
 from jaxcnn.data.augmentation import AUGMENTATIONS, Augmentation
 from jaxcnn.data.batches import Batch, batches_ahead, eval_batches, steps_per_epoch, train_batch
 from jaxcnn.data.dataset import Dataset, Scaling, measure_scaling, symmetric_scaling
+from jaxcnn.data.division import Division
 from jaxcnn.data.duplicates import near_duplicates
 from jaxcnn.data.idx import read_idx
 from jaxcnn.data.imagenet import ClassTree, imagenet_classes
@@ -20,6 +21,7 @@ __all__ = [
     "Batch",
     "ClassTree",
     "Dataset",
+    "Division",
     "Picture",
     "PictureFiles",
     "Preprocessing",

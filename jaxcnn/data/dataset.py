@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.labels import check_array, check_kind, check_labels, few, spelled
+from jaxcnn.data.labels import IGNORED, check_array, check_kind, check_labels, check_masks, few, spelled
 from jaxcnn.data.streams import Stream, channel_sums
 
 _CHUNK = 256  # examples that are measured at a time
@@ -22,7 +22,8 @@ class Dataset(NamedTuple):
         indices of `vocabulary`, 0 for padding. Pictures that do not fit in memory are a `Stream`, which is indexed like
         an array.
       labels: the targets: `(N,)` int32, indices of `classes`; for the task `"multi_label"`, `(N, K)` of 0 and 1; for
-        `"regression"`, `(N, K)` floats.
+        `"regression"`, `(N, K)` floats; for `"segmentation"`, `(N, H, W)` integers, with 255 for pixels that do not
+        count.
       classes: names of the classes; or of the K labels, or of the K values.
       name: name of the data set.
       split: name of the split.
@@ -68,6 +69,8 @@ class Dataset(NamedTuple):
     def counts(self) -> np.ndarray:
         """Counts the examples of each class, or with each label.
 
+        For the task `"segmentation"`, these are the examples with a pixel of the class.
+
         Returns:
           `(len(classes),)` integers.
 
@@ -76,10 +79,14 @@ class Dataset(NamedTuple):
         """
         self._check_classes()
         labels = np.asarray(self.labels)
+        if labels.ndim == 3:
+            return np.array([len(self.members(place)) for place in range(len(self.classes))])
         return labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.classes))
 
     def members(self, place: int) -> np.ndarray:
         """Finds the examples of a class, or with a label.
+
+        For the task `"segmentation"`, these are the examples with a pixel of the class.
 
         Args:
           place: number of the class or label.
@@ -92,6 +99,8 @@ class Dataset(NamedTuple):
         """
         self._check_classes()
         labels = np.asarray(self.labels)
+        if labels.ndim == 3:
+            return np.flatnonzero((labels == place).any((1, 2)))
         return np.flatnonzero(labels[:, place] > 0 if labels.ndim == 2 else labels == place)
 
     def _check_classes(self) -> None:
@@ -173,6 +182,11 @@ class Dataset(NamedTuple):
             labels = np.zeros((len(self.labels), len(classes)), self.labels.dtype)
             labels[:, [places[name] for name in own]] = self.labels
             return self._replace(labels=labels, classes=classes)
+        if self.task == "segmentation":
+            check_masks(self.labels, len(self.images), self.title, len(self.classes))
+            numbers = np.full(IGNORED + 1, IGNORED, np.uint8)
+            numbers[: len(own)] = [places[name] for name in own]
+            return self._replace(labels=numbers[self.labels], classes=classes)
         check_kind(self.labels, len(self.images), self.title)
         check_labels(self.labels, len(self.classes), self.title, "classes")
         table = np.array([places[name] for name in own], np.int32)

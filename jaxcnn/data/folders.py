@@ -5,18 +5,19 @@ These may be inside one folder per split.
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.division import SPLITS, Division
 from jaxcnn.data.listing import expanded, folders_in, pictures_below, told
 from jaxcnn.data.pictures import decode_picture
 from jaxcnn.data.preprocessing import Preprocessing, in_color
 from jaxcnn.data.streams import PictureFiles, fitting, scan, to_stream
 
-SPLITS = ("train", "validation", "test")
 _SHARES = (0.8, 0.1, 0.1)  # of the splits, where there are no folders for them
 # what folders of splits are called, in any case
 _CALLED = {
@@ -47,18 +48,23 @@ def find_folder(name: str, data_dir: Path | None) -> Path:
     return root / name if (root / name).is_dir() else root
 
 
-def folder_splits(root: Path) -> tuple[str, ...]:
+def folder_splits(root: Path, kind: str = "folder", division: Division | None = None) -> tuple[str, ...]:
     """Returns the splits of a folder.
 
-    They are those for which it has folders, or else all three.
+    They are those for which it has folders, or else all three, or those of a division.
 
     Raises:
       FileNotFoundError: if there is no such folder, or it has folders for splits but none for training.
-      ValueError: if it has two folders for one split.
+      ValueError: if it has two folders for one split, or has folders of splits beside a division.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"`folder:` must name a folder; got {root}.")
-    there = _split_folders(root)
+        raise FileNotFoundError(f"`{kind}:` must name a folder; got {root}.")
+    there = split_folders(root)
+    if division is not None:
+        if there:
+            names = ", ".join(folder.name for folder in there.values())
+            raise ValueError(f"`split` is for data without splits; {root} has folders for them: {names}.")
+        return division.splits
     return tuple(split for split in SPLITS if split in there) if there else SPLITS
 
 
@@ -70,6 +76,7 @@ def read_folder(
     image_size: int | Preprocessing | None = None,
     skip_corrupt: bool = False,
     allow_empty: bool = False,
+    division: Division | None = None,
 ) -> Dataset:
     """Reads a split of a folder, into memory or a stream.
 
@@ -81,6 +88,7 @@ def read_folder(
       image_size: side in pixels to which pictures are resized.
       skip_corrupt: leave out damaged pictures.
       allow_empty: accept classes without a training picture.
+      division: how to divide the pictures instead.
 
     Returns:
       The pictures, in gray if all of them are gray, else in color. Its notes list the files that were ignored, and say
@@ -90,7 +98,7 @@ def read_folder(
       FileNotFoundError: if there is no such folder, or no class or picture in it.
       ValueError: if a picture is damaged, or has another size than the first; or a class has no training picture.
     """
-    listed = _list(split, root)
+    listed = _list(split, root, division)
     files = listed.files
     if split == "train" and not allow_empty:
         _check_taught(listed, listed.labels)
@@ -99,11 +107,11 @@ def read_folder(
         path = str(root / files[place])
         return fitting(decode_picture(path, path, image_size), shape, path)
 
-    shape = _first_shape(root, files, image_size)
+    shape = first_shape(root, files, image_size)
     streamed = to_stream(stream, len(files), shape)
     pixels, sums, damaged = scan(len(files), decode, shape, keep=not streamed, color=in_color(image_size))
     if damaged and (not skip_corrupt or len(damaged) == len(files)):
-        raise ValueError(_sentence(damaged, files, root))
+        raise ValueError(sentence(damaged, files, root))
     whole = np.setdiff1d(np.arange(len(files)), list(damaged))
     if split == "train" and not allow_empty:
         _check_taught(listed, listed.labels[whole])
@@ -130,7 +138,7 @@ class _Listing(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path) -> dict[str, Path]:
     """The folders of splits, if they are not those of classes."""
     there: dict[str, list[Path]] = {}
     others = []
@@ -149,10 +157,12 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {split: several[0] for split, several in there.items()}
 
 
-def _list(split: str, root: Path) -> _Listing:
-    splits = _split_folders(root)
+def _list(split: str, root: Path, division: Division | None) -> _Listing:
+    splits = split_folders(root)
     top, base = splits.get(split, root), splits.get("train", root)
     names = tuple(folder.name for folder in folders_in(base))
+    if set(names) == {"images", "masks"}:
+        raise ValueError(f"`folder:` needs a folder for every class; {base} has pictures with masks, use masks:{root}.")
     if not names:
         raise FileNotFoundError(f"{base} must hold a folder for every class; it holds none.")
     strange = sorted({folder.name for folder in folders_in(top)} - set(names))
@@ -163,13 +173,19 @@ def _list(split: str, root: Path) -> _Listing:
         sorted(pictures_below(top / name, counts)) if (top / name).is_dir() else []
         for name, counts in zip(names, passed, strict=True)
     ]
-    parts = {part: by_class if splits else [_share(paths, part) for paths in by_class] for part in (split, *SPLITS)}
+    told_so = ""
+    if division is None:
+        parts = {part: by_class if splits else [share(paths, part) for paths in by_class] for part in (split, *SPLITS)}
+    else:
+        parts, told_so = _divided(division, root, by_class)
     files = [str(path.relative_to(root)) for paths in parts[split] for path in paths]
     labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(paths) for paths in parts[split]])
     if not files:
         raise FileNotFoundError(f"{top} must hold pictures of the {split} split; it holds none.")
     notes = _passed_over(top, passed)
-    if splits:
+    if told_so:
+        notes.append(f"{root}: no folders of splits; {told_so}")
+    elif splits:
         others = [folder.name for folder in folders_in(root) if folder not in splits.values()]
         beside = ", ".join(splits[part].name for part in SPLITS if part in splits)
         notes += [f"{root}: not read, beside {beside}: {', '.join(others)}"] if others else []
@@ -203,7 +219,7 @@ def _check_taught(listed: _Listing, labels: np.ndarray) -> None:
         )
 
 
-def _first_shape(root: Path, files: list[str], image_size: int | Preprocessing | None) -> tuple[int, ...]:
+def first_shape(root: Path, files: list[str], image_size: int | Preprocessing | None) -> tuple[int, ...]:
     """The shape of the first undamaged picture."""
     for name in files:
         try:
@@ -213,7 +229,8 @@ def _first_shape(root: Path, files: list[str], image_size: int | Preprocessing |
     return (1, 1, 3)  # all are damaged, which the scan will say
 
 
-def _sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
+def sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
+    """Says which pictures are damaged, and what can be done."""
     place, text = next(iter(damaged.items()))
     path, them = str(root / files[place]), "it" if len(damaged) == 1 else "them"
     many = "pictures is damaged," if len(damaged) == 1 else "pictures are damaged, the first is"
@@ -222,7 +239,30 @@ def _sentence(damaged: dict[int, str], files: list[str], root: Path) -> str:
     return f"{len(damaged)} of {len(files)} {many} {path}: {reason}; {way_out}."
 
 
-def _share(files: list[Path], split: str) -> list[Path]:
+def _divided(
+    division: Division, root: Path, by_class: Sequence[Sequence[Path]]
+) -> tuple[dict[str, list[list[Path]]], str]:
+    """Divides pictures; also says in words how.
+
+    The result has the paths by split and class.
+    """
+    labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
+    files = [path.relative_to(root).as_posix() for paths in by_class for path in paths]
+    numbers = division.parts(labels, files)
+    ends = np.cumsum([len(paths) for paths in by_class])
+    of_class = np.split(numbers, ends[:-1])
+    parts = {
+        split: [
+            [path for path, number in zip(paths, own, strict=True) if number == place]
+            for paths, own in zip(by_class, of_class, strict=True)
+        ]
+        for place, split in enumerate(SPLITS)
+    }
+    return parts, division.told(numbers, files)
+
+
+def share(files: list[Any], split: str) -> list[Any]:
+    """The part of the files that is a split's."""
     order = np.random.RandomState(0).permutation(len(files))  # a frozen stream: the split never changes
     edges = np.round(np.cumsum([0.0, *_SHARES]) * len(files)).astype(int)
     place = SPLITS.index(split)

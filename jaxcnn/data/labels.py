@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+IGNORED = 255  # of a mask's pixels that do not count, as in PASCAL VOC and Cityscapes
 _NAMED = 3
 
 
@@ -78,6 +79,35 @@ def check_binary(labels: np.ndarray, title: str) -> None:
     if wrong.any():
         count = f"{wrong.sum():,} of {values.size:,}"
         raise ValueError(f"`labels` of {title} must be 0 or 1; {count} are not, the first is {values[wrong][0]}.")
+
+
+def check_masks(labels: np.ndarray, examples: int, title: str, classes: int | None = None) -> None:
+    """Refuses targets that are not masks of numbers of classes.
+
+    Args:
+      labels: `(N, H, W)` integers.
+      examples: number N of examples.
+      title: name of the data, for the message.
+      classes: number of classes; None leaves it open.
+
+    Raises:
+      ValueError: if the targets are no such array, or a pixel is neither from 0 to `classes - 1` nor 255.
+    """
+    check_array(labels, title)
+    if labels.ndim != 3 or len(labels) != examples:
+        raise ValueError(
+            f"`labels` of {title} must be masks, (N, H, W), one for each of {examples:,} examples; "
+            f"got shape {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"`labels` of {title} must be integers, a class for each pixel; got {labels.dtype}.")
+    if classes is not None and labels.size:
+        outside = (labels < 0) | ((labels >= classes) & (labels != IGNORED))
+        if outside.any():
+            raise ValueError(
+                f"`labels` of {title} must be from 0 to {classes - 1}, or {IGNORED} for pixels that do not count; "
+                f"got {labels[outside][0]}."
+            )
 
 
 def check_array(labels: np.ndarray, title: str) -> None:

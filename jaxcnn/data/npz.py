@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.labels import check_labels, is_one_hot
+from jaxcnn.data.labels import IGNORED, check_labels, is_one_hot
 
 # the names of pictures and labels in either style
 _NAMES = {
@@ -40,7 +40,8 @@ def read_npz(split: str, path: Path, task: str | None = None) -> Dataset:
 
     Returns:
       The examples; the names of the classes are their numbers, from 0 to the largest in any split. Rows of 0 and 1 are
-      for the task `"multi_label"`, numbers with a fraction for `"regression"`; their columns are numbered too.
+      for the task `"multi_label"`, numbers with a fraction for `"regression"`; their columns are numbered too. Masks,
+      `(N, H, W)` integers, are for the task `"segmentation"`; 255 in them is for pixels that do not count.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -62,6 +63,8 @@ def read_npz(split: str, path: Path, task: str | None = None) -> Dataset:
     if len(images) != len(targets[split]):
         counts = f"{len(targets[split])} for {len(images)}"
         raise ValueError(f"{pairs[split][1]} of {path} must hold one label for each of {name}; got {counts}.")
+    if task == "segmentation":
+        return _with_masks(split, path, images, targets, pairs)
     if task != "classification":
         for part, labels in targets.items():
             if not (given or _task(labels) == task) or labels.shape[1:] != targets["train"].shape[1:]:
@@ -76,6 +79,29 @@ def read_npz(split: str, path: Path, task: str | None = None) -> Dataset:
         check_labels(labels, examples, f"{pairs[part][1]} of {path}", "classes that its examples can have")
     count = 1 + max(int(labels.max(initial=0)) for labels in by_split.values())
     return Dataset(images, by_split[split].astype(np.int32), tuple(map(str, range(count))), f"npz:{path}", split)
+
+
+def _with_masks(
+    split: str,
+    path: Path,
+    images: np.ndarray,
+    targets: dict[str, np.ndarray],
+    pairs: dict[str, tuple[str, str]],
+) -> Dataset:
+    """The examples of a split, with a class for each pixel."""
+    most = 0
+    for part, masks in targets.items():
+        name = f"{pairs[part][1]} of {path}"
+        if masks.ndim != 3 or not np.issubdtype(masks.dtype, np.integer):
+            raise ValueError(f"{name} must hold masks as {pairs['train'][1]} does, integers (N, H, W).")
+        if masks.size and not 0 <= masks.min() <= masks.max() <= IGNORED:
+            raise ValueError(f"{name} must have values from 0 to {IGNORED}; got {masks.min()} to {masks.max()}.")
+        most = max(most, int(masks[masks != IGNORED].max(initial=0)))
+    if targets[split].shape[1:] != images.shape[1:3]:
+        got = f"{targets[split].shape[1:]} for {images.shape[1:3]}"
+        raise ValueError(f"{pairs[split][1]} of {path} must have the height and width of {pairs[split][0]}; got {got}.")
+    names, masks = tuple(map(str, range(most + 1))), targets[split].astype(np.uint8)
+    return Dataset(images, masks, names, f"npz:{path}", split, task="segmentation")
 
 
 @contextlib.contextmanager
@@ -120,6 +146,8 @@ def _array(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray
 
 def _targets(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
     labels = _array(path, archive, name)
+    if labels.ndim == 4 and labels.shape[-1] == 1:
+        return labels[..., 0]
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
@@ -128,6 +156,8 @@ def _task(labels: np.ndarray) -> str:
 
     One-hot rows and whole floats are classes in a form that is refused.
     """
+    if labels.ndim == 3 and np.issubdtype(labels.dtype, np.integer):
+        return "segmentation"
     if labels.ndim not in (1, 2) or not labels.size:
         return "classification"
     if np.issubdtype(labels.dtype, np.floating) and (labels % 1 != 0).any():

@@ -95,8 +95,11 @@ def fit_shorter(image, height: int, width: int, resize: int, interpolation: str)
     return image.crop((left, top, left + width, top + height))
 
 
-def fit_middle(image, width: int, height: int):
-    """The largest middle part of these proportions, resized with antialiasing."""
+def fit_middle(image, width: int, height: int, nearest: bool = False):
+    """The largest middle part of these proportions, resized with antialiasing.
+
+    With `nearest` each new pixel is the nearest old one, as masks need it.
+    """
     from PIL import Image
 
     wide = image.width * height > image.height * width
@@ -104,6 +107,8 @@ def fit_middle(image, width: int, height: int):
     down = image.height if wide else image.width * height / width
     left, top = (image.width - across) / 2, (image.height - down) / 2
     box = (left, top, left + across, top + down)
+    if nearest:
+        return image.resize((width, height), Image.Resampling.NEAREST, box=box)
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 

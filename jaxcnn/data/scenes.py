@@ -83,6 +83,15 @@ def read_scenes(split: str) -> Dataset:
     return Dataset(pictures, present, DIGITS, "scenes", split, task="multi_label")
 
 
+def read_scene_masks(split: str) -> Dataset:
+    """Makes the scenes of a split, labeled pixel by pixel.
+
+    The classes are the ground, and the ten digits for their ink.
+    """
+    pictures, masks, _ = _made(split)
+    return Dataset(pictures, masks, ("ground", *DIGITS), "scene_masks", split, task="segmentation")
+
+
 @lru_cache(maxsize=3)
 def _digits(split: str) -> Dataset:
     return read_digits(split)

@@ -1,20 +1,25 @@
 """Data sets by name."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.digits import SPLITS, read_digits
+from jaxcnn.data.division import Division
 from jaxcnn.data.faces import read_faces
 from jaxcnn.data.folders import find_folder, folder_splits, read_folder
 from jaxcnn.data.listing import expanded
+from jaxcnn.data.masks import read_masks
 from jaxcnn.data.mnist import CLOTHES, idx_splits, read_idx_folder, read_mnist, read_mnist1989
 from jaxcnn.data.mnist1d import read_mnist1d
 from jaxcnn.data.npz import npz_splits, read_npz
 from jaxcnn.data.preprocessing import Preprocessing
 from jaxcnn.data.rotated import read_rotated_digits
-from jaxcnn.data.scenes import read_scenes
+from jaxcnn.data.scenes import read_scene_masks, read_scenes
 from jaxcnn.data.speech import read_fsdd
 from jaxcnn.data.tensorflow_datasets import read_tfds, tfds_splits
 from jaxcnn.data.text import read_rt_polarity
@@ -65,12 +70,13 @@ SOURCES: dict[str, _Source] = {
     "mnist1d": _Source(("train", "test"), lambda split, _: read_mnist1d(split)),
     "rotated_digits": _Source(SPLITS, lambda split, _: read_rotated_digits(split)),
     "rt-polarity": _Source(SPLITS, lambda split, at: read_rt_polarity(split, find_folder("rt-polarity", at))),
+    "scene_masks": _Source(SPLITS, lambda split, _: read_scene_masks(split)),
     "scenes": _Source(SPLITS, lambda split, _: read_scenes(split)),
 }
-_FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
+_FORMS = ("folder:PATH", "fsdd:SPEAKER", "idx:PATH", "masks:PATH", "npz:PATH", "rt-polarity:FOLD", "tfds:NAME")
 
 
-def _source(name: str) -> _Source:
+def _source(name: str, division: Division | None = None) -> _Source:
     """The source of a name.
 
     After a colon comes a path, a fold, a speaker or a name of tensorflow-datasets.
@@ -79,13 +85,21 @@ def _source(name: str) -> _Source:
       FileNotFoundError: if the name is that of a folder or file that does not exist.
       ValueError: if the name is unknown.
     """
+    if division is not None and not name.startswith("folder:"):
+        return _divided(name, _source(name), division)
     kind, colon, rest = name.partition(":")
     path = expanded(rest)
     if kind == "folder" and rest:
-        splits_there = folder_splits(path)
+        splits_there = folder_splits(path, division=division)
+        divided = {} if division is None else {"division": division}
         return _Source(
-            splits_there, lambda split, _, **how: read_folder(split, path, **how), pictures=True, folders=True
+            splits_there,
+            lambda split, _, **how: read_folder(split, path, **divided, **how),
+            pictures=True,
+            folders=True,
         )
+    if kind == "masks" and rest:
+        return _Source(folder_splits(path, kind), lambda split, _, **how: read_masks(split, path, **how), pictures=True)
     if kind == "idx" and rest:
         return _Source(idx_splits(path), lambda split, _: read_idx_folder(split, path))
     if kind == "npz" and rest:
@@ -108,6 +122,25 @@ def _source(name: str) -> _Source:
     return SOURCES[name]
 
 
+def _divided(name: str, source: _Source, division: Division) -> _Source:
+    """A source with a training split only, divided into splits."""
+
+    def splits_there(data_dir: Path | None) -> _Splits:
+        there = source.splits_in(data_dir)
+        if there != ("train",):
+            raise ValueError(f"`split` is for data without splits; {name} has {', '.join(there)}.")
+        return division.splits
+
+    def read(split: str, data_dir: Path | None, **how) -> Dataset:
+        whole = source.read("train", data_dir, **how)
+        files = None if whole.files is None else [os.fsdecode(path) for path in whole.files]
+        parts = division.parts(whole.labels, files)
+        part = whole.pick(np.flatnonzero(parts == division.number(split)))
+        return part._replace(split=split, notes=(*whole.notes, f"{name}: {division.told(parts, files)}"))
+
+    return source._replace(splits=splits_there, read=read)
+
+
 def resizes(name: str) -> bool:
     """Whether a data set consists of picture files.
 
@@ -126,12 +159,13 @@ def resizes(name: str) -> bool:
     return _source(name).pictures
 
 
-def splits(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
+def splits(name: str, data_dir: str | Path | None = None, *, division: Division | None = None) -> tuple[str, ...]:
     """Lists the splits of a data set.
 
     Args:
       name: as in `load`.
       data_dir: as in `load`; only `"tfds:NAME"` needs it.
+      division: as in `load`.
 
     Returns:
       The names of the splits, the training split first.
@@ -140,7 +174,7 @@ def splits(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
       FileNotFoundError: if files of the data set are missing.
       ValueError: if the name is unknown.
     """
-    return _source(name).splits_in(None if data_dir is None else expanded(data_dir))
+    return _source(name, division).splits_in(None if data_dir is None else expanded(data_dir))
 
 
 def load(
@@ -153,6 +187,7 @@ def load(
     skip_corrupt: bool = False,
     allow_empty: bool = False,
     task: str | None = None,
+    division: Division | None = None,
 ) -> Dataset:
     """Loads one split of a data set.
 
@@ -170,6 +205,8 @@ def load(
           They must be prepared as array_record, which needs TensorFlow once; they are read without it;
         - `"folder:PATH"`, pictures in one folder per class, optionally inside folders of the splits: `train`,
           `validation` (`val`, `valid`) and `test`, in upper or lower case; hidden files and folders are ignored;
+        - `"masks:PATH"`, pictures in a folder `images` and a class for each of their pixels in a folder `masks`,
+          optionally inside folders of the splits; for the task `"segmentation"`;
         - `"idx:PATH"`, a folder of IDX files with any prefix, or the folder and the prefix;
         - `"npz:PATH"`, an archive with the arrays of Keras or of MedMNIST;
         - `"fsdd"`, spoken digits as log-mel features, from `recordings/` or `fsdd.tar.gz`, where the test split has the
@@ -178,6 +215,7 @@ def load(
         - `"faces"`, 100 faces and 100 other pictures of 25x25 that come with scikit-image, for the task `"binary"`;
         - `"scenes"`, 5,000 canvases of 48x48 with one to four of those 1,797 digits, for the task `"multi_label"`:
           which digits are there;
+        - `"scene_masks"`, the same canvases for the task `"segmentation"`: the ground or a digit for each pixel;
         - `"rotated_digits"`, the digits turned by up to 45 degrees, for the task `"regression"`: the angle in degrees;
         - `"rt-polarity"`, sentences as words, where the test split is the first of ten folds; `"rt-polarity:3"`,
           another fold.
@@ -195,6 +233,8 @@ def load(
         of raising an error.
       allow_empty: for folders, accept classes without a training picture, instead of raising an error.
       task: for archives, what the targets are for, as in `training.TrainConfig.task`; by default their form decides.
+      division: for data without splits of its own, how to divide it: a folder without folders of splits, or what has a
+        training split only.
 
     Returns:
       The examples and their labels; for a folder, `notes` lists the ignored files and says how it was split.
@@ -204,7 +244,7 @@ def load(
       ModuleNotFoundError: if the data set needs a library that is not installed.
       ValueError: if a name is unknown, or a file is damaged or does not match its pair.
     """
-    source, at = _source(name), None if data_dir is None else expanded(data_dir)
+    source, at = _source(name, division), None if data_dir is None else expanded(data_dir)
     known = source.splits_in(at)
     if split not in known:
         raise ValueError(f"`split` of {name} must be one of {', '.join(map(repr, known))}; got {split!r}.")

@@ -59,7 +59,7 @@ class Inference(NamedTuple):
             expected = np.asarray(_answer(jnp.asarray(logits), self.final, True))
             distance = np.where(exported == expected, 0, np.abs(logits))
         else:
-            distance = logits.max(-1) - np.take_along_axis(logits, exported[:, None], -1)[:, 0]
+            distance = logits.max(-1) - np.take_along_axis(logits, exported[..., None], -1)[..., 0]
         difference = float(distance.max(initial=0))
         if not difference <= allowed:
             raise RuntimeError(
@@ -135,7 +135,11 @@ def inference(
             "scaling": None if scaling is None or not scaled else scaling._asdict(),
             **({"preprocessing": dataclasses.asdict(preprocessing)} if preprocessing is not None else {}),
         },
-        "output": {"kind": only if classes_only else _OUTPUTS[final] if units is None else "values", "count": outputs},
+        "output": {
+            "kind": only if classes_only else _OUTPUTS[final] if units is None else "values",
+            "count": outputs,
+            **({"pixels": list(logits.shape[1:-1])} if logits.ndim > 2 else {}),
+        },
         "batch_norm_folded": fold,
         "weights": weights,
         **({"stages": dict(stages)} if stages else {}),

@@ -47,9 +47,12 @@ class _Conv(PrimitiveLeafPlugin):
     def lower(self, ctx: Any, eqn: Any) -> None:
         """Adds the nodes of one equation."""
         (images, kernel), (output,), params = eqn.invars, eqn.outvars, eqn.params
-        padding = np.array(params["padding"])
-        if set(params["lhs_dilation"]) - {1} or params["batch_group_count"] != 1 or (padding < 0).any():
-            raise NotImplementedError("ONNX has no convolution with input dilation, batch groups or negative padding.")
+        padding, spread = np.array(params["padding"]), set(params["lhs_dilation"]) != {1}
+        if params["batch_group_count"] != 1 or (padding < 0).any():
+            raise NotImplementedError("ONNX has no convolution with batch groups or negative padding.")
+        if spread:
+            self.lower_transposed(ctx, eqn, padding)
+            return
         lhs, rhs, out = params["dimension_numbers"]
         x, w = (
             _transposed(ctx, _value(ctx, variable), variable.aval.shape, order)
@@ -66,6 +69,44 @@ class _Conv(PrimitiveLeafPlugin):
             dilations=[int(n) for n in params["rhs_dilation"]],
             pads=[int(n) for n in padding.T.ravel()],
             group=int(params["feature_group_count"]),
+        )
+        ctx.bind_value_for_var(output, _transposed(ctx, y, shape, np.argsort(out).tolist()))
+
+    def lower_transposed(self, ctx: Any, eqn: Any, padding: np.ndarray) -> None:
+        """Adds the nodes of a convolution of a spread input.
+
+        It becomes ONNX's transposed convolution, with a flipped kernel. That one cuts the cells `pads` off an output of
+        `s (n - 1) + k` cells, where a convolution of the spread input has `low` and `high` zeros around it: `pads = k -
+        1 - low`. What is left at the end, where `high` is above `k - 1`, is its `output_padding`.
+        """
+        (images, kernel), (output,), params = eqn.invars, eqn.outvars, eqn.params
+        if set(params["window_strides"]) != {1} or params["feature_group_count"] != 1:
+            raise NotImplementedError("ONNX has no transposed convolution with a second stride or with groups.")
+        lhs, rhs, out = params["dimension_numbers"]
+        x = _transposed(ctx, _value(ctx, images), images.aval.shape, lhs)
+        order = (rhs[1], rhs[0], *rhs[2:])  # (I, O, *spatial)
+        w = _transposed(ctx, _value(ctx, kernel), kernel.aval.shape, order)
+        sizes = [kernel.aval.shape[axis] for axis in order]
+        axes = list(range(2, len(sizes)))
+        starts, ends = ([end] * len(axes) for end in (-1, -(2**31)))
+        parts = [_constant(ctx, "flip", np.array(part, np.int64)) for part in (starts, ends, axes, starts)]
+        w = _add(ctx, "Slice", [w, *parts], sizes, w.type.dtype)
+        extents = [(size - 1) * step + 1 for size, step in zip(sizes[2:], params["rhs_dilation"], strict=True)]
+        pads = np.array(extents)[:, None] - 1 - padding
+        more = np.maximum(-pads[:, 1], 0)
+        if (pads[:, 0] < 0).any():
+            raise NotImplementedError("ONNX has no transposed convolution with more zeros before it than a kernel.")
+        shape = [output.aval.shape[axis] for axis in out]
+        y = _add(
+            ctx,
+            "ConvTranspose",
+            [x, w],
+            shape,
+            x.type.dtype,
+            strides=[int(n) for n in params["lhs_dilation"]],
+            dilations=[int(n) for n in params["rhs_dilation"]],
+            pads=[int(n) for n in np.maximum(pads, 0).T.ravel()],
+            output_padding=[int(n) for n in more],
         )
         ctx.bind_value_for_var(output, _transposed(ctx, y, shape, np.argsort(out).tolist()))
 

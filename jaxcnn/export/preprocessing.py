@@ -56,7 +56,7 @@ def fit_pictures(
 def _middle(side: jax.Array, other: jax.Array, size: int, resize: int) -> tuple[jax.Array, jax.Array]:
     """Finds the part of a side that is cut out.
 
-    The shorter side is resized before. The result is where the part begins and how long it is, in pixels of the given
+    The shorter side is resized before. Returns where the part begins and how long it is, in pixels of the given
     picture.
     """
     whole = jnp.floor(resize * jnp.maximum(side, other) / jnp.minimum(side, other))  # rounded down, as in `fit_shorter`

@@ -46,6 +46,7 @@ FILE = Path(__file__).with_name({file!r})
 CHANNELS = {channels}  # 1 for gray, 3 for color
 READING = {reading}  # options of `read_pixels`
 OUTPUTS = {kind!r}
+PIXELS = {pixels}  # whether there is an answer for each pixel
 CLASSES = {classes}
 
 
@@ -68,7 +69,11 @@ def network():
 {runtime}
 
 def told(answer: np.ndarray, top: int) -> str:
-    """An answer in words, the likeliest class first."""
+    """An answer in words, the likeliest class first; of pixels the classes' shares, the largest first."""
+    if PIXELS:
+        shares = np.bincount(mask(answer).ravel(), minlength=len(CLASSES)) / mask(answer).size
+        places = [place for place in np.argsort(-shares, kind="stable")[:top] if shares[place]]
+        return "  ".join("{{}} {{:.6f}}".format(CLASSES[place], shares[place]) for place in places)
     if OUTPUTS == "classes":
         return CLASSES[int(answer)]
     if OUTPUTS == "bits" and len(answer) == 1 and len(CLASSES) == 2:
@@ -84,17 +89,30 @@ def told(answer: np.ndarray, top: int) -> str:
     return "  ".join(form.format(names[place], answer[place]) for place in places)
 
 
+def mask(answer: np.ndarray) -> np.ndarray:
+    """The class of each pixel, `(H, W)` uint8."""
+    return (answer if OUTPUTS == "classes" else answer.argmax(-1)).astype(np.uint8)
+
+
 def main() -> int:
     """Prints a line for every picture; files that cannot be read get a line on stderr."""
     parser = argparse.ArgumentParser(description=f"Runs {{FILE.name}} on picture files.")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file of any format that Pillow reads")
     parser.add_argument("--top", type=int, default=3, help="number of classes to print, the likeliest first")
     parser.add_argument("--invert", action="store_true", help="exchange light and dark")
+    if PIXELS:
+        parser.add_argument("--masks", type=Path, help="a folder in which to write the class of each pixel, as PNG")
     given = parser.parse_args()
     status = 0
     for path in given.pictures:
         try:
-            print(path, told(run(read(path, given.invert))[0], given.top), sep="\\t")
+            answer = run(read(path, given.invert))[0]
+            print(path, told(answer, given.top), sep="\\t")
+            if PIXELS and given.masks:
+                from PIL import Image
+
+                given.masks.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask(answer)).save(given.masks / f"{{Path(path).stem}}.png")
         except (OSError, ValueError) as error:
             print(error, file=sys.stderr)
             status = 2
@@ -151,6 +169,7 @@ def recipe(exported: Exported, *, classes: Sequence[str] | None = None) -> Path:
         channels=channels,
         reading=reading,
         kind=told["output"]["kind"],
+        pixels="pixels" in told["output"],
         classes=pprint.pformat(names, width=100, compact=True),
         runtime=_RUNTIMES[told["format"]],
     )

@@ -23,8 +23,12 @@ from jaxcnn.inspect.attribution.gradients import (
 from jaxcnn.inspect.attribution.occlusion import occlusion, spread_windows
 from jaxcnn.inspect.attribution.randomization import Randomization, randomization_check
 from jaxcnn.inspect.attribution.relu_rules import with_rules
+from jaxcnn.inspect.detection.average_precision import AveragePrecision, Truth, average_precision
+from jaxcnn.inspect.detection.find import Found, ScoreMap, find, scan
+from jaxcnn.inspect.detection.pyramid import Level, pyramid
 from jaxcnn.inspect.diagnostics.calibration import Calibration, calibration, misclassified
 from jaxcnn.inspect.diagnostics.class_report import ClassReport, class_report
+from jaxcnn.inspect.diagnostics.pixel_report import PixelReport, pixel_report
 from jaxcnn.inspect.diagnostics.shifts import ShiftCurve, shift_consistency, shift_curve, shifted
 from jaxcnn.inspect.pages.image_page import write_image_page
 from jaxcnn.inspect.pages.report import write_report
@@ -41,22 +45,29 @@ from jaxcnn.inspect.stages import (
 )
 
 __all__ = [
+    "AveragePrecision",
     "Calibration",
     "ClassReport",
     "Cost",
     "EffectiveField",
     "Exciting",
     "Filtered",
+    "Found",
+    "Level",
     "Neighbors",
     "PCA",
+    "PixelReport",
     "Pool",
     "Probe",
     "Randomization",
+    "ScoreMap",
     "Shared",
     "ShiftCurve",
     "Slide",
+    "Truth",
     "activations",
     "apply_filters",
+    "average_precision",
     "by_cell",
     "calibration",
     "class_activation_map",
@@ -68,6 +79,7 @@ __all__ = [
     "deconvnet",
     "effective_fields",
     "features",
+    "find",
     "first_kernel",
     "grad_cam",
     "gradient",
@@ -80,12 +92,15 @@ __all__ = [
     "neighbors",
     "occlusion",
     "pca",
+    "pixel_report",
     "pool_matrix",
     "probe",
+    "pyramid",
     "randomization_check",
     "receptive_fields",
     "saliency",
     "sample_picture",
+    "scan",
     "shared_counts",
     "shift_consistency",
     "shift_curve",

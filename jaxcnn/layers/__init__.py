@@ -2,6 +2,7 @@
 
 from jaxcnn.layers.activation import Activation, PReLU
 from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.conv_transpose import ConvTranspose
 from jaxcnn.layers.inception import Inception
 from jaxcnn.layers.linear import Linear
 from jaxcnn.layers.norm import BatchNorm, LocalResponseNorm, normalize_and_activate
@@ -16,6 +17,7 @@ __all__ = [
     "AvgPool",
     "BatchNorm",
     "Conv",
+    "ConvTranspose",
     "ConvUnit",
     "Inception",
     "Linear",

@@ -100,6 +100,39 @@ def constant(value: float) -> nnx.Initializer:
     return init
 
 
+def bilinear(factor: int) -> nnx.Initializer:
+    """Makes a transposed convolution interpolate bilinearly.
+
+    With a stride of `factor`, a window of `2 factor - factor % 2` cells and a padding of `factor // 2`, each channel is
+    enlarged by itself. Around the input are zeros.
+
+    Args:
+      factor: how much larger the output is.
+
+    Source: Long et al. 2015, section 3.3.
+    """
+    taps = bilinear_taps(factor)
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, out_sharding: Any = None):
+        del key, out_sharding
+        *window, inputs, outputs = shape
+        if set(window) != {len(taps)}:
+            raise ValueError(f"`shape` must have a window of {len(taps)} cells for a factor of {factor}; got {shape}.")
+        kernel = functools.reduce(np.multiply.outer, [taps] * len(window))
+        return jnp.asarray(kernel[..., None, None] * np.eye(inputs, outputs), dtype)
+
+    return init
+
+
+def bilinear_taps(factor: int) -> np.ndarray:
+    """Computes the weights of bilinear interpolation along one axis.
+
+    Tap `t` of `k = 2 f - f % 2` has the weight `1 - |t - (k - 1) / 2| / f`.
+    """
+    size = 2 * factor - factor % 2
+    return 1 - np.abs(np.arange(size) - (size - 1) / 2) / factor
+
+
 def filled(shape: int | tuple[int, ...], value: float, dtype: DTypeLike) -> jax.Array:
     """Returns an array of equal numbers, as `jnp.full` does."""
     if _traced() or not jax.sharding.get_abstract_mesh().empty:

@@ -5,6 +5,8 @@ from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.c3d import C3D
+from jaxcnn.models.fcn import FCN
+from jaxcnn.models.fully_convolutional import fully_convolutional
 from jaxcnn.models.googlenet import GoogLeNet
 from jaxcnn.models.imagenet import ILSVRC, Published, Winner
 from jaxcnn.models.lecun1989 import LeCun1989
@@ -15,9 +17,11 @@ from jaxcnn.models.network import Network
 from jaxcnn.models.prelu_net import PReLUNet
 from jaxcnn.models.registry import CARDS, MODELS, Card, create, options_of
 from jaxcnn.models.resnet import CifarResNet, ResNet
+from jaxcnn.models.sliding import Sliding
 from jaxcnn.models.summary import LayerRow, Summary, summary
 from jaxcnn.models.tdnn import TDNN, WideTDNN
 from jaxcnn.models.textcnn import TextCNN
+from jaxcnn.models.unet import UNet
 from jaxcnn.models.vgg import VGG
 
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "CARDS",
     "Card",
     "CifarResNet",
+    "FCN",
     "GoogLeNet",
     "ILSVRC",
     "LayerRow",
@@ -40,13 +45,16 @@ __all__ = [
     "PReLUNet",
     "Published",
     "ResNet",
+    "Sliding",
     "Summary",
     "TDNN",
     "TextCNN",
+    "UNet",
     "VGG",
     "WideTDNN",
     "Winner",
     "create",
+    "fully_convolutional",
     "options_of",
     "summary",
     "with_options",

@@ -10,10 +10,10 @@ from typing import Unpack
 import jax
 from flax import nnx
 
-from jaxcnn import geometry, layers, ops
+from jaxcnn import geometry, layers
 from jaxcnn.layers import initializers
 from jaxcnn.layers.options import OptionArguments
-from jaxcnn.models.network import Network, flattened
+from jaxcnn.models.network import Network
 
 _NORMAL = initializers.normal(0.01)
 _POOLED = (1, 2, 5)  # convolutions after which there is a pool
@@ -132,8 +132,8 @@ class AlexNet(Network):
             if number in _POOLED:
                 yield f"pool{number}", x
         if self.grid is not None:
-            yield "grid", (x := ops.adaptive_avg_pool(x, self.grid, rule=self.rule))
-        x = flattened(x)
+            yield "grid", (x := self.average_to_grid(x, self.grid))
+        x = self.flatten_maps(x)
         yield "dense1", (x := self.activation(self.dense1(self.dropout(x))))
         yield "dense2", (x := self.activation(self.dense2(self.dropout(x))))
         yield "head", self.head(x)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 import jax
 from flax import nnx
 
-from jaxcnn import layers, ops
+from jaxcnn import layers
 from jaxcnn.layers.options import OptionArguments
 from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import choice
@@ -108,4 +108,4 @@ class AllCNN(Network):
         yield "conv3", (x := self.conv3(x))
         yield "conv4", (x := self.conv4(x))
         yield "conv5", (x := self.conv5(x))
-        yield "head", ops.global_avg_pool(x, rule=self.rule)
+        yield "head", self.average_maps(x)

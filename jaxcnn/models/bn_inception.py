@@ -6,7 +6,7 @@ from typing import Literal, Unpack
 import jax
 from flax import nnx
 
-from jaxcnn import layers, ops
+from jaxcnn import layers
 from jaxcnn.layers.options import OptionArguments
 from jaxcnn.models.network import Network
 
@@ -85,5 +85,5 @@ class BNInception(Network):
         yield "pool2", x
         for name in BLOCKS:
             yield f"inception{name}", (x := self.blocks[name](x))
-        yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
+        yield "mean", (x := self.average_maps(x))
         yield "head", self.head(self.dropout(x))

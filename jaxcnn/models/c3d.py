@@ -12,7 +12,7 @@ from flax import nnx
 
 from jaxcnn import geometry, layers
 from jaxcnn.layers.options import OptionArguments
-from jaxcnn.models.network import Network, flattened
+from jaxcnn.models.network import Network
 
 COUNTS = (1, 1, 2, 2, 2)  # convolutions in each stage
 
@@ -85,7 +85,7 @@ class C3D(Network):
             maps, x = last.and_pool(x, pool)
             yield f"conv{number}_{len(block)}", maps
             yield f"pool{number}", x
-        x = flattened(x)
+        x = self.flatten_maps(x)
         yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
         yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))
         yield "head", self.head(x)

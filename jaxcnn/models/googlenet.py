@@ -168,5 +168,5 @@ class GoogLeNet(Network):
             yield f"inception{name}", (x := self.blocks[name](x))
             if self.auxiliary_heads and name in AUXILIARY_AFTER and not self.dropout.deterministic:
                 yield AUXILIARY_AFTER[name], self.auxiliary_heads[AUXILIARY_AFTER[name]](x)
-        yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
+        yield "mean", (x := self.average_maps(x))
         yield "head", self.head(self.dropout(x))

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jaxcnn import layers
 from jaxcnn.layers.options import OptionArguments
-from jaxcnn.models.network import Network, flattened
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import choice
 
 POOLS = {"max": layers.MaxPool, "average": layers.AvgPool}
@@ -82,6 +82,6 @@ class LeNet5(Network):
         conv2, x = layers.activate_and_pool(self.conv2(x), self.activation, self.pool2)
         yield "conv2", conv2
         yield "pool2", x
-        yield "dense1", (x := self.activation(self.dense1(flattened(x))))
+        yield "dense1", (x := self.activation(self.dense1(self.flatten_maps(x))))
         yield "dense2", (x := self.activation(self.dense2(x)))
         yield "head", self.head(x)

@@ -13,7 +13,7 @@ from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
 from jaxcnn.layers.options import Option, OptionArguments
 from jaxcnn.models.lecun1989 import FAN_IN_UNIFORM
-from jaxcnn.models.network import Network, flattened
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import along_last
 
 # table I of the paper: the maps of S2 that each of the 16 maps of C3 sees
@@ -147,8 +147,9 @@ class LeNet5Of1998(Network):
         """
         for name in ("c1", "s2", "c3", "s4"):
             yield name, (x := self.activation(getattr(self, name)(x)))
-        x = flattened(x)
+        x = self.flatten_maps(x)
         for name in ("c5", "f6"):
             yield name, (x := self.activation(getattr(self, name)(x)))
-        distances = jnp.square(x[:, None] - jnp.asarray(glyphs()[None, : self.num_classes], x.dtype))
+        x = x[..., None, :]
+        distances = jnp.square(x - along_last(jnp.asarray(glyphs()[: self.num_classes], x.dtype), x))
         yield "head", -distances.sum(-1)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxcnn import geometry, layers
 from jaxcnn.layers.options import OptionArguments
-from jaxcnn.models.network import Network, flattened
+from jaxcnn.models.network import Network
 
 
 class MLP(Network):
@@ -59,7 +59,7 @@ class MLP(Network):
         Yields:
           The name of a stage, and its activations.
         """
-        x = flattened(x)
+        x = self.flatten_maps(x)
         for number, layer in enumerate(self.dense, start=1):
             yield f"dense{number}", (x := self.activation(layer(x)))
         yield "head", self.head(x)

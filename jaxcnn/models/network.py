@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxcnn import geometry
+from jaxcnn import geometry, layers, ops
 from jaxcnn.layers.conv import KERNEL_INIT
 from jaxcnn.layers.initializers import filled
 from jaxcnn.layers.options import Option, OptionArguments, Options, chosen
 from jaxcnn.layers.with_options import unfused
+from jaxcnn.models.sliding import Sliding
 
 
 class Network(nnx.Module):
@@ -35,6 +36,8 @@ class Network(nnx.Module):
     input_shape: tuple[int | None, ...]
     input_dtype: DTypeLike = jnp.float32
     head: Any  # the last layer, where one layer gives the logits
+    sliding: Sliding | None = None  # of a network that `fully_convolutional` made
+    sliding_pool: layers.AvgPool | None = None  # of such a network: slides in the place of the mean
 
     def __init__(self, **given: Unpack[OptionArguments]):
         options = chosen(**given)
@@ -79,10 +82,56 @@ class Network(nnx.Module):
         Raises:
           ValueError: if the images have another shape than the network expects.
         """
-        geometry.expect_images(jnp.shape(images), self.input_shape, type(self).__name__)
+        shape, kind = jnp.shape(images), type(self).__name__
+        geometry.expect_images(shape, self.input_shape, kind)
+        if self.sliding:
+            self.sliding.check(shape, kind)
         network = unfused(self) if capture else self  # so that the output depends on what every stage shows
         stages = dict(network.stages(jnp.asarray(images)))
         return (stages["head"], stages) if capture else stages["head"]
+
+    def flatten_maps(self, maps: jax.Array) -> jax.Array:
+        """Flattens the maps before the dense layers.
+
+        A network that calls this can become fully convolutional; the maps then stay as they are.
+
+        Args:
+          maps: `(N, *spatial, C)`.
+
+        Returns:
+          `(N, D)`.
+        """
+        return maps if self.sliding else flattened(maps)
+
+    def average_maps(self, maps: jax.Array, *, total: bool = False) -> jax.Array:
+        """Takes the mean over space.
+
+        A network that calls this can become fully convolutional; the mean then slides.
+
+        Args:
+          maps: `(N, *spatial, C)`.
+          total: take the sum instead.
+
+        Returns:
+          `(N, C)`.
+        """
+        if self.sliding_pool is not None:
+            return self.sliding_pool(maps)
+        return maps.sum(tuple(range(1, maps.ndim - 1))) if total else ops.global_avg_pool(maps, rule=self.rule)
+
+    def average_to_grid(self, maps: jax.Array, grid: tuple[int, ...]) -> jax.Array:
+        """Averages maps to a fixed size, before they are flattened.
+
+        A fully convolutional network leaves them as they are.
+
+        Args:
+          maps: `(N, *spatial, C)`.
+          grid: the size.
+
+        Returns:
+          `(N, *grid, C)`.
+        """
+        return maps if self.sliding else ops.adaptive_avg_pool(maps, grid, rule=self.rule)
 
     def head_layers(self) -> tuple[Any, ...]:
         """Returns the layers whose outputs are the classes.

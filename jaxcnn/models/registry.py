@@ -15,6 +15,7 @@ from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.allcnn import AllCNN
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.c3d import C3D
+from jaxcnn.models.fcn import FCN
 from jaxcnn.models.googlenet import GoogLeNet
 from jaxcnn.models.imagenet import ERRORS, Published
 from jaxcnn.models.importing import imported, is_own, made, options_taken
@@ -27,6 +28,7 @@ from jaxcnn.models.prelu_net import PReLUNet
 from jaxcnn.models.resnet import CifarResNet, ResNet
 from jaxcnn.models.tdnn import TDNN, WideTDNN
 from jaxcnn.models.textcnn import TextCNN
+from jaxcnn.models.unet import UNet
 from jaxcnn.models.vgg import VGG
 
 Constructor = Callable[..., Network]
@@ -127,6 +129,24 @@ _SINGLE: dict[str, tuple[Constructor, Card]] = {
     ),
     "textcnn": (TextCNN, Card("Kim, CNNs for sentence classification", 2014, (64,), "MR: 76.1 % right, table 2")),
     "c3d": (C3D, Card("Tran et al., Learning spatiotemporal features", 2015, (16, 112, 112, 3))),
+    "fcn": (
+        FCN,
+        Card(
+            "Long et al., Fully convolutional networks for semantic segmentation",
+            2015,
+            (500, 500, 3),
+            "PASCAL VOC 2012 mean IoU 62.2 %, abstract",
+        ),
+    ),
+    "unet": (
+        UNet,
+        Card(
+            "Ronneberger et al., U-Net: convolutional networks for biomedical image segmentation",
+            2015,
+            (572, 572, 1),
+            "DIC-HeLa mean IoU 77.56 %, table 2",
+        ),
+    ),
 }
 
 _ALL = _SINGLE | {name: (constructor, card) for name, constructor, card in _families()}
@@ -151,6 +171,8 @@ _COUNTS: dict[str, tuple[int, int]] = {
     "allcnn": (1_369_738, 270_798_336),
     "textcnn": (6_360_902, 24_180_600),
     "c3d": (79_991_015, 38_548_959_232),
+    "fcn": (134_376_863, 107_834_913_024),
+    "unet": (31_030_658, 241_207_323_648),
     "vgg11": (132_863_336, 7_609_090_048),
     "vgg11_bn": (132_866_088, 7_609_090_048),
     "vgg13": (133_047_848, 11_308_466_176),

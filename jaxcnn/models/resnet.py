@@ -9,7 +9,7 @@ from typing import Any, Literal, Unpack
 import jax
 from flax import nnx
 
-from jaxcnn import geometry, layers, ops
+from jaxcnn import geometry, layers
 from jaxcnn.layers.options import OptionArguments
 from jaxcnn.layers.residual import Shortcut
 from jaxcnn.models.network import Network
@@ -66,7 +66,7 @@ class _Residual(Network):
                 yield f"conv{number}_{place}", (x := block(x))
         if self.final_norm is not None:
             yield "final", (x := layers.normalize_and_activate(x, self.final_norm, self.activation))
-        yield "mean", (x := ops.global_avg_pool(x, rule=self.rule))
+        yield "mean", (x := self.average_maps(x))
         yield "head", self.head(x)
 
 

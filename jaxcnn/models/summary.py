@@ -18,6 +18,7 @@ from jaxcnn import geometry, layers
 from jaxcnn.layers.with_options import unfused
 
 _RECORD = "_jaxcnn_record"  # the attribute of an observed module
+_UNKNOWN = {False: "all", True: "-"}  # what the table has in the place of a receptive field
 _MARK = "jaxcnn layer "  # and its number, on a layer's output
 
 
@@ -33,6 +34,7 @@ class LayerRow(NamedTuple):
       receptive_field: input cells that one unit reads, per spatial axis; None if it reads all.
       input_shape: shape of its first argument.
       field: the receptive field with its position.
+      spread: whether it comes after a transposed convolution, whose units have no common receptive field.
     """
 
     name: str
@@ -43,6 +45,7 @@ class LayerRow(NamedTuple):
     receptive_field: tuple[int, ...] | None = None
     input_shape: tuple[int, ...] | None = None
     field: geometry.ReceptiveField | None = None
+    spread: bool = False
 
 
 class Summary(NamedTuple):
@@ -68,7 +71,7 @@ class Summary(NamedTuple):
                 str(r.output_shape),
                 f"{r.parameters:,}",
                 f"{r.multiply_adds:,}",
-                "x".join(map(str, r.receptive_field)) if r.receptive_field else "all",
+                "x".join(map(str, r.receptive_field)) if r.receptive_field else _UNKNOWN[r.spread],
             )
             for r in self.rows
         ]
@@ -104,7 +107,7 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
     Returns:
       A row for every layer that calls no other layer, without activations. Multiply-adds are those of kernels. A layer
       that is called twice has two rows, and its parameters are counted once. In the printed table, the column `sees`
-      is the receptive field; it is `all` after spatial axes are removed.
+      is the receptive field; it is `all` after spatial axes are removed, and `-` after a transposed convolution.
 
     Raises:
       ValueError: if the network refuses the shape.
@@ -125,7 +128,8 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
                 return output
             name = names[id(module)] or "(itself)"
             kernel = getattr(module, "kernel", None)
-            cells = math.prod(output.shape[:-1])
+            spreads = isinstance(module, layers.ConvTranspose)  # each input cell meets every tap once
+            cells = math.prod((inputs if spreads else output).shape[:-1])
             work = cells * kernel[...].size if isinstance(kernel, nnx.Param) else 0
             own = 0 if name in seen else _parameter_count(module)
             seen.add(name)
@@ -142,35 +146,38 @@ def summary(model: nnx.Module, input_shape: Sequence[int]) -> Summary:
     jaxpr = jax.make_jaxpr(call)(state, jax.ShapeDtypeStruct(tuple(input_shape), dtype))
     fields = _receptive_fields(jaxpr.jaxpr, windows)
     told = [
-        row._replace(receptive_field=field.size if field else None, field=field)
-        for row, field in zip(rows, fields, strict=True)
+        row._replace(receptive_field=field.size if field else None, field=field, spread=spread)
+        for row, (field, spread) in zip(rows, fields, strict=True)
     ]
     return Summary(tuple(told), _parameter_count(model), sum(row.multiply_adds for row in rows))
 
 
-def _receptive_fields(jaxpr: Any, windows: list[geometry.Window | None]) -> list[geometry.ReceptiveField | None]:
+def _receptive_fields(
+    jaxpr: Any, windows: list[geometry.Window | None]
+) -> list[tuple[geometry.ReceptiveField | None, bool]]:
     """The receptive field of a unit of each marked layer.
 
     It is that in the input, the last argument of the jaxpr. Equations outside the layers are assumed to work cell by
     cell, as sums, activations and concatenations do. So are the equations inside a layer, until the layer's mark adds
-    its window.
+    its window. After a window over spread cells, whose units have no single distance, nothing is told, which the second
+    values say.
     """
-    by_layer: list[geometry.ReceptiveField | None] = [None] * len(windows)
+    by_layer: list[tuple[geometry.ReceptiveField | None, bool]] = [(None, False)] * len(windows)
     rank = next((len(window.shape) for window in windows if window), 0)
-    fields: dict[Any, geometry.ReceptiveField] = {jaxpr.invars[-1]: geometry.receptive_field([], rank)}
+    fields: dict[Any, geometry.ReceptiveField | None] = {jaxpr.invars[-1]: geometry.receptive_field([], rank)}
     for equation in jaxpr.eqns:
         seen = [fields[v] for v in equation.invars if not hasattr(v, "val") and v in fields]
         if not seen:
             continue
-        field = functools.reduce(geometry.ReceptiveField.union, seen)
+        known = [field for field in seen if field is not None]
+        field = functools.reduce(geometry.ReceptiveField.union, known) if len(known) == len(seen) else None
         mark = equation.params.get("name")
         if isinstance(mark, str) and mark.startswith(_MARK):
             number = int(mark.removeprefix(_MARK))
-            window = windows[number]
-            if window and any(b != 1 for b in window.input_dilation):
-                continue  # has no single jump: nothing after it is told
-            field = field.through(window) if window else field
-            by_layer[number] = field if rank and equation.outvars[0].aval.ndim == rank + 2 else None
+            window, spatial = windows[number], rank > 0 and equation.outvars[0].aval.ndim == rank + 2
+            if window and field:
+                field = field.through(window) if all(b == 1 for b in window.input_dilation) else None
+            by_layer[number] = (field if spatial else None), spatial and field is None
         fields |= dict.fromkeys(equation.outvars, field)
     return by_layer
 

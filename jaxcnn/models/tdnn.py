@@ -93,7 +93,7 @@ class TDNN(Network):
         """
         yield "hidden1", (x := self.activation(self.hidden1(x)))
         yield "hidden2", (x := self.activation(self.hidden2(x)))
-        x = x.sum(1) if self.pool == "sum" else x.mean(1)
+        x = self.average_maps(x, total=self.pool == "sum")
         weight, bias = (along_last(p[...].astype(x.dtype), x) for p in (self.weight, self.bias))
         yield "head", x * weight + bias
 
@@ -155,5 +155,5 @@ class WideTDNN(Network):
         """
         for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
             yield f"conv{number}", (x := layers.normalize_and_activate(conv(x), norm, self.activation))
-        yield "mean", (x := x.mean(1))
+        yield "mean", (x := self.average_maps(x))
         yield "head", self.head(self.dropout(x))

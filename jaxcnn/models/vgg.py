@@ -10,10 +10,10 @@ from typing import Literal, Unpack
 import jax
 from flax import nnx
 
-from jaxcnn import geometry, layers, ops
+from jaxcnn import geometry, layers
 from jaxcnn.layers import initializers
 from jaxcnn.layers.options import OptionArguments
-from jaxcnn.models.network import Network, flattened
+from jaxcnn.models.network import Network
 from jaxcnn.ops.arrays import choice
 
 # convolutions in each of the five blocks, by depth: the paper's configurations A, B, D and E
@@ -106,8 +106,8 @@ class VGG(Network):
             yield f"conv{number}_{len(block)}", maps
             yield f"pool{number}", x
         if self.grid is not None:
-            yield "grid", (x := ops.adaptive_avg_pool(x, self.grid, rule=self.rule))
-        x = flattened(x)
+            yield "grid", (x := self.average_to_grid(x, self.grid))
+        x = self.flatten_maps(x)
         yield "dense1", (x := self.dropout(self.activation(self.dense1(x))))
         yield "dense2", (x := self.dropout(self.activation(self.dense2(x))))
         yield "head", self.head(x)

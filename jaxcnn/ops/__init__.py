@@ -5,10 +5,13 @@ from typing import Any as _Any
 
 from jaxcnn.ops import filters, native
 from jaxcnn.ops.activations import scaled_tanh, sigmoid, softmax, tanh
+from jaxcnn.ops.boxes import box_iou, giou_loss, non_maximum_suppression
 from jaxcnn.ops.conv import conv, conv_general_dilated
 from jaxcnn.ops.conv.relatives import conv_transpose, depthwise_conv, locally_connected, separable_conv
+from jaxcnn.ops.dice import dice_loss
 from jaxcnn.ops.dropout import dropout
 from jaxcnn.ops.flatten import flatten
+from jaxcnn.ops.linear import linear
 from jaxcnn.ops.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from jaxcnn.ops.norm.batch import batch_norm, batch_norm_relu
 from jaxcnn.ops.norm.lrn import local_response_norm
@@ -32,19 +35,23 @@ __all__ = [
     "binary_cross_entropy",
     "blur_pool",
     "bottleneck_block",
+    "box_iou",
     "conv",
     "conv_general_dilated",
     "conv_relu_pool",
     "conv_transpose",
     "depthwise_conv",
+    "dice_loss",
     "dropout",
     "filters",
     "flatten",
+    "giou_loss",
     "global_avg_pool",
     "global_max_pool",
     "half_squared_error",
     "huber_loss",
     "leaky_relu",
+    "linear",
     "local_response_norm",
     "locally_connected",
     "lp_pool",
@@ -53,6 +60,7 @@ __all__ = [
     "max_unpool",
     "mean_squared_error",
     "native",
+    "non_maximum_suppression",
     "prelu",
     "reduce_window_max",
     "relu",

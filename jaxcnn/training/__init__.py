@@ -3,7 +3,7 @@
 from jaxcnn.training.claim import read_description
 from jaxcnn.training.compilation import keep_compiled
 from jaxcnn.training.config import TrainConfig
-from jaxcnn.training.evaluation import Evaluation, Views, answers_to, evaluate, in_batches, predict
+from jaxcnn.training.evaluation import Evaluation, answers_to, evaluate, in_batches, predict
 from jaxcnn.training.files import CheckpointError, write_atomically
 from jaxcnn.training.fit import TrainResult, fit, print_epoch
 from jaxcnn.training.log import read_log
@@ -17,6 +17,7 @@ from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import init_state, load_state, make_step
 from jaxcnn.training.tally import NonFiniteError
 from jaxcnn.training.tasks import METRICS, TASKS, Metric, Task, settled, task_for, task_of, units_of
+from jaxcnn.training.views import Views
 
 __all__ = [
     "CheckpointError",

@@ -227,8 +227,15 @@ def written_in(run: Path) -> str:
 
     It is found by the content of the run's folder.
     """
-    steps = [int(place.name) for place in (run / "checkpoints").glob("*") if place.name.isdigit()]
-    return _good(max(steps, default=None), run)
+    return _good(newest_step(run) or None, run)
+
+
+def newest_step(run: Path) -> int:
+    """Finds the newest checkpoint in a run's folder.
+
+    Returns its step, or 0 if there is none.
+    """
+    return max((int(place.name) for place in (run / "checkpoints").glob("*") if place.name.isdigit()), default=0)
 
 
 def _good(step: int | None, run: Path) -> str:

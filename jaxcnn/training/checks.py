@@ -64,7 +64,21 @@ def check_examples(
         raise ValueError(f"`model` must return an array of outputs; got {type(outputs).__name__}.")
     for examples in datasets:
         task.check_outputs(shape, examples.classes, examples.labels, examples.title)
+        if task.of_pixels:
+            _check_pixels(shape, examples, augmentation)
     return shape[-1]
+
+
+def _check_pixels(shape: tuple[int, ...], examples: Dataset, augmentation: Augmentation | None) -> None:
+    """Refuses masks or outputs of another size than the pictures."""
+    own, masks = examples.images.shape[1:3], examples.labels.shape[1:]
+    if masks != own:
+        sizes = " and ".join("x".join(map(str, size)) for size in (own, masks))
+        raise ValueError(f"`labels` of {examples.title} must be masks as large as the pictures; got {sizes}.")
+    seen = own if augmentation is None else augmentation.resized(examples.images.shape[1:])[:2]
+    if shape[1:3] != seen:
+        sizes = " for ".join("x".join(map(str, size)) for size in (shape[1:3], seen))
+        raise ValueError(f"`model` must give an output for each pixel; got {sizes} pixels.")
 
 
 @lru_cache(maxsize=32)

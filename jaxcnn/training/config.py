@@ -24,11 +24,16 @@ class TrainConfig:
     """Passes over the training examples."""
     batch_size: int = 64
     """Examples per step. Those that do not fill a last batch are left out of the epoch, others in each epoch."""
-    task: Literal["classification", "binary", "multi_label", "regression"] | None = None
-    """Task; None means the task of the data set. `binary`: one output, for two classes."""
-    loss: Literal["cross_entropy", "mean_squared_error", "half_squared_error", "huber"] | None = None
+    task: Literal["classification", "binary", "multi_label", "regression", "segmentation"] | None = None
+    """Task; None means the task of the data set. `binary`: one output, for two classes.
+    `segmentation`: a class for each pixel."""
+    loss: (
+        Literal["cross_entropy", "mean_squared_error", "half_squared_error", "huber", "dice", "cross_entropy_dice"]
+        | None
+    ) = None
     """Loss; None means the default of the task: cross-entropy, and the mean squared error for regression.
-    In classification `mean_squared_error` compares the outputs with targets of +1 and -1."""
+    In classification `mean_squared_error` compares the outputs with targets of +1 and -1.
+    For segmentation also `dice`, or `cross_entropy_dice`, the sum of both."""
     pos_weight: tuple[float, ...] = ()
     """For `binary` and `multi_label`: factors of the losses where a label is 1; one, or one for each label."""
     class_weights: tuple[str, ...] = ()
@@ -90,6 +95,8 @@ class TrainConfig:
             "rmse",
             "mae",
             "r2",
+            "mean_iou",
+            "pixel_accuracy",
         ]
         | None
     ) = None

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,13 @@ from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.data.prefetch import mapped_ahead
 from jaxcnn.data.streams import Stream
 from jaxcnn.training.checks import check_examples, check_units
-from jaxcnn.training.objective import at_least_float32
 from jaxcnn.training.parallel import Layout, local_devices
 from jaxcnn.training.state import split
 from jaxcnn.training.tasks.choosing import usual_task
 from jaxcnn.training.tasks.classification import Classification
 from jaxcnn.training.tasks.task import Task, summed
+from jaxcnn.training.views import Views, check_views, mean_logits
 
-Views = Literal["one", "flip", "flip_shift"]
 Made = TypeVar("Made")
 
 
@@ -61,11 +60,14 @@ class Evaluation:
       metrics: the metrics of the task, by name: for classification `accuracy`, the share of examples classified
         correctly, and with more than five classes `top5_accuracy`, the share whose class is among the five most
         probable. A metric that the examples leave undefined is missing.
+      sums: the sums over all examples of which the task computes its metrics; for segmentation `confusion`, the numbers
+        of pixels by true and predicted class.
     """
 
     loss: float
     count: int
     metrics: Mapping[str, float]
+    sums: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -157,13 +159,16 @@ def evaluate_state(
     parts = jax.device_get([eval_step(state, layout.put(batch)) for batch in batches])
     loss = sum(float(part["loss"]) for part in parts) / count
     wide = [{name: np.asarray(value).astype(np.float64) for name, value in part["sums"].items()} for part in parts]
-    sums = {name: sum(part[name] for part in wide) for name in parts[0]["sums"]}  # float64 holds all counts exactly
+    sums: dict[str, Any] = {
+        name: sum(part[name] for part in wide) for name in parts[0]["sums"]
+    }  # float64 holds all counts exactly
     outputs = None
     if task.gathers:  # in order of the examples, from whichever device each comes
         ids, rows = (np.concatenate([part[name] for part in parts]) for name in ("ids", "outputs"))
         outputs = np.empty((count, *rows.shape[1:]), rows.dtype)
         outputs[ids[ids >= 0]] = rows[ids >= 0]
-    return Evaluation(loss, count, task.metrics(sums, outputs, np.asarray(dataset.labels), dataset.classes))
+    metrics = task.metrics(sums, outputs, np.asarray(dataset.labels), dataset.classes)
+    return Evaluation(loss, count, metrics, sums)
 
 
 @_remembered
@@ -181,21 +186,23 @@ def make_eval_step(
     gathers them, the results also have the outputs and the numbers of all examples, filling included.
 
     Raises:
-      ValueError: if `views` is unknown.
+      ValueError: if `views` is unknown, or not for the task.
     """
-    _check_views(views)
+    check_views(views, task)
 
     measured = task.evaluated()
 
     def eval_step(state: Any, batch: Batch) -> Any:
         model = nnx.merge(graph, *state, copy=True)
-        images = jnp.asarray(batch.images)
-        seen = _views(images if augmentation is None else augmentation.center(images), views)
-        logits = jnp.stack([at_least_float32(model(scaling(image))) for image in seen]).mean(0)
-        losses, counted = measured.losses(logits, batch.labels), batch.weights > 0
+        images, labels = jnp.asarray(batch.images), batch.labels
+        if augmentation is not None:
+            images = augmentation.center(images)
+            labels = augmentation.center(jnp.asarray(labels)[..., None])[..., 0] if task.of_pixels else labels
+        logits = mean_logits(lambda image: model(scaling(image)), images, views, task)
+        losses, counted = measured.losses(logits, labels), batch.weights > 0
         results: dict[str, Any] = {
             "loss": summed(losses, counted),
-            "sums": measured.sums(logits, batch.labels, counted),
+            "sums": measured.sums(logits, labels, counted),
         }
         rows = {"outputs": logits, "ids": batch.ids} if measured.gathers else {}
         if layout.axis_name is not None:
@@ -204,24 +211,6 @@ def make_eval_step(
         return results | rows
 
     return layout.compile(eval_step, batch=1, whole=True)
-
-
-def _check_views(views: str) -> None:
-    if views not in get_args(Views):
-        raise ValueError(f"`views` must be one of {', '.join(get_args(Views))}; got {views!r}.")
-
-
-def _views(images: jax.Array, views: Views) -> list[jax.Array]:
-    if views == "one":
-        return [images]
-    if images.ndim != 4:
-        raise ValueError(f"`views` {views!r} needs pictures, (N, H, W, C); got shape {images.shape}.")
-    seen = [images]
-    if views == "flip_shift":
-        height, width = images.shape[1:3]
-        wide = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
-        seen += [wide[:, at : at + height, at : at + width] for at in (0, 2)]
-    return seen + [image[:, :, ::-1] for image in seen]
 
 
 def predict(
@@ -236,7 +225,7 @@ def predict(
 ) -> np.ndarray:
     """Computes the predictions of images, in batches.
 
-    Predictions are the probabilities of classes or labels, or values.
+    Predictions are the probabilities of classes or labels, or values, or the classes of pixels.
 
     Args:
       model: the network; it is used in evaluation mode and stays unchanged.
@@ -248,11 +237,11 @@ def predict(
       task: the task of the training, as `fit` returns it; by default classification.
 
     Returns:
-      `(N, outputs)` float32.
+      `(N, outputs)` float32; for segmentation `(N, H, W)` uint8.
     """
     size = min(geometry.integer(batch_size, "batch_size"), max(1, len(images)))
     check_units(images, scaling)
-    _check_views(views)
+    check_views(views, task)
     answer = probabilities if task is None else task.answer
     if views != "one":
         answer = _averaged(views, Classification() if task is None else task)
@@ -279,8 +268,8 @@ def probabilities(model: Any, inputs: jax.Array) -> jax.Array:
 @functools.lru_cache
 def _averaged(views: Views, task: Task) -> Callable[[Any, jax.Array], jax.Array]:
     def answer(model: Any, inputs: jax.Array) -> jax.Array:
-        outputs = jnp.stack([at_least_float32(model(seen)) for seen in _views(inputs, views)]).mean(0)
-        return task.answers(outputs).astype(jnp.float32)
+        answers = task.answers(mean_logits(model, inputs, views, task))
+        return answers if task.of_pixels else answers.astype(jnp.float32)
 
     return answer
 

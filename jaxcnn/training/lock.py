@@ -19,19 +19,24 @@ except ModuleNotFoundError:  # Windows
 _HELD: set[int] = set()  # descriptors of this process's locks
 
 
+class FolderInUseError(RuntimeError):
+    """Another process, or this one, already trains in a folder."""
+
+
 class FolderLock:
     """The lock of a folder, held until `release`.
 
     Args:
       folder: the folder, which must exist.
+      name: name of the file that is locked.
 
     Raises:
       OSError: if the file of the lock cannot be created.
-      RuntimeError: if another process, or this one, already holds the lock; the message names the process.
+      FolderInUseError: if another process, or this one, already holds the lock; the message names the process.
     """
 
-    def __init__(self, folder: Path):
-        self._descriptor: int | None = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    def __init__(self, folder: Path, name: str = ".lock"):
+        self._descriptor: int | None = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             locked = _take(self._descriptor, folder)
         except BaseException:
@@ -54,12 +59,16 @@ class FolderLock:
         os.close(descriptor)
 
 
-def is_held(folder: Path) -> bool:
+def is_held(folder: Path, name: str = ".lock") -> bool:
     """Whether a process trains in a folder now.
 
     Where the system has no such lock, the answer is False.
+
+    Args:
+      folder: the folder.
+      name: name of the file that is locked.
     """
-    file = folder / ".lock"
+    file = folder / name
     with contextlib.suppress(FileNotFoundError, PermissionError):
         # one that was released is empty, so that it need not be touched: a run may just begin to take it
         if fcntl is not None and file.read_bytes():
@@ -86,7 +95,7 @@ def _take(descriptor: int, folder: Path) -> bool:
     except BlockingIOError:
         holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
         rule = f"{folder} must be trained in by one process at a time"
-        raise RuntimeError(f"{rule}; {holder} does so now.") from None
+        raise FolderInUseError(f"{rule}; {holder} does so now.") from None
     except OSError as error:
         reason = error.strerror
     told = f"{folder} cannot be locked ({reason}); two runs that train in it would not notice each other."

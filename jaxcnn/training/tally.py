@@ -71,7 +71,7 @@ class Tally:
                 raise NonFiniteError(f"parameters must be finite; got an overflow at step {step}, {last_good}.")
             counts = {name: value.tolist() for name, value in metrics["counts"].items()}
             self.loss, self.batches = self.loss + loss, self.batches + 1
-            self.counts = {name: self.counts.get(name, 0) + value for name, value in counts.items()}
+            self.counts = {name: _sum(self.counts.get(name, 0), value) for name, value in counts.items()}
             self.last = {"loss": loss, **self.task.progress(counts, self.batch_size), "gradient_norm": norm}
 
     def means(self) -> dict[str, float]:
@@ -86,3 +86,13 @@ class Tally:
     def position(self) -> dict[str, Any]:
         """Returns the sums for a checkpoint."""
         return {"loss": self.loss, "batches": self.batches, **self.counts}
+
+
+def _sum(first: Any, second: Any) -> Any:
+    """Adds two numbers, or two lists of numbers.
+
+    The number 0 stands for a list of zeros.
+    """
+    if not isinstance(second, list):
+        return first + second
+    return [_sum(*pair) for pair in zip(first or [0] * len(second), second, strict=True)]

@@ -34,6 +34,12 @@ CONV = Layout(
     lambda x: x.transpose(x.ndim - 1, x.ndim - 2, *range(x.ndim - 2)),
     lambda shape: (shape[-1], shape[-2], *shape[:-2]),
 )
+# theirs (I, O, *spatial), ours (*spatial, I, O), which is not flipped as the kernel of a gradient is
+CONV_TRANSPOSE = Layout(
+    lambda x: np.flip(x.transpose(*range(2, x.ndim), 0, 1), tuple(range(x.ndim - 2))),
+    lambda x: np.flip(x, tuple(range(x.ndim - 2))).transpose(x.ndim - 2, x.ndim - 1, *range(x.ndim - 2)),
+    lambda shape: (shape[-2], shape[-1], *shape[:-2]),
+)
 
 
 def flattened(spatial: Shape) -> Layout:

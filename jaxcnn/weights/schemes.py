@@ -15,6 +15,7 @@ _SAME = layouts.SAME
 # by the kind of module: our parameter, PyTorch's, and the layout
 _LEAVES: dict[type, dict[str, tuple[str, Layout]]] = {
     layers.Conv: {"kernel": ("weight", layouts.CONV), "bias": ("bias", _SAME)},
+    layers.ConvTranspose: {"kernel": ("weight", layouts.CONV_TRANSPOSE), "bias": ("bias", _SAME)},
     nnx.Linear: {"kernel": ("weight", layouts.DENSE), "bias": ("bias", _SAME)},
     layers.BatchNorm: {
         "scale": ("weight", _SAME),

@@ -23,7 +23,7 @@ def as_a_user_has_it():
 def test_every_op_is_proven():
     """No op can be forgotten: all of them, but the reference's and those that give no gradient, have a case."""
     public = {name for name in ops.__all__ if callable(getattr(ops, name))}
-    assert public == {case.op for case in cases.cases()}
+    assert public - set(cases.WITHOUT_GRADIENT) == {case.op for case in cases.cases()}
 
 
 def test_one_op_is_proven_and_told(jaxcnn, tmp_path):

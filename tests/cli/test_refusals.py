@@ -47,7 +47,7 @@ REFUSED = {
     ),
     "misspelled choice": (["train", "--optimizer", "adm"], "'adadelta'; got 'adm'; perhaps you meant 'adam'."),
     "misspelled command": (["trian"], "`trian` is not a command of `jaxcnn`; perhaps you meant `train`."),
-    "unknown command": (["zzz"], "`zzz` is not a command of `jaxcnn`; the commands are train, eval, predict, "),
+    "unknown command": (["zzz"], "`zzz` is not a command of `jaxcnn`; the commands are train, sweep, eval, predict, "),
     "unknown flag first": (["--speed"], "`--speed` is not an option of `jaxcnn`; "),
     "too many words": (["models", "lenet5"], "`jaxcnn models` cannot use the word `lenet5`"),
     "weights as a program": (["export", "x.pt"], "needs OUT; to write weights, as in x.pt, use `jaxcnn convert`."),

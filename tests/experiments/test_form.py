@@ -162,7 +162,8 @@ def test_the_readme_s_rows_are_experiments_and_complaints():
 # take ten seconds and more; the others go through the same form
 LONG = {"depth_degradation", "lecun1989", "pooling_kinds", "regularization", "resnet_cifar", "scaling"}
 LONG |= {"allcnn", "capacity", "complaints", "gray_or_color", "padding_edges", "shift_invariance", "tdnn_speech"}
-LONG |= {"tasks_against_pytorch", "transfer_digits", "vanishing_gradients", "zip_codes"}
+LONG |= {"face_detection", "masks_against_pytorch", "tasks_against_pytorch", "transfer_digits", "vanishing_gradients"}
+LONG |= {"zip_codes"}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ LONG |= {"tasks_against_pytorch", "transfer_digits", "vanishing_gradients", "zip
     [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.name in LONG else []) for one in ALL],
 )
 def test_its_short_form_runs(experiment, tmp_path, capsys):
-    if experiment.name in ("exported_models", "tasks_against_pytorch"):
+    if experiment.name in ("exported_models", "masks_against_pytorch", "tasks_against_pytorch"):
         pytest.importorskip("torch")
     out = tmp_path / "found.json"
     code = experiment.main(["--quick", "--seeds", "0", "--out", str(out)])

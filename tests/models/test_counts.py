@@ -13,6 +13,8 @@ PARAMETERS = {
     "alexnet_single": 62_378_344,
     "alexnet_torchvision": 61_100_840,
     "allcnn": 1_369_738,
+    "fcn": 134_376_863,
+    "unet": 31_030_658,
     "bn_inception": 11_285_224,  # 11,295,240 where its convolutions also have the 10,016 biases that norms undo
     "lecun1989": 9_760,
     "lenet5": 61_706,

@@ -19,6 +19,7 @@ REDUCED = {
     "bn_inception": ((32, 32, 3), {}),
     "c3d": ((4, 16, 16, 3), {"clip_shape": (4, 16, 16), "widths": (4, 4, 8, 8, 8), "hidden": 16}),
     "alexnet_torchvision": ((65, 70, 3), {"hidden": (16, 16)}),
+    "fcn": ((11, 14, 3), {"widths": (4, 4, 6, 6, 8), "depths": (1, 1, 2, 1, 1), "hidden": 8}),
     "googlenet": ((32, 32, 3), {}),
     "googlenet_torchvision": ((32, 32, 3), {}),
     "lecun1989": ((16, 16, 1), {}),
@@ -29,7 +30,9 @@ REDUCED = {
     "tdnn": ((15, 16), {}),
     "tdnn_wide": ((20, 12), {"widths": (8, 8), "dilations": (1, 2)}),
     "textcnn": ((9,), {"embedding": 8, "features": 4}),
+    "unet": ((7, 10, 3), {"widths": (4, 6, 8)}),
 }
+FOR_PIXELS = ("fcn", "unet")
 for _name in models.MODELS:
     if _name.startswith("vgg"):
         REDUCED[_name] = ((32, 32, 3), {"image_size": (32, 32), "widths": (*_THIN, 8), "hidden": 16})
@@ -53,6 +56,11 @@ def build(name, **options):
     )
 
 
+def answer(name, count):
+    """The shape of the logits."""
+    return (count, *(REDUCED[name][0][:2] if name in FOR_PIXELS else ()), CLASSES)
+
+
 def examples(name, random, count=4):
     shape, _ = REDUCED[name]
     if name == "textcnn":
@@ -73,7 +81,7 @@ def test_it_takes_no_images(name, random):
         model.eval()
         return model(inputs)
 
-    assert jax.eval_shape(logits, examples(name, random, 0)).shape == (0, CLASSES)
+    assert jax.eval_shape(logits, examples(name, random, 0)).shape == answer(name, 0)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -96,7 +104,7 @@ def test_it_computes_learns_and_compiles_once(name, random):
     step = jax.jit(jax.value_and_grad(loss, has_aux=True))
     # in NumPy, in which to look at arrays of many shapes compiles nothing
     (_, (logits, statistics)), gradient = jax.tree.map(np.asarray, step(params, rest, inputs))
-    assert logits.shape == (4, CLASSES) and logits.dtype == jnp.float32
+    assert logits.shape == answer(name, 4) and logits.dtype == jnp.float32
     for path, leaf in nnx.to_flat_state(gradient):
         assert np.isfinite(leaf[...]).all(), path
         assert np.any(leaf[...]), f"{path}: no gradient"
@@ -130,7 +138,7 @@ def test_halves_compute_on_whole_parameters(name):
     gradient, (logits, statistics) = jax.eval_shape(
         jax.grad(loss, has_aux=True), params, rest, jax.ShapeDtypeStruct((4, *shape), dtype)
     )
-    assert logits.dtype == jnp.bfloat16 and logits.shape == (4, CLASSES)
+    assert logits.dtype == jnp.bfloat16 and logits.shape == answer(name, 4)
     assert {leaf.dtype for leaf in jax.tree.leaves((params, gradient, statistics))} == {jnp.dtype(jnp.float32)}
 
 
@@ -157,7 +165,7 @@ def test_the_size_of_the_batch_may_be_left_open(name):
     (batch,) = symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *REDUCED[name][0]), model.input_dtype)
     logits = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, images)
-    assert logits.shape == (batch, CLASSES)
+    assert logits.shape == answer(name, batch)
 
 
 def _pushed_forward(model, train, dtype):
@@ -236,6 +244,9 @@ VARIANTS = [
     ("tdnn", {"units": 3, "activation": "tanh"}),
     ("tdnn", {"pool": "average", "activation": "identity"}),
     ("mlp", {"hidden": ()}),
+    ("fcn", {"stride": 16, "batch_norm": True}),
+    ("fcn", {"stride": 32}),
+    ("unet", {"batch_norm": True, "widths": (4, 8)}),
     ("textcnn", {"windows": (1, 2)}),
     ("lenet5", {"rule": "autodiff", "pool": "average", "activation": "leaky_relu"}),
 ]
@@ -257,7 +268,7 @@ def test_every_option_gives_a_network_that_computes(name, options):
 
     inputs = jax.ShapeDtypeStruct((4, *shape), model.input_dtype)
     gradient, logits = jax.eval_shape(jax.grad(loss, has_aux=True), params, rest, inputs)
-    assert logits.shape == (4, CLASSES)
+    assert logits.shape == answer(name, 4)
     assert jax.tree.map(lambda g: g.shape, gradient) == jax.tree.map(lambda p: p.shape, params)
 
 

@@ -222,7 +222,7 @@ def test_the_cifar_recipe_falls_where_the_paper_says():
         (
             {"monitor": "f2"},
             "`monitor` must be one of loss, accuracy, top5_accuracy, exact_match, label_accuracy, auc, "
-            "average_precision, f1, rmse, mae, r2; got 'f2'.",
+            "average_precision, f1, rmse, mae, r2, mean_iou, pixel_accuracy; got 'f2'.",
         ),
         ({"warmup_epochs": -1.0}, "`warmup_epochs` must not be negative; got -1.0."),
     ],

@@ -71,18 +71,23 @@ class Augmentation:
           epoch: int32 scalar, counted from 0.
           ids: `(B,)` int32, the numbers of the examples in their split.
           images: `(B, H, W, C)` uint8, or floats where `unit` is white; without `specs`, any shape.
-          targets: `(B, classes)` float32.
+          targets: `(B, classes)` float32; or masks, `(B, H, W)` integers, a class for each pixel.
 
         Returns:
-          The images, `(B, *resized((H, W, C)))` in float32 with the same value of white; and the targets.
+          The images, `(B, *resized((H, W, C)))` in float32 with the same value of white; and the targets. Pixels of
+          masks move with those of the pictures; where a picture is filled or hidden they are 255, and do not count.
 
         Raises:
-          ValueError: if an augmentation does not suit such pictures.
+          ValueError: if an augmentation does not suit such pictures or targets.
         """
         images, targets = jnp.asarray(images), jnp.asarray(targets)
         if not self.specs:  # words and sounds pass as they are
             return (images.astype(jnp.float32) if images.dtype == jnp.uint8 else images), targets
         self.resized(images.shape[1:])
+        masks = targets if targets.ndim == 3 else None
+        if masks is not None:
+            self.check_masks()
+            targets = jnp.zeros((len(images), 0), jnp.float32)
         fill = jnp.broadcast_to(jnp.array(self.fill, jnp.float32), images.shape[-1:])
         ids = jnp.asarray(ids, jnp.int32)
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(ids)
@@ -90,13 +95,14 @@ class Augmentation:
         keys = jax.random.wrap_key_data(jax.random.key_data(keys)[:, :2], impl="threefry2x32")
         scale = _BYTES / self.unit if any(change.of_colors for change in self._changes) else 1.0
         pictures = images.astype(jnp.float32) if scale == 1 else images.astype(jnp.float32) * scale
-        given = Examples(keys, jnp.asarray(epoch, jnp.int32), ids, pictures, targets, fill * scale)
+        given = Examples(keys, jnp.asarray(epoch, jnp.int32), ids, pictures, targets, fill * scale, masks)
         changed = given
         for number, change in enumerate(self._changes):
             own = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             # without the barrier XLA computes one change again for every pixel that the next one looks up
             changed = change(changed._replace(keys=own, images=lax.optimization_barrier(changed.images)))
-        return (changed.images if scale == 1 else changed.images / scale), changed.targets
+        told = changed.targets if changed.masks is None else changed.masks
+        return (changed.images if scale == 1 else changed.images / scale), told
 
     def center(self, images):
         """Cuts out the middle of the pictures, for evaluation.
@@ -141,6 +147,16 @@ class Augmentation:
         for change in self._changes:
             size = change.resized(size)
         return size
+
+    def check_masks(self) -> None:
+        """Checks that every pixel keeps a class of its own.
+
+        Raises:
+          ValueError: if an augmentation blends pixels of several pictures.
+        """
+        for change in self._changes:
+            if change.blends:
+                raise ValueError(f"`{change.spec}` blends pixels of two classes, and is not for segmentation.")
 
     def check_range(self, images: Any) -> None:
         """Checks that pictures have values from 0 to `unit`.

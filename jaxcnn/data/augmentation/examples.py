@@ -5,12 +5,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.data.labels import IGNORED
+
 
 class Examples(NamedTuple):
     """A batch of B examples.
 
     Shapes: `keys` `(B,)`, one typed key for each example; `epoch` an int32 scalar; `ids` `(B,)` int32; `images`
-    `(B, H, W, C)` float32 from 0 to 255; `targets` `(B, classes)` float32; `fill` `(C,)` float32.
+    `(B, H, W, C)` float32 from 0 to 255; `targets` `(B, classes)` float32; `fill` `(C,)` float32; `masks` `(B, H, W)`
+    integers, a class for each pixel, or None. What moves pixels moves those of the masks too, and gives `IGNORED` to
+    those that it fills or hides.
     """
 
     keys: jax.Array
@@ -19,6 +23,7 @@ class Examples(NamedTuple):
     images: jax.Array
     targets: jax.Array
     fill: jax.Array
+    masks: jax.Array | None = None
 
 
 def column(values: jax.Array) -> jax.Array:
@@ -35,6 +40,11 @@ def row(values: jax.Array) -> jax.Array:
     The shape `(C,)` becomes `(1, 1, 1, C)`.
     """
     return values[None, None, None, :]
+
+
+def ignored(masks: jax.Array) -> jax.Array:
+    """Returns the value of ignored pixels, in the masks' dtype."""
+    return jnp.asarray(IGNORED, masks.dtype)
 
 
 def boxes(corners: jax.Array, ends: jax.Array, height: int, width: int) -> jax.Array:

@@ -27,7 +27,7 @@ def cutmix(examples: Examples, alpha: float) -> Examples:
     """Pastes a box from the neighbor (Yun et al. 2019).
 
     Its share of the area is from Beta(alpha, alpha). The box has the proportions of the picture, and its center may be
-    any pixel. The targets are mixed by the area of the box inside the picture.
+    any pixel. The targets are mixed by the area of the box inside the picture; masks are pasted with the pictures.
     """
     height, width = examples.images.shape[1:3]
     size = jnp.array([height, width], jnp.int32)
@@ -38,10 +38,13 @@ def cutmix(examples: Examples, alpha: float) -> Examples:
     corners, ends = middles - extents // 2, middles + extents // 2
     pasted = boxes(corners, ends, height, width)
     share = jnp.mean(pasted, (1, 2, 3), dtype=jnp.float32)[:, None]
-    targets = _partners(examples.targets)
+    targets, masks = _partners(examples.targets), examples.masks
+    if masks is not None:
+        masks = jnp.where(pasted[..., 0], _partners(masks), masks)
     return examples._replace(
         images=jnp.where(pasted, _partners(examples.images), examples.images),
         targets=examples.targets + share * (targets - examples.targets),
+        masks=masks,
     )
 
 

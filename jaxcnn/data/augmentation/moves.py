@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.data.augmentation.examples import Examples, boxes, column, row
+from jaxcnn.data.augmentation.examples import Examples, boxes, column, ignored, row
 
 _FLIP_SEED = 1
 _TRIES = 10
@@ -20,16 +20,17 @@ def pad_crop(examples: Examples, pad: int, border: str) -> Examples:
 
     The border is `fill` or a reflection (He et al. 2015).
     """
-    images = examples.images
+    images, masks = examples.images, examples.masks
     count, height, width, channels = images.shape
     margins = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
     if border == "reflect":
         padded = jnp.pad(images, margins, mode="reflect")
+        masks = None if masks is None else jnp.pad(masks, margins[:3], mode="reflect")
     else:
         ground = jnp.broadcast_to(examples.fill, (count, height + 2 * pad, width + 2 * pad, channels))
         padded = ground.at[:, pad : pad + height, pad : pad + width].set(images)
-
-    return _parts(examples, padded, (height, width))
+        masks = None if masks is None else jnp.pad(masks, margins[:3], constant_values=ignored(masks))
+    return _parts(examples._replace(images=padded, masks=masks), (height, width))
 
 
 def crop(examples: Examples, size: int) -> Examples:
@@ -37,18 +38,21 @@ def crop(examples: Examples, size: int) -> Examples:
 
     Its side is `size` pixels.
     """
-    return _parts(examples, examples.images, (size, size))
+    return _parts(examples, (size, size))
 
 
-def _parts(examples: Examples, images: jax.Array, size: tuple[int, int]) -> Examples:
+def _parts(examples: Examples, size: tuple[int, int]) -> Examples:
     """Crops a part of every picture at a random position."""
-    room = jnp.array(images.shape[1:3], jnp.int32) - jnp.array(size, jnp.int32) + 1
+    room = jnp.array(examples.images.shape[1:3], jnp.int32) - jnp.array(size, jnp.int32) + 1
 
     def part(key: jax.Array, picture: jax.Array) -> jax.Array:
         corner = jax.random.randint(key, (2,), 0, room, jnp.int32)
         return lax.dynamic_slice(picture, (corner[0], corner[1], jnp.int32(0)), (*size, picture.shape[-1]))
 
-    return examples._replace(images=jax.vmap(part)(examples.keys, images))
+    masks = examples.masks
+    if masks is not None:
+        masks = jax.vmap(part)(examples.keys, masks[..., None])[..., 0]
+    return examples._replace(images=jax.vmap(part)(examples.keys, examples.images), masks=masks)
 
 
 def shift(examples: Examples, reach: int) -> Examples:
@@ -78,8 +82,10 @@ def alternating_flip(examples: Examples) -> Examples:
 
 
 def _mirror(examples: Examples, chosen: jax.Array) -> Examples:
-    images = examples.images
-    return examples._replace(images=jnp.where(column(chosen), images[:, :, ::-1], images))
+    images, masks = examples.images, examples.masks
+    if masks is not None:
+        masks = jnp.where(chosen[:, None, None], masks[:, :, ::-1], masks)
+    return examples._replace(images=jnp.where(column(chosen), images[:, :, ::-1], images), masks=masks)
 
 
 def random_resized_crop(examples: Examples, size: int, least: float) -> Examples:
@@ -92,7 +98,11 @@ def random_resized_crop(examples: Examples, size: int, least: float) -> Examples
     def crop(key: jax.Array, picture: jax.Array) -> jax.Array:
         return resized_part(picture, *random_part(key, height, width, least), size)
 
-    return examples._replace(images=jax.vmap(crop)(examples.keys, examples.images))
+    def nearest(key: jax.Array, mask: jax.Array) -> jax.Array:
+        return nearest_part(mask, *random_part(key, height, width, least), size)
+
+    masks = None if examples.masks is None else jax.vmap(nearest)(examples.keys, examples.masks)
+    return examples._replace(images=jax.vmap(crop)(examples.keys, examples.images), masks=masks)
 
 
 def random_part(key: jax.Array, height: int, width: int, least: float) -> tuple[jax.Array, jax.Array]:
@@ -120,6 +130,17 @@ def resized_part(picture: jax.Array, corner: jax.Array, extent: jax.Array, size:
     return jax.image.scale_and_translate(picture, shape, (0, 1), scale, -corner * scale, "linear", antialias=True)
 
 
+def nearest_part(mask: jax.Array, corner: jax.Array, extent: jax.Array, size: int) -> jax.Array:
+    """Resizes the same part of a mask to a square.
+
+    Each new pixel takes the class of the pixel in which its center lies.
+    """
+    centers = (jnp.arange(size, dtype=jnp.float32) + 0.5) / size
+    places = jnp.floor(corner[:, None] + centers[None, :] * extent[:, None]).astype(jnp.int32)
+    rows, columns = (jnp.clip(places[axis], 0, mask.shape[axis] - 1) for axis in (0, 1))
+    return mask[rows[:, None], columns[None, :]]
+
+
 def cutout(examples: Examples, side: int) -> Examples:
     """Covers a square with `fill` (DeVries & Taylor 2017).
 
@@ -130,4 +151,7 @@ def cutout(examples: Examples, side: int) -> Examples:
     middles = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, ends, jnp.int32))(examples.keys)
     corners = middles - side // 2
     hidden = boxes(corners, corners + side, height, width)
-    return examples._replace(images=jnp.where(hidden, row(examples.fill), examples.images))
+    masks = examples.masks
+    if masks is not None:  # what a hidden pixel shows cannot be seen
+        masks = jnp.where(hidden[..., 0], ignored(masks), masks)
+    return examples._replace(images=jnp.where(hidden, row(examples.fill), examples.images), masks=masks)

@@ -45,6 +45,7 @@ class _Name(NamedTuple):
     change: Callable[..., Examples]
     values: tuple[_Number | _Word, ...] = ()
     mixes: bool = False  # several examples, and their targets
+    blends: bool = False  # pixels of several examples, so that none has a class of its own
     spare: int | None = None  # how much smaller than the picture the first value must be
     colors: bool = False  # needs gray or red, green and blue
 
@@ -97,6 +98,7 @@ _NAMES = {
         mixing.mixup,
         (_Number("alpha", 0.2, 0.001, 1000),),
         mixes=True,
+        blends=True,
     ),
     "pad_crop": _Name(
         "padding by 4 pixels and a random crop of the old size; the second value is fill or reflect (fill)",
@@ -137,6 +139,11 @@ class Change(NamedTuple):
     def of_colors(self) -> bool:
         """Whether it changes colors, which needs values from black to white."""
         return _NAMES[self.name].colors
+
+    @property
+    def blends(self) -> bool:
+        """Whether it blends pixels, so that they have no class."""
+        return _NAMES[self.name].blends
 
     def resized(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Computes the shape `(H, W, C)` after it.

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxcnn.data.augmentation import colors
 from jaxcnn.data.augmentation.examples import Examples, column
-from jaxcnn.data.augmentation.warps import affine_places, matrices, warp
+from jaxcnn.data.augmentation.warps import affine_places, matrices, warp, warp_masks
 
 OPERATIONS = (
     "identity",
@@ -38,7 +38,7 @@ def rand_augment(examples: Examples, operations: int, magnitude: float) -> Examp
     side, rotation by 30 degrees, brightness, contrast, saturation and sharpness 0.1 or 1.9, 4 bits, every value
     inverted.
     """
-    share, images = magnitude / 10, examples.images
+    share, images, masks = magnitude / 10, examples.images, examples.masks
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         which_key, sign_key = jax.random.split(key)
@@ -48,8 +48,28 @@ def rand_augment(examples: Examples, operations: int, magnitude: float) -> Examp
     which, signs = jax.vmap(draw)(examples.keys)
     for place in range(operations):
         images = lax.optimization_barrier(images)  # or XLA computes one operation again inside the next
-        images = apply(images, which[:, place], share * signs[:, place], share, examples.fill)
-    return examples._replace(images=images)
+        drawn, signed = which[:, place], share * signs[:, place]
+        images = apply(images, drawn, signed, share, examples.fill)
+        if masks is not None:
+            masks = warp_masks(masks, *source_places(drawn, signed, *masks.shape[1:]))
+    return examples._replace(images=images, masks=masks)
+
+
+def source_places(which: jax.Array, signed: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+    """Computes the source of each new pixel.
+
+    Operations on colors move none. The arguments are those of `apply`.
+    """
+
+    def where(name: str, value: jax.Array) -> jax.Array:
+        return jnp.where(which == OPERATIONS.index(name), value, 0)
+
+    matrix = matrices(
+        where("rotate", math.radians(30) * signed), where("shear_x", 0.3 * signed), where("shear_y", 0.3 * signed)
+    )
+    reach = jnp.round(jnp.array([[height, width]], jnp.float32) * signed[:, None] * (150 / 331))
+    move = jnp.stack([where("translate_y", reach[:, 0]), where("translate_x", reach[:, 1])], -1)
+    return affine_places(matrix, move, height, width)
 
 
 def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, fill: jax.Array) -> jax.Array:
@@ -67,16 +87,6 @@ def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, 
     Returns:
       `(B, H, W, C)`.
     """
-    height, width = images.shape[1:3]
-
-    def where(name: str, value: jax.Array) -> jax.Array:
-        return jnp.where(which == OPERATIONS.index(name), value, 0)
-
-    matrix = matrices(
-        where("rotate", math.radians(30) * signed), where("shear_x", 0.3 * signed), where("shear_y", 0.3 * signed)
-    )
-    reach = jnp.round(jnp.array([[height, width]], jnp.float32) * signed[:, None] * (150 / 331))
-    move = jnp.stack([where("translate_y", reach[:, 0]), where("translate_x", reach[:, 1])], -1)
     factor = 1 + 0.9 * signed
     results = {
         "brightness": colors.brightness(images, factor),
@@ -87,7 +97,7 @@ def apply(images: jax.Array, which: jax.Array, signed: jax.Array, share: float, 
         "solarize": colors.solarize(images, 255 * (1 - share)),
         "autocontrast": colors.autocontrast(images),
     }
-    warped = warp(images, *affine_places(matrix, move, height, width), fill)
+    warped = warp(images, *source_places(which, signed, *images.shape[1:3]), fill)
     # the two that look up stay apart from the rest, or XLA's CPU backend merges all into one slow loop
     warped, results["equalize"] = lax.optimization_barrier((warped, colors.equalize(images)))
     first, last = OPERATIONS.index("shear_x"), OPERATIONS.index("rotate")

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax.scipy.ndimage import map_coordinates
 
-from jaxcnn.data.augmentation.examples import Examples, row
+from jaxcnn.data.augmentation.examples import Examples, ignored, row
 
 
 def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array) -> jax.Array:
@@ -32,6 +32,30 @@ def warp(images: jax.Array, rows: jax.Array, columns: jax.Array, fill: jax.Array
     look_up = functools.partial(map_coordinates, order=1, mode="constant", cval=0.0)
     every_channel = jax.vmap(look_up, (2, None), 2)
     return jax.vmap(every_channel)(images - row(fill), [rows, columns]) + row(fill)
+
+
+def warp_masks(masks: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """Reads masks at the pixels that are nearest to positions.
+
+    Args:
+      masks: `(B, H, W)` integers.
+      rows: `(B, h, w)`, as for `warp`.
+      columns: `(B, h, w)`.
+
+    Returns:
+      `(B, h, w)`, with `IGNORED` outside the masks.
+    """
+    height, width = masks.shape[1:]
+    down, across = (jnp.floor(places + 0.5).astype(jnp.int32) for places in (rows, columns))
+    inside = (down >= 0) & (down < height) & (across >= 0) & (across < width)
+    read = jax.vmap(lambda mask, row, column: mask[row, column])
+    return jnp.where(inside, read(masks, jnp.clip(down, 0, height - 1), jnp.clip(across, 0, width - 1)), ignored(masks))
+
+
+def warped(examples: Examples, rows: jax.Array, columns: jax.Array) -> Examples:
+    """Reads the pictures of a batch, and its masks, at positions."""
+    masks = None if examples.masks is None else warp_masks(examples.masks, rows, columns)
+    return examples._replace(images=warp(examples.images, rows, columns, examples.fill), masks=masks)
 
 
 def affine_places(matrix: jax.Array, move: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
@@ -77,8 +101,7 @@ def affine(examples: Examples, degrees: float, shear: float, scale: float, trans
     size = 1 + scale * draws[:, 1]
     matrix = matrices(math.radians(degrees) * draws[:, 0], shear * draws[:, 2], 0 * size) / size[:, None, None]
     move = translate * draws[:, 3:] * jnp.array([[height, width]], jnp.float32)
-    images = warp(examples.images, *affine_places(matrix, move, height, width), examples.fill)
-    return examples._replace(images=images)
+    return warped(examples, *affine_places(matrix, move, height, width))
 
 
 def matrices(angle: jax.Array, along_rows: jax.Array, along_columns: jax.Array) -> jax.Array:
@@ -113,7 +136,7 @@ def elastic(examples: Examples, alpha: float, sigma: float) -> Examples:
     field = alpha * jnp.einsum("hi,bdij,wj->bdhw", smooth[0], noise, smooth[1], precision=lax.Precision.HIGHEST)
     rows = jnp.arange(height, dtype=jnp.float32)[None, :, None] + field[:, 0]
     columns = jnp.arange(width, dtype=jnp.float32)[None, None, :] + field[:, 1]
-    return examples._replace(images=warp(examples.images, rows, columns, examples.fill))
+    return warped(examples, rows, columns)
 
 
 def _gaussian(size: int, sigma: float) -> np.ndarray:

@@ -35,10 +35,10 @@ def write_comparison(
     from jaxcnn.inspect import plots
 
     path, names = Path(path), [folder.as_posix() for folder in runs]
-    parts = [f"<h1>{len(runs)} runs compared</h1>", _table(listed, links=[_report(folder, path) for folder in runs])]
+    parts = [f"<h1>{len(runs)} runs compared</h1>", table_of(listed, links=[_report(folder, path) for folder in runs])]
     parts += ["<h2>What differs in their configurations</h2>"]
     if differences:
-        parts.append(_table([["", *names], *([name, *values] for name, values in differences.items())]))
+        parts.append(table_of([["", *names], *([name, *values] for name, values in differences.items())]))
     else:
         parts.append('<p class="note">Nothing: they are repetitions.</p>')
     note = "The table has the values that a run ends with; the curves are of its parameters without moving averages."
@@ -62,7 +62,13 @@ def _report(folder: Path, page: Path) -> str:
     return quote(Path(os.path.relpath(report, page.parent)).as_posix()) if report.exists() else ""
 
 
-def _table(rows: Sequence[Sequence[str]], links: Sequence[str] = ()) -> str:
+def table_of(rows: Sequence[Sequence[str]], links: Sequence[str] = ()) -> str:
+    """Makes the markup of a table.
+
+    Args:
+      rows: cells, the titles first.
+      links: addresses that the first cells link to; an empty one is none.
+    """
     head = "".join(f"<th>{frame.text(cell)}</th>" for cell in rows[0])
     lines = [f"<tr>{head}</tr>"]
     for place, row in enumerate(rows[1:]):

@@ -66,8 +66,9 @@ def _table(splits: Mapping[str, Dataset]) -> list[str]:
         f"<tr><td>{frame.text(name)}</td>{''.join(cell(f'{count:,}') for count in row)}</tr>"
         for name, row in zip((*train.classes, "all"), (*counts, sizes), strict=True)
     ]
-    heading = "Labels" if one == "label" else "Classes"
-    return [f"<h2>{heading}</h2>", f"<table><tr><th>{one}</th>{title}</tr>{''.join(rows)}</table>"]
+    heading, pixels = "Labels" if one == "label" else "Classes", train.task == "segmentation"
+    told = '<p class="note">The number of pictures with a pixel of the class.</p>' if pixels else ""
+    return [f"<h2>{heading}</h2>", told, f"<table><tr><th>{one}</th>{title}</tr>{''.join(rows)}</table>"]
 
 
 def _sheet(train: Dataset) -> list[str]:
@@ -84,7 +85,10 @@ def _sheet(train: Dataset) -> list[str]:
     for label in shown.tolist():
         places = train.members(label)[:_OF_A_CLASS]
         pictures = in_bytes(np.asarray(train.images[places]))
-        figure = plots.labeled_images(pictures, [train.classes[label], *[""] * (len(places) - 1)])
+        titles = [train.classes[label], *[""] * (len(places) - 1)]
+        figure = plots.labeled_images(pictures, titles)
+        if train.task == "segmentation":
+            figure = plots.segmentations(pictures, np.asarray(train.labels)[places], None, train.classes, titles)
         parts.append(frame.image(figure, f"Pictures of {train.classes[label]}"))
     return parts
 
@@ -117,7 +121,8 @@ def _changed(train: Dataset, augmentation: Augmentation | None) -> list[str]:
     before = np.asarray(train.images[ids])
     targets = np.asarray(train.labels)[ids]
     one_of = train.task in ("classification", "binary")
-    shares = np.eye(len(train.classes), dtype=np.float32)[targets] if one_of else targets.astype(np.float32)
+    shares = np.eye(len(train.classes), dtype=np.float32)[targets] if one_of else targets
+    shares = shares if train.task == "segmentation" else shares.astype(np.float32)
     figures = []
     for step in range(_DRAWS):
         after = np.asarray(augmentation(jax.random.fold_in(jax.random.key(0), step), step, ids, before, shares)[0])

@@ -31,8 +31,8 @@ def write_report(
 
     The page shows learning curves, confusion matrix, first-layer filters, feature maps of one example, the most
     confident mistakes, the layers, the configuration and the command that reproduces the run. In place of the confusion
-    matrix, other tasks have a table of the labels, or the predicted over the true values. The pictures are inside the
-    file.
+    matrix, other tasks have a table of the labels, or the predicted over the true values, or pictures with their true
+    and predicted masks. The pictures are inside the file.
 
     Args:
       folder: the folder of the run, with its `config.json` and `metrics.jsonl`.
@@ -63,7 +63,7 @@ def write_report(
         f"<h1>{frame.text(name)} on {frame.text(test.name)}</h1>",
         task_sections.headline(task, evaluation, test, outputs),
         *_curves(rows, task),
-        *_answers(task, test, outputs),
+        *_answers(task, test, outputs, evaluation),
         *_filters(model, _fed(test, augmentation).shape[1:]),
         *_feature_maps(model, test, scaling, outputs, augmentation, task),
         *_augmented(test, augmentation, task),
@@ -76,10 +76,12 @@ def write_report(
     return path
 
 
-def _answers(task: training.Task, test: Dataset, outputs: np.ndarray) -> list[str]:
+def _answers(
+    task: training.Task, test: Dataset, outputs: np.ndarray, evaluation: training.Evaluation | None
+) -> list[str]:
     if task.of_classes:
         return [*_confusion(test, outputs.argmax(-1)), *_mistakes(test, outputs)]
-    return task_sections.task_sections(task, test, outputs, lambda places: _pictures(test, places))
+    return task_sections.task_sections(task, test, outputs, lambda places: _pictures(test, places), evaluation)
 
 
 def _curves(rows: list[dict[str, Any]], task: training.Task) -> list[str]:

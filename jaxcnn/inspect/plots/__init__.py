@@ -11,10 +11,13 @@ from jaxcnn.inspect.plots.arithmetic.matrices import convolution_as_matrix, pool
 from jaxcnn.inspect.plots.arithmetic.receptive_fields import effective_fields, receptive_fields
 from jaxcnn.inspect.plots.arithmetic.sliding_window import sliding_animation, sliding_steps, sliding_window
 from jaxcnn.inspect.plots.attribution.attributions import attributions, randomization_curves, randomization_maps
+from jaxcnn.inspect.plots.detection.found import found_boxes, score_maps
 from jaxcnn.inspect.plots.diagnostics.calibration import calibration
 from jaxcnn.inspect.plots.diagnostics.confusion import confusion_matrix
 from jaxcnn.inspect.plots.diagnostics.learning_curves import compared_curves, learning_curves
 from jaxcnn.inspect.plots.diagnostics.rate_range import rate_range
+from jaxcnn.inspect.plots.diagnostics.segmentations import segmentations
+from jaxcnn.inspect.plots.diagnostics.settings import parallel_settings
 from jaxcnn.inspect.plots.diagnostics.shifts import shift_consistencies, shift_curves, shifted_pictures
 from jaxcnn.inspect.plots.diagnostics.values import predicted_values
 from jaxcnn.inspect.plots.examples import augmented, labeled_images, prediction
@@ -41,11 +44,13 @@ __all__ = [
     "feature_maps",
     "filtered_pictures",
     "filters",
+    "found_boxes",
     "labeled_images",
     "learning_curves",
     "maximized",
     "most_exciting",
     "neighbors",
+    "parallel_settings",
     "pixels",
     "pool_as_matrix",
     "predicted_values",
@@ -55,6 +60,8 @@ __all__ = [
     "rate_range",
     "receptive_fields",
     "save",
+    "score_maps",
+    "segmentations",
     "shared_counts",
     "shift_consistencies",
     "shift_curves",

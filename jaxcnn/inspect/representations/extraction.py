@@ -27,6 +27,7 @@ def features(
     pool: Pool = "mean",
     batch_size: int = 256,
     augmentation: Augmentation | None = None,
+    observer: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Computes a stage's activations for every image, in evaluation mode.
 
@@ -40,6 +41,7 @@ def features(
       pool: reduction of maps: their `"mean"` or `"max"` over space, or all their cells, `"flatten"`.
       batch_size: images per call.
       augmentation: that of the training, which determines the size of the pictures.
+      observer: a function that is called after every batch, with the number of its images.
 
     Returns:
       `(N, D)` float32.
@@ -61,7 +63,11 @@ def features(
     shape = jax.eval_shape(lambda maps: _pooled(maps, pool), there[at]).shape
     check_units(images, scaling)
     batches = training.in_batches(images, size)
-    rows = list(training.answers_to(model, batches, scaling, augmentation=augmentation, answer=_stage(at, pool)))
+    rows = []
+    for some in training.answers_to(model, batches, scaling, augmentation=augmentation, answer=_stage(at, pool)):
+        rows.append(some)
+        if observer is not None:
+            observer(len(some))
     return np.concatenate(rows) if rows else np.zeros((0, shape[-1]), np.float32)
 
 

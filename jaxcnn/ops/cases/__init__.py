@@ -16,6 +16,8 @@ from jaxcnn.ops.cases.products import conv_cases, pool_cases
 from jaxcnn.ops.cases.weighted import weighted_cases
 from jaxcnn.ops.cases.whole import whole_cases
 
+WITHOUT_GRADIENT = ("non_maximum_suppression",)  # it returns places; a case would prove nothing
+
 
 @functools.cache
 def cases(full: bool = False, op: str | None = None) -> list[Case]:

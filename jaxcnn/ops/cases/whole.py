@@ -25,6 +25,9 @@ def whole_cases() -> Iterator[Case]:
     yield from _norms()
     yield from _activations(apart(4, 6))
     yield from _losses(apart(4, 6), np.abs(normal(4, 6)))
+    yield case("linear", {}, (normal(4, 3, 5), normal(5, 2), normal(2)), **BATCH)
+    yield case("linear", {"bias": None}, (normal(4, 5), normal(5, 2)), **BILINEAR)
+    yield from _boxes()
 
 
 def _convolutions(x: np.ndarray) -> Iterator[Case]:
@@ -141,6 +144,23 @@ def _losses(flat: np.ndarray, probabilities: np.ndarray) -> Iterator[Case]:
         function=ops.softmax_cross_entropy,
         batched=(0, 1),
     )
+    maps = apart(4, 3, 2)[..., None] * np.array([1.0, -0.5, 0.2], np.float32)
+    classes = np.arange(24).reshape(4, 3, 2) % 4  # 3 does not count
+    yield case("dice_loss", {"ignore_index": 3}, (maps, jnp.asarray(classes)), batched=(0, 1))
+    soft = {"function": ops.dice_loss, "batched": (0, 1)}
+    yield case("dice_loss", {"labels": "soft"}, (maps, np.abs(normal(4, 3, 2, 3))), **soft)
+
+
+def _boxes() -> Iterator[Case]:
+    drawn = np.random.default_rng(7)  # not from the stream of the other cases, which stay as they are
+
+    def boxes(count: int) -> np.ndarray:
+        corners = drawn.permutation(16 * count).reshape(count, 2, 8)[..., :2]  # all apart, and away from ties
+        low, high = corners.min(-1), corners.max(-1)
+        return (np.concatenate([low, high], -1) / 10 + 0.01 * drawn.random((count, 4))).astype(np.float32)
+
+    yield case("box_iou", {}, (boxes(4), boxes(3)), **BATCH)
+    yield case("giou_loss", {}, (boxes(4), boxes(4)), batched=(0, 1))
 
 
 def _blocks() -> Iterator[Case]:

@@ -4,6 +4,7 @@ from jaxcnn.training.tasks.choosing import TASKS, settled, task_for, task_of, un
 from jaxcnn.training.tasks.classification import Classification
 from jaxcnn.training.tasks.labels import Binary, MultiLabel
 from jaxcnn.training.tasks.regression import Regression
+from jaxcnn.training.tasks.segmentation import Segmentation
 from jaxcnn.training.tasks.task import METRICS, Metric, Task
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Metric",
     "MultiLabel",
     "Regression",
+    "Segmentation",
     "TASKS",
     "Task",
     "settled",

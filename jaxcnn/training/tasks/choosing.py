@@ -3,14 +3,18 @@
 import dataclasses
 from typing import Any
 
+from jaxcnn.data.augmentation import Augmentation
 from jaxcnn.data.dataset import Dataset, Scaling
 from jaxcnn.training.config import TrainConfig
 from jaxcnn.training.tasks.classification import Classification
 from jaxcnn.training.tasks.labels import Binary, MultiLabel
 from jaxcnn.training.tasks.regression import Regression
+from jaxcnn.training.tasks.segmentation import Segmentation
 from jaxcnn.training.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Binary, MultiLabel, Regression)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (Classification, Binary, MultiLabel, Regression, Segmentation)
+}
 
 
 def settled(config: TrainConfig, examples: Dataset) -> TrainConfig:
@@ -47,6 +51,8 @@ def settled(config: TrainConfig, examples: Dataset) -> TrainConfig:
         raise ValueError(f"`class_weights` is not for the task {name!r}; got {' '.join(config.class_weights)}.")
     if config.sampling != "uniform" and not kind.of_classes:
         raise ValueError(f"`sampling` of the task {name!r} must be uniform; got {config.sampling}.")
+    if kind.of_pixels:
+        Augmentation(config.augment).check_masks()
     return dataclasses.replace(config, task=name, loss=loss, monitor=monitor)
 
 

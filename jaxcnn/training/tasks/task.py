@@ -30,6 +30,8 @@ class Metric(NamedTuple):
 
 METRICS: dict[str, Metric] = {
     "loss": Metric("loss", "{:.4f}", rises=False, share=False),
+    "mean_iou": Metric("mean IoU"),
+    "pixel_accuracy": Metric("pixel accuracy"),
     "accuracy": Metric("accuracy"),
     "top5_accuracy": Metric("top-5"),
     "exact_match": Metric("exact match"),
@@ -61,6 +63,7 @@ class Task:
       gathers: whether the metrics need the outputs for every example, because they are no sums.
       final: what `export` applies to the outputs.
       counts_mixed: whether `counts` compares with targets that an augmentation has mixed, as the loss does.
+      of_pixels: whether targets and outputs are for each pixel, `(N, H, W)` and `(N, H, W, K)`.
       of_classes: whether each example has one of the named classes, and predictions are their probabilities.
     """
 
@@ -72,6 +75,7 @@ class Task:
     gathers: ClassVar[bool] = False
     final: ClassVar[Any] = "none"
     of_classes: ClassVar[bool] = False
+    of_pixels: ClassVar[bool] = False
     counts_mixed: ClassVar[bool] = False
 
     def outputs(self, names: Sequence[str]) -> int:
@@ -129,7 +133,7 @@ class Task:
     def shown(self, labels: ArrayLike, classes: int) -> jax.Array:
         """Returns the targets as an augmentation can mix them.
 
-        They are `(N, K)` float32.
+        They are `(N, K)` float32; or the masks of a segmentation, as they are.
         """
         return jnp.asarray(labels, jnp.float32)
 
@@ -169,11 +173,14 @@ class Task:
         raise NotImplementedError
 
     def answers(self, outputs: jax.Array) -> jax.Array:
-        """Computes predictions from the outputs: probabilities, or values in their units."""
+        """Computes predictions from the outputs.
+
+        They are probabilities, values in their units, or the classes of pixels.
+        """
         raise NotImplementedError
 
     def answer(self, model: Any, inputs: jax.Array) -> jax.Array:
-        """Computes a network's predictions in float32, with one row per input."""
+        """Computes a network's predictions, with one row per input."""
         return self.answers(model(inputs).astype(jnp.float32))
 
     def details(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Finds objects in pictures, and judges what was found."""

@@ -1,0 +1,1 @@
+"""Drawings of objects that were found."""
