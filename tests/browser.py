@@ -1,6 +1,7 @@
 """A headless Chromium, driven through chromedriver by the WebDriver protocol of the W3C; for tests alone."""
 
 import base64
+import contextlib
 import json
 import re
 import shutil
@@ -13,14 +14,19 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's key of a reference
-# without the sandbox, as containers have none; it is offline, as all names lead nowhere
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND"]
+# without the sandbox, as containers have none; all names but that of this machine lead nowhere
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 
 
 class Browser:
-    """One window; `page` is opened from its file."""
+    """One window, with a page: a file or an address."""
 
-    def __init__(self, page: Path, width: int = 1200, height: int = 900, *, dark: bool = False):
+    def __init__(self, page: Path | str, width: int = 1200, height: int = 900, *, dark: bool = False):
         assert CHROMIUM and DRIVER
         self._driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
         try:
@@ -32,13 +38,15 @@ class Browser:
             wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}}
             session = self._ask("POST", "", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
             self._url += f"/{session}"
-            self._ask("POST", "/timeouts", {"script": 300_000})
+            self._ask("POST", "/timeouts", {"script": 60_000})
             screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
             self.chrome("Emulation.setDeviceMetricsOverride", **screen)
             scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
             self.chrome("Emulation.setEmulatedMedia", features=[scheme])
-            self._ask("POST", "/url", {"url": page.resolve().as_uri()})
+            self._ask("POST", "/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
         except BaseException:
+            with contextlib.suppress(Exception):  # without it, Chromium would outlive its driver
+                self._ask("DELETE", "")
             self._stop()
             raise
 
@@ -51,7 +59,9 @@ class Browser:
 
     def _stop(self) -> None:
         self._driver.terminate()
-        self._driver.communicate()
+        assert self._driver.stdout is not None
+        self._driver.stdout.close()
+        self._driver.wait()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -196,9 +196,16 @@ def _png(pixels: Any) -> str:
 
 def _data_of(run: Run) -> str:
     """The name of the training data, if it is known."""
-    name = run.description["data"].get("name")
-    published = weights.PRETRAINED.get(run.description.get("source", {}).get("name", ""))
+    name, published = run.description["data"].get("name"), _published(run)
     return str(name) if name else published.data if published else ""
+
+
+def _published(run: Run) -> weights.Published | None:
+    """The table's row of weights that were opened by name.
+
+    Runs and files that began with such weights have none.
+    """
+    return None if run.folder.exists() else weights.PRETRAINED.get(run.description.get("source", {}).get("name", ""))
 
 
 def _about(run: Run, data: str, examples: Dataset | None) -> list[str]:
@@ -222,8 +229,8 @@ def _result(run: Run, examples: Dataset | None) -> str:
 
     The figure was recorded or published; else it is measured now.
     """
-    published = weights.PRETRAINED.get(run.description.get("source", {}).get("name", ""))
-    if published is not None and run.folder.as_posix() in weights.PRETRAINED | models.MODELS and published.top1:
+    published = _published(run)
+    if published is not None and published.top1:
         return f"The published accuracy is {published.top1:.2f} %."
     kept = run.folder / "evaluation.json"
     if kept.is_file():

@@ -128,6 +128,12 @@ def test_each_task_has_answers_of_its_kind(kind):
         f"A network with {784 * 2 + 2 + 3 * task.outputs(classes):,} parameters, trained on things"
     )
     assert about[1] == "Its accuracy was not measured."
+    measured = demo._result(run._replace(folder=demo.Path("nowhere")), examples)
+    metric = {"binary": "accuracy", "multi_label": "average precision", "regression": "RMSE"}[kind]
+    assert measured.startswith(f"On the 3 pictures of the test split: {metric} ")
+    source = {"source": {"name": "timm/resnet18.a1_in1k"}}
+    run = run._replace(folder=demo.Path("resnet18"), description={**described, "data": {}, **source})
+    assert demo._result(run, None) == "The published accuracy is 73.16 %." and demo._data_of(run) == "imagenet2012"
 
 
 def test_what_is_no_network_for_pictures_is_refused(jaxcnn, package, trained, alone):

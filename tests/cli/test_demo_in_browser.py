@@ -2,8 +2,11 @@
 
 import base64
 import dataclasses
+import functools
+import http.server
 import json
 import re
+import threading
 from pathlib import Path
 
 import jax
@@ -98,8 +101,8 @@ def test_a_drawn_digit_is_answered_while_it_is_drawn(page, jaxcnn, trained, tmp_
         assert "Draw" in browser.run(SHOWN)["best"]
         browser.draw("#board", SEVEN)
         shown = browser.run(SHOWN)
-        drawn = browser.run('return board.toDataURL("image/png")')
-        (tmp_path / "drawn.png").write_bytes(base64.b64decode(drawn.partition(",")[2]))
+        drawn, side, _ = browser.run("const { data, width, height } = boardPixels(); return [[...data], width, height]")
+        Image.fromarray(np.array(drawn, np.uint8).reshape(side, side, 4)).save(tmp_path / "drawn.png")
         painted = browser.run(
             "return maps.map(({ canvases }) => canvases.map((canvas) => "
             'new Set(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).size))'
@@ -112,6 +115,20 @@ def test_a_drawn_digit_is_answered_while_it_is_drawn(page, jaxcnn, trained, tmp_
     shares = shares_of(shown["rows"])
     for entry in said["top"]:
         assert shares[entry["class"]] == pytest.approx(entry["probability"], abs=0.01)
+
+
+def test_a_drawing_is_moved_to_the_middle(page):
+    """Drawn elsewhere, it gets nearly the same answer, unless that is switched off."""
+    with Browser(page) as browser:
+        browser.run("await demo.ready")
+        found = []
+        for shift in (0.0, -0.1):
+            browser.click("#clear")
+            browser.draw("#board", [(x + shift, y + shift) for x, y in SEVEN])
+            found.append(shares_of(browser.run(SHOWN)["rows"]))
+        browser.click("#middle")
+        elsewhere = shares_of(browser.run(SHOWN)["rows"])
+    assert found[1] == pytest.approx(found[0], abs=0.03) and elsewhere != pytest.approx(found[0], abs=0.03)
 
 
 def made_pictures(folder: Path) -> list[Path]:
@@ -223,3 +240,34 @@ def test_the_page_reaches_for_nothing(page):
         refused = browser.run("try { await fetch('http://127.0.0.1:9/'); } catch (error) { return error.message; }")
         assert refused == "Failed to fetch"
         assert any(re.search("Content Security Policy", line) for line in browser.complaints())
+
+
+def test_the_page_of_the_guide_runs_as_it_stands(jaxcnn, trained, runtime, tmp_path):
+    """Served from a folder with the files of its three lines."""
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "export.md"
+    (text,) = re.findall(r"```html\n(.*?)```", guide.read_text(), re.DOTALL)
+    (tmp_path / "index.html").write_text(text)
+    package = tmp_path / "node_modules" / "onnxruntime-web" / "dist"
+    package.mkdir(parents=True)
+    (package / "ort.wasm.bundle.min.mjs").write_bytes(runtime.script)
+    (package / "ort-wasm-simd-threaded.wasm").write_bytes(runtime.program)
+    assert jaxcnn("export", trained[0], tmp_path / "lenet5.onnx", "--with-preprocessing").status == 0
+    digit = data.load("digits", "test").images[5, ..., 0]
+    Image.fromarray(digit).resize((61, 70)).save(tmp_path / "seven.png")
+    (said,) = json.loads(jaxcnn("predict", trained[0], tmp_path / "seven.png", "--format", "json").out)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Browser(f"http://127.0.0.1:{server.server_port}/") as browser:
+            answer = browser.run(
+                "const output = document.querySelector('output');"
+                "for (let trial = 0; trial < 600 && !output.textContent; trial++)"
+                "  await new Promise((done) => setTimeout(done, 100));"
+                "return output.textContent"
+            )
+        server.shutdown()
+    assert answer == said["top"][0]["class"]
