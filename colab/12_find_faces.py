@@ -170,9 +170,9 @@ print("map", logits.shape, "one window", float(one[0, 0]), "in the map", float(l
 # Faces have many sizes, the window has one. So the network slides over every level of the pyramid. `inspect.scan` returns the maps of scores; black is 1.
 
 # %%
-step = 2**0.25 if fast else 2**0.125
-maps = inspect.scan(network, astronaut, run.scaling, step=2**0.25)
-plots.score_maps(maps[::2], columns=5, title="scores at every size, before learning from false alarms")
+step = 2**0.5 if fast else 2**0.125
+maps = inspect.scan(network, astronaut, run.scaling, step=2**0.5)
+plots.score_maps(maps, columns=5, title="scores at every size, before learning from false alarms")
 
 # %% [markdown]
 # Dark spots are everywhere. The classifier was right on almost all of the test pictures, but it is asked about thousands of windows: with one error in a hundred, a photograph has hundreds of false alarms.
@@ -198,8 +198,8 @@ accepted(model)
 
 # %%
 network = models.fully_convolutional(model)
-maps = inspect.scan(network, astronaut, run.scaling, step=2**0.25)
-plots.score_maps(maps[::2], columns=5, title="the same maps after learning from false alarms")
+maps = inspect.scan(network, astronaut, run.scaling, step=2**0.5)
+plots.score_maps(maps, columns=5, title="the same maps after learning from false alarms")
 
 # %% [markdown]
 # ## From scores to boxes
