@@ -18,13 +18,20 @@ Expected:
   Mean IoU and pixel accuracy within one point of the twin's.
 
 Result:
-  None yet: not run in full.
+  3 seeds, jax 0.10.2, 2 cores of AMD EPYC, 2026-11-30, commit 6a0691e4.
+  - Holds: ink is told from ground, pixel by pixel, within a point of PyTorch's network (mean IoU 96.11 and 96.11, pixel
+    accuracy 99.06 and 99.06).
+
+  | test scenes, % | jaxcnn | PyTorch |
+  | --- | --- | --- |
+  | mean IoU | 96.11 ± 0.4 | 96.11 ± 0.39 |
+  | pixel accuracy | 99.06 ± 0.098 | 99.06 ± 0.097 |
 
 Command:
   python -m experiments.masks_against_pytorch --seeds 0 1 2
 
 Cost:
-  Three minutes a seed on 2 cores.
+  3.8 minutes a seed, where the result comes from.
 """
 
 import argparse

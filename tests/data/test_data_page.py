@@ -156,5 +156,5 @@ def test_every_name_of_the_table_is_known():
     """And every kind of name that `load` takes is in the table."""
     rows = re.findall(r"^\| (`.*?`) \|", PAGE, re.MULTILINE)
     named = {name.partition(":")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)} - {"--data"}
-    forms = {"folder", "idx", "npz", "tfds"}
+    forms = {"folder", "idx", "masks", "npz", "tfds"}
     assert named == {*data.SOURCES, *forms}

@@ -67,8 +67,8 @@ def test_what_is_infinite_is_refused(name):
     [
         ("optimizer", "lion", "adamw, adam, sgd, lars, muon, adadelta"),
         ("schedule", "linear", "cosine, constant, step, one_cycle"),
-        ("loss", "hinge", "cross_entropy, mean_squared_error, half_squared_error, huber"),
-        ("task", "detection", "classification, binary, multi_label, regression"),
+        ("loss", "hinge", "cross_entropy, mean_squared_error, half_squared_error, huber, dice, cross_entropy_dice"),
+        ("task", "detection", "classification, binary, multi_label, regression, segmentation"),
         ("scaling", "none", "standard, symmetric"),
     ],
 )
