@@ -116,8 +116,9 @@ def test_a_damaged_file_is_named(tmp_path, one_sentence):
         (
             ("cifar",),
             "`name` must be one of 'cifar10', 'cifar100', 'digits', 'faces', 'fashion_mnist', 'fsdd', 'imagenet2012', "
-            "'imagenette', 'mnist', 'mnist1989', 'mnist1d', 'rotated_digits', 'rt-polarity', 'scenes', 'folder:PATH', "
-            "'fsdd:SPEAKER', 'idx:PATH', 'npz:PATH', 'rt-polarity:FOLD', 'tfds:NAME'; got 'cifar'.",
+            "'imagenette', 'mnist', 'mnist1989', 'mnist1d', 'rotated_digits', 'rt-polarity', 'scene_masks', 'scenes', "
+            "'folder:PATH', 'fsdd:SPEAKER', 'idx:PATH', 'masks:PATH', 'npz:PATH', 'rt-polarity:FOLD', 'tfds:NAME'; got "
+            "'cifar'.",
         ),
         (("mnist", "validation"), "`split` of mnist must be one of 'train', 'test'; got 'validation'."),
     ],

@@ -13,7 +13,8 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcnn import layers
 
-TWINS = [name for name in layers.__all__ if hasattr(nnx, name)]
+OTHERS = {"ConvTranspose"}  # its paddings are those of `ops.conv_transpose`, which give PyTorch's sizes
+TWINS = [name for name in layers.__all__ if hasattr(nnx, name) and name not in OTHERS]
 ABSENT = {
     ("BatchNorm", "axis_index_groups"): "a mesh says it: one axis of groups, and one inside a group as `axis_name`",
     ("BatchNorm", "use_fast_variance"): "decided by the dtype: one reading where rounding is larger than what it loses",

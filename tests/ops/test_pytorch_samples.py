@@ -91,6 +91,11 @@ def conv_transpose(rank, x, weight, bias=None, *, stride=1, padding=0, output_pa
     return y if bias is None else y + along_last(bias, y)
 
 
+def linear(x, weight, bias=None):
+    """The weight is `(O, I)`."""
+    return ops.linear(x, weight.T, bias)
+
+
 def sliding(rank, kernel_size, stride, padding, dilation=1, ceil_mode=False):
     return {
         "window_shape": each(kernel_size, rank),
@@ -264,6 +269,7 @@ TWINS = {
     "nn.functional.batch_norm": Twin(batch_norm, 20, NOTHING),
     "native_batch_norm": Twin(native_batch_norm, 10),
     "nn.functional.local_response_norm": Twin(local_response_norm, 10),
+    "nn.functional.linear": Twin(linear, 8),
     "nn.functional.relu": Twin(ops.relu, 4),
     "nn.functional.leaky_relu": Twin(ops.leaky_relu, 8),
     "nn.functional.prelu": Twin(prelu, 20),

@@ -30,8 +30,6 @@ class Metric(NamedTuple):
 
 METRICS: dict[str, Metric] = {
     "loss": Metric("loss", "{:.4f}", rises=False, share=False),
-    "mean_iou": Metric("mean IoU"),
-    "pixel_accuracy": Metric("pixel accuracy"),
     "accuracy": Metric("accuracy"),
     "top5_accuracy": Metric("top-5"),
     "exact_match": Metric("exact match"),
@@ -42,6 +40,8 @@ METRICS: dict[str, Metric] = {
     "rmse": Metric("RMSE", "{:.4g}", rises=False, share=False),
     "mae": Metric("mean absolute error", "{:.4g}", rises=False, share=False),
     "r2": Metric("R^2", "{:.4f}", share=False),
+    "mean_iou": Metric("mean IoU"),
+    "pixel_accuracy": Metric("pixel accuracy"),
 }
 
 
